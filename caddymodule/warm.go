@@ -1,0 +1,13 @@
+package caddymodule
+
+import (
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/redis/go-redis/v9"
+	_ "github.com/tidwall/gjson"
+	_ "go.uber.org/goleak"
+	_ "modernc.org/sqlite"
+	_ "pgregory.net/rapid"
+	_ "github.com/google/go-cmp/cmp"
+	_ "golang.org/x/sync/singleflight"
+	_ "golang.org/x/crypto/chacha20poly1305"
+)

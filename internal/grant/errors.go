@@ -1,0 +1,72 @@
+package grant
+
+import (
+	"fmt"
+	"time"
+)
+
+// Class says what to do about a failed call.
+type Class int
+
+// The classes. A hopeless failure stays one until somebody changes the secret
+// or the realm: a wrong client secret, an unknown app id.
+const (
+	Retryable Class = iota
+	Throttled
+	Hopeless
+)
+
+func (c Class) String() string {
+	return [...]string{"retryable", "throttled", "hopeless"}[c]
+}
+
+// Kind says what happened.
+type Kind string
+
+// The kinds of failure.
+const (
+	KindTimeout     Kind = "timeout"      // no complete answer in time
+	KindConnection  Kind = "connection"   // no connection, or it broke
+	KindForbidden   Kind = "forbidden"    // the address must not be dialled
+	KindRefused     Kind = "refused"      // the provider said no
+	KindBadResponse Kind = "bad_response" // the answer could not be read
+	KindTooLarge    Kind = "too_large"    // more than 1 MiB
+	KindRedirect    Kind = "redirect"     // a redirect, which is never followed
+	KindInactive    Kind = "not_yet_active"
+)
+
+// Error is a failed call. It holds nothing confidential: the provider's words
+// are redacted, the body and the URL are not in it.
+type Error struct {
+	Class Class
+	Kind  Kind
+	// Status is the HTTP status, 0 where there was no answer.
+	Status int
+	// ProviderCode and ProviderMessage are the provider's own words (errcode
+	// and errmsg, error and error_description, code and msg), redacted and
+	// at most 200 characters each.
+	ProviderCode    string
+	ProviderMessage string
+	// RetryAfter is what the provider asked for.
+	RetryAfter time.Duration
+	// Detail says more, for people.
+	Detail string
+}
+
+// Error is one line without anything confidential.
+func (e *Error) Error() string {
+	s := string(e.Kind)
+	if e.Status != 0 {
+		s += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	if e.ProviderCode != "" {
+		s += " " + e.ProviderCode
+	}
+	if e.ProviderMessage != "" {
+		s += " " + e.ProviderMessage
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}

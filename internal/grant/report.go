@@ -1,0 +1,43 @@
+package grant
+
+import "time"
+
+// Report tells what a dry run did, with every confidential value masked.
+type Report struct {
+	Request  ReportRequest   `json:"request"`
+	Response *ReportResponse `json:"response,omitempty"`
+	// Token tells that one was extracted, and from where; never its value.
+	Token *ReportToken `json:"token,omitempty"`
+	// Error says why there is no token.
+	Error    string   `json:"error,omitempty"`
+	Kind     Kind     `json:"kind,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// ReportRequest is the token request as it was sent.
+type ReportRequest struct {
+	Method string            `json:"method"`
+	URL    string            `json:"url"`
+	Header map[string]string `json:"header,omitempty"`
+	Body   string            `json:"body,omitempty"`
+}
+
+// ReportResponse is what came back: never the body, only its size and the
+// names at its top level.
+type ReportResponse struct {
+	Status          int      `json:"status"`
+	ContentType     string   `json:"content_type,omitempty"`
+	Bytes           int      `json:"bytes"`
+	Names           []string `json:"names,omitempty"`
+	ProviderCode    string   `json:"provider_code,omitempty"`
+	ProviderMessage string   `json:"provider_message,omitempty"`
+	DurationMS      int64    `json:"duration_ms"`
+}
+
+// ReportToken is what was extracted.
+type ReportToken struct {
+	Length       int        `json:"length"`
+	ExpiresAt    *time.Time `json:"expires_at"`
+	ExpiresIn    *int64     `json:"expires_in"` // milliseconds
+	RefreshToken bool       `json:"refresh_token"`
+}

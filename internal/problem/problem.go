@@ -1,0 +1,95 @@
+// Package problem writes errors as RFC 9457 problem documents.
+package problem
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// ContentType of a problem document (RFC 9457 section 6.1).
+const ContentType = "application/problem+json"
+
+// Document is a problem document. Message repeats Detail for clients of the
+// earlier service, which read that name.
+type Document struct {
+	Title           string     `json:"title"`
+	Status          int        `json:"status"`
+	Detail          string     `json:"detail"`
+	Code            realm.Code `json:"code"`
+	Message         string     `json:"message"`
+	Field           string     `json:"field,omitempty"`
+	ProviderCode    string     `json:"provider_code,omitempty"`
+	ProviderMessage string     `json:"provider_message,omitempty"`
+
+	// RetryAfter becomes the header of that name, in whole seconds, rounded
+	// up.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// New makes a document.
+func New(status int, code realm.Code, detail string) Document {
+	return Document{Status: status, Code: code, Detail: detail}
+}
+
+// From turns an error into a document. An error that is neither a
+// *realm.Error nor a *realm.FieldError is internal: its text stays inside.
+func From(err error) Document {
+	var field *realm.FieldError
+	if errors.As(err, &field) {
+		d := New(http.StatusBadRequest, realm.CodeInvalidField, field.Error())
+		d.Field = field.Field
+		return d
+	}
+	var e *realm.Error
+	if !errors.As(err, &e) {
+		return New(http.StatusInternalServerError, realm.CodeInternal, "internal error; the log says more")
+	}
+	d := New(e.Status, e.Code, e.Detail)
+	d.ProviderCode, d.ProviderMessage, d.RetryAfter = e.ProviderCode, e.ProviderMessage, e.RetryAfter
+	return d
+}
+
+func (d Document) body() []byte {
+	d.Title, d.Message = http.StatusText(d.Status), d.Detail
+	b, err := json.Marshal(d)
+	if err != nil { // strings and integers only
+		panic(err)
+	}
+	return append(b, '\n')
+}
+
+func (d Document) setHeader(h http.Header) {
+	h.Set("Content-Type", ContentType)
+	h.Set("Cache-Control", "no-store")
+	if d.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.RetryAfter.Seconds()))))
+	}
+}
+
+// Write answers with the document.
+func (d Document) Write(w http.ResponseWriter) {
+	d.setHeader(w.Header())
+	w.WriteHeader(d.Status)
+	_, _ = w.Write(d.body())
+}
+
+// Response is the document as the answer of a round trip.
+func (d Document) Response(req *http.Request) *http.Response {
+	body := d.body()
+	resp := &http.Response{
+		Status:     strconv.Itoa(d.Status) + " " + http.StatusText(d.Status),
+		StatusCode: d.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Request: req,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+	d.setHeader(resp.Header)
+	return resp
+}

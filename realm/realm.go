@@ -1,0 +1,155 @@
+// Package realm says what a provider is, as data: how a token is requested,
+// where it is put, which hosts may get it, how a dead token looks and how
+// often one may be fetched. It holds the words that every other package
+// shares (Realm, Recipe, Secret, Token, Injection, Rule), their JSON form,
+// the validation of their shape and their redaction.
+//
+// Nothing here touches a network, a store or Caddy. What a recipe means
+// (templates, answer paths, grants) is compiled by internal/grant.
+package realm
+
+import "time"
+
+// Realm is one provider, or one way of using it.
+type Realm struct {
+	// ID names the realm in URLs, in the Caddyfile and in the API. Ids are
+	// case-sensitive bytes: 1 to 255 bytes of UTF-8 without control characters.
+	ID string `json:"id"`
+	// Config is what the realm says.
+	Config Config `json:"config,omitzero"`
+	// LogicCode is the earlier service's delegate: a URL that gets the secret
+	// by POST and answers {"token", "expires_in"}. Config wins over it.
+	LogicCode string `json:"logic_code,omitempty"`
+	// Comment is free text for people, at most 5,000 characters.
+	Comment string `json:"comment,omitempty"`
+
+	// CreatedAt and UpdatedAt are set by the store (zero for realms of the
+	// Caddyfile).
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// Config is the body of a realm. The embedded Recipe is the fetch recipe;
+// its fields stand flat in the JSON, as clients of the earlier service send
+// them.
+type Config struct {
+	// API is the base URL of the provider's API. Its host and port are the
+	// default of Hosts. It may hold {secret.x}.
+	API string `json:"api,omitempty"`
+	// Hosts may get the token: host or host:port, "*." for one label; without
+	// a port, the scheme's default. They may hold {secret.x}.
+	Hosts []string `json:"hosts,omitempty"`
+	// Preset names a realm that ships with the product, under this one.
+	Preset string `json:"preset,omitempty"`
+
+	Recipe
+
+	// Lifetime is used where an answer has no readable expiry.
+	Lifetime Lifetime `json:"lifetime,omitzero"`
+
+	// RefreshSemantics says what becomes of a refresh token that was used:
+	// stable, grace, strict or family (reuse revokes all; the default).
+	RefreshSemantics string `json:"refresh_semantics,omitempty"`
+	// RefreshGrace is how long the previous refresh token stays good, for
+	// the semantics grace.
+	RefreshGrace Duration `json:"refresh_grace,omitempty"`
+
+	// Refresh, Authorize and Exchange are the other recipes of the realm.
+	// What they do not say about reading an answer, the fetch recipe says.
+	Refresh   *Recipe `json:"refresh,omitempty"`
+	Authorize *Recipe `json:"authorize,omitempty"`
+	Exchange  *Recipe `json:"exchange,omitempty"`
+
+	// Grant constructs the recipes of a standard instead.
+	Grant *Grant `json:"grant,omitempty"`
+
+	// Inject says where the token is put; all of them, in this order.
+	Inject []Injection `json:"inject,omitempty"`
+	// RenewOn says how a dead token looks in the API's answers; any of them.
+	RenewOn []Rule `json:"renew_on,omitempty"`
+
+	// Semantics says what fetching again does to the token before: same,
+	// rotate or parallel. Overlap is how long the old one lives on.
+	Semantics string   `json:"semantics,omitempty"`
+	Overlap   Duration `json:"overlap,omitempty"`
+
+	// DefaultKey is the account that is meant where none is named.
+	DefaultKey string `json:"default_key,omitempty"`
+	// CallbackURL is where the provider sends the authorization code.
+	CallbackURL string `json:"callback_url,omitempty"`
+	// Unattended realms are authorized by the server itself.
+	Unattended bool `json:"unattended,omitempty"`
+
+	// Shared fields are read as {secret.x} where the secret lacks x. They are
+	// sealed at rest and masked like a secret's.
+	Shared map[string]Hidden `json:"shared,omitempty"`
+
+	// KeepWarm renews the token even when nobody uses it.
+	KeepWarm bool `json:"keep_warm,omitempty"`
+	// ReplayMax bounds the request bodies that are kept for a replay.
+	ReplayMax Size `json:"replay_max,omitempty"`
+	// Upgrade allows WebSocket and other upgrades.
+	Upgrade bool `json:"upgrade,omitempty"`
+	// Scrub removes the token from bodies that reflect it.
+	Scrub bool `json:"scrub,omitempty"`
+	// AllowHTTP allows plain http for the API and for token requests.
+	AllowHTTP bool `json:"allow_http,omitempty"`
+	// Forwarded sends X-Forwarded-*, Forwarded and Via on to the provider.
+	Forwarded bool `json:"forwarded,omitempty"`
+
+	// Limits bound the calls to the token endpoint.
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// Grant is a named constructor of recipes for a standard.
+type Grant struct {
+	// Name: client_credentials, refresh_token, authorization_code,
+	// jwt_bearer, token_exchange, static or delegate.
+	Name string `json:"name"`
+	// TokenURL is the token endpoint (RFC 6749 section 3.2); for delegate,
+	// the URL that is asked.
+	TokenURL string `json:"token_url,omitempty"`
+	// ClientID and ClientSecret are values, usually {secret.client_id} and
+	// {secret.client_secret}, which are also their defaults.
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret string `json:"client_secret,omitempty"`
+	// Scopes are sent space-delimited (RFC 6749 section 3.3).
+	Scopes []string `json:"scopes,omitempty"`
+	// TokenEndpointAuthMethod: client_secret_basic (default; id and secret
+	// are form-encoded first, RFC 6749 section 2.3.1) or client_secret_post.
+	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+	// Token is the value of the fixed token, for static; {secret.token} by
+	// default.
+	Token string `json:"token,omitempty"`
+}
+
+// Injection is one place for the token in an outgoing request.
+type Injection struct {
+	// Place: url (a query parameter), header, body, basic or path.
+	Place string `json:"place"`
+	// Name of the parameter, header or field.
+	Name string `json:"name,omitempty"`
+	// Value with {token}, and {secret.x} where it needs more; {token} by
+	// default.
+	Value string `json:"value,omitempty"`
+}
+
+// Limits bound the calls to a realm's token endpoint, over all nodes.
+type Limits struct {
+	// Timeout of one call, in total; 10s by default, at most 5m.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Concurrency is how many calls may be under way; 4 by default.
+	Concurrency int `json:"concurrency,omitempty"`
+	// MinInterval between two calls for one secret.
+	MinInterval Duration `json:"min_interval,omitempty"`
+	// BackoffCap is the longest wait after failures; 60s by default.
+	BackoffCap Duration `json:"backoff_cap,omitempty"`
+	// Windows are quotas: so many calls per so much time.
+	Windows []Window `json:"windows,omitempty"`
+}
+
+// Window is a quota of the provider: Calls per Per.
+type Window struct {
+	Calls int      `json:"calls"`
+	Per   Duration `json:"per"`
+}

@@ -1,0 +1,88 @@
+package realm
+
+// Places of an argument in a token request, and of a token in an API request.
+const (
+	PlaceURL    = "url" // the query
+	PlaceHeader = "header"
+	PlaceBody   = "body"
+	PlaceBasic  = "basic" // Authorization: Basic; Name is the user, Value the password
+	PlacePath   = "path"
+)
+
+// Content types of a token request's body and of its answer.
+const (
+	ContentJSON = "json"
+	ContentForm = "form"
+	ContentText = "text"
+)
+
+// Units of an expiry.
+const (
+	UnitSeconds      = "s"
+	UnitMilliseconds = "ms"
+	UnitEpoch        = "epoch_s"
+	UnitEpochMillis  = "epoch_ms"
+	UnitRFC3339      = "rfc3339"
+)
+
+// Types of a JSON argument.
+const (
+	TypeString  = "string"
+	TypeNumber  = "number"
+	TypeBoolean = "boolean"
+)
+
+// Recipe is one HTTP request as data, and how its answer is read.
+type Recipe struct {
+	// URL of the request. It may hold {secret.x}.
+	URL string `json:"url,omitempty"`
+	// Method: GET (default) or POST.
+	Method string `json:"method,omitempty"`
+	// Arguments of the request.
+	Arguments []Argument `json:"arguments,omitempty"`
+	// ContentType of the body and of the answer: json (default), form or
+	// text. The header of the answer is never trusted alone.
+	ContentType string `json:"content_type,omitempty"`
+
+	// TokenPath leads to the token in the answer: names and array indexes
+	// joined by dots. Absent for text: the whole answer is the token.
+	TokenPath string `json:"token_path,omitempty"`
+	// ExpiresInPath leads to the expiry, ExpiresInUnit is its unit: s
+	// (default), ms, epoch_s, epoch_ms or rfc3339.
+	ExpiresInPath string `json:"expires_in_path,omitempty"`
+	ExpiresInUnit string `json:"expires_in_unit,omitempty"`
+	// Success rules must all match, or the answer is a refusal.
+	Success []Rule `json:"success,omitempty"`
+
+	// RefreshTokenPath, RefreshExpiresInPath and RefreshExpiresInUnit read
+	// the refresh token.
+	RefreshTokenPath     string `json:"refresh_token_path,omitempty"`
+	RefreshExpiresInPath string `json:"refresh_expires_in_path,omitempty"`
+	RefreshExpiresInUnit string `json:"refresh_expires_in_unit,omitempty"`
+}
+
+// Argument is one part of a token request.
+type Argument struct {
+	Name string `json:"name"`
+	// Place: url, header, body, basic or path. A path argument replaces
+	// {name} in the URL's path.
+	Place string `json:"place"`
+	// Value is a template: "$key_1", "{secret.appid}", plain text.
+	Value string `json:"value,omitempty"`
+	// Expr is a computed value (CEL), instead of Value.
+	Expr string `json:"expr,omitempty"`
+	// Type of a JSON body's value: string (default), number or boolean.
+	Type string `json:"type,omitempty"`
+}
+
+// Rule is a condition on an answer. All of what one rule says must hold.
+type Rule struct {
+	// Status is the set of HTTP statuses that match; empty for any.
+	Status []int `json:"status,omitempty"`
+	// JSON is a path into the answer, Values what may stand there. Numbers
+	// and numeric strings compare equal.
+	JSON   string   `json:"json,omitempty"`
+	Values []Scalar `json:"values,omitempty"`
+	// Absent lets a missing path pass.
+	Absent bool `json:"absent,omitempty"`
+}

@@ -1,0 +1,43 @@
+package realm
+
+import "time"
+
+// Secret is one credential set of a realm.
+type Secret struct {
+	Ref
+	// Fields by name: "appid", "key_1", "private_key"; each up to 64 KiB.
+	Fields map[string]Hidden
+	// CreatedAt and UpdatedAt are set by the store.
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Fingerprint is a digest of everything a token depends on: the recipe and
+// the values of the secret. A token is good for a request only if it was
+// obtained with the fingerprint that is current (invariant I9). It is stored
+// inside the seal only: outside, it would let a reader of the database test
+// guesses.
+type Fingerprint [16]byte
+
+// Token is what the provider gave for a secret.
+type Token struct {
+	// Access is the token that is injected.
+	Access Hidden
+	// ExpiresAt is its end; zero for a token without one.
+	ExpiresAt time.Time
+	// IssuedAt is the moment at which its request was sent.
+	IssuedAt time.Time
+	// Refresh is the refresh token, where there is one, and RefreshExpiresAt
+	// its end (zero for none known).
+	Refresh          Hidden
+	RefreshExpiresAt time.Time
+	// Lineage grows by one with each token of a (realm, key); the first has 1.
+	Lineage int64
+	// Fingerprint of the recipe and secret that obtained it.
+	Fingerprint Fingerprint
+}
+
+// Expired says whether the token has ended at the instant now.
+func (t *Token) Expired(now time.Time) bool {
+	return !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt)
+}

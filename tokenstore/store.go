@@ -1,0 +1,132 @@
+// Package tokenstore is where realms, secrets and tokens lie. It defines the
+// interface that every store fulfils, the errors they return, the sealing of
+// what is confidential, and the levels (a shared cache in front of a
+// database). The databases are in sqlstore, the shared cache is redisstore;
+// storetest is the one suite that all of them pass.
+//
+// A store never talks to a provider and knows nothing of recipes.
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Errors of every store. Callers use errors.Is.
+var (
+	ErrRealmNotFound   = errors.New("realm not found")
+	ErrSecretNotFound  = errors.New("secret not found")
+	ErrTokenNotFound   = errors.New("token not found")
+	ErrRealmHasSecrets = errors.New("realm still has secrets")
+	// ErrLineage: the stored token is not the parent any more. Somebody else
+	// saved one in between; re-read and decide.
+	ErrLineage = errors.New("token was replaced meanwhile")
+	// ErrUnavailable wraps every failure to reach or use the store itself.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrKey: what is stored was sealed with a key that was not given.
+	ErrKey = errors.New("stored data was sealed with another encryption key")
+	// ErrGap: changes since the cursor are not known any more.
+	ErrGap = errors.New("changes since then are not known any more")
+)
+
+// Page is a page of a list. Number starts at 1; Size is 1 to 1000.
+type Page struct {
+	Number int
+	Size   int
+}
+
+// Store keeps realms, secrets and tokens. All methods are safe for concurrent
+// use; every write is durable when it returns. Identifiers are compared as
+// bytes.
+type Store interface {
+	RealmStore
+	SecretStore
+	TokenStore
+
+	// Open prepares the store for use: it connects, migrates the schema under
+	// a lock, and checks that the encryption keys are those that sealed what
+	// is stored (ErrKey). It may be called again after a failure.
+	Open(ctx context.Context) error
+	// Ping tells whether the store can be used now.
+	Ping(ctx context.Context) error
+	// Close releases everything. The store cannot be used afterwards.
+	Close() error
+}
+
+// RealmStore keeps realms. Their shared fields are sealed.
+type RealmStore interface {
+	Realm(ctx context.Context, id string) (realm.Realm, error)
+	// Realms lists a page, newest first, of the realms whose id or comment
+	// contains the keyword (case-insensitively; % and _ are plain
+	// characters), and counts them all.
+	Realms(ctx context.Context, page Page, keyword string) ([]realm.Realm, int, error)
+	// SaveRealm creates or replaces a realm and returns it with its times.
+	SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error)
+	// UpdateRealm reads the realm (a zero one with its id, and found false,
+	// where there is none), lets change alter it and writes what it returns,
+	// in one transaction, so that two updates at once cannot lose one.
+	UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error)
+	// DeleteRealm deletes a realm, and with cascade its secrets and tokens.
+	// ErrRealmHasSecrets without.
+	DeleteRealm(ctx context.Context, id string, cascade bool) error
+}
+
+// SecretStore keeps secrets, sealed. It does not check that their realm
+// exists in it: the Caddyfile may define it.
+type SecretStore interface {
+	Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error)
+	// Secrets lists a page, newest first, of one realm's secrets ("" for all
+	// realms), and counts them all.
+	Secrets(ctx context.Context, page Page, realmID string) ([]realm.Secret, int, error)
+	// UpdateSecret is to secrets what UpdateRealm is to realms. change also
+	// decides about the token, see TokenChange.
+	UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, TokenChange, error)) (realm.Secret, error)
+	// DeleteSecret deletes a secret and its token.
+	DeleteSecret(ctx context.Context, ref realm.Ref) error
+}
+
+// TokenChange is what an update of a secret does to its token, in the same
+// transaction.
+type TokenChange struct {
+	// DropAccess removes the access token, DropRefresh the refresh token.
+	DropAccess  bool
+	DropRefresh bool
+	// Set replaces the token by this one (its Lineage is set by the store:
+	// one more than the stored one's). It wins over the drops.
+	Set *realm.Token
+}
+
+// TokenStore keeps tokens, sealed. A stored token may have an empty Access
+// (dropped) and still a refresh token.
+type TokenStore interface {
+	// Token returns the stored token and the level that had it.
+	// ErrTokenNotFound where there is none.
+	Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error)
+	// SaveToken saves t as the child of the token with lineage parent (0 for
+	// the first), by compare-and-swap: the token saved has lineage parent+1
+	// and is returned. ErrLineage when the stored token has another lineage;
+	// ErrSecretNotFound never: secrets of a Caddyfile are not stored.
+	SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error)
+	// DeleteToken removes the token, whatever its lineage. The next one that
+	// is saved goes on counting from it: a lineage never repeats.
+	DeleteToken(ctx context.Context, ref realm.Ref) error
+}
+
+// ChangeFeed is implemented by stores that several nodes share: it tells a
+// node what the others changed.
+type ChangeFeed interface {
+	// Changes returns what changed since the cursor ("" for: from now on) and
+	// the cursor to go on from. ErrGap when the cursor is too old: forget
+	// everything and start again with "".
+	Changes(ctx context.Context, since string) ([]Change, string, error)
+}
+
+// Change names what one committed write touched. An empty Key means the
+// realm itself.
+type Change struct {
+	Ref realm.Ref
+	At  time.Time
+}
