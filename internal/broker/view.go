@@ -11,6 +11,8 @@ import (
 	"context"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -18,6 +20,23 @@ import (
 
 // Pool is shared by all configurations that use the same store.
 type Pool struct{}
+
+// New makes a pool over a store, which it owns from then on. Nothing is
+// opened yet. now is the clock (nil: time.Now).
+func New(store tokenstore.Store, log *zap.Logger, now func() time.Time) *Pool { panic("unwritten") }
+
+// Open prepares the store (schema, keys), once; requests that come before it
+// has succeeded call it themselves and wait for it. After a failure the next
+// call tries again.
+func (p *Pool) Open(ctx context.Context) error { panic("unwritten") }
+
+// Close ends what is under way (it waits for flights, at most as long as
+// their deadlines) and closes the store. It has caddy.Destructor's form.
+func (p *Pool) Destruct() error { panic("unwritten") }
+
+// View makes the face of the pool for one configuration. Errors name the
+// realm and field that is wrong. Nothing is opened or started.
+func (p *Pool) View(cfg ViewConfig) (*View, error) { panic("unwritten") }
 
 // Definition is a realm that a configuration defines, with its secrets. It is
 // read-only for the API.
@@ -29,6 +48,14 @@ type Definition struct {
 // ViewConfig is what one configuration says.
 type ViewConfig struct {
 	Definitions []Definition
+	// Client makes the token requests of this configuration.
+	Client *grant.Client
+	// Before is how long ahead of its end a token is renewed: a share of its
+	// life (0.1), or a duration where BeforeFixed is set.
+	Before      float64
+	BeforeFixed time.Duration
+	// Timeout of one token request where the realm says none; 0: 10s.
+	Timeout time.Duration
 }
 
 // View is one configuration's face of a pool. All errors of its methods that

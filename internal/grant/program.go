@@ -2,9 +2,9 @@ package grant
 
 import (
 	"context"
-	"net/http"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -42,7 +42,11 @@ type Result struct {
 
 // Compile gives meaning to a realm whose shape is valid: it parses templates,
 // checks answer paths and expands the grant. Errors are *realm.FieldError.
-func Compile(r realm.Realm) (*Program, error) { panic("unwritten") }
+//
+// trusted says that the operator named the realm's hosts in the configuration
+// file: token requests and API requests may then go to any address, else only
+// where netguard lets them.
+func Compile(r realm.Realm, trusted bool) (*Program, error) { panic("unwritten") }
 
 // Realm is what was compiled.
 func (p *Program) Realm() realm.Realm { panic("unwritten") }
@@ -87,10 +91,9 @@ func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, erro
 	panic("unwritten")
 }
 
-// Client makes the calls.
-type Client struct {
-	// Do performs one request over a fresh HTTP/1.1 connection; trusted ones
-	// may go to any address, the others only where the guard lets them.
-	trusted, guarded *http.Client
-	now              func() time.Time
-}
+// Client makes the calls to token endpoints.
+type Client struct{}
+
+// NewClient makes a client. guard dials for realms that are not trusted (see
+// netguard); now is the clock (nil: time.Now).
+func NewClient(guard netguard.Dialer, now func() time.Time) *Client { panic("unwritten") }
