@@ -6,41 +6,35 @@ import (
 )
 
 // Lease is a token made ready for injection: immutable, and shared by all
-// requests that use it until it is replaced.
+// requests that use it until it is replaced. There may be a million of them
+// in memory, so it holds only what differs from token to token; what all
+// leases of a realm share is in Target.
 type Lease struct {
-	Ref   Ref
-	Token Token
-	// ServeUntil is the instant from which on the token is not handed out
-	// any more (its end less a second); zero for never.
-	ServeUntil time.Time
-	// Placed are the realm's injections with the token filled in.
-	Placed []Placed
-	// Target says where the token may go.
+	// Access is the token itself. Where it can, it shares its memory with
+	// Values.
+	Access Hidden
+	// Values are Target.Inject filled in, one for one, as they go out: a
+	// query value is escaped already, a header value complete ("Bearer ...").
+	// Values[i:i+1:i+1] can stand in an http.Header without an allocation; it
+	// is shared and must not be changed.
+	Values []string
+	// Target says where the token may go, and in which places.
 	Target *Target
-	// Source tells where the token came from: memory, redis, database or
-	// upstream.
+	// Expires is the end of the token.
+	Expires Instant
+	// Source tells where the token came from.
 	Source Source
 }
 
-// Placed is one injection, filled in.
-type Placed struct {
-	// Place is PlaceURL or PlaceHeader (basic is a header by now).
-	Place string
-	// Name as the provider spells it; for a header, in canonical form.
-	Name string
-	// Pair is the query pair "name=value", both escaped. Set for PlaceURL.
-	Pair string
-	// Values is the header's value, as http.Header wants it. Set for
-	// PlaceHeader; it is shared and must not be changed.
-	Values []string
-}
-
-// Target is what a request with a realm's token may do.
+// Target is what the requests of a realm may do. It is immutable and the same
+// pointer for all leases of a realm whose api and hosts hold no {secret.x}.
 type Target struct {
 	// API is the base of the provider's API; nil where the realm names none.
 	API *url.URL
 	// Hosts may get the token.
 	Hosts []HostPattern
+	// Inject are the places of the token.
+	Inject []Place
 	// Trusted targets were named by the operator in the Caddyfile; any other
 	// may be reached on public addresses only.
 	Trusted bool
@@ -48,6 +42,38 @@ type Target struct {
 	AllowHTTP bool
 	Upgrade   bool
 	Forwarded bool
+}
+
+// Place is one place of the token in an outgoing request.
+type Place struct {
+	// In is PlaceURL or PlaceHeader (basic is a header by now).
+	In string
+	// Name as the provider spells it; for a header, in canonical form.
+	Name string
+	// Pair is the escaped name of a query pair with its "=", ready to stand
+	// in front of the value.
+	Pair string
+}
+
+// Instant is a point in time in microseconds since the Unix epoch: what a
+// time.Time says, in a third of its size. Zero stands for "never" or "not
+// known", as the zero time.Time does.
+type Instant int64
+
+// InstantOf converts a time; the zero time gives zero.
+func InstantOf(t time.Time) Instant {
+	if t.IsZero() {
+		return 0
+	}
+	return Instant(t.UnixMicro())
+}
+
+// Time converts back, to UTC.
+func (i Instant) Time() time.Time {
+	if i == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(i)).UTC()
 }
 
 // Source tells where a token was found.

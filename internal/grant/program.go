@@ -77,9 +77,12 @@ func (b *Bound) Fingerprint() realm.Fingerprint { panic("unwritten") }
 // of a program whose api and hosts hold no {secret.x}.
 func (b *Bound) Target() (*realm.Target, error) { panic("unwritten") }
 
-// Place fills the injections with a token. The returned access token shares
-// its memory with what was placed, where it can.
-func (b *Bound) Place(token realm.Hidden) ([]realm.Placed, realm.Hidden, error) { panic("unwritten") }
+// Place fills the injections with a token: one value for each of
+// Target.Inject, as realm.Lease.Values wants them. The returned access token
+// shares its memory with a value, where it can.
+func (b *Bound) Place(token realm.Hidden) (values []string, access realm.Hidden, err error) {
+	panic("unwritten")
+}
 
 // Fixed is the token of a static grant.
 func (b *Bound) Fixed() (realm.Token, error) { panic("unwritten") }
