@@ -20,14 +20,16 @@ const ContentType = "application/problem+json"
 // Document is a problem document. Message repeats Detail for clients of the
 // earlier service, which read that name.
 type Document struct {
-	Title           string     `json:"title"`
-	Status          int        `json:"status"`
-	Detail          string     `json:"detail"`
-	Code            realm.Code `json:"code"`
-	Message         string     `json:"message"`
-	Field           string     `json:"field,omitempty"`
-	ProviderCode    string     `json:"provider_code,omitempty"`
-	ProviderMessage string     `json:"provider_message,omitempty"`
+	Title   string     `json:"title"`
+	Status  int        `json:"status"`
+	Detail  string     `json:"detail"`
+	Code    realm.Code `json:"code"`
+	Message string     `json:"message"`
+	// Reason says more where Detail is a fixed text of the earlier service.
+	Reason          string `json:"reason,omitempty"`
+	Field           string `json:"field,omitempty"`
+	ProviderCode    string `json:"provider_code,omitempty"`
+	ProviderMessage string `json:"provider_message,omitempty"`
 
 	// RetryAfter becomes the header of that name, in whole seconds, rounded
 	// up.
