@@ -1,14 +1,167 @@
 package realm
 
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxID is the longest realm id or secret key, in bytes.
+	maxID = 255
+	// maxText is the longest comment, URL or template, in characters.
+	maxText = 5000
+	// maxFieldName and maxFieldValue bound a secret's field, in bytes: a PEM
+	// key or a certificate chain fits.
+	maxFieldName  = 64
+	maxFieldValue = 64 << 10
+)
+
 // Validate checks the shape of a realm: required fields, known names, places,
 // units, limits. Errors are *FieldError with the path that the user typed.
-// What templates and answer paths mean is checked by grant.Compile.
-func (r *Realm) Validate() error { panic("unwritten") }
+// What templates and answer paths mean, and where plain http is allowed, is
+// checked by grant.Compile.
+func (r *Realm) Validate() error {
+	if err := ValidateID("id", r.ID); err != nil {
+		return err
+	}
+	if err := validText("comment", r.Comment); err != nil {
+		return err
+	}
+	if r.LogicCode != "" {
+		if err := validURL("logic_code", r.LogicCode, urlQuery|urlFragment|urlUser); err != nil {
+			return err
+		}
+	}
+	return r.validateConfig()
+}
 
-// Decode reads JSON into v strictly: unknown fields, doubled names and wrong
-// types are a *FieldError that names the path, below prefix.
-func Decode(data []byte, prefix string, v any) error { panic("unwritten") }
+func (r *Realm) validateConfig() error {
+	c := &r.Config
+	return firstError(
+		func() error { return c.validateTarget() },
+		func() error { return c.validateRecipes() },
+		func() error { return r.validateGrant() },
+		func() error { return validateInject(c.Inject) },
+		func() error { return validateRules("config.renew_on", c.RenewOn) },
+		func() error { return c.validateWords() },
+		func() error { return c.validateTimes() },
+		func() error { return c.Limits.validate() },
+		func() error { return ValidateFields("config.shared", c.Shared) },
+	)
+}
 
-// NotYetActive lists the fields of the realm, by their JSON path, whose
-// behaviour is not built yet.
-func (r *Realm) NotYetActive() []string { panic("unwritten") }
+// validateWords checks the fields that take one of a few words, or a name.
+func (c *Config) validateWords() error {
+	if c.Preset != "" {
+		if err := ValidateID("config.preset", c.Preset); err != nil {
+			return err
+		}
+	}
+	if c.DefaultKey != "" {
+		if err := ValidateID("config.default_key", c.DefaultKey); err != nil {
+			return err
+		}
+	}
+	if err := oneOf("config.refresh_semantics", c.RefreshSemantics, "stable", "grace", "strict", "family"); err != nil {
+		return err
+	}
+	return oneOf("config.semantics", c.Semantics, "same", "rotate", "parallel")
+}
+
+// Validate checks the shape of a secret: the realm's id, the key, the names
+// and sizes of its fields.
+func (s *Secret) Validate() error {
+	if err := ValidateID("realm", s.Realm); err != nil {
+		return err
+	}
+	if err := ValidateID("key", s.Key); err != nil {
+		return err
+	}
+	return ValidateFields("fields", s.Fields)
+}
+
+// ValidateID checks the id of a realm or the key of a secret: 1 to 255 bytes
+// of UTF-8 without control characters. Blanks, slashes and any script are
+// allowed; "." and ".." are not, because they cannot stand in a URL's path
+// (RFC 3986 section 5.2.4 removes them). field is its path, for the error.
+func ValidateID(field, s string) error {
+	switch {
+	case s == "":
+		return Fieldf(field, "is required")
+	case len(s) > maxID:
+		return Fieldf(field, "has %d bytes; %d is the limit", len(s), maxID)
+	case !utf8.ValidString(s):
+		return Fieldf(field, "is not UTF-8 text")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return Fieldf(field, "has a control character")
+	case s == "." || s == "..":
+		return Fieldf(field, "must not be %q, which cannot stand in a URL's path", s)
+	}
+	return nil
+}
+
+// ValidateFields checks the fields of a secret, or the shared ones of a realm.
+// A name is 1 to 64 letters, digits, "_", "-" and ".", the first one a letter,
+// a digit or "_"; a value is UTF-8 text of at most 64 KiB.
+func ValidateFields(prefix string, fields map[string]Hidden) error {
+	for name, value := range fields {
+		path := joinPath(prefix, name)
+		switch {
+		case !isFieldName(name) || len(name) > maxFieldName:
+			return Fieldf(path, "is not a name of a field: 1 to %d letters, digits, _, - and .", maxFieldName)
+		case len(value) > maxFieldValue:
+			return Fieldf(path, "is longer than 64 KiB")
+		case !utf8.ValidString(value.Reveal()):
+			return Fieldf(path, "is not UTF-8 text")
+		}
+	}
+	return nil
+}
+
+func isFieldName(s string) bool {
+	for i, c := range []byte(s) {
+		if !isLetterOrDigit(c) && c != '_' && (i == 0 || c != '-' && c != '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isLetterOrDigit(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// validText checks free text and templates.
+func validText(field, s string) error {
+	if !utf8.ValidString(s) {
+		return Fieldf(field, "is not UTF-8 text")
+	}
+	if n := utf8.RuneCountInString(s); n > maxText {
+		return Fieldf(field, "has %d characters; %d is the limit", n, maxText)
+	}
+	return nil
+}
+
+// oneOf checks a word; an empty one stands for the default.
+func oneOf(field, word string, known ...string) error {
+	if word == "" {
+		return nil
+	}
+	for _, k := range known {
+		if word == k {
+			return nil
+		}
+	}
+	list := strings.Join(known[:len(known)-1], ", ") + " or " + known[len(known)-1]
+	return Fieldf(field, "must be %s, not %.40q", list, word)
+}
+
+func firstError(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

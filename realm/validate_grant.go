@@ -1,0 +1,111 @@
+package realm
+
+import (
+	"strings"
+	"unicode"
+)
+
+// The grants, and the authentication methods of a token endpoint.
+const (
+	GrantClientCredentials = "client_credentials"
+	GrantRefreshToken      = "refresh_token"
+	GrantAuthorizationCode = "authorization_code"
+	GrantJWTBearer         = "jwt_bearer"
+	GrantTokenExchange     = "token_exchange"
+	GrantStatic            = "static"
+	GrantDelegate          = "delegate"
+
+	AuthBasic = "client_secret_basic"
+	AuthPost  = "client_secret_post"
+)
+
+func (r *Realm) validateGrant() error {
+	g := r.Config.Grant
+	if g == nil {
+		return nil
+	}
+	if g.Name == "" {
+		return Fieldf("config.grant.name", "is required")
+	}
+	err := oneOf("config.grant.name", g.Name, GrantClientCredentials, GrantRefreshToken, GrantAuthorizationCode,
+		GrantJWTBearer, GrantTokenExchange, GrantStatic, GrantDelegate)
+	if err != nil {
+		return err
+	}
+	if g.TokenURL != "" {
+		if err := validURL("config.grant.token_url", g.TokenURL, urlQuery); err != nil {
+			return err
+		}
+	}
+	return firstError(
+		func() error { return r.validateTokenURL(g) },
+		func() error { return g.validateSurplus() },
+		func() error {
+			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod, AuthBasic, AuthPost)
+		},
+		func() error { return validText("config.grant.client_id", g.ClientID) },
+		func() error { return validText("config.grant.client_secret", g.ClientSecret) },
+		func() error { return validText("config.grant.token", g.Token) },
+		func() error { return validateScopes(g.Scopes) },
+	)
+}
+
+// validateTokenURL checks that a grant that asks somebody knows whom.
+func (r *Realm) validateTokenURL(g *Grant) error {
+	switch {
+	case g.TokenURL != "" || r.Config.Preset != "" || g.Name == GrantStatic:
+		return nil
+	case g.Name == GrantDelegate && r.LogicCode != "":
+		return nil
+	case g.Name == GrantDelegate:
+		return Fieldf("config.grant.token_url", "is required: delegate asks it, or the realm's logic_code")
+	}
+	return Fieldf("config.grant.token_url", "is required")
+}
+
+// validateSurplus refuses fields that the grant would ignore.
+func (g *Grant) validateSurplus() error {
+	const only = "has no meaning for the grant %s"
+	if g.Name != GrantStatic && g.Token != "" {
+		return Fieldf("config.grant.token", only, g.Name)
+	}
+	if g.Name == GrantStatic && g.TokenURL != "" {
+		return Fieldf("config.grant.token_url", only, g.Name)
+	}
+	if g.Name != GrantStatic && g.Name != GrantDelegate {
+		return nil
+	}
+	client := []struct{ name, value string }{
+		{"client_id", g.ClientID}, {"client_secret", g.ClientSecret},
+		{"scopes", strings.Join(g.Scopes, " ")}, {"token_endpoint_auth_method", g.TokenEndpointAuthMethod},
+	}
+	for _, f := range client {
+		if f.value != "" {
+			return Fieldf("config.grant."+f.name, only, g.Name)
+		}
+	}
+	return nil
+}
+
+// validateScopes checks that each entry is one scope (RFC 6749 section 3.3: a
+// scope token has no blank).
+func validateScopes(scopes []string) error {
+	seen := make(map[string]int)
+	for i, s := range scopes {
+		path := indexPath("config.grant.scopes", i)
+		if err := validText(path, s); err != nil {
+			return err
+		}
+		if s == "" {
+			return Fieldf(path, "is empty")
+		}
+		if strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }) {
+			return Fieldf(path, "has a blank: each entry is one scope")
+		}
+		if first, ok := seen[s]; ok {
+			return Fieldf(path, "is the same as scopes[%d]", first)
+		}
+		seen[s] = i
+	}
+	return nil
+}

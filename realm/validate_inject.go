@@ -1,0 +1,75 @@
+package realm
+
+import "unicode/utf8"
+
+func validateInject(inject []Injection) error {
+	seen := make(map[string]int)
+	for i, in := range inject {
+		at := indexPath("config.inject", i)
+		if err := in.validate(at); err != nil {
+			return err
+		}
+		slot := Argument{Place: in.Place, Name: in.Name}.slot("")
+		if first, ok := seen[slot]; ok {
+			return Fieldf(at, "puts a value where inject[%d] puts one", first)
+		}
+		seen[slot] = i
+	}
+	return nil
+}
+
+func (in Injection) validate(at string) error {
+	if in.Place == "" {
+		return Fieldf(at+".place", "is required: url, header, body, basic or path")
+	}
+	err := oneOf(at+".place", in.Place, PlaceURL, PlaceHeader, PlaceBody, PlaceBasic, PlacePath)
+	if err != nil {
+		return err
+	}
+	if err := validText(at+".name", in.Name); err != nil {
+		return err
+	}
+	switch {
+	case in.Place == PlaceHeader:
+		if err := validHeader(at+".name", in.Name); err != nil {
+			return err
+		}
+	case in.Place != PlaceBasic && in.Name == "":
+		return Fieldf(at+".name", "is required")
+	}
+	return validText(at+".value", in.Value)
+}
+
+// validateRules checks success and renew_on.
+func validateRules(path string, rules []Rule) error {
+	for i, r := range rules {
+		if err := r.validate(indexPath(path, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Rule) validate(at string) error {
+	for i, status := range r.Status {
+		if status < 100 || status > 599 {
+			return Fieldf(indexPath(at+".status", i), "must be an HTTP status, 100 to 599")
+		}
+	}
+	for i, v := range r.Values {
+		if !utf8.ValidString(v.raw) {
+			return Fieldf(indexPath(at+".values", i), "is not UTF-8 text")
+		}
+	}
+	switch {
+	case r.JSON == "" && len(r.Values) > 0:
+		return Fieldf(at+".json", "is required: values are looked for there")
+	case r.JSON == "" && r.Absent:
+		return Fieldf(at+".json", "is required: absent is about this path")
+	case r.JSON == "" && len(r.Status) == 0:
+		return Fieldf(at, "says nothing: give status, or json with values")
+	case r.JSON != "" && len(r.Values) == 0 && !r.Absent:
+		return Fieldf(at+".values", "is required: what may stand at json")
+	}
+	return validText(at+".json", r.JSON)
+}

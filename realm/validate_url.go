@@ -1,0 +1,108 @@
+package realm
+
+import (
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// urlParts says what a URL may have besides scheme, host and path.
+type urlParts uint8
+
+const (
+	urlQuery urlParts = 1 << iota
+	urlFragment
+	urlUser
+)
+
+// template matches what is replaced when the realm is used: {secret.shop}.
+var template = regexp.MustCompile(`\{[^{}]*\}`)
+
+// validateTarget checks where API requests may go.
+func (c *Config) validateTarget() error {
+	if c.API != "" {
+		if err := validURL("config.api", c.API, 0); err != nil {
+			return err
+		}
+	}
+	if c.CallbackURL != "" {
+		// RFC 6749 section 3.1.2: a redirection URI has no fragment.
+		if err := validURL("config.callback_url", c.CallbackURL, urlQuery); err != nil {
+			return err
+		}
+	}
+	seen := make(map[string]int)
+	for i, host := range c.Hosts {
+		path := indexPath("config.hosts", i)
+		if err := validHost(path, host); err != nil {
+			return err
+		}
+		if first, ok := seen[host]; ok {
+			return Fieldf(path, "is the same as hosts[%d]", first)
+		}
+		seen[host] = i
+	}
+	return nil
+}
+
+func validHost(path, host string) error {
+	if err := validText(path, host); err != nil {
+		return err
+	}
+	// A template may stand for a label, for the host or for the port; "1" is
+	// good in all of these places but the last label of a name.
+	if filled := fillTemplates(host); filled != host {
+		if strings.ContainsAny(filled, "/ \t@?#{}") {
+			return Fieldf(path, "must be host or host:port")
+		}
+		return nil
+	}
+	if _, err := ParseHostPattern(host); err != nil {
+		return Fieldf(path, "%s", err.Error())
+	}
+	return nil
+}
+
+// validURL checks an absolute http or https URL, which may hold templates
+// anywhere but in its scheme.
+func validURL(path, s string, allowed urlParts) error {
+	if err := validText(path, s); err != nil {
+		return err
+	}
+	u, err := url.Parse(fillTemplates(s))
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Opaque != "":
+		return Fieldf(path, "must be an absolute http or https URL")
+	case u.User != nil && allowed&urlUser == 0:
+		return Fieldf(path, "must not hold a user or password: they belong into a secret")
+	case (u.RawQuery != "" || u.ForceQuery) && allowed&urlQuery == 0:
+		return Fieldf(path, "must not have a query")
+	case strings.Contains(s, "#") && allowed&urlFragment == 0:
+		return Fieldf(path, "must not have a fragment")
+	}
+	return validAuthority(path, s, u)
+}
+
+func validAuthority(path, s string, u *url.URL) error {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return Fieldf(path, "has a port that is not a number from 1 to 65535")
+		}
+	}
+	_, rest, _ := strings.Cut(s, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	if strings.ContainsRune(authority, '{') {
+		return nil // the host is known only with a secret
+	}
+	if _, err := canonicalHost(u.Hostname()); err != nil {
+		return Fieldf(path, "has a host that %s", err.Error())
+	}
+	return nil
+}
+
+// fillTemplates makes a string with templates parseable.
+func fillTemplates(s string) string {
+	s = strings.NewReplacer("{{", "1", "}}", "1").Replace(s)
+	return template.ReplaceAllString(s, "1")
+}
