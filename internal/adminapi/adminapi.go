@@ -1,0 +1,74 @@
+// Package adminapi is the admin HTTP API: realms, secrets, tokens and status
+// as JSON, on net/http and nothing else. The shapes of realms, secrets and
+// tokens are a contract with the clients of the earlier token cache service;
+// openapi.json describes them all.
+//
+// One generic function reads requests, refuses what comes from other sites,
+// bounds bodies and turns errors into problem documents (RFC 9457); the
+// handlers only say what is done. Who may call at all is decided before this
+// handler.
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// Broker is what the API needs of a broker.View; its methods are documented
+// there.
+type Broker interface {
+	Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+	Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+
+	Realm(ctx context.Context, id string) (broker.RealmInfo, error)
+	Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]broker.RealmInfo, int, error)
+	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (broker.RealmInfo, error)
+	DeleteRealm(ctx context.Context, id string, cascade bool) error
+	Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error)
+
+	Secret(ctx context.Context, ref realm.Ref) (broker.SecretInfo, error)
+	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]broker.SecretInfo, int, error)
+	SaveSecret(ctx context.Context, u broker.SecretUpdate) (broker.SecretInfo, error)
+	DeleteSecret(ctx context.Context, ref realm.Ref) error
+
+	Status(ctx context.Context) broker.Status
+}
+
+var _ Broker = (*broker.View)(nil)
+
+// Options of the API; the zero value is usable.
+type Options struct {
+	// Log gets internal errors; nothing confidential goes to it. Nil: none.
+	Log *zap.Logger
+	// Now is the clock that the life left to a token is measured with. Nil:
+	// time.Now.
+	Now func() time.Time
+}
+
+// api answers the routes.
+type api struct {
+	broker Broker
+	log    *zap.Logger
+	now    func() time.Time
+}
+
+// New makes the handler of everything below /api/. Any other path is answered
+// with 404.
+func New(b Broker, opts Options) http.Handler {
+	a := &api{broker: b, log: opts.Log, now: opts.Now}
+	if a.log == nil {
+		a.log = zap.NewNop()
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	return a
+}

@@ -1,0 +1,30 @@
+package adminapi
+
+// done is the answer to what leaves nothing to show.
+type done struct {
+	Success string `json:"success"`
+}
+
+// list is a page of a list and the length of the whole.
+type list[T any] struct {
+	Data    listData[T] `json:"data"`
+	Success string      `json:"success"`
+}
+
+type listData[T any] struct {
+	List  []T `json:"list"`
+	Total int `json:"total"`
+}
+
+// success is what every "success" says.
+const success = "ok"
+
+// listOf makes the answer of a list, each item shown by show. An empty list
+// is [], never null.
+func listOf[I, T any](items []I, total int, show func(I) T) list[T] {
+	shown := make([]T, 0, len(items))
+	for _, item := range items {
+		shown = append(shown, show(item))
+	}
+	return list[T]{Data: listData[T]{List: shown, Total: total}, Success: success}
+}

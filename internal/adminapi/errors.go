@@ -1,0 +1,113 @@
+package adminapi
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// wording is the status and the text that an error has on a route; an empty
+// text leaves the error's own.
+type wording struct {
+	status int
+	detail string
+}
+
+// vocabulary is a route's wording by code. What it lacks keeps the status and
+// text of the error.
+type vocabulary map[realm.Code]wording
+
+// The earlier service's texts, which its clients compare.
+const (
+	textNoRealm       = "realm 不存在"
+	textNoSecret      = "secret 不存在"
+	textNoTokenSecret = "该 key 指定的 secret 不存在"
+	textFixedToken    = "固定 token 模式不支持上游服务商"
+	textNoToken       = "无法从上游服务获取 token"
+)
+
+var (
+	// tokenWords: the earlier service answers 503 to whatever the provider did.
+	tokenWords = vocabulary{
+		realm.CodeRealmNotFound:    {http.StatusBadRequest, textNoTokenSecret},
+		realm.CodeSecretNotFound:   {http.StatusBadRequest, textNoTokenSecret},
+		realm.CodeFixedToken:       {http.StatusExpectationFailed, textFixedToken},
+		realm.CodeTokenUnavailable: {http.StatusServiceUnavailable, textNoToken},
+		realm.CodeReauthRequired:   {http.StatusServiceUnavailable, textNoToken},
+		realm.CodeBudgetSpent:      {http.StatusServiceUnavailable, textNoToken},
+		realm.CodeNotActive:        {http.StatusServiceUnavailable, textNoToken},
+	}
+	// flushWords: a flush that the budget does not allow is the caller asking
+	// for too much (RFC 6585 section 4); the token that there is can be had.
+	flushWords = tokenWords.with(realm.CodeBudgetSpent, wording{status: http.StatusTooManyRequests})
+
+	realmWords = vocabulary{
+		realm.CodeRealmNotFound: {http.StatusNotFound, textNoRealm},
+	}
+	testWords = vocabulary{
+		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoRealm},
+		realm.CodeSecretNotFound: {http.StatusNotFound, textNoSecret},
+		realm.CodeFixedToken:     {http.StatusExpectationFailed, textFixedToken},
+	}
+	secretWords = vocabulary{
+		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoSecret},
+		realm.CodeSecretNotFound: {http.StatusNotFound, textNoSecret},
+	}
+	saveSecretWords = vocabulary{
+		realm.CodeRealmNotFound: {http.StatusBadRequest, textNoRealm},
+	}
+)
+
+// with is a copy with another wording for one code.
+func (v vocabulary) with(code realm.Code, w wording) vocabulary {
+	v = maps.Clone(v)
+	v[code] = w
+	return v
+}
+
+// document turns an error into a problem document in the given words.
+func document(words vocabulary, err error) problem.Document {
+	var e *realm.Error
+	if !errors.As(err, &e) {
+		return problem.From(err)
+	}
+	shown := *e
+	shown.Err = nil // problem.From would look for a field in the cause
+	d := problem.From(&shown)
+	word, ok := words[e.Code]
+	if !ok {
+		return d
+	}
+	d.Status = word.status
+	if word.status == http.StatusServiceUnavailable && d.RetryAfter == 0 {
+		d.RetryAfter = time.Second
+	}
+	if word.detail != "" && word.detail != d.Detail {
+		d.Reason, d.Detail = d.Detail, word.detail
+	}
+	return d
+}
+
+// internal says whether only the operator can do something about it.
+func internal(d problem.Document) bool {
+	return d.Code == realm.CodeInternal || d.Code == realm.CodeUnavailable
+}
+
+// cause is what is logged of an error: never the URL of a *url.Error, whose
+// query may hold credentials.
+func cause(err error) error {
+	var e *realm.Error
+	if errors.As(err, &e) && e.Err != nil {
+		err = e.Err
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

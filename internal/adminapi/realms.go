@@ -1,0 +1,86 @@
+package adminapi
+
+import (
+	"context"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// realmDocument is a realm as it is shown: what was posted, in meaning, with
+// shared fields masked.
+type realmDocument struct {
+	realm.Realm
+	ReadOnly     bool     `json:"read_only,omitempty"`
+	NotYetActive []string `json:"not_yet_active,omitempty"`
+}
+
+func showRealm(info broker.RealmInfo) realmDocument {
+	info.CreatedAt, info.UpdatedAt = info.CreatedAt.UTC(), info.UpdatedAt.UTC()
+	return realmDocument{Realm: info.Realm, ReadOnly: info.ReadOnly, NotYetActive: info.NotYetActive}
+}
+
+func (a *api) listRealms(ctx context.Context, r *request) (any, error) {
+	page, err := r.query.page()
+	if err != nil {
+		return nil, err
+	}
+	keyword, err := r.query.text("keyword")
+	if err != nil {
+		return nil, err
+	}
+	realms, total, err := a.broker.Realms(ctx, page, keyword)
+	return listOf(realms, total, showRealm), err
+}
+
+func (a *api) getRealm(ctx context.Context, r *request) (any, error) {
+	info, err := a.broker.Realm(ctx, r.ids[0])
+	return showRealm(info), err
+}
+
+func (a *api) saveRealm(ctx context.Context, r *request) (any, error) {
+	u, err := readRealmUpdate(r.body)
+	if err != nil {
+		return nil, err
+	}
+	info, err := a.broker.SaveRealm(ctx, u.id, u.apply)
+	return showRealm(info), err
+}
+
+func (a *api) deleteRealm(ctx context.Context, r *request) (any, error) {
+	cascade, err := r.query.flag("cascade", false)
+	if err != nil {
+		return nil, err
+	}
+	return done{success}, a.broker.DeleteRealm(ctx, r.ids[0], cascade)
+}
+
+// testRealm makes a token request and tells what happened: a provider that
+// refuses is a successful test.
+func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
+	ref := realm.Ref{Realm: r.ids[0]}
+	o, err := decodeObject(r.body)
+	if err != nil {
+		return nil, err
+	}
+	if ref.Key, err = o.need("key"); err != nil {
+		return nil, err
+	}
+	config, err := takeConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.end(); err != nil {
+		return nil, err
+	}
+	if config != nil {
+		stored, err := a.broker.Realm(ctx, ref.Realm)
+		if err != nil {
+			return nil, err
+		}
+		if *config, err = unmask(*config, stored.Config.Shared); err != nil {
+			return nil, err
+		}
+	}
+	return a.broker.Test(ctx, ref, config)
+}

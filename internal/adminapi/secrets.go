@@ -1,0 +1,87 @@
+package adminapi
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// slot matches the names of the fields that stand at the top level of a
+// secret, as the earlier service's key_1 to key_5 did.
+var slot = regexp.MustCompile(`^key_[1-9][0-9]{0,3}$`)
+
+// secretDocument is a secret as it is shown: every value is the mask.
+type secretDocument struct {
+	broker.SecretInfo
+	// also names slots that the caller sent masked and that are not stored.
+	// They are echoed, as the earlier service's clients expect.
+	also []string
+}
+
+func showSecret(info broker.SecretInfo) secretDocument { return secretDocument{SecretInfo: info} }
+
+// MarshalJSON puts the slots beside realm and key, and all other fields below
+// "fields".
+func (d secretDocument) MarshalJSON() ([]byte, error) {
+	doc := map[string]any{"realm": d.Realm, "key": d.Key}
+	named := map[string]realm.Hidden{}
+	for name, value := range d.Fields {
+		if slot.MatchString(name) {
+			doc[name] = value
+		} else {
+			named[name] = value
+		}
+	}
+	for _, name := range d.also {
+		doc[name] = realm.Mask
+	}
+	if len(named) > 0 {
+		doc["fields"] = named
+	}
+	for name, at := range map[string]time.Time{"created_at": d.CreatedAt, "updated_at": d.UpdatedAt} {
+		if !at.IsZero() {
+			doc[name] = at.UTC()
+		}
+	}
+	if d.ReadOnly {
+		doc["read_only"] = true
+	}
+	return json.Marshal(doc)
+}
+
+func (a *api) listSecrets(ctx context.Context, r *request) (any, error) {
+	page, err := r.query.page()
+	if err != nil {
+		return nil, err
+	}
+	realmID, err := r.query.text("realm")
+	if err != nil {
+		return nil, err
+	}
+	secrets, total, err := a.broker.Secrets(ctx, page, realmID)
+	return listOf(secrets, total, showSecret), err
+}
+
+func (a *api) getSecret(ctx context.Context, r *request) (any, error) {
+	info, err := a.broker.Secret(ctx, r.secretRef())
+	return showSecret(info), err
+}
+
+func (a *api) saveSecret(ctx context.Context, r *request) (any, error) {
+	u, err := readSecretUpdate(r.body)
+	if err != nil {
+		return nil, err
+	}
+	info, err := a.broker.SaveSecret(ctx, u.SecretUpdate)
+	return secretDocument{SecretInfo: info, also: u.masked}, err
+}
+
+func (a *api) deleteSecret(ctx context.Context, r *request) (any, error) {
+	return done{success}, a.broker.DeleteSecret(ctx, r.secretRef())
+}
+
+func (r *request) secretRef() realm.Ref { return realm.Ref{Realm: r.ids[0], Key: r.ids[1]} }
