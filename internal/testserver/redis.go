@@ -1,0 +1,87 @@
+package testserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisDatabases is how many numbered databases the server has; each call of
+// Redis gets the next one.
+const redisDatabases = 512
+
+// RedisDB is one empty database on the shared Redis server.
+type RedisDB struct {
+	*Server
+	number int64
+}
+
+var redisServer struct {
+	sync.Once
+	server  *Server
+	err     error
+	numbers atomic.Int64
+}
+
+// Redis returns an empty database. The server is started by the first call;
+// it keeps nothing on disk, a killed one comes back empty.
+func Redis(tb testing.TB) *RedisDB {
+	tb.Helper()
+	program := find(tb, "redis-server")
+	redisServer.Do(func() { redisServer.server, redisServer.err = startRedis(program) })
+	if redisServer.err != nil {
+		tb.Fatal(redisServer.err)
+	}
+	r := &RedisDB{Server: redisServer.server, number: redisServer.numbers.Add(1) % redisDatabases}
+	r.Flush(tb)
+	tb.Cleanup(func() { r.Restart(tb) })
+	return r
+}
+
+// URL is the database's address.
+func (r *RedisDB) URL() string { return fmt.Sprintf("redis://%s/%d", r.addr, r.number) }
+
+// Client is a plain client of the database, closed when the test ends.
+func (r *RedisDB) Client(tb testing.TB) *redis.Client {
+	tb.Helper()
+	c := redis.NewClient(&redis.Options{Addr: r.addr, DB: int(r.number)})
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Flush empties the database.
+func (r *RedisDB) Flush(tb testing.TB) {
+	tb.Helper()
+	c := redis.NewClient(&redis.Options{Addr: r.addr, DB: int(r.number)})
+	defer func() { _ = c.Close() }()
+	if err := c.FlushDB(context.Background()).Err(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func startRedis(program string) (*Server, error) {
+	dir, alive, err := newDir("redis")
+	if err != nil {
+		return nil, err
+	}
+	addr, port, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{name: "redis-server", dir: dir, alive: alive, addr: addr, ready: pingRedis}
+	s.args = []string{
+		program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", "", "--appendonly", "no",
+		"--databases", fmt.Sprint(redisDatabases),
+	}
+	return s, s.start()
+}
+
+func pingRedis(ctx context.Context, s *Server) error {
+	c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, DialerRetries: 1})
+	defer func() { _ = c.Close() }()
+	return c.Ping(ctx).Err()
+}

@@ -1,0 +1,164 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// TombstoneTTL is how long a cache remembers that a token was deleted. A token
+// read from the database longer ago than this is not put into the cache any
+// more, so that a node that was stopped in between cannot bring it back.
+const TombstoneTTL = 30 * time.Second
+
+// Cache is a shared level in front of a database. It is never the truth: none
+// of its operations fails, a fault is a miss. Lineage decides what is newer.
+type Cache interface {
+	HealthReporter
+	// Get returns the cached token.
+	Get(ctx context.Context, ref realm.Ref) (realm.Token, bool)
+	// Put offers a token; an older one than is cached or was deleted within
+	// TombstoneTTL is ignored.
+	Put(ctx context.Context, ref realm.Ref, t realm.Token)
+	// Delete removes the token, and refuses those up to the lineage for
+	// TombstoneTTL.
+	Delete(ctx context.Context, ref realm.Ref, lineage int64)
+	// Close releases everything.
+	Close() error
+}
+
+// Lineages is implemented by databases: they know how far each token has
+// counted, deleted ones too.
+type Lineages interface {
+	// Lineages returns the lineage of the reference's token or, with an empty
+	// key, of all of the realm's.
+	Lineages(ctx context.Context, ref realm.Ref) (map[realm.Ref]int64, error)
+}
+
+// Database is a store that a cache can stand in front of.
+type Database interface {
+	Store
+	Lineages
+	HealthReporter
+}
+
+// Levels puts a cache in front of a database. Tokens are read from the cache
+// first and filled upwards; everything is written to the database first. The
+// store that it returns has the database's ChangeFeed, if there is one.
+func Levels(db Database, cache Cache) Store {
+	l := &levels{Database: db, cache: cache}
+	if feed, ok := db.(ChangeFeed); ok {
+		return &feedLevels{levels: l, ChangeFeed: feed}
+	}
+	return l
+}
+
+// levels passes on what only the database has: realms, and reading secrets.
+type levels struct {
+	Database
+	cache Cache
+}
+
+type feedLevels struct {
+	*levels
+	ChangeFeed
+}
+
+var (
+	_ Store          = (*levels)(nil)
+	_ HealthReporter = (*levels)(nil)
+	_ ChangeFeed     = (*feedLevels)(nil)
+)
+
+// Health tells of the database and of the cache.
+func (l *levels) Health(ctx context.Context) []Health {
+	return append(l.Database.Health(ctx), l.cache.Health(ctx)...)
+}
+
+// Close closes both.
+func (l *levels) Close() error { return errors.Join(l.cache.Close(), l.Database.Close()) }
+
+// Token asks the cache, then the database.
+func (l *levels) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	if t, ok := l.cache.Get(ctx, ref); ok {
+		return t, realm.FromRedis, nil
+	}
+	start := time.Now() // monotonic: a process that was stopped notices it
+	t, source, err := l.Database.Token(ctx, ref)
+	if err == nil && time.Since(start) < TombstoneTTL/2 {
+		l.cache.Put(ctx, ref, t)
+	}
+	return t, source, err
+}
+
+// SaveToken saves durably first, then offers the token to the other nodes.
+func (l *levels) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
+	saved, err := l.Database.SaveToken(ctx, ref, t, parent)
+	if err == nil {
+		l.cache.Put(context.WithoutCancel(ctx), ref, saved)
+	}
+	return saved, err
+}
+
+// DeleteToken deletes durably first. It clears the cache also after an error:
+// the outcome may be unknown, and a miss costs a read only.
+func (l *levels) DeleteToken(ctx context.Context, ref realm.Ref) error {
+	err := l.Database.DeleteToken(ctx, ref)
+	l.forget(ctx, ref)
+	return err
+}
+
+// UpdateSecret clears the cache when the token was touched.
+func (l *levels) UpdateSecret(ctx context.Context, ref realm.Ref, change func(realm.Secret, bool) (realm.Secret, TokenChange, error)) (realm.Secret, error) {
+	touched := false
+	s, err := l.Database.UpdateSecret(ctx, ref, func(s realm.Secret, found bool) (realm.Secret, TokenChange, error) {
+		changed, tc, err := change(s, found)
+		touched = tc != TokenChange{}
+		return changed, tc, err
+	})
+	if touched {
+		l.forget(ctx, ref)
+	}
+	return s, err
+}
+
+// DeleteSecret deletes the secret and its token.
+func (l *levels) DeleteSecret(ctx context.Context, ref realm.Ref) error {
+	err := l.Database.DeleteSecret(ctx, ref)
+	l.forget(ctx, ref)
+	return err
+}
+
+// DeleteRealm clears the cache of the realm's tokens.
+func (l *levels) DeleteRealm(ctx context.Context, id string, cascade bool) error {
+	err := l.Database.DeleteRealm(ctx, id, cascade)
+	if cascade {
+		l.forget(ctx, realm.Ref{Realm: id})
+	}
+	return err
+}
+
+// forget clears the cache of what the database just changed. The caller may
+// be gone by now; the cache must be cleared all the same.
+func (l *levels) forget(ctx context.Context, ref realm.Ref) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
+	defer cancel()
+	lineages, err := l.Database.Lineages(ctx, ref)
+	if err != nil && ref.Key != "" {
+		// Not known: forget whatever is cached. A token saved meanwhile is
+		// read from the database until the tombstone is gone.
+		lineages = map[realm.Ref]int64{ref: maxLineage}
+	}
+	for r, lineage := range lineages {
+		l.cache.Delete(ctx, r, lineage)
+	}
+}
+
+// forgetTimeout bounds what a caller waits for the cache to be cleared.
+const forgetTimeout = 5 * time.Second
+
+// maxLineage is the largest lineage that a cache's script compares exactly
+// (Lua numbers are doubles).
+const maxLineage = 1<<53 - 1
