@@ -1,0 +1,60 @@
+package fakeprovider
+
+import (
+	"sync"
+	"time"
+)
+
+// Faults are what goes wrong at the provider now. The zero value: nothing.
+type Faults struct {
+	// Latency passes before the provider commits to an answer, Linger between
+	// its commitment and the answer: a caller that gives up in between has
+	// lost a token (or spent a refresh token) without knowing it.
+	Latency time.Duration
+	Linger  time.Duration
+	// Refuse refuses every token request with this reason.
+	Refuse Refusal
+	// RetryAfter is sent along with refusals.
+	RetryAfter time.Duration
+	// RefuseTokens makes the API refuse every token, also a fresh one.
+	RefuseTokens bool
+	// Answer is the name of the malformed answer (see Malformed) that every
+	// granted token request gets.
+	Answer string
+	// Answers are malformed answers for the next granted requests, one each;
+	// "" lets one request through unharmed.
+	Answers []string
+}
+
+// Set replaces the faults.
+func (p *Provider) Set(f Faults) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults = f
+}
+
+// Hold keeps every token request waiting, before it is decided, until release
+// is called. It may be called again afterwards.
+func (p *Provider) Hold() (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gate := make(chan struct{})
+	p.gate = gate
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.gate == gate {
+			p.gate = nil
+		}
+		close(gate)
+	})
+}
+
+func (f *Faults) next() string {
+	if len(f.Answers) == 0 {
+		return f.Answer
+	}
+	name := f.Answers[0]
+	f.Answers = f.Answers[1:]
+	return name
+}

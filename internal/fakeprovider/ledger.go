@@ -1,0 +1,201 @@
+package fakeprovider
+
+import (
+	"slices"
+	"time"
+)
+
+// Kind says what happened.
+type Kind string
+
+// The kinds of events.
+const (
+	Asked   Kind = "asked"   // a token request arrived, good or bad
+	Refused Kind = "refused" // it was refused
+	Issued  Kind = "issued"  // a new access token
+	Given   Kind = "given"   // the current access token, once more
+	Revoked Kind = "revoked" // an access token was ended before its time
+	Spent   Kind = "spent"   // a refresh token was exchanged
+	Reused  Kind = "reused"  // a refresh token came that was spent before
+	// CalledDead is an API call without a token that lives.
+	CalledDead Kind = "called_dead"
+)
+
+// Event is one line of the ledger.
+type Event struct {
+	// Seq grows by one with each event: the order of the provider's decisions.
+	Seq int64
+	// At is the provider's clock.
+	At   time.Time
+	Kind Kind
+	// Ref is the app id of the credential.
+	Ref string
+	// Token is the access token that the event is about.
+	Token string
+	// Refresh is the refresh token: the new one for Issued, the old one for
+	// Spent and Reused.
+	Refresh string
+	// Reason of a refusal, a revocation or a dead call.
+	Reason string
+	// From is when a revocation begins.
+	From time.Time
+	// Path of a dead call.
+	Path string
+}
+
+// book is the ledger. The provider's lock guards it.
+type book struct {
+	events []Event
+	calls  int
+}
+
+func (b *book) add(e Event) {
+	e.Seq = int64(len(b.events)) + 1
+	b.events = append(b.events, e)
+}
+
+// Events returns the ledger so far.
+func (p *Provider) Events() []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.book.events)
+}
+
+// Fetches counts the token requests of the given apps (all apps where none is
+// named), also those that were refused.
+func (p *Provider) Fetches(refs ...string) int { return len(p.of(Asked, refs)) }
+
+// Refusals counts the token requests that were refused.
+func (p *Provider) Refusals(refs ...string) int { return len(p.of(Refused, refs)) }
+
+// Issued returns the access tokens that were made, oldest first.
+func (p *Provider) Issued(refs ...string) []string {
+	events := p.of(Issued, refs)
+	tokens := make([]string, len(events))
+	for i, e := range events {
+		tokens[i] = e.Token
+	}
+	return tokens
+}
+
+// Newest is the access token that was issued last, "" for none.
+func (p *Provider) Newest(refs ...string) string {
+	tokens := p.Issued(refs...)
+	if len(tokens) == 0 {
+		return ""
+	}
+	return tokens[len(tokens)-1]
+}
+
+// Rank is the place of a token among those of its app in the order of issue,
+// from 1; 0 for a token that was never issued.
+func (p *Provider) Rank(token string) int {
+	p.mu.Lock()
+	rec := p.mint.records[token]
+	p.mu.Unlock()
+	if rec == nil {
+		return 0
+	}
+	return slices.Index(p.Issued(rec.ref), token) + 1
+}
+
+// Live says whether the API accepts a token now.
+func (p *Provider) Live(token string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rec := p.mint.records[token]
+	return rec != nil && rec.state(p.opts.Now()) == live
+}
+
+// Calls counts the API calls that carried a live token.
+func (p *Provider) Calls() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.book.calls
+}
+
+// CallsWith counts the API calls that carried this token while it lived.
+func (p *Provider) CallsWith(token string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rec := p.mint.records[token]; rec != nil {
+		return rec.uses
+	}
+	return 0
+}
+
+// DeadCalls returns the API calls that carried no token, several, or one that
+// did not live.
+func (p *Provider) DeadCalls() []Event { return p.of(CalledDead, nil) }
+
+// Reuses returns the attempts to spend a refresh token a second time.
+func (p *Provider) Reuses(refs ...string) []Event { return p.of(Reused, refs) }
+
+// Peak is the greatest number of token requests that were open at once.
+func (p *Provider) Peak() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.peak
+}
+
+// Revoke ends an access token now, as a provider does that killed it early.
+func (p *Provider) Revoke(token string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rec := p.mint.records[token]; rec != nil {
+		now := p.opts.Now()
+		p.revoke(rec, now, now, "taken back")
+	}
+}
+
+func (p *Provider) of(kind Kind, refs []string) []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []Event
+	for _, e := range p.book.events {
+		if e.Kind == kind && (len(refs) == 0 || slices.Contains(refs, e.Ref)) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// judge looks at the tokens that an API call carried and writes down what it
+// saw.
+func (p *Provider) judge(tokens []string, path string) state {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.opts.Now()
+	s, rec := p.look(tokens, now)
+	if s == live {
+		p.book.calls++
+		rec.uses++
+		return s
+	}
+	e := Event{At: now, Kind: CalledDead, Reason: string(s), Path: path}
+	if len(tokens) > 0 {
+		e.Token = tokens[0]
+	}
+	if rec != nil {
+		e.Ref = rec.ref
+	}
+	p.book.add(e)
+	return s
+}
+
+func (p *Provider) look(tokens []string, now time.Time) (state, *record) {
+	switch {
+	case len(tokens) == 0 || tokens[0] == "":
+		return missing, nil
+	case len(tokens) > 1:
+		return ambiguous, nil
+	}
+	rec := p.mint.records[tokens[0]]
+	if rec == nil {
+		return unknown, nil
+	}
+	if p.faults.RefuseTokens {
+		return revoked, rec
+	}
+	return rec.state(now), rec
+}

@@ -1,0 +1,234 @@
+// Package fakeprovider is a simulated provider of tokens: the token endpoint
+// and the API of WeChat, WeCom, DingTalk, Feishu or a plain OAuth2 server, as
+// their documentation describes them, and as strict.
+//
+// It keeps a ledger of every token that was asked for, issued, spent and
+// revoked, in the order in which the provider decided. Tests believe the
+// ledger and not the program under test. Every fault that a token endpoint is
+// known to have can be switched on, see Faults and Malformed.
+package fakeprovider
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Options say what is simulated.
+type Options struct {
+	// Style is the provider; OAuth by default.
+	Style Style
+	// Credentials are the secrets by app id (appid, corpid, appkey, app_id,
+	// client_id).
+	Credentials map[string]string
+	// Rule says how tokens live; nil for the documented one of the style. Of
+	// a rule that is given, only a Life of zero is taken from the style.
+	Rule *Rule
+	// Refresh says how refresh tokens behave; the zero value issues none.
+	Refresh RefreshRule
+	// Quotas replace the documented limits of the token endpoint; an empty,
+	// non-nil slice means that there are none.
+	Quotas []Quota
+	// Mint makes the n-th token; by default 32 random characters.
+	Mint func(n int64) string
+	// API serves the calls that carried a live token; by default they are
+	// answered with the provider's form of "ok".
+	API http.Handler
+	// Now is the provider's clock; time.Now by default.
+	Now func() time.Time
+}
+
+// Provider is one simulated provider. It is safe for concurrent use.
+type Provider struct {
+	opts  Options
+	speak dialect
+
+	mu       sync.Mutex
+	secrets  map[string]string
+	book     book
+	mint     mint
+	refresh  refreshBook
+	windows  map[string][]time.Time
+	faults   Faults
+	gate     chan struct{}
+	inFlight int
+	peak     int
+}
+
+// New makes a provider.
+func New(opts Options) *Provider {
+	if opts.Style == "" {
+		opts.Style = OAuth
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Mint == nil {
+		opts.Mint = randomToken
+	}
+	p := &Provider{
+		opts: opts, speak: dialects[opts.Style],
+		secrets: map[string]string{}, windows: map[string][]time.Time{},
+		mint: newMint(), refresh: newRefreshBook(),
+	}
+	for id, secret := range opts.Credentials {
+		p.secrets[id] = secret
+	}
+	return p
+}
+
+// Start serves the provider on a free loopback port until the test ends, and
+// returns its base URL.
+func (p *Provider) Start(tb testing.TB) string {
+	tb.Helper()
+	srv := httptest.NewServer(p)
+	tb.Cleanup(func() {
+		srv.CloseClientConnections() // an answer that is held would keep Close waiting
+		srv.Close()
+	})
+	return srv.URL
+}
+
+// SetSecret replaces the secret of an app, or adds an app. The tokens that it
+// has stay as they are.
+func (p *Provider) SetSecret(id, secret string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.secrets[id] = secret
+}
+
+// ServeHTTP answers the token endpoints; every other path is the API.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<20)
+	if e, ok := p.speak.endpoints[r.URL.Path]; ok {
+		p.serveToken(w, r, e)
+		return
+	}
+	p.serveAPI(w, r)
+}
+
+func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint) {
+	leave := p.enter()
+	defer leave()
+	a, refusal := e.ask(r)
+	p.note(Event{Kind: Asked, Ref: a.ref})
+	if !p.beforeDecision(r.Context()) {
+		return
+	}
+	answer, linger := p.decide(e, a, refusal)
+	if pause(r.Context(), linger) {
+		answer.write(w, r)
+	}
+}
+
+// decide is the moment at which the provider commits: what the ledger says
+// from here on is true whether the answer arrives or not.
+func (p *Provider) decide(e endpoint, a ask, refusal Refusal) (reply, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, linger := p.opts.Now(), p.faults.Linger
+	retry := p.faults.RetryAfter
+	if refusal == "" {
+		refusal, retry = p.admit(e, a, now)
+	}
+	if refusal != "" {
+		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(refusal)})
+		return p.speak.refuse(refusal).retryAfter(retry), linger
+	}
+	given := p.give(e, a, now)
+	if given.refusal != "" {
+		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(given.refusal)})
+		return p.speak.refuse(given.refusal), linger
+	}
+	if name := p.faults.next(); name != "" {
+		return answerNamed(name).reply(given.wire), linger
+	}
+	return given.wire.reply(), linger
+}
+
+// admit checks everything that a request for a token must pass.
+func (p *Provider) admit(e endpoint, a ask, now time.Time) (Refusal, time.Duration) {
+	if p.faults.Refuse != "" {
+		return p.faults.Refuse, p.faults.RetryAfter
+	}
+	secret, known := p.secrets[a.ref]
+	if !known {
+		return UnknownApp, 0
+	}
+	if secret != a.secret {
+		return WrongSecret, 0
+	}
+	quotas := e.quotas
+	if p.opts.Quotas != nil {
+		quotas = p.opts.Quotas
+	}
+	if free := p.spend(e, a, quotas, now); free > 0 {
+		return QuotaSpent, max(free, p.faults.RetryAfter)
+	}
+	return "", 0
+}
+
+func (p *Provider) serveAPI(w http.ResponseWriter, r *http.Request) {
+	state := p.judge(p.speak.carried(r), r.URL.Path)
+	if state != live {
+		p.speak.dead(state).write(w, r)
+		return
+	}
+	if p.opts.API != nil {
+		p.opts.API.ServeHTTP(w, r)
+		return
+	}
+	p.speak.ok(r).write(w, r)
+}
+
+func (p *Provider) enter() (leave func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFlight++
+	p.peak = max(p.peak, p.inFlight)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.inFlight--
+	}
+}
+
+// beforeDecision holds a request while the gate is closed and for the latency.
+// It returns false when the caller went away meanwhile.
+func (p *Provider) beforeDecision(ctx context.Context) bool {
+	p.mu.Lock()
+	gate, latency := p.gate, p.faults.Latency
+	p.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return pause(ctx, latency)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (p *Provider) note(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e.At = p.opts.Now()
+	p.book.add(e)
+}

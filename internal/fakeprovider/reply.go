@@ -1,0 +1,85 @@
+package fakeprovider
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// reply is one answer. Body is written as JSON, unless raw or stream is set.
+type reply struct {
+	status int
+	header http.Header
+	body   any
+	raw    []byte
+	// stream writes the answer itself, for those that http.ResponseWriter's
+	// rules do not allow.
+	stream func(http.ResponseWriter, *http.Request)
+}
+
+func jsonReply(status int, body any) reply { return reply{status: status, body: body} }
+
+func (a reply) with(name, value string) reply {
+	h := http.Header{}
+	if a.header != nil {
+		h = a.header.Clone()
+	}
+	h.Set(name, value)
+	a.header = h
+	return a
+}
+
+// retryAfter adds the header of that name in seconds, rounded up
+// (RFC 9110 section 10.2.3).
+func (a reply) retryAfter(d time.Duration) reply {
+	if d <= 0 {
+		return a
+	}
+	return a.with("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+}
+
+func (a reply) write(w http.ResponseWriter, r *http.Request) {
+	if a.stream != nil {
+		a.stream(w, r)
+		return
+	}
+	body := a.raw
+	if a.body != nil {
+		body, _ = json.Marshal(a.body) // strings, numbers and maps of them
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	}
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(body)
+}
+
+// wire is a granted token on its way out.
+type wire struct {
+	names   names
+	extras  map[string]any
+	token   string
+	life    time.Duration
+	refresh string
+	// refreshLife is sent as refresh_expires_in where it is not zero.
+	refreshLife time.Duration
+}
+
+// reply is the answer as the provider documents it.
+func (g wire) reply() reply {
+	body := map[string]any{g.names.token: g.token, g.names.expiry: int64(g.life / time.Second)}
+	for name, value := range g.extras {
+		body[name] = value
+	}
+	if g.refresh != "" {
+		body["refresh_token"] = g.refresh
+	}
+	if g.refreshLife > 0 {
+		body["refresh_expires_in"] = int64(g.refreshLife / time.Second)
+	}
+	// RFC 6749 section 5.1; the others do no harm with it.
+	return jsonReply(http.StatusOK, body).with("Cache-Control", "no-store")
+}

@@ -1,0 +1,126 @@
+package fakeprovider
+
+import (
+	"net/http"
+	"time"
+)
+
+// Style is the provider that is simulated.
+type Style string
+
+// The styles.
+const (
+	WeChat      Style = "wechat"       // official account, mini program
+	WeCom       Style = "wecom"        // internal app
+	DingTalkOld Style = "dingtalk_old" // oapi.dingtalk.com
+	DingTalk    Style = "dingtalk"     // api.dingtalk.com
+	Feishu      Style = "feishu"       // internal app, tenant_access_token
+	OAuth       Style = "oauth"        // RFC 6749
+)
+
+// Refusal is why a token request is refused.
+type Refusal string
+
+// The refusals. Each style has its own words for them.
+const (
+	BadBody       Refusal = "bad_body" // or a parameter that is malformed
+	MissingApp    Refusal = "missing_app"
+	MissingSecret Refusal = "missing_secret"
+	NeedsGET      Refusal = "needs_get"
+	NeedsPOST     Refusal = "needs_post"
+	WrongGrant    Refusal = "wrong_grant"
+	UnknownApp    Refusal = "unknown_app"
+	WrongSecret   Refusal = "wrong_secret"
+	QuotaSpent    Refusal = "quota_spent"
+	// Busy is a failure of the provider's own: "system busy", 500, 503.
+	Busy Refusal = "busy"
+	// BadRefresh is invalid_grant of RFC 6749 section 5.2.
+	BadRefresh Refusal = "bad_refresh_token"
+)
+
+// state is what the API sees in a token.
+type state string
+
+const (
+	live      state = "live"
+	missing   state = "missing"
+	ambiguous state = "ambiguous" // more than one was sent
+	unknown   state = "unknown"   // never issued
+	expired   state = "expired"
+	revoked   state = "revoked" // overtaken by a newer one, or taken back
+)
+
+// dialect is how one provider speaks.
+type dialect struct {
+	// rule of its tokens where the endpoint has none of its own.
+	rule Rule
+	// endpoints by path.
+	endpoints map[string]endpoint
+	// carried returns every token that an API request presents.
+	carried func(*http.Request) []string
+	// names and extras of the answer to a token request.
+	names  names
+	extras map[string]any
+	// refuse answers a token request, dead an API call, both with no.
+	refuse func(Refusal) reply
+	dead   func(state) reply
+	// ok answers an API call.
+	ok func(*http.Request) reply
+}
+
+// names of what a token answer holds.
+type names struct {
+	token  string
+	expiry string
+}
+
+// endpoint is one way of asking for a token. Tokens of two endpoints do not
+// touch each other.
+type endpoint struct {
+	name string
+	// ask reads a request; a refusal says that it cannot be understood.
+	ask    func(*http.Request) (ask, Refusal)
+	rule   *Rule
+	quotas []Quota
+}
+
+// ask is what a token request says.
+type ask struct {
+	ref     string
+	secret  string
+	force   bool   // WeChat's force_refresh
+	refresh string // the refresh token, for that grant
+}
+
+// dialects of all styles.
+var dialects = map[Style]dialect{
+	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, OAuth: oauth,
+}
+
+// DocumentedRule is the rule that a style has by its provider's documentation
+// (for WeChat: of the endpoint `token`).
+func DocumentedRule(s Style) Rule { return dialects[s].rule }
+
+// rule of one endpoint, after what the options say.
+func (p *Provider) rule(e endpoint) Rule {
+	r := p.speak.rule
+	if e.rule != nil {
+		r = *e.rule
+	}
+	if p.opts.Rule == nil {
+		return r
+	}
+	life := r.Life
+	r = *p.opts.Rule
+	if r.Life == 0 {
+		r.Life = life
+	}
+	return r
+}
+
+// carriedQuery reads tokens from the query.
+func carriedQuery(name string) func(*http.Request) []string {
+	return func(r *http.Request) []string { return r.URL.Query()[name] }
+}
+
+const twoHours = 2 * time.Hour
