@@ -1,0 +1,72 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+var errForbiddenAddress = &realm.Error{
+	Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway,
+	Detail: "the upstream's " + netguard.ErrForbidden.Error(),
+}
+
+// upstreamError stands for an error of the base transport whose own text or
+// chain must not be handed on.
+type upstreamError struct{ text string }
+
+func (e upstreamError) Error() string { return e.text }
+
+// fail hands an error of the base transport on: as it is wherever possible,
+// since the proxy in front looks at its type (a dial error may be retried, a
+// timeout is a 504).
+func (t *Transport) fail(req *http.Request, job Job, lease *realm.Lease, err error) (*http.Response, error) {
+	if errors.Is(err, netguard.ErrForbidden) {
+		return t.refuse(req, job, errForbiddenAddress)
+	}
+	if own := req.Context().Err(); own != nil {
+		return nil, own
+	}
+	return nil, clean(err, lease)
+}
+
+// clean returns err without what must not leave: a *url.Error (it prints the
+// whole URL, with the token in its query), any other quotation of the token
+// (net/http quotes malformed answers), and a cancellation, which the proxy in
+// front would take for the caller's own (status 499).
+func clean(err error, lease *realm.Lease) error {
+	for {
+		var outer *url.Error
+		if !errors.As(err, &outer) || outer.Err == nil {
+			break
+		}
+		err = outer.Err
+	}
+	text := err.Error()
+	switch {
+	case quotes(text, lease):
+		return upstreamError{"the upstream's answer is malformed"}
+	case errors.Is(err, context.Canceled), strings.Contains(text, "operation was canceled"):
+		return upstreamError{"the connection to the upstream was given up"}
+	case isURLError(err):
+		return upstreamError{"the upstream cannot be reached"}
+	}
+	return err
+}
+
+// isURLError finds a *url.Error without a cause, which clean cannot unwrap.
+func isURLError(err error) bool {
+	var outer *url.Error
+	return errors.As(err, &outer)
+}
+
+// quotes says whether the text holds the token in any of its forms.
+func quotes(text string, lease *realm.Lease) bool {
+	_, found := scrub(text, lease)
+	return found
+}

@@ -1,0 +1,86 @@
+package inject
+
+import (
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// placeQuery returns the query with the lease's pairs at its end and without
+// the caller's pairs of those names. It works on bytes: url.Values would sort
+// the pairs, rewrite their escapes and drop what it cannot parse. Every other
+// pair stays as it came, and in its place.
+//
+// Pairs end at "&", and at ";" too (HTML 4.01 appendix B.2.2), where an
+// upstream may split.
+func placeQuery(raw string, lease *realm.Lease) string {
+	places := lease.Target.Inject
+	size := len(raw)
+	for i, p := range places {
+		if p.In == realm.PlaceURL && i < len(lease.Values) {
+			size += len("&") + len(p.Pair) + len(lease.Values[i])
+		}
+	}
+	if size == len(raw) {
+		return raw
+	}
+	var b strings.Builder
+	b.Grow(size)
+	some := keepOthers(&b, raw, places)
+	for i, p := range places {
+		if p.In != realm.PlaceURL || i >= len(lease.Values) {
+			continue
+		}
+		if some {
+			b.WriteByte('&')
+		}
+		some = true
+		b.WriteString(p.Pair)
+		b.WriteString(lease.Values[i])
+	}
+	return b.String()
+}
+
+// keepOthers writes the pairs of raw that are not ours, and tells whether
+// there was one. Two pairs that become neighbours are parted by "&" if one of
+// the separators between them was "&": a ";" there would join them for
+// upstreams that split at "&" only.
+func keepOthers(b *strings.Builder, raw string, places []realm.Place) bool {
+	some, sep := false, byte('&')
+	for more := raw != ""; more; {
+		var pair string
+		var next byte
+		pair, raw, next, more = cutPiece(raw)
+		switch {
+		case !isOurs(pair, places):
+			if some {
+				b.WriteByte(sep)
+			}
+			b.WriteString(pair)
+			some, sep = true, next
+		case sep != '&':
+			sep = next
+		}
+	}
+	return some
+}
+
+// cutPiece cuts the first pair from raw, with the separator behind it, if
+// there is one.
+func cutPiece(raw string) (pair, rest string, sep byte, more bool) {
+	i := strings.IndexAny(raw, "&;")
+	if i < 0 {
+		return raw, "", 0, false
+	}
+	return raw[:i], raw[i+1:], raw[i], true
+}
+
+func isOurs(pair string, places []realm.Place) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	for i := range places {
+		if places[i].In == realm.PlaceURL && readsAs(name, places[i].Name) {
+			return true
+		}
+	}
+	return false
+}

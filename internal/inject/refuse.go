@@ -1,0 +1,116 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// The refusals that are the same for every request. They are shared and never
+// changed.
+var (
+	errMethod = &realm.Error{
+		Code: realm.CodeMethod, Status: http.StatusMethodNotAllowed,
+		Detail: "this method would show the token or open a tunnel with it",
+	}
+	errUpgrade = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "the realm does not allow upgrades (upgrade: true)",
+	}
+	errUnasked = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusBadGateway,
+		Detail: "the upstream switched protocols without being asked",
+	}
+	errTarget = &realm.Error{
+		Code: realm.CodeInvalidField, Status: http.StatusBadRequest,
+		Detail: "the request target is not a path with a query (RFC 9112 section 3.2.1)",
+	}
+	errPlace = &realm.Error{
+		Code: realm.CodeTokenUnavailable, Status: http.StatusBadGateway,
+		Detail: "the token could not be put into the request",
+	}
+)
+
+// allowedMethods is the Allow header of a 405 (RFC 9110 section 15.5.6).
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// checkMethod refuses methods whose answer quotes the request (TRACE, and
+// IIS's TRACK), and CONNECT unless it is an upgrade in disguise (RFC 8441),
+// which is judged as one. Upstreams may read methods in any case.
+func checkMethod(req *http.Request) error {
+	switch {
+	case strings.EqualFold(req.Method, http.MethodTrace), strings.EqualFold(req.Method, "TRACK"):
+		return errMethod
+	case strings.EqualFold(req.Method, http.MethodConnect) && len(req.Header[":protocol"]) == 0:
+		return errMethod
+	}
+	return nil
+}
+
+// isUpgrade says whether the request asks to leave HTTP: by an Upgrade header
+// or by an extended CONNECT. After the clean-up of hop-by-hop headers in
+// front of us an Upgrade header is there only when it counts.
+func isUpgrade(req *http.Request) bool {
+	return len(req.Header["Upgrade"]) > 0 || len(req.Header[":protocol"]) > 0
+}
+
+// refuse answers with the problem that err stands for; nothing leaves. Only
+// when the caller itself is gone the error is handed on, since nobody reads
+// the answer.
+func (t *Transport) refuse(req *http.Request, job Job, err error) (*http.Response, error) {
+	closeBody(req)
+	if cancelled(req, err) {
+		return nil, context.Canceled
+	}
+	resp := document(err).Response(req)
+	if resp.StatusCode == http.StatusMethodNotAllowed {
+		resp.Header.Set("Allow", allowedMethods)
+	}
+	t.logRefusal(job, resp.StatusCode, err)
+	return resp, nil
+}
+
+// document is problem.From, and a word for a source that ran out of time
+// without saying so.
+func document(err error) problem.Document {
+	var known *realm.Error
+	if errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &known) {
+		return problem.New(http.StatusGatewayTimeout, realm.CodeTokenUnavailable, "no token in time")
+	}
+	return problem.From(err)
+}
+
+// logRefusal logs what an operator has to look at; that a realm is unknown or
+// a provider is down is said elsewhere. An error of an unknown type is named
+// by its type only: its text may hold anything.
+func (t *Transport) logRefusal(job Job, status int, err error) {
+	if t.Log == nil {
+		return
+	}
+	where := []zap.Field{
+		zap.String("realm", job.Ref.Realm), zap.String("key", job.Ref.Key), zap.String("dial", job.Dial),
+	}
+	var known *realm.Error
+	switch {
+	case !errors.As(err, &known):
+		t.Log.Error("no token", append(where, zap.Int("status", status), zap.String("type", fmt.Sprintf("%T", err)))...)
+	case known.Code == realm.CodeHostNotAllowed:
+		t.Log.Warn("token kept back", append(where, zap.String("reason", known.Detail))...)
+	case known == errPlace, known == errUnasked:
+		t.Log.Error("token kept back", append(where, zap.String("reason", known.Detail))...)
+	}
+}
+
+// closeBody does what every RoundTripper has to do, also when it fails.
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}

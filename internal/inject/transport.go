@@ -1,0 +1,127 @@
+// Package inject is the last hop of a proxied request: an http.RoundTripper
+// that takes the token of a (realm, key) and puts it into the request, at the
+// last moment and on a copy, so that neither a log nor a retry sees it.
+//
+// The token goes to the realm's hosts only. Every copy of the parameter or
+// header that the caller sent is removed first; all other bytes stay as they
+// came. Refusals are answers (problem documents), never errors: an error
+// would count against the upstream's health and be tried again.
+package inject
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Job is what the router decided about a request before it reached the
+// transport.
+type Job struct {
+	// Ref names the credential.
+	Ref realm.Ref
+	// Lease is the token, where a handler took it already; nil: the Source is
+	// asked.
+	Lease *realm.Lease
+	// Dial is the host:port that the base transport will dial, as a name, not
+	// resolved. An empty one matches no host.
+	Dial string
+	// UseAPI says that the upstream is the realm's own api: scheme and host
+	// are its, and its base path is joined in front of the request's.
+	// Otherwise the request's URL has the scheme and host of the upstream.
+	UseAPI bool
+	// TrustedDial says that the operator named this upstream in the
+	// configuration file.
+	TrustedDial bool
+	// KeepHost sends the request's own Host (header_up Host was used) instead
+	// of the upstream's. It has to be one of the realm's hosts too.
+	KeepHost bool
+	// Authenticated says that an authentication directive accepted the
+	// caller: the Authorization and Proxy-Authorization that it did that with
+	// are none of the provider's business.
+	Authenticated bool
+}
+
+// Transport puts tokens into requests. Its fields are set before the first
+// use; all but Log are required.
+type Transport struct {
+	Source Source
+	// Base makes the round trips to upstreams that the operator named,
+	// Guarded those to any other: it dials public addresses only
+	// (netguard.ErrForbidden). Neither may follow redirects.
+	Base    http.RoundTripper
+	Guarded http.RoundTripper
+	// Job tells what the router decided. A *realm.Error becomes its problem
+	// document.
+	Job func(*http.Request) (Job, error)
+	Log *zap.Logger
+}
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+// RoundTrip sends the request with the token of its job and returns the
+// answer as it came, except for the token where a header quotes it. What is
+// refused here is answered with a problem document. An error is the base
+// transport's, without anything confidential, or that of the request's own
+// context.
+//
+// The request itself is not changed, but for header fields and trailers that
+// do not go to a provider, see filter.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	job, lease, err := t.accept(req)
+	if err != nil {
+		return t.refuse(req, job, err)
+	}
+	out, err := prepare(req, job, lease)
+	if err != nil {
+		return t.refuse(req, job, err)
+	}
+	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
+	if err != nil {
+		return t.fail(req, job, lease, err)
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols && !isUpgrade(req) {
+		_ = resp.Body.Close()
+		return t.refuse(req, job, errUnasked)
+	}
+	out.finish(resp, req, lease)
+	return resp, nil
+}
+
+// accept finds the job and the token of a request that may have one.
+func (t *Transport) accept(req *http.Request) (Job, *realm.Lease, error) {
+	job, err := t.Job(req)
+	if err != nil {
+		return job, nil, err
+	}
+	if err := checkMethod(req); err != nil {
+		return job, nil, err
+	}
+	lease := job.Lease
+	if lease == nil {
+		if lease, err = t.Source.Token(req.Context(), job.Ref); err != nil {
+			return job, nil, err
+		}
+	}
+	if isUpgrade(req) && !lease.Target.Upgrade {
+		return job, nil, errUpgrade
+	}
+	return job, lease, nil
+}
+
+// base chooses the transport. A target of the configuration file needs no
+// guard: the operator wrote its hosts.
+func (t *Transport) base(job Job, target *realm.Target) http.RoundTripper {
+	if job.TrustedDial || target.Trusted {
+		return t.Base
+	}
+	return t.Guarded
+}
+
+// cancelled says whether err is nobody's fault: the caller went away.
+func cancelled(req *http.Request, err error) bool {
+	return errors.Is(err, context.Canceled) && errors.Is(req.Context().Err(), context.Canceled)
+}
