@@ -2,10 +2,10 @@ package realm
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -19,10 +19,19 @@ type HostPattern struct {
 	port     uint16
 }
 
+var (
+	errHost     = errors.New("must be host or host:port, without scheme and path")
+	errPort     = errors.New("must have a port from 1 to 65535, or none")
+	errHostName = errors.New("is not a valid host name")
+)
+
 // ParseHostPattern reads "api.example.com", "*.example.com:8443",
 // "[::1]:8080".
 func ParseHostPattern(s string) (HostPattern, error) {
 	var p HostPattern
+	if strings.Contains(s, "/") {
+		return p, errHost
+	}
 	rest, wild := strings.CutPrefix(s, "*.")
 	p.wildcard = wild
 	host, port, err := splitHostPort(rest)
@@ -33,8 +42,9 @@ func ParseHostPattern(s string) (HostPattern, error) {
 	if p.host, err = canonicalHost(host); err != nil {
 		return p, err
 	}
-	if wild && (isIP(p.host) || !strings.Contains(p.host, ".")) {
-		return p, errors.New(`"*." needs a domain of at least two labels behind it`)
+	_, ip := parseIP(p.host)
+	if wild && (ip || !strings.Contains(p.host, ".")) {
+		return p, errors.New(`must have a domain of at least two labels behind "*."`)
 	}
 	return p, nil
 }
@@ -43,7 +53,7 @@ func ParseHostPattern(s string) (HostPattern, error) {
 // the token. hostport is what is dialled, or a Host header.
 func (p HostPattern) Match(hostport, scheme string) bool {
 	host, port, err := splitHostPort(hostport)
-	if err != nil {
+	if err != nil || host == "" {
 		return false
 	}
 	if port == 0 {
@@ -70,7 +80,7 @@ func (p HostPattern) Match(hostport, scheme string) bool {
 	return ok && label != "" && domain == p.host
 }
 
-// String is the pattern as it is written.
+// String is the pattern in its canonical spelling.
 func (p HostPattern) String() string {
 	s := p.host
 	if strings.Contains(s, ":") {
@@ -93,46 +103,119 @@ func defaultPort(scheme string) uint16 {
 }
 
 // splitHostPort splits "host", "host:port", "[v6]:port", "[v6]" and a bare
-// "v6"; port 0 means that there was none.
+// "v6"; port 0 means that there was none. It allocates nothing for a good one.
 func splitHostPort(s string) (string, uint16, error) {
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Is6() {
+	if strings.HasPrefix(s, "[") {
+		return splitBracketed(s)
+	}
+	switch strings.Count(s, ":") {
+	case 0:
 		return s, 0, nil
+	case 1:
+		host, text, _ := strings.Cut(s, ":")
+		port, err := parsePort(text)
+		return host, port, err
 	}
-	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
-		return strings.TrimSuffix(inner, "]"), 0, nil
+	if !isIPv6(s) {
+		return "", 0, errHost
 	}
-	if !strings.Contains(s, ":") {
-		return s, 0, nil
+	return s, 0, nil
+}
+
+func splitBracketed(s string) (string, uint16, error) {
+	host, rest, found := strings.Cut(s[1:], "]")
+	if !found || !isIPv6(host) {
+		return "", 0, errHost
 	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", 0, errors.New("must be host or host:port")
+	if rest == "" {
+		return host, 0, nil
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
+	text, ok := strings.CutPrefix(rest, ":")
+	if !ok {
+		return "", 0, errHost
+	}
+	port, err := parsePort(text)
+	return host, port, err
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 {
-		return "", 0, errors.New("the port must be a number from 1 to 65535")
+		return 0, errPort
 	}
-	return host, uint16(n), nil
+	return uint16(n), nil
 }
 
 // canonicalHost makes two spellings of one host equal: case, trailing dot,
-// internationalised names, forms of an IP address.
+// internationalised names (UTS #46), forms of an IP address.
 func canonicalHost(host string) (string, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
+	if addr, ok := parseIP(host); ok {
 		if addr.Zone() != "" {
-			return "", errors.New("an address with a zone is no host of an API")
+			return "", errors.New("is an address with a zone, which is no host of an API")
 		}
 		return addr.Unmap().String(), nil
 	}
-	host = strings.TrimSuffix(host, ".")
-	ascii, err := idna.Lookup.ToASCII(host)
-	if err != nil || ascii == "" {
-		return "", errors.New("is not a valid host name")
+	name := strings.TrimSuffix(host, ".")
+	if isASCII(name) {
+		name = strings.ToLower(name)
+	} else {
+		ascii, err := idna.Lookup.ToASCII(name)
+		if err != nil || !utf8.ValidString(name) {
+			return "", errHostName
+		}
+		name = ascii
 	}
-	return ascii, nil
+	if !isDomain(name) {
+		return "", errHostName
+	}
+	return name, nil
 }
 
-func isIP(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil
+// isDomain checks a name in lower case: labels of letters, digits, hyphens
+// and, as containers and service records have them, underscores (RFC 1123
+// section 2.1 and RFC 2181 section 11). A last label that is a number would be
+// read as an IPv4 address by some resolvers (127.1, 0x7f.1) and is refused, as
+// WHATWG URL does.
+func isDomain(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		if strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+		last = label
+	}
+	digits, isHex := strings.CutPrefix(last, "0x")
+	return strings.Trim(last, "0123456789") != "" && (!isHex || strings.Trim(digits, "0123456789abcdef") != "")
 }
+
+func isASCII(s string) bool {
+	for _, c := range []byte(s) {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// parseIP reads an address. It looks before it tries: a failed attempt costs
+// an allocation, and most hosts are names.
+func parseIP(host string) (netip.Addr, bool) {
+	if host == "" || !strings.Contains(host, ":") && !isDigit(host[len(host)-1]) {
+		return netip.Addr{}, false
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil
+}
+
+func isIPv6(host string) bool {
+	addr, ok := parseIP(host)
+	return ok && addr.Is6()
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -1,6 +1,7 @@
 package realm
 
 import (
+	"fmt"
 	"net/url"
 	"time"
 )
@@ -26,6 +27,22 @@ type Lease struct {
 	Source Source
 }
 
+// String tells that there is a token, where it came from and when it ends.
+// Values hold the token in clear, so that nothing else of a lease is printed.
+func (l Lease) String() string {
+	end := "without an end"
+	if l.Expires != 0 {
+		end = "until " + l.Expires.Time().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("lease %v from %s, %s", l.Access, l.Source, end)
+}
+
+// Format is String, for every verb.
+func (l Lease) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(l.String())) }
+
+// MarshalText is String, for encoders that would list the fields.
+func (l Lease) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
 // Target is what the requests of a realm may do. It is immutable and the same
 // pointer for all leases of a realm whose api and hosts hold no {secret.x}.
 type Target struct {
@@ -43,6 +60,15 @@ type Target struct {
 	Upgrade   bool
 	Forwarded bool
 }
+
+// String lists the hosts. A secret's field may stand in the path of API.
+func (t Target) String() string { return fmt.Sprintf("hosts %v", t.Hosts) }
+
+// Format is String, for every verb.
+func (t Target) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.String())) }
+
+// MarshalText is String, for encoders that would list the fields.
+func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Place is one place of the token in an outgoing request.
 type Place struct {

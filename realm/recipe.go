@@ -36,7 +36,7 @@ const (
 type Recipe struct {
 	// URL of the request. It may hold {secret.x}.
 	URL string `json:"url,omitempty"`
-	// Method: GET (default) or POST.
+	// Method: GET (default), POST or PUT.
 	Method string `json:"method,omitempty"`
 	// Arguments of the request.
 	Arguments []Argument `json:"arguments,omitempty"`
@@ -79,10 +79,10 @@ type Argument struct {
 type Rule struct {
 	// Status is the set of HTTP statuses that match; empty for any.
 	Status []int `json:"status,omitempty"`
-	// JSON is a path into the answer, Values what may stand there. Numbers
-	// and numeric strings compare equal.
+	// JSON is a path into the answer, Values what may stand there; without
+	// values, anything but null may. Numbers and numeric strings compare equal.
 	JSON   string   `json:"json,omitempty"`
 	Values []Scalar `json:"values,omitempty"`
-	// Absent lets a missing path pass.
+	// Absent lets a missing path pass, or null.
 	Absent bool `json:"absent,omitempty"`
 }

@@ -15,7 +15,7 @@ type Scalar struct{ raw string }
 // null where it is spelled like one, else a string.
 func ScalarOf(word string) Scalar {
 	var s Scalar
-	if s.UnmarshalJSON([]byte(word)) == nil && !strings.HasPrefix(word, `"`) {
+	if s.UnmarshalJSON([]byte(word)) == nil && s.raw == word && !strings.HasPrefix(word, `"`) {
 		return s
 	}
 	b, _ := json.Marshal(word)

@@ -1,6 +1,9 @@
 package realm
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Secret is one credential set of a realm.
 type Secret struct {
@@ -18,6 +21,15 @@ type Secret struct {
 // inside the seal only: outside, it would let a reader of the database test
 // guesses.
 type Fingerprint [16]byte
+
+// String is Mask: printed, a fingerprint would serve a guesser as well.
+func (f Fingerprint) String() string { return Mask }
+
+// Format is String, for every verb.
+func (f Fingerprint) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(Mask)) }
+
+// MarshalText is String, for encoders that would list the bytes.
+func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(Mask), nil }
 
 // Token is what the provider gave for a secret.
 type Token struct {

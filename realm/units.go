@@ -2,6 +2,7 @@ package realm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -19,28 +20,36 @@ const MaxLifetime = 400 * day
 // "7d" (a day is 24 hours).
 type Duration time.Duration
 
-// ParseDuration reads "10s", "1h30m", "7d" and their sums. Negative ones are
-// refused.
+// maxDuration keeps every sum far from the end of an int64 of nanoseconds.
+const maxDuration = 100 * 365 * day
+
+// ParseDuration reads "10s", "1h30m", "7d" and their sums, up to 100 years.
+// Signs are refused.
 func ParseDuration(s string) (Duration, error) {
-	rest, sum := s, time.Duration(0)
-	if i := strings.IndexByte(rest, 'd'); i > 0 {
-		n, err := strconv.ParseFloat(rest[:i], 64)
-		if err != nil || math.IsNaN(n) || n < 0 || n > 100*365 {
-			return 0, fmt.Errorf("%q is not a duration", s)
-		}
-		sum, rest = time.Duration(n*float64(day)), rest[i+1:]
-		if rest == "" {
-			return Duration(sum), nil
-		}
+	wrong := func() (Duration, error) {
+		return 0, fmt.Errorf("%.40q is not a duration: write 10s, 5m, 2h or 7d", s)
 	}
-	d, err := time.ParseDuration(rest)
+	days, rest, found := strings.Cut(s, "d")
+	if !found {
+		days, rest = "0", s
+	}
+	if strings.Trim(days, "0123456789.") != "" || strings.ContainsAny(rest, "+-") {
+		return wrong()
+	}
+	n, err := strconv.ParseFloat(days, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration: write 10s, 5m, 2h or 7d", s)
+		return wrong()
 	}
-	if d < 0 {
-		return 0, fmt.Errorf("%q is negative", s)
+	var d time.Duration
+	if rest != "" || !found {
+		if d, err = time.ParseDuration(rest); err != nil {
+			return wrong()
+		}
 	}
-	return Duration(sum + d), nil
+	if n > maxDuration.Hours()/24 || d > maxDuration {
+		return 0, fmt.Errorf("%.40q is too long", s)
+	}
+	return Duration(time.Duration(n*float64(day)) + d), nil
 }
 
 // Std is the standard library's form.
@@ -69,10 +78,10 @@ func (d Duration) String() string {
 // MarshalJSON writes the text form.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
-// UnmarshalJSON reads the text form.
+// UnmarshalJSON reads the text form; null changes nothing.
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	s, err := textOf(b, "a duration")
-	if err != nil {
+	if err != nil || isNull(b) {
 		return err
 	}
 	*d, err = ParseDuration(s)
@@ -85,12 +94,15 @@ type Lifetime struct {
 	Unlimited bool
 }
 
-// ParseLifetime reads a duration or "unlimited".
+// ParseLifetime reads a duration above zero or "unlimited".
 func ParseLifetime(s string) (Lifetime, error) {
 	if s == "unlimited" {
 		return Lifetime{Unlimited: true}, nil
 	}
 	d, err := ParseDuration(s)
+	if err == nil && d == 0 {
+		err = errors.New(`must be more than 0, or "unlimited"`)
+	}
 	return Lifetime{Duration: d}, err
 }
 
@@ -107,10 +119,10 @@ func (l Lifetime) String() string {
 // MarshalJSON writes the text form.
 func (l Lifetime) MarshalJSON() ([]byte, error) { return json.Marshal(l.String()) }
 
-// UnmarshalJSON reads the text form.
+// UnmarshalJSON reads the text form; null changes nothing.
 func (l *Lifetime) UnmarshalJSON(b []byte) error {
 	s, err := textOf(b, `a duration or "unlimited"`)
-	if err != nil {
+	if err != nil || isNull(b) {
 		return err
 	}
 	*l, err = ParseLifetime(s)
@@ -139,7 +151,7 @@ func ParseSize(s string) (Size, error) {
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/factor {
-		return 0, fmt.Errorf("%q is not a size: write 64KiB or 1MiB", s)
+		return 0, fmt.Errorf("%.40q is not a size: write 64KiB or 1MiB", s)
 	}
 	return Size(n * factor), nil
 }
@@ -157,8 +169,12 @@ func (z Size) String() string {
 // MarshalJSON writes the text form.
 func (z Size) MarshalJSON() ([]byte, error) { return json.Marshal(z.String()) }
 
-// UnmarshalJSON reads the text form or a plain number of bytes.
+// UnmarshalJSON reads the text form or a plain number of bytes; null changes
+// nothing.
 func (z *Size) UnmarshalJSON(b []byte) error {
+	if isNull(b) {
+		return nil
+	}
 	s := string(b)
 	if len(b) > 0 && b[0] == '"' {
 		var err error

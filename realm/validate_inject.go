@@ -68,8 +68,8 @@ func (r Rule) validate(at string) error {
 		return Fieldf(at+".json", "is required: absent is about this path")
 	case r.JSON == "" && len(r.Status) == 0:
 		return Fieldf(at, "says nothing: give status, or json with values")
-	case r.JSON != "" && len(r.Values) == 0 && !r.Absent:
-		return Fieldf(at+".values", "is required: what may stand at json")
+	case r.Absent && len(r.Values) == 0:
+		return Fieldf(at+".values", "is required: absent alone would match every answer")
 	}
 	return validText(at+".json", r.JSON)
 }

@@ -16,8 +16,9 @@ const (
 	urlUser
 )
 
-// template matches what is replaced when the realm is used: {secret.shop}.
-var template = regexp.MustCompile(`\{[^{}]*\}`)
+// templates matches what is replaced when the realm is used: {secret.shop}, and
+// "{{" for a brace.
+var templates = regexp.MustCompile(`\{\{|\{[^{}]*\}`)
 
 // validateTarget checks where API requests may go.
 func (c *Config) validateTarget() error {
@@ -50,8 +51,6 @@ func validHost(path, host string) error {
 	if err := validText(path, host); err != nil {
 		return err
 	}
-	// A template may stand for a label, for the host or for the port; "1" is
-	// good in all of these places but the last label of a name.
 	if filled := fillTemplates(host); filled != host {
 		if strings.ContainsAny(filled, "/ \t@?#{}") {
 			return Fieldf(path, "must be host or host:port")
@@ -101,8 +100,6 @@ func validAuthority(path, s string, u *url.URL) error {
 	return nil
 }
 
-// fillTemplates makes a string with templates parseable.
-func fillTemplates(s string) string {
-	s = strings.NewReplacer("{{", "1", "}}", "1").Replace(s)
-	return template.ReplaceAllString(s, "1")
-}
+// fillTemplates makes a string with templates parseable: "1" is good as a
+// label, a port, a part of a path and a value.
+func fillTemplates(s string) string { return templates.ReplaceAllString(s, "1") }
