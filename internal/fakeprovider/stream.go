@@ -34,7 +34,7 @@ func gigabyte(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// bomb is 256 MiB of blanks, compressed to about 256 KiB.
+// bomb is 64 MiB of blanks, compressed to less than 1 MiB.
 var bomb = sync.OnceValue(func() []byte {
 	var out bytes.Buffer
 	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
@@ -42,7 +42,7 @@ var bomb = sync.OnceValue(func() []byte {
 		panic(err)
 	}
 	chunk := bytes.Repeat([]byte(" "), 1<<20)
-	for range 256 {
+	for range 64 {
 		_, _ = w.Write(chunk)
 	}
 	_ = w.Close()
