@@ -52,7 +52,6 @@ var (
 	testWords = vocabulary{
 		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoRealm},
 		realm.CodeSecretNotFound: {http.StatusNotFound, textNoSecret},
-		realm.CodeFixedToken:     {http.StatusExpectationFailed, textFixedToken},
 	}
 	secretWords = vocabulary{
 		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoSecret},

@@ -1,0 +1,101 @@
+package adminapi
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// puppet is a broker that does what a test says: it fails with err, or
+// panics, or gives the lease; and it remembers what it was asked. It is for
+// what a real broker does only when something breaks; all else is tested with
+// a real one.
+type puppet struct {
+	err    error
+	panics any
+	lease  realm.Lease
+
+	ref     realm.Ref
+	flushed bool
+	page    tokenstore.Page
+	keyword string
+	cascade bool
+}
+
+// newPuppet makes an API over a puppet.
+func newPuppet(t *testing.T) (*puppet, caller) {
+	t.Helper()
+	p := &puppet{lease: realm.Lease{
+		Access: "at-1", Expires: realm.InstantOf(noon.Add(2 * time.Hour)), Source: realm.FromMemory,
+	}}
+	return p, caller{t, New(p, Options{Now: func() time.Time { return noon }})}
+}
+
+func (p *puppet) asked(ref realm.Ref) error {
+	if p.panics != nil {
+		panic(p.panics)
+	}
+	p.ref = ref
+	return p.err
+}
+
+func (p *puppet) Token(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
+	p.flushed = false
+	return &p.lease, p.asked(ref)
+}
+
+func (p *puppet) Flush(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
+	p.flushed = true
+	return &p.lease, p.asked(ref)
+}
+
+func (p *puppet) Realm(_ context.Context, id string) (broker.RealmInfo, error) {
+	return broker.RealmInfo{Realm: realm.Realm{ID: id}}, p.asked(realm.Ref{Realm: id})
+}
+
+func (p *puppet) Realms(_ context.Context, page tokenstore.Page, keyword string) ([]broker.RealmInfo, int, error) {
+	p.page, p.keyword = page, keyword
+	return nil, 0, p.asked(realm.Ref{})
+}
+
+func (p *puppet) SaveRealm(_ context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (broker.RealmInfo, error) {
+	if err := p.asked(realm.Ref{Realm: id}); err != nil {
+		return broker.RealmInfo{}, err
+	}
+	r, err := change(realm.Realm{ID: id}, false)
+	return broker.RealmInfo{Realm: r}, err
+}
+
+func (p *puppet) DeleteRealm(_ context.Context, id string, cascade bool) error {
+	p.cascade = cascade
+	return p.asked(realm.Ref{Realm: id})
+}
+
+func (p *puppet) Test(_ context.Context, ref realm.Ref, _ *realm.Config) (grant.Report, error) {
+	return grant.Report{}, p.asked(ref)
+}
+
+func (p *puppet) Secret(_ context.Context, ref realm.Ref) (broker.SecretInfo, error) {
+	return broker.SecretInfo{Secret: realm.Secret{Ref: ref}}, p.asked(ref)
+}
+
+func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, realmID string) ([]broker.SecretInfo, int, error) {
+	p.page = page
+	return nil, 0, p.asked(realm.Ref{Realm: realmID})
+}
+
+func (p *puppet) SaveSecret(_ context.Context, u broker.SecretUpdate) (broker.SecretInfo, error) {
+	return broker.SecretInfo{Secret: realm.Secret{Ref: u.Ref}}, p.asked(u.Ref)
+}
+
+func (p *puppet) DeleteSecret(_ context.Context, ref realm.Ref) error { return p.asked(ref) }
+
+func (p *puppet) Status(context.Context) broker.Status {
+	_ = p.asked(realm.Ref{})
+	return broker.Status{}
+}

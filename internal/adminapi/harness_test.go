@@ -1,0 +1,150 @@
+package adminapi
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// noon is the clock of the tests that do not need a moving one.
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// caller sends requests to a handler, and holds every answer against what the
+// description says about it.
+type caller struct {
+	t *testing.T
+	h http.Handler
+}
+
+// answer is an answer with its body read.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   string
+}
+
+// json sends a request with a JSON body; "" for none.
+func (c caller) json(method, target, body string) answer {
+	c.t.Helper()
+	if body == "" {
+		return c.send(method, target, nil)
+	}
+	return c.send(method, target, strings.NewReader(body), "Content-Type", "application/json")
+}
+
+func (c caller) get(target string) answer {
+	c.t.Helper()
+	return c.send(http.MethodGet, target, nil)
+}
+
+// send sends a request with headers as name and value in turn.
+func (c caller) send(method, target string, body io.Reader, header ...string) answer {
+	c.t.Helper()
+	r := httptest.NewRequest(method, target, body)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	c.h.ServeHTTP(w, r)
+	a := answer{c.t, w.Code, w.Header(), w.Body.String()}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+		if got := w.Header().Values(name); len(got) != 1 || got[0] != want {
+			c.t.Errorf("%s %s: %s is %q", method, target, name, got)
+		}
+	}
+	if req, _, err := find(r); err == nil {
+		checkDescribed(c.t, req.route, a)
+	}
+	return a
+}
+
+// document is the body as JSON.
+func (a answer) document() map[string]any {
+	a.t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+		a.t.Fatalf("%d: not a JSON object: %s", a.status, a.body)
+	}
+	return doc
+}
+
+// ok expects a 200 whose body means the same as want.
+func (a answer) ok(want string) {
+	a.t.Helper()
+	var w any
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		a.t.Fatal(err)
+	}
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/json" {
+		a.t.Fatalf("status %d, type %s: %s", a.status, a.header.Get("Content-Type"), a.body)
+	}
+	if diff := cmp.Diff(w, any(a.document())); diff != "" {
+		a.t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+// without removes members, so that the rest can be compared.
+func (a answer) without(names ...string) answer {
+	a.t.Helper()
+	doc := a.document()
+	for _, name := range names {
+		if _, ok := doc[name]; !ok {
+			a.t.Errorf("%q is not in the answer: %s", name, a.body)
+		}
+		delete(doc, name)
+	}
+	b, err := json.Marshal(doc)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.body = string(b)
+	return a
+}
+
+// refused expects a problem document (RFC 9457) with this status, code and
+// detail ("" for any), and returns it.
+func (a answer) refused(status int, code, detail string) map[string]any {
+	a.t.Helper()
+	if a.status != status || a.header.Get("Content-Type") != "application/problem+json" {
+		a.t.Fatalf("want a problem %d, got %d, type %s: %s", status, a.status, a.header.Get("Content-Type"), a.body)
+	}
+	doc := a.document()
+	if detail == "" {
+		detail, _ = doc["detail"].(string)
+	}
+	for name, want := range map[string]any{
+		"status": float64(status), "code": code, "detail": detail, "message": detail, "title": http.StatusText(status),
+	} {
+		if doc[name] != want {
+			a.t.Errorf("%s: want %v, got %v in %s", name, want, doc[name], a.body)
+		}
+	}
+	return doc
+}
+
+// wrong expects a 400 that names the field.
+func (a answer) wrong(field string) {
+	a.t.Helper()
+	doc := a.refused(http.StatusBadRequest, "invalid_field", "")
+	if got, _ := doc["field"].(string); got != field {
+		a.t.Errorf("field: want %q, got %q (%v)", field, got, doc["detail"])
+	}
+}
+
+// retryAfter is the header of that name, in seconds.
+func (a answer) retryAfter() int {
+	a.t.Helper()
+	n, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil {
+		a.t.Errorf("Retry-After: %q", a.header.Get("Retry-After"))
+	}
+	return n
+}
