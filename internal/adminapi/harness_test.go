@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -147,4 +148,20 @@ func (a answer) retryAfter() int {
 		a.t.Errorf("Retry-After: %q", a.header.Get("Retry-After"))
 	}
 	return n
+}
+
+// discard is a ResponseWriter of a caller that has gone.
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(b []byte) (int, error) { return 0, io.ErrClosedPipe }
+func (discard) WriteHeader(int)             {}
+
+func mustRequest(t *testing.T, ctx context.Context, target string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

@@ -53,7 +53,7 @@ func find(r *http.Request) (req *request, allow string, err error) {
 		ids, ok := match(rt.path, path)
 		switch {
 		case ok && rt.method == method:
-			return &request{route: rt, ids: ids, query: query(r.URL.RawQuery)}, "", nil
+			return &request{route: rt, words: rt.words, ids: ids, query: query(r.URL.RawQuery)}, "", nil
 		case ok:
 			allow = appendMethod(allow, rt.method)
 		}

@@ -12,7 +12,9 @@ import (
 
 // request is what a handler gets to see of a request.
 type request struct {
-	*route
+	route *route
+	// words are the route's, or others that fit what was asked for.
+	words vocabulary
 	// ids are the segments of the path that stand for the names in the
 	// route's path, in order.
 	ids   [2]string
@@ -56,7 +58,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 		case http.ErrAbortHandler:
 			panic(v)
 		default:
-			a.log.Error("panic in the admin API", zap.String("route", req.path),
+			a.log.Error("panic in the admin API", zap.String("route", req.route.path),
 				zap.String("type", fmt.Sprintf("%T", v)), zap.Stack("stack"))
 			answer, err = nil, errPanicked
 		}
@@ -64,10 +66,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 	if err := ownSite(r); err != nil {
 		return nil, err
 	}
-	if req.body, err = readBody(w, r, req.takes); err != nil {
+	if req.body, err = readBody(w, r, req.route.takes); err != nil {
 		return nil, err
 	}
-	v, err := req.handle(a, r.Context(), req)
+	v, err := req.route.handle(a, r.Context(), req)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, req *request, err e
 	gone := errors.Is(err, context.Canceled) && r.Context().Err() != nil
 	if internal(d) && !gone && !errors.Is(err, errPanicked) {
 		a.log.Error("admin request failed", zap.String("method", r.Method),
-			zap.String("route", req.path), zap.Error(cause(err)))
+			zap.String("route", req.route.path), zap.Error(cause(err)))
 	}
 	d.Write(w)
 }
