@@ -25,7 +25,9 @@ func checkText(data []byte, prefix string) error {
 	if at, ok := halfSurrogate(data); ok {
 		return Fieldf(prefix, "has half of a surrogate pair at %s", position(data, at))
 	}
-	return checkNames(json.NewDecoder(bytes.NewReader(data)), prefix, 0)
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // 1e400 is JSON; whether it fits is not asked here
+	return checkNames(dec, prefix, 0)
 }
 
 // checkNames walks over the next value of dec.
