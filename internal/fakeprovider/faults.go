@@ -1,6 +1,7 @@
 package fakeprovider
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -35,19 +36,48 @@ func (p *Provider) Set(f Faults) {
 
 // Hold keeps every token request waiting, before it is decided, until release
 // is called. It may be called again afterwards.
-func (p *Provider) Hold() (release func()) {
+func (p *Provider) Hold() (release func()) { return p.closeGate(&p.gate) }
+
+// HoldAnswers lets the provider decide, and write into the ledger, but keeps
+// back every answer that is decided until release is called.
+func (p *Provider) HoldAnswers() (release func()) { return p.closeGate(&p.answerGate) }
+
+func (p *Provider) closeGate(at *chan struct{}) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	gate := make(chan struct{})
-	p.gate = gate
+	*at = gate
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.gate == gate {
-			p.gate = nil
+		if *at == gate {
+			*at = nil
 		}
 		close(gate)
 	})
+}
+
+// pass waits until a gate is open and d has passed. It returns false when the
+// caller went away meanwhile.
+func pass(ctx context.Context, gate <-chan struct{}, d time.Duration) bool {
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (f *Faults) next() string {

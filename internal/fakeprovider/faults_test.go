@@ -155,6 +155,28 @@ func TestHoldCountsWhoIsWaiting(t *testing.T) {
 	}
 }
 
+func TestHoldAnswersLetsTheProviderDecide(t *testing.T) {
+	b := newBench(t, fakeprovider.Options{})
+	release := b.HoldAnswers()
+	late := make(chan string)
+	go func() { late <- b.fetch().text("access_token") }()
+	for deadline := time.Now().Add(time.Minute); len(b.Issued()) < 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was issued")
+		}
+		runtime.Gosched()
+	}
+	select {
+	case <-late:
+		t.Error("the answer was not kept back")
+	default:
+	}
+	release()
+	if token := <-late; token != b.Newest() {
+		t.Error("the late answer holds another token")
+	}
+}
+
 func TestMalformedAnswersHoldWhatTheySay(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{})
 	seen := map[string]bool{}

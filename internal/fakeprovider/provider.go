@@ -9,7 +9,6 @@
 package fakeprovider
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -46,16 +45,17 @@ type Provider struct {
 	opts  Options
 	speak dialect
 
-	mu       sync.Mutex
-	secrets  map[string]string
-	book     book
-	mint     mint
-	refresh  refreshBook
-	windows  map[string][]time.Time
-	faults   Faults
-	gate     chan struct{}
-	inFlight int
-	peak     int
+	mu         sync.Mutex
+	secrets    map[string]string
+	book       book
+	mint       mint
+	refresh    refreshBook
+	windows    map[string][]time.Time
+	faults     Faults
+	gate       chan struct{} // before a decision; nil while it is open
+	answerGate chan struct{} // between a decision and its answer
+	inFlight   int
+	peak       int
 }
 
 // New makes a provider.
@@ -115,38 +115,42 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint
 	defer leave()
 	a, refusal := e.ask(r)
 	p.note(Event{Kind: Asked, Ref: a.ref})
-	if !p.beforeDecision(r.Context()) {
+	p.mu.Lock()
+	gate, latency := p.gate, p.faults.Latency
+	p.mu.Unlock()
+	if !pass(r.Context(), gate, latency) {
 		return
 	}
-	answer, linger := p.decide(e, a, refusal)
-	if pause(r.Context(), linger) {
+	p.mu.Lock()
+	answer := p.decide(e, a, refusal)
+	gate, linger := p.answerGate, p.faults.Linger
+	p.mu.Unlock()
+	if pass(r.Context(), gate, linger) {
 		answer.write(w, r)
 	}
 }
 
 // decide is the moment at which the provider commits: what the ledger says
-// from here on is true whether the answer arrives or not.
-func (p *Provider) decide(e endpoint, a ask, refusal Refusal) (reply, time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now, linger := p.opts.Now(), p.faults.Linger
-	retry := p.faults.RetryAfter
+// from here on is true whether the answer arrives or not. The caller holds the
+// lock.
+func (p *Provider) decide(e endpoint, a ask, refusal Refusal) reply {
+	now, retry := p.opts.Now(), p.faults.RetryAfter
 	if refusal == "" {
 		refusal, retry = p.admit(e, a, now)
 	}
 	if refusal != "" {
 		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(refusal)})
-		return p.speak.refuse(refusal).retryAfter(retry), linger
+		return p.speak.refuse(refusal).retryAfter(retry)
 	}
 	given := p.give(e, a, now)
 	if given.refusal != "" {
 		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(given.refusal)})
-		return p.speak.refuse(given.refusal), linger
+		return p.speak.refuse(given.refusal)
 	}
 	if name := p.faults.next(); name != "" {
-		return answerNamed(name).reply(given.wire), linger
+		return answerNamed(name).reply(given.wire)
 	}
-	return given.wire.reply(), linger
+	return given.wire.reply()
 }
 
 // admit checks everything that a request for a token must pass.
@@ -193,36 +197,6 @@ func (p *Provider) enter() (leave func()) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.inFlight--
-	}
-}
-
-// beforeDecision holds a request while the gate is closed and for the latency.
-// It returns false when the caller went away meanwhile.
-func (p *Provider) beforeDecision(ctx context.Context) bool {
-	p.mu.Lock()
-	gate, latency := p.gate, p.faults.Latency
-	p.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return pause(ctx, latency)
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
