@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,8 +126,8 @@ func (b *bench) form(pairs ...string) answer {
 func (b *bench) formRequest(pairs ...string) *http.Request {
 	b.t.Helper()
 	form := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		form.Add(pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		form.Add(pair[0], pair[1])
 	}
 	req := b.request(http.MethodPost, "/oauth2/token", []byte(form.Encode()))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -49,7 +49,7 @@ func TestEveryStyleHasWordsForEveryRefusal(t *testing.T) {
 		fakeprovider.QuotaSpent, fakeprovider.Busy, fakeprovider.BadRefresh,
 	}
 	for style, ask := range map[fakeprovider.Style]func(*bench) answer{
-		fakeprovider.WeChat:      func(b *bench) answer { return b.get(wechatToken) },
+		fakeprovider.WeChat:      func(b *bench) answer { return b.get(wechatAsk) },
 		fakeprovider.WeCom:       func(b *bench) answer { return b.get("/cgi-bin/gettoken?corpid=app&corpsecret=s3cret") },
 		fakeprovider.DingTalkOld: func(b *bench) answer { return b.get("/gettoken?appkey=app&appsecret=s3cret") },
 		fakeprovider.DingTalk: func(b *bench) answer {

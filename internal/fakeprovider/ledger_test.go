@@ -13,9 +13,9 @@ import (
 
 func TestLedgerTellsTheStoryInOrder(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{Style: fakeprovider.WeChat, Mint: func(n int64) string { return fmt.Sprint("t", n) }})
-	b.get(wechatToken)
+	b.get(wechatAsk)
 	b.clock.advance(time.Hour)
-	b.get(wechatToken)
+	b.get(wechatAsk)
 	b.get("/cgi-bin/menu/get?access_token=t2")
 	b.get("/cgi-bin/menu/get?access_token=t2&access_token=t1")
 	b.get("/cgi-bin/token?grant_type=client_credential&appid=app&secret=x")
@@ -45,8 +45,8 @@ func TestLedgerTellsTheStoryInOrder(t *testing.T) {
 
 func TestRevocationInTheFutureIsWrittenWithItsBeginning(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{Style: fakeprovider.WeChat})
-	b.get(wechatToken)
-	b.get(wechatToken)
+	b.get(wechatAsk)
+	b.get(wechatAsk)
 	for _, e := range b.Events() {
 		if e.Kind == fakeprovider.Revoked && !e.From.Equal(b.clock.now().Add(5*time.Minute)) {
 			t.Errorf("revoked from %v", e.From)
@@ -86,7 +86,7 @@ func TestConcurrentFetchesLeaveOneLiveToken(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			token := b.get(wechatToken).text("access_token")
+			token := b.get(wechatAsk).text("access_token")
 			b.get("/cgi-bin/menu/get?access_token=" + token)
 		})
 	}

@@ -8,16 +8,16 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 )
 
-const wechatToken = "/cgi-bin/token?grant_type=client_credential&appid=app&secret=s3cret"
+const wechatAsk = "/cgi-bin/token?grant_type=client_credential&appid=app&secret=s3cret"
 
 func TestWeChatTokenRotatesWithFiveMinutesOverlap(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{Style: fakeprovider.WeChat})
-	first := b.get(wechatToken)
+	first := b.get(wechatAsk)
 	if first.status != http.StatusOK || first.number("expires_in") != 7200 || first.json["errcode"] != nil {
 		t.Fatalf("got HTTP %d %s", first.status, first.raw)
 	}
 	b.clock.advance(time.Hour)
-	second := b.get(wechatToken)
+	second := b.get(wechatAsk)
 	old, fresh := first.text("access_token"), second.text("access_token")
 	if old == fresh {
 		t.Fatal("the second fetch gave the same token")
@@ -37,16 +37,16 @@ func TestOverlapOfZeroEndsTheOldTokenAtOnce(t *testing.T) {
 		Style: fakeprovider.WeChat,
 		Rule:  &fakeprovider.Rule{Semantics: fakeprovider.Rotate},
 	})
-	old := b.get(wechatToken).text("access_token")
-	b.get(wechatToken)
+	old := b.get(wechatAsk).text("access_token")
+	b.get(wechatAsk)
 	b.wantLive(old, false)
 }
 
 func TestOverlapNeverMakesALifeLonger(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{Style: fakeprovider.WeChat})
-	old := b.get(wechatToken).text("access_token")
+	old := b.get(wechatAsk).text("access_token")
 	b.clock.advance(2*time.Hour - time.Minute)
-	b.get(wechatToken)
+	b.get(wechatAsk)
 	b.clock.advance(time.Minute)
 	b.wantLive(old, false)
 	b.wantCode(b.get("/cgi-bin/x?access_token="+old), http.StatusOK, "errcode", 42001)
@@ -60,7 +60,7 @@ func TestWeChatRefusesWithStatus200(t *testing.T) {
 		"/cgi-bin/token?grant_type=client_credentials&appid=app&secret=s3cret":   40002,
 		"/cgi-bin/token?grant_type=client_credential&secret=s3cret":              41002,
 		"/cgi-bin/token?grant_type=client_credential&appid=app":                  41004,
-		wechatToken + "&appid=app":                                               47001,
+		wechatAsk + "&appid=app":                                               47001,
 		"/cgi-bin/stable_token":                                                  43002,
 		"/cgi-bin/menu/get":                                                      41001,
 		"/cgi-bin/menu/get?access_token=never":                                   40014,
@@ -132,8 +132,8 @@ func TestStableTokenIsForcedTwentyTimesADay(t *testing.T) {
 func TestTokenAndStableTokenDoNotTouchEachOther(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{Style: fakeprovider.WeChat})
 	s := b.post("/cgi-bin/stable_token", stable(false)).text("access_token")
-	b.get(wechatToken)
-	b.get(wechatToken)
+	b.get(wechatAsk)
+	b.get(wechatAsk)
 	b.clock.advance(10 * time.Minute)
 	b.wantLive(s, true)
 }
