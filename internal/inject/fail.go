@@ -40,12 +40,10 @@ func (t *Transport) fail(req *http.Request, job Job, lease *realm.Lease, err err
 // (net/http quotes malformed answers), and a cancellation, which the proxy in
 // front would take for the caller's own (status 499).
 func clean(err error, lease *realm.Lease) error {
-	for {
-		var outer *url.Error
-		if !errors.As(err, &outer) || outer.Err == nil {
-			break
+	for outer := (*url.Error)(nil); errors.As(err, &outer); {
+		if err = outer.Err; err == nil {
+			return upstreamError{"the upstream cannot be reached"}
 		}
-		err = outer.Err
 	}
 	text := err.Error()
 	switch {
@@ -53,20 +51,6 @@ func clean(err error, lease *realm.Lease) error {
 		return upstreamError{"the upstream's answer is malformed"}
 	case errors.Is(err, context.Canceled), strings.Contains(text, "operation was canceled"):
 		return upstreamError{"the connection to the upstream was given up"}
-	case isURLError(err):
-		return upstreamError{"the upstream cannot be reached"}
 	}
 	return err
-}
-
-// isURLError finds a *url.Error without a cause, which clean cannot unwrap.
-func isURLError(err error) bool {
-	var outer *url.Error
-	return errors.As(err, &outer)
-}
-
-// quotes says whether the text holds the token in any of its forms.
-func quotes(text string, lease *realm.Lease) bool {
-	_, found := scrub(text, lease)
-	return found
 }

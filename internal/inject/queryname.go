@@ -112,6 +112,7 @@ func (c *nameReader) next() (rune, bool) {
 	for range size {
 		b, ok := ahead.nextByte()
 		if !ok || b&0xc0 != 0x80 {
+			c.invalid = ahead.invalid
 			return utf8.RuneError, true
 		}
 		r = r<<6 | rune(b&0x3f)

@@ -11,64 +11,81 @@ import (
 // Shorter ones would be found in ordinary words.
 const minScrubbed = 6
 
+// needle is a confidential text, and a piece of it that is quick to look for.
+type needle struct{ secret, probe string }
+
 // scrubHeader masks the token wherever the answer's header quotes it: a
-// Location back to the request's own URL, a Link, an error text. The body
-// passes untouched.
+// Location back to the request's own URL, a Link, an error text. The body and
+// its trailers pass untouched.
 func scrubHeader(h http.Header, lease *realm.Lease) {
-	for name, values := range h {
+	var array [4]needle
+	needles := appendNeedles(array[:0], lease)
+	for _, values := range h {
 		for i, v := range values {
-			if masked, found := scrub(v, lease); found {
-				h[name][i] = masked
+			if masked, found := scrub(v, needles); found {
+				values[i] = masked
 			}
 		}
 	}
 }
 
-// scrub masks the token and the injected values in a text. It also sees them
-// percent-encoded, once or several times over.
-func scrub(text string, lease *realm.Lease) (string, bool) {
-	if len(text) < minScrubbed {
-		return text, false
-	}
+// quotes says whether the text holds the token in any of its forms.
+func quotes(text string, lease *realm.Lease) bool {
+	_, found := scrub(text, appendNeedles(nil, lease))
+	return found
+}
+
+// appendNeedles appends the token, and what is injected where that does not
+// hold the token in clear (Basic credentials, for one). A scheme in front of
+// a value is no secret, and may be cut off by who quotes it.
+func appendNeedles(needles []needle, lease *realm.Lease) []needle {
 	token := lease.Access.Reveal()
-	text, found := mask(text, token)
+	if len(token) >= minScrubbed {
+		needles = append(needles, needle{token, rarePart(token)})
+	}
 	for _, value := range lease.Values {
-		if strings.Contains(value, token) && token != "" {
+		if token != "" && strings.Contains(value, token) {
 			continue
 		}
-		// A scheme in front ("Basic ...") is no secret, and may be cut off.
-		credential := value[strings.LastIndexByte(value, ' ')+1:]
-		masked, again := mask(text, credential)
-		text, found = masked, found || again
+		if secret := value[strings.LastIndexByte(value, ' ')+1:]; len(secret) >= minScrubbed {
+			needles = append(needles, needle{secret, rarePart(secret)})
+		}
+	}
+	return needles
+}
+
+func scrub(text string, needles []needle) (string, bool) {
+	found := false
+	for _, n := range needles {
+		if len(text) < len(n.secret) || !strings.Contains(text, n.probe) {
+			continue
+		}
+		if masked, ok := n.mask(text); ok {
+			text, found = masked, true
+		}
 	}
 	return text, found
 }
 
 // mask replaces every occurrence of the secret. realm.Mask consists of
 // characters that may stand in a query and in a header as they are.
-func mask(text, secret string) (string, bool) {
-	probe := rarePart(secret)
-	if len(secret) < minScrubbed || !strings.Contains(text, probe) {
-		return text, false
-	}
+func (n needle) mask(text string) (string, bool) {
 	var b strings.Builder
-	found, rest := false, text
-	for i := 0; i < len(rest); {
-		n := quoted(rest[i:], secret)
-		if n == 0 {
+	found, kept := false, 0
+	for i := 0; i < len(text); {
+		size := quoted(text[i:], n.secret)
+		if size == 0 {
 			i++
 			continue
 		}
 		found = true
-		b.WriteString(rest[:i])
+		b.WriteString(text[kept:i])
 		b.WriteString(realm.Mask)
-		rest, i = rest[i+n:], 0
+		i += size
+		kept = i
 	}
-	if !found {
-		return text, false
-	}
-	b.WriteString(rest)
-	return b.String(), true
+	b.WriteString(text[kept:])
+	return b.String(), found
 }
 
 // rarePart is a piece of the secret that looks the same in every encoding: a
