@@ -32,6 +32,7 @@ const (
 	KindBadResponse Kind = "bad_response" // the answer could not be read
 	KindTooLarge    Kind = "too_large"    // more than 1 MiB
 	KindRedirect    Kind = "redirect"     // a redirect, which is never followed
+	KindRequest     Kind = "bad_request"  // the request could not be made
 	KindInactive    Kind = "not_yet_active"
 )
 

@@ -41,3 +41,32 @@ type ReportToken struct {
 	ExpiresIn    *int64     `json:"expires_in"` // milliseconds
 	RefreshToken bool       `json:"refresh_token"`
 }
+
+// describe fills in what came back.
+func (c *call) describe(a *answer, took time.Duration) {
+	if c.request.Report == nil {
+		return
+	}
+	r := &c.bound.program.fetch.reading
+	root, _ := parseDocument(a.body, r.contentType)
+	said, redact := wordsOf(root), c.redactor(root)
+	response := &ReportResponse{
+		Status: a.status, ContentType: redact.text(a.header.Get("Content-Type")),
+		Bytes: len(a.body), DurationMS: took.Milliseconds(),
+		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
+	}
+	for _, name := range topNames(root) {
+		response.Names = append(response.Names, redact.text(name))
+	}
+	c.report.Response = response
+}
+
+// reportToken describes a result at the instant now.
+func reportToken(r Result, now time.Time) *ReportToken {
+	t := &ReportToken{Length: len(r.Token.Access), RefreshToken: r.Token.Refresh != ""}
+	if end := r.Token.ExpiresAt; !end.IsZero() {
+		left := max(end.Sub(now).Milliseconds(), 0)
+		t.ExpiresAt, t.ExpiresIn = &end, &left
+	}
+	return t
+}

@@ -1,0 +1,224 @@
+package grant
+
+import (
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// body is the body of a token request.
+type body struct {
+	contentType string // json, form or text
+	args        []argument
+	tree        *node // of json
+	wholeSecret bool
+}
+
+// node is a name in a nested JSON body: an object, or an argument's value.
+type node struct {
+	name     string
+	arg      *argument
+	children []*node
+}
+
+// compile checks the arguments against the content type, which came from
+// field.
+func (b *body) compile(field string) error {
+	if b.contentType == "" {
+		b.contentType = realm.ContentJSON
+	}
+	switch b.contentType {
+	case realm.ContentJSON:
+		return b.compileTree()
+	case realm.ContentText:
+		if len(b.args) > 1 {
+			return realm.Fieldf(b.args[1].field+".place", "a text body has one argument, its value is the body")
+		}
+	case realm.ContentForm:
+	default:
+		return realm.Fieldf(field, "must be json, form or text")
+	}
+	for _, a := range b.args {
+		if a.typ != "" && a.typ != realm.TypeString {
+			return realm.Fieldf(a.field+".type", "is for json only")
+		}
+	}
+	return nil
+}
+
+func (b *body) compileTree() error {
+	b.tree = &node{}
+	for i := range b.args {
+		a := &b.args[i]
+		if err := checkType(a); err != nil {
+			return err
+		}
+		names, err := parsePath(a.name)
+		if err != nil {
+			return realm.Fieldf(a.field+".name", "%v", err)
+		}
+		if !b.tree.insert(names, a) {
+			return realm.Fieldf(a.field+".name", "%q is set twice", a.name)
+		}
+	}
+	return nil
+}
+
+// checkType judges the type and, of a constant, the value.
+func checkType(a *argument) error {
+	switch a.typ {
+	case "", realm.TypeString, realm.TypeNumber, realm.TypeBoolean:
+	default:
+		return realm.Fieldf(a.field+".type", "must be string, number or boolean")
+	}
+	if text, ok := a.value.constant(); ok && !a.computed && !typed(text, a.typ) {
+		return realm.Fieldf(a.field+".value", "is not a %s", a.typ)
+	}
+	return nil
+}
+
+// typed says whether a text is a JSON value of the type.
+func typed(text, typ string) bool {
+	switch typ {
+	case realm.TypeBoolean:
+		return text == "true" || text == "false"
+	case realm.TypeNumber:
+		return text != "" && (text[0] == '-' || text[0] >= '0' && text[0] <= '9') && json.Valid([]byte(text))
+	}
+	return true
+}
+
+// insert adds an argument below the node. It fails where a value stands in
+// the way, or an object in that of a value.
+func (n *node) insert(names path, a *argument) bool {
+	i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == names[0] })
+	switch {
+	case i < 0:
+		n.children = append(n.children, &node{name: names[0]})
+		i = len(n.children) - 1
+	case len(names) == 1 || n.children[i].arg != nil:
+		return false
+	}
+	if len(names) == 1 {
+		n.children[i].arg = a
+		return true
+	}
+	return n.children[i].insert(names[1:], a)
+}
+
+func (b *body) empty() bool { return len(b.args) == 0 && !b.wholeSecret }
+
+// accept is the header that asks for an answer: some servers (GitHub) answer
+// in form encoding unless they are asked for JSON.
+func (b *body) accept() string {
+	if b.contentType == realm.ContentText {
+		return "*/*"
+	}
+	return "application/json"
+}
+
+func (b *body) mediaType() string {
+	switch {
+	case b.empty():
+		return ""
+	case b.contentType == realm.ContentForm:
+		return "application/x-www-form-urlencoded"
+	case b.contentType == realm.ContentText:
+		return "text/plain; charset=utf-8"
+	}
+	return "application/json"
+}
+
+// render makes the body; nil for none. ref is what a whole secret belongs to.
+func (b *body) render(v *values, ref realm.Ref) ([]byte, error) {
+	switch {
+	case b.empty():
+		return nil, nil
+	case b.wholeSecret:
+		return renderSecret(v, ref), nil
+	case b.contentType == realm.ContentForm:
+		return []byte(b.renderForm(v)), nil
+	case b.contentType == realm.ContentText:
+		return []byte(b.args[0].value.expand(v, nil)), nil
+	}
+	return b.tree.append(nil, v)
+}
+
+func (b *body) renderForm(v *values) string {
+	pairs := make([]string, len(b.args))
+	for i, a := range b.args {
+		value := a.value.expand(v, nil)
+		if !v.masked {
+			value = formEscape(value)
+		}
+		pairs[i] = formEscape(a.name) + "=" + value
+	}
+	return strings.Join(pairs, "&")
+}
+
+// append writes the node's children as a JSON object.
+func (n *node) append(to []byte, v *values) ([]byte, error) {
+	to = append(to, '{')
+	for i, child := range n.children {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = append(appendString(to, child.name), ':')
+		var err error
+		if child.arg != nil {
+			to, err = child.arg.appendValue(to, v)
+		} else {
+			to, err = child.append(to, v)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return append(to, '}'), nil
+}
+
+// appendValue writes an argument's value in its type. {force} alone is a
+// boolean.
+func (a *argument) appendValue(to []byte, v *values) ([]byte, error) {
+	text, typ := a.value.expand(v, nil), a.typ
+	if typ == "" && a.value.is("force") {
+		typ = realm.TypeBoolean
+	}
+	if typ == "" || typ == realm.TypeString || v.masked && !typed(text, typ) {
+		return appendString(to, text), nil
+	}
+	if !typed(text, typ) {
+		return nil, realm.Fieldf(a.field+".value", "is not a %s with the fields of this secret", typ)
+	}
+	return append(to, text...), nil
+}
+
+// renderSecret is what a delegate gets: realm, key and the secret's own
+// fields, never the shared ones.
+func renderSecret(v *values, ref realm.Ref) []byte {
+	to := appendString([]byte(`{"realm":`), ref.Realm)
+	to = appendString(append(to, `,"key":`...), ref.Key)
+	for _, name := range slices.Sorted(maps.Keys(v.secret)) {
+		if name == "realm" || name == "key" {
+			continue
+		}
+		to = append(appendString(append(to, ','), name), ':')
+		to = appendString(to, v.get(part{name: name, field: true}))
+	}
+	return append(to, '}')
+}
+
+func appendString(to []byte, s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil { // a string always has a JSON form
+		panic(err)
+	}
+	return append(to, b...)
+}
+
+// formEscape escapes as application/x-www-form-urlencoded wants it.
+func formEscape(s string) string { return url.QueryEscape(s) }

@@ -1,0 +1,41 @@
+package grant
+
+import "github.com/caddy-tokens/caddy-tokens/realm"
+
+// Bound is a program with one secret's values. Making one is cheap; it holds
+// the values in clear and is not kept.
+type Bound struct {
+	program *Program
+	ref     realm.Ref
+	values  values
+	target  *realm.Target
+}
+
+// Bind fills the program with a secret. A field of the secret that is missing,
+// or cannot stand where the realm puts it, is a *realm.FieldError that names
+// it.
+func (p *Program) Bind(s realm.Secret) (*Bound, error) {
+	b := &Bound{
+		program: p, ref: s.Ref, target: p.target.fixed,
+		values: values{secret: s.Fields, shared: p.realm.Config.Shared},
+	}
+	for _, name := range p.required {
+		if _, ok := b.values.field(name); !ok {
+			return nil, realm.Fieldf(name, "the secret has no such field")
+		}
+	}
+	if p.fetch != nil && p.inactive == "" {
+		if _, err := p.fetch.render(b.values, b.ref); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if b.target == nil {
+		b.target, err = p.target.bind(&b.values)
+	}
+	return b, err
+}
+
+// Target says where the token may go. It is the same pointer for every secret
+// of a program whose api and hosts hold no {secret.x}.
+func (b *Bound) Target() (*realm.Target, error) { return b.target, nil }

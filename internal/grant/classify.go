@@ -1,0 +1,66 @@
+package grant
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRetryAfter bounds what a provider can ask for.
+const maxRetryAfter = 24 * time.Hour
+
+// throttledCodes say "too often" (providers.md B).
+var throttledCodes = []string{
+	"45009", "45011", // WeChat, WeCom: quota of the day, of the minute
+	"10020",                       // Douyin: 500 in 5 minutes
+	"slow_down",                   // RFC 8628 section 3.5
+	"temporarily_unavailable",     // RFC 6749 section 4.1.2.1
+	"rate_limit_reached",          // PayPal
+	"ratelimited", "rate_limited", // Slack, Shopify
+	"too_many_requests", "toomanyrequests", // Okta, Azure
+	"rate_limit_exceeded", "quota_exceeded",
+}
+
+// hopelessCodes say that the credential or the request is wrong: nothing
+// changes until somebody changes the secret or the realm.
+var hopelessCodes = []string{
+	// RFC 6749 section 5.2, and 4.1.2.1.
+	"invalid_client", "unauthorized_client", "invalid_scope", "invalid_grant",
+	"invalid_request", "unsupported_grant_type", "access_denied",
+	"40001", "40013", "40125", "40243", // WeChat at a fetch: secret, appid; WeCom 40001: secret
+	"41002", "41004", // WeChat: appid, secret missing
+	"10013",                  // Douyin: client_key or client_secret
+	"100200100", "100200101", // Kuaishou: app_id, app_secret
+}
+
+// classify says what to do about an answer that is no success.
+func classify(status int, code string) Class {
+	code = strings.ToLower(code)
+	switch {
+	case status == http.StatusTooManyRequests, slices.Contains(throttledCodes, code):
+		return Throttled
+	case status == http.StatusForbidden && code == "99": // X, when asked too often
+		return Throttled
+	case status >= http.StatusInternalServerError,
+		status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+		return Retryable
+	case slices.Contains(hopelessCodes, code), status >= http.StatusBadRequest:
+		return Hopeless
+	}
+	return Retryable
+}
+
+// retryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds
+// or a date. Zero for none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if s, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(s)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}

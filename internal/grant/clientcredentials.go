@@ -1,0 +1,53 @@
+package grant
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// clientCredentials is RFC 6749 section 4.4. The realm's own arguments are
+// added to the request (audience, resource), its own paths read the answer.
+func clientCredentials(r *realm.Realm) (construction, error) {
+	cfg, g := &r.Config, r.Config.Grant
+	p := plan{recipe: cfg.Recipe, field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
+	p.recipe.URL, p.recipe.Method = g.TokenURL, http.MethodPost
+	p.recipe.ContentType = or(cfg.ContentType, realm.ContentForm)
+	p.recipe.TokenPath = or(cfg.TokenPath, "access_token")
+	p.recipe.ExpiresInPath = or(cfg.ExpiresInPath, "expires_in")
+	if len(cfg.Success) == 0 {
+		// Some servers refuse with the document of section 5.2 and status 200.
+		p.recipe.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}
+	}
+	p.add(cfg.Arguments, "config")
+	if err := refuse(p.args, "grant_type", "scope", "client_id", "client_secret"); err != nil {
+		return construction{}, err
+	}
+	p.own("config.grant.name", realm.PlaceBody, "grant_type", "client_credentials")
+	if len(g.Scopes) > 0 {
+		p.own("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
+	}
+	return construction{fetch: &p}, p.authenticate(g)
+}
+
+// own appends an argument that the grant itself makes.
+func (p *plan) own(field, place, name, value string) {
+	p.args = append(p.args, planned{realm.Argument{Name: name, Place: place, Value: value}, field})
+}
+
+// authenticate adds the client's credentials (RFC 6749 section 2.3.1).
+func (p *plan) authenticate(g *realm.Grant) error {
+	id, secret := or(g.ClientID, "{secret.client_id}"), or(g.ClientSecret, "{secret.client_secret}")
+	switch g.TokenEndpointAuthMethod {
+	case "", "client_secret_basic":
+		p.formBasic = true
+		p.own("config.grant.client_secret", realm.PlaceBasic, id, secret)
+	case "client_secret_post":
+		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id)
+		p.own("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
+	default:
+		return realm.Fieldf("config.grant.token_endpoint_auth_method", "must be client_secret_basic or client_secret_post")
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package grant
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+)
+
+// badAnswer is an answer that cannot be read. Its content is not in the error,
+// only its size and digest.
+func badAnswer(a *answer, why string) *Error {
+	return &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: why + " (" + digest(a.body) + ")"}
+}
+
+// redirected is a redirect: to follow it would carry the credentials to
+// wherever it points. A permanent one lasts until the realm is corrected.
+func redirected(a *answer) *Error {
+	e := &Error{Class: Retryable, Kind: KindRedirect, Status: a.status, Detail: "a redirect is not followed"}
+	if a.status == http.StatusMovedPermanently || a.status == http.StatusPermanentRedirect {
+		e.Class = Hopeless
+	}
+	return e
+}
+
+// refused is a provider that said no, in its own words. unmet is the rule of
+// success that did not match, nil where it was the status or the token.
+func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
+	said, redact := wordsOf(root), c.redactor(root)
+	e := &Error{
+		Class: classify(a.status, said.code), Kind: KindRefused, Status: a.status,
+		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
+		RetryAfter: retryAfter(a.header, c.client.now()),
+	}
+	if unmet != nil {
+		e.Detail = "the success rule for " + or(unmet.name, "the status") + " does not match"
+	}
+	return e
+}
+
+// transportFailure says why there is no complete answer, with the host and
+// nothing else of the URL. Errors of net/http are not quoted: some hold the
+// first bytes of the answer.
+func (c *call) transportFailure(ctx context.Context, err error) *Error {
+	e := &Error{Class: Retryable, Kind: KindConnection}
+	var timeout net.Error
+	switch {
+	case errors.Is(err, netguard.ErrForbidden):
+		e.Class, e.Kind = Hopeless, KindForbidden
+	case errors.Is(err, errTooLarge):
+		e.Kind = KindTooLarge
+	case errors.Is(err, errEncoding), errors.Is(err, errGzip):
+		e.Kind = KindBadResponse
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Kind = KindTimeout
+	}
+	e.Detail = c.host() + ": " + c.redactor(gjson.Result{}).text(reason(ctx, err))
+	return e
+}
+
+// host is the host of the request, redacted: it may hold a field.
+func (c *call) host() string {
+	u, err := url.Parse(c.out.url)
+	if err != nil {
+		return "the token endpoint"
+	}
+	return u.Host
+}
+
+// reason describes the errors that are known to hold nothing confidential.
+func reason(ctx context.Context, err error) string {
+	for _, known := range []error{netguard.ErrForbidden, errTooLarge, errEncoding, errGzip} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	var (
+		dns   *net.DNSError
+		errno syscall.Errno
+		trust *tls.CertificateVerificationError
+		alert tls.AlertError
+		plain tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "no complete answer in time"
+	case ctx.Err() != nil:
+		return "the call was given up"
+	case errors.As(err, &dns):
+		return "the host name cannot be resolved: " + dns.Err
+	case errors.As(err, &trust):
+		return "the certificate is not trusted: " + certificateFault(trust.Err)
+	case errors.As(err, &alert):
+		return alert.Error()
+	case errors.As(err, &plain):
+		return "the server does not speak TLS"
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the answer was complete"
+	}
+	return "the exchange failed"
+}
+
+func certificateFault(err error) string {
+	var (
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		issuer  x509.UnknownAuthorityError
+	)
+	switch {
+	case errors.As(err, &host):
+		return "it is for another host"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "it has expired or is not valid yet"
+	case errors.As(err, &issuer):
+		return "its issuer is unknown"
+	}
+	return "it is not valid"
+}

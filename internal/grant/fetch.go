@@ -1,0 +1,197 @@
+package grant
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Request says how a token is to be fetched.
+type Request struct {
+	// Force asks the provider for a new token even where it would give the
+	// old one again ({force} in the recipe).
+	Force bool
+	// DefaultTimeout of the call, where the realm says none; 0:
+	// DefaultTimeout of the package.
+	DefaultTimeout time.Duration
+	// Report, when set, is filled with what happened, redacted.
+	Report *Report
+}
+
+// Result is what a provider gave.
+type Result struct {
+	// Token has Access, ExpiresAt, IssuedAt (the moment at which the request
+	// was sent), Refresh, RefreshExpiresAt and Fingerprint; not Lineage.
+	Token realm.Token
+	// Once: the provider gave a life of zero or less. The token serves the
+	// callers that wait for it, and the next fetch is not before a second
+	// has passed. Its ExpiresAt is the moment of sending.
+	Once bool
+	// Took is how long the call lasted.
+	Took time.Duration
+	// Warnings are for the log: an expiry that was absent or clamped. They
+	// hold nothing confidential.
+	Warnings []string
+}
+
+// call is one token request under way.
+type call struct {
+	bound   *Bound
+	client  *Client
+	request Request
+	report  *Report
+	out     *outgoing
+	sent    time.Time
+}
+
+// Fetch asks the provider for a token: one HTTP call, bounded by ctx, the
+// realm's timeout and 1 MiB, without redirects and without a retry. Errors
+// are *Error.
+func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, error) {
+	report := req.Report
+	if report == nil {
+		report = new(Report)
+	}
+	call := &call{bound: b, client: c, request: req, report: report}
+	result, failed := call.run(ctx)
+	report.Warnings = result.Warnings
+	if failed != nil {
+		report.Error, report.Kind = failed.Error(), failed.Kind
+		return result, failed
+	}
+	report.Token = reportToken(result, c.now())
+	return result, nil
+}
+
+func (c *call) run(ctx context.Context) (Result, *Error) {
+	b := c.bound
+	switch {
+	case b.program.inactive != "":
+		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: b.program.inactive}
+	case b.program.isFixed:
+		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: "the realm has fixed tokens, nothing is fetched"}
+	}
+	if err := c.render(); err != nil {
+		return Result{}, &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	// The life of a token counts from here: what comes later only makes it
+	// shorter.
+	c.sent = c.client.now()
+	a, err := c.client.send(ctx, c.out, b.program.trusted)
+	took := c.client.now().Sub(c.sent)
+	var (
+		result Result
+		failed *Error
+	)
+	if a != nil {
+		c.describe(a, took)
+	}
+	if err != nil {
+		failed = c.transportFailure(ctx, err)
+	} else {
+		result, failed = c.read(a)
+	}
+	result.Took = took
+	return result, failed
+}
+
+// render makes the request, and the masked one for the report.
+func (c *call) render() (err error) {
+	v := c.bound.values
+	v.force = c.request.Force
+	if c.out, err = c.bound.program.fetch.render(v, c.bound.ref); err != nil || c.request.Report == nil {
+		return err
+	}
+	v.masked = true
+	masked, err := c.bound.program.fetch.render(v, c.bound.ref)
+	if err == nil {
+		c.report.Request = masked.report()
+	}
+	return err
+}
+
+func (c *call) timeout() time.Duration {
+	def := DefaultTimeout
+	if c.request.DefaultTimeout > 0 {
+		def = c.request.DefaultTimeout
+	}
+	return c.bound.program.realm.Config.Limits.Timeout.Or(def)
+}
+
+// read finds the token in an answer.
+func (c *call) read(a *answer) (Result, *Error) {
+	if a.redirect() {
+		return Result{}, redirected(a)
+	}
+	r := &c.bound.program.fetch.reading
+	root, problem := parseDocument(a.body, r.contentType)
+	ok, unmet, err := succeeded(r.success, a.status, root)
+	success := a.status >= http.StatusOK && a.status < http.StatusMultipleChoices
+	switch {
+	case err != nil:
+		return Result{}, badAnswer(a, unmet.name+": "+err.Error())
+	case problem != "" && !r.text() && success:
+		return Result{}, badAnswer(a, problem)
+	case !ok:
+		return Result{}, c.refused(a, root, unmet)
+	}
+	token, err := r.accessToken(root, a.body)
+	switch {
+	case err != nil && wordsOf(root) == (words{}):
+		return Result{}, badAnswer(a, err.Error())
+	case err != nil:
+		return Result{}, c.refused(a, root, nil)
+	}
+	return c.accept(a, root, token)
+}
+
+// accept makes the result of an answer that has a token.
+func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result, *Error) {
+	r := &c.bound.program.fetch.reading
+	end, err := r.expiry.read(root, c.sent)
+	if err != nil {
+		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
+	}
+	result := Result{Once: end.once, Token: realm.Token{
+		Access: token, ExpiresAt: end.at, IssuedAt: c.sent, Fingerprint: c.bound.Fingerprint(),
+	}}
+	var warning string
+	result.Token.Refresh, result.Token.RefreshExpiresAt, warning = r.refreshToken(root, c.sent)
+	for _, w := range []string{end.warning, warning} {
+		if w != "" {
+			result.Warnings = append(result.Warnings, w)
+		}
+	}
+	return result, nil
+}
+
+// redactor hides the secret, and the tokens of an answer, in its words.
+func (c *call) redactor(root gjson.Result) *redactor {
+	var confidential []string
+	for _, fields := range []map[string]realm.Hidden{c.bound.values.secret, c.bound.values.shared} {
+		for _, value := range slices.Collect(maps.Values(fields)) {
+			confidential = append(confidential, value.Reveal())
+		}
+	}
+	_, credentials, _ := strings.Cut(c.out.header.Get("Authorization"), " ")
+	confidential = append(confidential, credentials)
+	r := &c.bound.program.fetch.reading
+	for _, p := range []path{r.token, r.refresh} {
+		if p == nil {
+			continue
+		}
+		if token, ok := scalarAt(root, p); ok {
+			confidential = append(confidential, token)
+		}
+	}
+	return newRedactor(confidential)
+}

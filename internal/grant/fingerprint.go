@@ -1,0 +1,70 @@
+package grant
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// fingerprintVersion is raised when the form of the digest changes.
+const fingerprintVersion = "caddy-tokens fingerprint 1"
+
+// decisive is everything in a realm that decides about its tokens. What only
+// decides about their use (inject, hosts, renew_on, limits, comment) is not
+// in it: to change that must not throw tokens away.
+type decisive struct {
+	Version   string
+	Recipe    realm.Recipe
+	Lifetime  realm.Lifetime
+	Refresh   *realm.Recipe
+	Authorize *realm.Recipe
+	Exchange  *realm.Recipe
+	Grant     *realm.Grant
+	LogicCode string
+}
+
+// digest covers the recipes. The form is JSON, whose order is that of the
+// struct: the same in every process.
+func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
+	cfg := &p.realm.Config
+	b, err := json.Marshal(decisive{
+		Version: fingerprintVersion, Recipe: cfg.Recipe, Lifetime: cfg.Lifetime,
+		Refresh: cfg.Refresh, Authorize: cfg.Authorize, Exchange: cfg.Exchange,
+		Grant: cfg.Grant, LogicCode: p.realm.LogicCode,
+	})
+	return sha256.Sum256(b), err
+}
+
+// Fingerprint identifies recipe and secret together: the recipes, and the
+// values of the fields that they read.
+func (b *Bound) Fingerprint() realm.Fingerprint {
+	text := slices.Clone(b.program.digest[:])
+	for _, name := range b.decisiveFields() {
+		value, ok := b.values.field(name)
+		if !ok { // of a recipe that is not executed yet
+			continue
+		}
+		text = appendPrefixed(appendPrefixed(text, name), value.Reveal())
+	}
+	sum := sha256.Sum256(text)
+	return realm.Fingerprint(sum[:len(realm.Fingerprint{})])
+}
+
+func (b *Bound) decisiveFields() []string {
+	if !b.program.wholeSecret {
+		return b.program.decides
+	}
+	names := slices.AppendSeq(slices.Clone(b.program.decides), maps.Keys(b.values.secret))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// appendPrefixed appends a text behind its length, so that two lists of texts
+// never have the same form.
+func appendPrefixed(to []byte, s string) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(s))), s...)
+}

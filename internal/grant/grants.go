@@ -1,0 +1,101 @@
+package grant
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// construction is what a grant makes of a realm: the recipe that fetches, or
+// the value of a fixed token.
+type construction struct {
+	fetch    *plan
+	fixed    template
+	isFixed  bool
+	inactive string // why neither can be used yet
+}
+
+// constructor makes the recipes of a standard.
+type constructor func(r *realm.Realm) (construction, error)
+
+// grants are all grants by name.
+var grants = map[string]constructor{
+	"static":             static,
+	"delegate":           delegate,
+	"client_credentials": clientCredentials,
+	"refresh_token":      unbuilt,
+	"authorization_code": unbuilt,
+	"jwt_bearer":         unbuilt,
+	"token_exchange":     unbuilt,
+}
+
+// construct decides how the realm gets its tokens. What config says wins over
+// logic_code; a realm that says nothing has fixed tokens.
+func construct(r *realm.Realm) (construction, error) {
+	cfg := &r.Config
+	switch {
+	case cfg.Preset != "":
+		return construction{inactive: "presets are not active yet"}, nil
+	case cfg.Grant != nil:
+		return constructGrant(r)
+	case cfg.URL != "":
+		p := planOf(cfg.Recipe, "config", cfg.Lifetime)
+		return construction{fetch: &p}, nil
+	case says(cfg.Exchange), says(cfg.Authorize), says(cfg.Refresh):
+		return construction{inactive: "the recipes authorize, exchange and refresh are not active yet"}, nil
+	case r.LogicCode != "":
+		return delegate(r)
+	case len(cfg.Arguments) > 0:
+		return construction{}, realm.Fieldf("config.url", "is missing: there are arguments of a token request")
+	}
+	return static(r)
+}
+
+func constructGrant(r *realm.Realm) (construction, error) {
+	build, ok := grants[r.Config.Grant.Name]
+	switch {
+	case !ok:
+		return construction{}, realm.Fieldf("config.grant.name", "must be static, delegate, client_credentials, refresh_token, authorization_code, jwt_bearer or token_exchange")
+	case r.Config.URL != "":
+		return construction{}, realm.Fieldf("config.url", "cannot stand beside a grant, which has its own token_url")
+	case r.Config.Method != "" && r.Config.Method != "POST":
+		return construction{}, realm.Fieldf("config.method", "a grant uses POST")
+	}
+	return build(r)
+}
+
+// unbuilt is the constructor of the grants that can be stored but not used.
+func unbuilt(r *realm.Realm) (construction, error) {
+	for field, value := range map[string]string{
+		"token_url": r.Config.Grant.TokenURL, "client_id": r.Config.Grant.ClientID, "client_secret": r.Config.Grant.ClientSecret,
+	} {
+		if _, err := parseTemplate(value, scopeFetch); err != nil {
+			return construction{}, realm.Fieldf("config.grant."+field, "%v", err)
+		}
+	}
+	return construction{inactive: "the grant " + r.Config.Grant.Name + " is not active yet"}, nil
+}
+
+// says tells a recipe from an empty one.
+func says(r *realm.Recipe) bool {
+	return r != nil && (r.URL != "" || len(r.Arguments) > 0)
+}
+
+// or returns s, or def where s is empty.
+func or(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// refuse finds arguments that a grant sets by itself.
+func refuse(args []planned, names ...string) error {
+	for _, a := range args {
+		if a.Place == realm.PlaceBody && slices.Contains(names, strings.ToLower(a.Name)) {
+			return realm.Fieldf(a.field+".name", "%s is set by the grant", a.Name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package grant
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// injection is a compiled place of the token in a proxied request.
+type injection struct {
+	field string
+	place realm.Place
+	value template
+	// basic encodes the value as the credentials of RFC 7617; user is empty
+	// where the value holds the user itself.
+	basic bool
+	user  template
+}
+
+func (p *Program) compileInject() error {
+	for i, in := range p.realm.Config.Inject {
+		field := "config.inject[" + strconv.Itoa(i) + "]"
+		compiled, err := compileInjection(in, field)
+		if err != nil {
+			return err
+		}
+		if in.Place == realm.PlaceBody || in.Place == realm.PlacePath {
+			p.unplaceable = "inject place " + in.Place + " is not active yet"
+			continue
+		}
+		if slices.ContainsFunc(p.inject, compiled.clashes) {
+			return realm.Fieldf(field+".name", "%s is injected twice", compiled.place.Name)
+		}
+		p.inject = append(p.inject, compiled)
+	}
+	return nil
+}
+
+func compileInjection(in realm.Injection, field string) (injection, error) {
+	c := injection{field: field, place: realm.Place{In: in.Place, Name: in.Name}}
+	var err error
+	if c.value, err = parseTemplate(or(in.Value, "{token}"), scopeInject); err != nil {
+		return c, realm.Fieldf(field+".value", "%v", err)
+	}
+	if in.Name == "" && in.Place != realm.PlaceBasic {
+		return c, realm.Fieldf(field+".name", "is missing")
+	}
+	switch in.Place {
+	case realm.PlaceURL:
+		c.place.Pair = queryEscape(in.Name) + "="
+	case realm.PlaceHeader:
+		c.place.Name, err = injectedHeader(in.Name, field+".name")
+	case realm.PlaceBasic:
+		err = c.compileBasic(in.Name)
+	case realm.PlaceBody, realm.PlacePath:
+	default:
+		err = realm.Fieldf(field+".place", "must be url, header, body, basic or path")
+	}
+	return c, err
+}
+
+// compileBasic decides what is user and what password: a value with a colon
+// of its own is both ("{secret.sid}:{token}"), else the name is the user.
+// Colons in the token or the secret do not count.
+func (c *injection) compileBasic(name string) error {
+	c.basic = true
+	c.place = realm.Place{In: realm.PlaceHeader, Name: "Authorization"}
+	if _, sep, _ := c.value.cut(":"); sep != 0 {
+		return nil
+	}
+	t, err := parseTemplate(name, scopeInject)
+	if err != nil {
+		return realm.Fieldf(c.field+".name", "%v", err)
+	}
+	c.user = t.literal(":")
+	return nil
+}
+
+// injectedHeader returns the canonical name of a header that may carry a
+// token. Those that name the client are the proxy's own.
+func injectedHeader(name, field string) (string, error) {
+	canonical, err := headerName(name, field)
+	if err != nil {
+		return "", err
+	}
+	if canonical == "Forwarded" || canonical == "Via" || strings.HasPrefix(canonical, "X-Forwarded-") {
+		return "", realm.Fieldf(field, "%s cannot be set", canonical)
+	}
+	return canonical, nil
+}
+
+// clashes says whether two injections write the same thing.
+func (c injection) clashes(o injection) bool {
+	return c.place.In == o.place.In && strings.EqualFold(c.place.Name, o.place.Name)
+}
+
+func (p *Program) places() []realm.Place {
+	places := make([]realm.Place, len(p.inject))
+	for i, in := range p.inject {
+		places[i] = in.place
+	}
+	return places
+}
+
+// Place fills the injections with a token: one value for each of
+// Target.Inject, as realm.Lease.Values wants them. The returned access token
+// shares its memory with a value, where it can.
+func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden, err error) {
+	if err := checkToken(token.Reveal()); err != nil || token == "" {
+		return nil, "", realm.Fieldf("token", "cannot be placed: it is empty, too long or holds control characters")
+	}
+	v := b.values
+	v.token = token.Reveal()
+	placed = make([]string, len(b.program.inject))
+	for i := range b.program.inject {
+		if placed[i], err = b.program.inject[i].fill(&v); err != nil {
+			return nil, "", err
+		}
+	}
+	return placed, shared(placed, token), nil
+}
+
+// fill makes the value as it goes out.
+func (c *injection) fill(v *values) (string, error) {
+	text := c.value.expand(v, nil)
+	switch {
+	case c.place.In == realm.PlaceURL:
+		return queryEscape(text), nil
+	case c.basic:
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user.expand(v, nil)+text)), nil
+	case !httpguts.ValidHeaderFieldValue(text):
+		return "", realm.Fieldf(c.field+".value", "gives a value that no header can carry")
+	}
+	return text, nil
+}
+
+// shared finds the token inside the values, so that a cached token lies in
+// memory once and not twice.
+func shared(placed []string, token realm.Hidden) realm.Hidden {
+	for _, value := range placed {
+		if at := strings.Index(value, token.Reveal()); at >= 0 {
+			return realm.Hidden(value[at : at+len(token)])
+		}
+	}
+	return token
+}

@@ -1,0 +1,154 @@
+package grant
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// maxToken bounds a token: larger ones fit no header.
+const maxToken = 64 << 10
+
+// reading is how the answer of a recipe is read.
+type reading struct {
+	contentType string
+	token       path // nil: the whole answer is the token
+	tokenName   string
+	expiry      expiry
+	success     []rule
+	refresh     path // nil: there is none
+	refreshEnd  expiry
+}
+
+// compileReading checks what a plan says about its answer.
+func (p *plan) compileReading() (reading, error) {
+	r := reading{contentType: p.recipe.ContentType, tokenName: p.recipe.TokenPath}
+	var err error
+	if r.tokenName != "" {
+		if r.token, err = parsePath(r.tokenName); err != nil {
+			return r, realm.Fieldf(p.field+".token_path", "%v", err)
+		}
+	} else if r.contentType != realm.ContentText {
+		return r, realm.Fieldf(p.field+".token_path", "is missing; only with content_type text the whole answer is the token")
+	}
+	if r.expiry, err = compileExpiry(p.recipe.ExpiresInPath, p.recipe.ExpiresInUnit, p.field+".expires_in", p.lifetime); err != nil {
+		return r, err
+	}
+	if p.recipe.RefreshTokenPath != "" {
+		if r.refresh, err = parsePath(p.recipe.RefreshTokenPath); err != nil {
+			return r, realm.Fieldf(p.field+".refresh_token_path", "%v", err)
+		}
+	}
+	if r.refreshEnd, err = compileExpiry(p.recipe.RefreshExpiresInPath, p.recipe.RefreshExpiresInUnit, p.field+".refresh_expires_in", realm.Lifetime{}); err != nil {
+		return r, err
+	}
+	r.success, err = compileRules(p.recipe.Success, p.field+".success")
+	return r, err
+}
+
+// text is an answer that is the token as a whole.
+func (r *reading) text() bool { return r.token == nil }
+
+// accessToken reads the token out of an answer.
+func (r *reading) accessToken(root gjson.Result, body []byte) (realm.Hidden, error) {
+	if r.text() {
+		return textToken(body)
+	}
+	token, err := tokenAt(root, r.token)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("token_path %s: %w", r.tokenName, err)
+	case token == "":
+		return "", fmt.Errorf("token_path %s: %w", r.tokenName, errNoToken)
+	}
+	return token, nil
+}
+
+// Reasons why a value is no token.
+var (
+	errNoToken      = errors.New("there is no token")
+	errTokenType    = errors.New("the token is neither a string nor a number")
+	errTokenLong    = errors.New("the token is longer than 64 KiB")
+	errTokenControl = errors.New("the token holds control characters")
+)
+
+// tokenAt reads a token from a document; "" and no error where it is absent,
+// null or empty.
+func tokenAt(root gjson.Result, p path) (realm.Hidden, error) {
+	value, err := p.in(root)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case !value.Exists(), value.Type == gjson.Null:
+		return "", nil
+	case value.Type == gjson.Number:
+		return realm.Hidden(strings.Clone(value.Raw)), nil
+	case value.Type != gjson.String:
+		return "", errTokenType
+	}
+	// A copy: the token must not keep the whole answer in memory.
+	token := strings.Clone(value.String())
+	return realm.Hidden(token), checkToken(token)
+}
+
+// checkToken refuses what could break out of a header or a query.
+func checkToken(token string) error {
+	switch {
+	case len(token) > maxToken:
+		return errTokenLong
+	case !utf8.ValidString(token), strings.ContainsFunc(token, unicode.IsControl):
+		return errTokenControl
+	}
+	return nil
+}
+
+// textToken reads an answer that is the token as a whole. A sentence, a page
+// or a document in its place is a failure that the provider describes.
+func textToken(body []byte) (realm.Hidden, error) {
+	token := strings.TrimSpace(string(withoutBOM(body)))
+	switch {
+	case token == "":
+		return "", errNoToken
+	case strings.ContainsFunc(token, unicode.IsSpace), strings.ContainsAny(token[:1], "<{["):
+		return "", errors.New("the answer is a text and no token; a token_path would lead into a document")
+	}
+	return realm.Hidden(token), checkToken(token)
+}
+
+// refreshToken reads the refresh token. A broken one is a warning and not a
+// failure: the access token is good.
+func (r *reading) refreshToken(root gjson.Result, sent time.Time) (token realm.Hidden, end time.Time, warning string) {
+	if r.refresh == nil {
+		return "", end, ""
+	}
+	token, err := tokenAt(root, r.refresh)
+	if err != nil {
+		return "", end, "the refresh token is not kept: " + err.Error()
+	}
+	return token, r.refreshEnding(root, sent), ""
+}
+
+// refreshEnding is the end of the refresh token, zero for none known: to
+// believe in an end that is not certain would throw a good one away.
+func (r *reading) refreshEnding(root gjson.Result, sent time.Time) time.Time {
+	if r.refreshEnd.path == nil {
+		return time.Time{}
+	}
+	value, err := r.refreshEnd.path.in(root)
+	if err != nil {
+		return time.Time{}
+	}
+	life, ok := remaining(value, r.refreshEnd.unit, sent)
+	if !ok || life <= 0 || life > realm.MaxLifetime {
+		return time.Time{}
+	}
+	return sent.Add(life)
+}

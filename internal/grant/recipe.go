@@ -1,0 +1,181 @@
+package grant
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// plan is a recipe before it is compiled: what the fields of a realm say, or
+// what a grant constructs. Each part knows the field that it came from, so
+// that errors name what the user typed.
+type plan struct {
+	recipe realm.Recipe // its Arguments are not used
+	args   []planned
+	// field is the path of the recipe in the realm ("config"), urlField that
+	// of its URL.
+	field, urlField string
+	lifetime        realm.Lifetime
+
+	// formBasic form-encodes user and password of a basic argument (RFC 6749
+	// section 2.3.1).
+	formBasic bool
+	// wholeSecret makes the body of realm, key and every field of the secret.
+	wholeSecret bool
+	// unread: the answer of the request holds no token.
+	unread bool
+}
+
+// planned is an argument and the field that it came from.
+type planned struct {
+	realm.Argument
+	field string
+}
+
+// recipe is a compiled request and how its answer is read.
+type recipe struct {
+	method  string
+	url     urlTemplate
+	query   []argument
+	path    []argument
+	header  []argument
+	basic   *argument
+	body    body
+	plain   bool // formBasic was not asked for
+	reading reading
+}
+
+// argument is a compiled part of a request.
+type argument struct {
+	field string
+	name  string
+	user  template // of basic: the name is a value too
+	value template
+	typ   string
+	// computed: the value is an expression.
+	computed bool
+}
+
+// planOf is a recipe of the realm as it stands.
+func planOf(r realm.Recipe, field string, lifetime realm.Lifetime) plan {
+	p := plan{recipe: r, field: field, urlField: field + ".url", lifetime: lifetime}
+	p.add(r.Arguments, field)
+	return p
+}
+
+// add appends the arguments of the recipe at field.
+func (p *plan) add(args []realm.Argument, field string) {
+	for i, a := range args {
+		p.args = append(p.args, planned{a, field + ".arguments[" + strconv.Itoa(i) + "]"})
+	}
+}
+
+// compile gives meaning to a plan.
+func (p *plan) compile(sc scope) (*recipe, error) {
+	r := &recipe{method: p.recipe.Method, plain: !p.formBasic}
+	switch r.method {
+	case "":
+		r.method = "GET"
+	case "GET", "POST", "PUT":
+	default:
+		return nil, realm.Fieldf(p.field+".method", "must be GET, POST or PUT")
+	}
+	var err error
+	if r.url, err = parseURL(p.urlField, p.recipe.URL, sc.and(p.pathNames()...)); err != nil {
+		return nil, err
+	}
+	r.body = body{contentType: p.recipe.ContentType, wholeSecret: p.wholeSecret}
+	for _, a := range p.args {
+		if err := r.compileArgument(a, sc); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.body.compile(p.field + ".content_type"); err != nil || p.unread {
+		return r, err
+	}
+	r.reading, err = p.compileReading()
+	return r, err
+}
+
+// inactive is why the plan cannot be executed yet.
+func (p *plan) inactive() string {
+	for _, a := range p.args {
+		if a.Expr != "" {
+			return a.field + ".expr: computed arguments are not active yet"
+		}
+	}
+	return ""
+}
+
+// pathNames are the names that the URL's path may use.
+func (p *plan) pathNames() []string {
+	var names []string
+	for _, a := range p.args {
+		if a.Place == realm.PlacePath {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+func (r *recipe) compileArgument(p planned, sc scope) error {
+	a := argument{field: p.field, name: p.Name, typ: p.Type, computed: p.Expr != ""}
+	if p.Expr != "" && p.Value != "" {
+		return realm.Fieldf(p.field+".expr", "cannot stand beside a value")
+	}
+	var err error
+	if a.value, err = parseTemplate(p.Value, sc); err != nil {
+		return realm.Fieldf(p.field+".value", "%v", err)
+	}
+	if p.Type != "" && p.Place != realm.PlaceBody {
+		return realm.Fieldf(p.field+".type", "is for arguments with place body only")
+	}
+	switch p.Place {
+	case realm.PlaceURL:
+		r.query = append(r.query, a)
+	case realm.PlaceHeader:
+		return r.addHeader(a)
+	case realm.PlaceBody:
+		r.body.args = append(r.body.args, a)
+	case realm.PlaceBasic:
+		return r.addBasic(a, sc)
+	case realm.PlacePath:
+		return r.addPath(a)
+	default:
+		return realm.Fieldf(p.field+".place", "must be url, header, body, basic or path")
+	}
+	return nil
+}
+
+// addPath checks that the URL has a place for the argument.
+func (r *recipe) addPath(a argument) error {
+	if slices.ContainsFunc(r.path, func(o argument) bool { return o.name == a.name }) {
+		return realm.Fieldf(a.field+".name", "stands twice in the path's arguments")
+	}
+	named := func(p part) bool { return p.name == a.name && !p.field }
+	if a.name == "" || !slices.ContainsFunc(r.url.path, named) {
+		return realm.Fieldf(a.field+".name", "the path of %s has no {%s}", r.url.field, a.name)
+	}
+	if slices.ContainsFunc(r.url.query, named) {
+		return realm.Fieldf(r.url.field, "{%s} is an argument of the path and stands in the query", a.name)
+	}
+	r.path = append(r.path, a)
+	return nil
+}
+
+// fields are the secret's fields that the recipe reads.
+func (r *recipe) fields() []string {
+	var list []string
+	for _, t := range []template{r.url.host, r.url.path, r.url.query} {
+		list = t.fields(list)
+	}
+	args := slices.Concat(r.query, r.path, r.header, r.body.args)
+	if r.basic != nil {
+		args = append(args, *r.basic)
+	}
+	for _, a := range args {
+		list = a.user.fields(a.value.fields(list))
+	}
+	return list
+}

@@ -1,0 +1,74 @@
+package grant
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+const (
+	// maxWords is how much of a provider's words is kept, in characters.
+	maxWords = 200
+	// minRedacted is the length from which on a value is looked for: shorter
+	// ones are no credentials and would garble every message.
+	minRedacted = 6
+)
+
+// redactor removes confidential values from what a provider said.
+type redactor struct{ replacer *strings.Replacer }
+
+// newRedactor looks for the values as they are and in the encodings in which
+// a provider may quote them.
+func newRedactor(confidential []string) *redactor {
+	var forms []string
+	for _, value := range confidential {
+		if len(value) >= minRedacted {
+			forms = append(forms, encodings(value)...)
+		}
+	}
+	// Longer ones first: one value may be a part of another.
+	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, form := range slices.Compact(forms) {
+		pairs = append(pairs, form, realm.Mask)
+	}
+	return &redactor{strings.NewReplacer(pairs...)}
+}
+
+func encodings(value string) []string {
+	quoted, _ := json.Marshal(value)
+	return []string{
+		value,
+		url.QueryEscape(value), queryEscape(value), url.PathEscape(value),
+		strings.Trim(string(quoted), `"`),
+		base64.StdEncoding.EncodeToString([]byte(value)),
+		base64.RawStdEncoding.EncodeToString([]byte(value)),
+		base64.URLEncoding.EncodeToString([]byte(value)),
+		base64.RawURLEncoding.EncodeToString([]byte(value)),
+	}
+}
+
+// text makes a provider's words fit to be shown: redacted, on one line, at
+// most maxWords characters.
+func (r *redactor) text(s string) string {
+	s = r.replacer.Replace(s)
+	s = strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n' || c == '\r' || c == '\t':
+			return ' '
+		case unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar:
+			return -1
+		}
+		return c
+	}, s)
+	s = strings.TrimSpace(s)
+	if runes := []rune(s); len(runes) > maxWords {
+		return string(runes[:maxWords-1]) + "…"
+	}
+	return s
+}

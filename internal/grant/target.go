@@ -1,0 +1,129 @@
+package grant
+
+import (
+	"net/url"
+	"strconv"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// target is where a token may go, before the secret is known.
+type target struct {
+	api    *urlTemplate // nil: the realm names none
+	hosts  []hostTemplate
+	common realm.Target // all that no secret decides
+	fixed  *realm.Target
+}
+
+// hostTemplate is an entry of hosts.
+type hostTemplate struct {
+	field string
+	host  template
+}
+
+func (p *Program) compileTarget() error {
+	cfg := &p.realm.Config
+	t := &p.target
+	t.common = realm.Target{
+		Inject: p.places(), Trusted: p.trusted,
+		AllowHTTP: cfg.AllowHTTP, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
+	}
+	if cfg.API != "" {
+		api, err := parseURL("config.api", cfg.API, scopeTarget)
+		if err != nil {
+			return err
+		}
+		if len(api.query) > 0 {
+			return realm.Fieldf("config.api", "must not have a query: it is the base of URLs")
+		}
+		if err := p.checkScheme(api); err != nil {
+			return err
+		}
+		t.api = &api
+	}
+	for i, entry := range cfg.Hosts {
+		h, err := parseHostTemplate(entry, "config.hosts["+strconv.Itoa(i)+"]")
+		if err != nil {
+			return err
+		}
+		t.hosts = append(t.hosts, h)
+	}
+	if len(t.fields()) > 0 {
+		return nil
+	}
+	var err error
+	t.fixed, err = t.bind(&values{})
+	return err
+}
+
+// checkScheme allows http only where somebody said so.
+func (p *Program) checkScheme(u urlTemplate) error {
+	if u.scheme == "http" && !p.realm.Config.AllowHTTP && !p.trusted {
+		return realm.Fieldf(u.field, "must be https; allow_http would allow http")
+	}
+	return nil
+}
+
+func parseHostTemplate(entry, field string) (hostTemplate, error) {
+	t, err := parseTemplate(entry, scopeTarget)
+	if err != nil {
+		return hostTemplate{}, realm.Fieldf(field, "%v", err)
+	}
+	if _, err := realm.ParseHostPattern(sample(t)); err != nil {
+		return hostTemplate{}, realm.Fieldf(field, "%v", err)
+	}
+	return hostTemplate{field, t}, nil
+}
+
+func (t *target) fields() []string {
+	var list []string
+	if t.api != nil {
+		list = t.api.path.fields(t.api.host.fields(list))
+	}
+	for _, h := range t.hosts {
+		list = h.host.fields(list)
+	}
+	return list
+}
+
+// bind fills the secret in. Without hosts, those of the api are meant.
+func (t *target) bind(v *values) (*realm.Target, error) {
+	bound := t.common
+	if t.api != nil {
+		text, err := t.api.expand(v)
+		if err != nil {
+			return nil, err
+		}
+		if bound.API, err = url.Parse(text); err != nil {
+			return nil, realm.Fieldf("config.api", "is not a valid URL with the fields of this secret")
+		}
+	}
+	for _, h := range t.hosts {
+		pattern, err := h.bind(v)
+		if err != nil {
+			return nil, err
+		}
+		bound.Hosts = append(bound.Hosts, pattern)
+	}
+	if len(t.hosts) == 0 && bound.API != nil {
+		pattern, err := realm.ParseHostPattern(bound.API.Host)
+		if err != nil {
+			return nil, realm.Fieldf("config.api", "%v", err)
+		}
+		bound.Hosts = []realm.HostPattern{pattern}
+	}
+	return &bound, nil
+}
+
+func (h hostTemplate) bind(v *values) (realm.HostPattern, error) {
+	for _, p := range h.host {
+		if p.name != "" && !hostPart(v.get(p)) {
+			return realm.HostPattern{}, realm.Fieldf(p.name, "cannot stand in %s: it must be a host name or a part of one", h.field)
+		}
+	}
+	pattern, err := realm.ParseHostPattern(h.host.expand(v, nil))
+	if err != nil {
+		return pattern, realm.Fieldf(h.field, "%v", err)
+	}
+	return pattern, nil
+}
