@@ -173,14 +173,11 @@ func canonicalHost(host string) (string, error) {
 
 // isDomain checks a name in lower case: labels of letters, digits, hyphens
 // and, as containers and service records have them, underscores (RFC 1123
-// section 2.1 and RFC 2181 section 11). A last label that is a number would be
-// read as an IPv4 address by some resolvers (127.1, 0x7f.1) and is refused, as
-// WHATWG URL does.
+// section 2.1 and RFC 2181 section 11).
 func isDomain(name string) bool {
 	if len(name) > 253 {
 		return false
 	}
-	last := ""
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
@@ -188,10 +185,8 @@ func isDomain(name string) bool {
 		if strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return false
 		}
-		last = label
 	}
-	digits, isHex := strings.CutPrefix(last, "0x")
-	return strings.Trim(last, "0123456789") != "" && (!isHex || strings.Trim(digits, "0123456789abcdef") != "")
+	return true
 }
 
 func isASCII(s string) bool {

@@ -40,7 +40,7 @@ func (r *Realm) validateConfig() error {
 	c := &r.Config
 	return firstError(
 		func() error { return c.validateTarget() },
-		func() error { return c.validateRecipes() },
+		func() error { return r.validateRecipes() },
 		func() error { return r.validateGrant() },
 		func() error { return validateInject(c.Inject) },
 		func() error { return validateRules("config.renew_on", c.RenewOn) },
