@@ -60,10 +60,10 @@ func TestWeChatRefusesWithStatus200(t *testing.T) {
 		"/cgi-bin/token?grant_type=client_credentials&appid=app&secret=s3cret":   40002,
 		"/cgi-bin/token?grant_type=client_credential&secret=s3cret":              41002,
 		"/cgi-bin/token?grant_type=client_credential&appid=app":                  41004,
-		wechatAsk + "&appid=app":                                               47001,
-		"/cgi-bin/stable_token":                                                  43002,
-		"/cgi-bin/menu/get":                                                      41001,
-		"/cgi-bin/menu/get?access_token=never":                                   40014,
+		wechatAsk + "&appid=app":               47001,
+		"/cgi-bin/stable_token":                43002,
+		"/cgi-bin/menu/get":                    41001,
+		"/cgi-bin/menu/get?access_token=never": 40014,
 	} {
 		b.wantCode(b.get(path), http.StatusOK, "errcode", code)
 	}
