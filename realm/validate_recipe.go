@@ -67,4 +67,3 @@ func (r *Recipe) validate(path string, base assumed) error {
 func validUnit(path, unit string) error {
 	return oneOf(path, unit, UnitSeconds, UnitMilliseconds, UnitEpoch, UnitEpochMillis, UnitRFC3339)
 }
-

@@ -1,0 +1,130 @@
+package realm
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// activeFields are the fields of a config whose behaviour is built. A field
+// below one that is listed with "*" belongs to it.
+var activeFields = []string{
+	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
+	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].type",
+	"success*", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
+	"grant*",                                               // all fields; some names are not active, see below
+	"inject[0].name", "inject[0].value", "inject[0].place", // some places are not active, see below
+}
+
+// Every JSON field of a config is either built or listed by NotYetActive: who
+// adds a field has to say which.
+func TestEveryFieldIsActiveOrListed(t *testing.T) {
+	walk(t, reflect.TypeFor[Config](), "", nil, func(path string, set func(*Config)) {
+		var r Realm
+		set(&r.Config)
+		listed := slices.ContainsFunc(r.NotYetActive(), func(p string) bool {
+			return within(strings.TrimPrefix(p, "config."), path)
+		})
+		active := slices.ContainsFunc(activeFields, func(a string) bool {
+			whole, all := strings.CutSuffix(a, "*")
+			return path == whole || all && within(whole, path)
+		})
+		if listed == active {
+			t.Errorf("%s: listed as not yet active: %v, built: %v", path, listed, active)
+		}
+	})
+}
+
+// within says whether path is parent or lies below it.
+func within(parent, path string) bool {
+	rest, ok := strings.CutPrefix(path, parent)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// walk calls f with every leaf below t: its path, and how to set it alone.
+func walk(t *testing.T, typ reflect.Type, path string, at []func(reflect.Value) reflect.Value, f func(string, func(*Config))) {
+	t.Helper()
+	step := func(s func(reflect.Value) reflect.Value) []func(reflect.Value) reflect.Value {
+		return append(slices.Clip(at), s)
+	}
+	switch {
+	case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[Lifetime]() && typ != reflect.TypeFor[Scalar]():
+		for name, index := range fieldsOf(typ) {
+			walk(t, typ.FieldByIndex(index).Type, joinPath(path, name),
+				step(func(v reflect.Value) reflect.Value { return v.FieldByIndex(index) }), f)
+		}
+	case typ.Kind() == reflect.Pointer:
+		walk(t, typ.Elem(), path, step(func(v reflect.Value) reflect.Value {
+			v.Set(reflect.New(typ.Elem()))
+			return v.Elem()
+		}), f)
+	case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct && typ.Elem() != reflect.TypeFor[Scalar]():
+		walk(t, typ.Elem(), indexPath(path, 0), step(func(v reflect.Value) reflect.Value {
+			v.Set(reflect.MakeSlice(typ, 1, 1))
+			return v.Index(0)
+		}), f)
+	default:
+		f(path, func(c *Config) {
+			v := reflect.ValueOf(c).Elem()
+			for _, s := range at {
+				v = s(v)
+			}
+			v.Set(sample(t, v.Type()))
+		})
+	}
+}
+
+// sample is a value that is not the zero one.
+func sample(t *testing.T, typ reflect.Type) reflect.Value {
+	t.Helper()
+	v := reflect.New(typ).Elem()
+	switch typ.Kind() { //nolint:exhaustive // no others in a config
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(typ, 1, 1))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(typ))
+		v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf(Hidden("x")))
+	case reflect.Struct:
+		v.Set(reflect.ValueOf(Lifetime{Unlimited: true}))
+	default:
+		t.Fatalf("no sample of %v", typ)
+	}
+	return v
+}
+
+func TestOnlySomeWordsAreActive(t *testing.T) {
+	for name, want := range map[string]bool{
+		GrantStatic: false, GrantDelegate: false, GrantClientCredentials: false,
+		GrantRefreshToken: true, GrantAuthorizationCode: true, GrantJWTBearer: true, GrantTokenExchange: true,
+	} {
+		r := Realm{Config: Config{Grant: &Grant{Name: name}}}
+		if got := slices.Equal(r.NotYetActive(), []string{"config.grant"}); got != want {
+			t.Errorf("grant %s: %v", name, r.NotYetActive())
+		}
+	}
+	r := Realm{Config: Config{Inject: []Injection{
+		{Place: PlaceURL}, {Place: PlaceHeader}, {Place: PlaceBasic}, {Place: PlaceBody}, {Place: PlacePath},
+	}}}
+	if got, want := r.NotYetActive(), []string{"config.inject[3].place", "config.inject[4].place"}; !slices.Equal(got, want) {
+		t.Errorf("inject: %v, want %v", got, want)
+	}
+}
+
+func TestWhatSaysNothingIsNotListed(t *testing.T) {
+	var r Realm
+	text := `{"id": "x", "logic_code": "https://a.example", "config": {"refresh": {}, "authorize": null, "semantics": "", "renew_on": [],
+		"shared": {}, "unattended": false, "overlap": "0s", "replay_max": 0, "limits": {"windows": [], "timeout": "5s"}}}`
+	if err := Decode([]byte(text), "", &r); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.NotYetActive(); len(got) > 0 {
+		t.Errorf("listed: %v", got)
+	}
+}

@@ -1,0 +1,250 @@
+package realm
+
+import (
+	"strings"
+	"testing"
+)
+
+// Each of these is the inside of a config, or of a realm where it begins with
+// an id.
+var validRealms = []string{
+	``,
+	`"api": "https://api.example.com"`,
+	`"api": "http://127.0.0.1:8080/v1/"`,
+	`"api": "https://{secret.shop}.myshopify.com:{secret.port}/admin/{{x}"`,
+	`"api": "https://{secret.host}"`,
+	`"api": "https://[::1]:8443/x"`,
+	`"api": "https://bücher.example"`,
+	`"hosts": ["api.example.com", "*.example.com:8443", "[::1]:80", "{secret.shop}.myshopify.com", "{secret.host}:{secret.port}"]`,
+	`"url": "https://x.example/token?a=b&c={secret.d}", "arguments": []`,
+	`"url": "https://x.example", "method": "POST", "content_type": "form", "arguments": [{"name": "a", "place": "body", "value": ""}]`,
+	`"url": "https://x.example", "method": "PUT", "arguments": [{"name": "a.b", "place": "body", "value": "1", "type": "number"}, {"name": "a.c", "place": "body", "value": "true", "type": "boolean"}, {"name": "ab", "place": "body", "type": "string"}]`,
+	`"url": "https://x.example", "method": "POST", "content_type": "text", "arguments": [{"name": "", "place": "body", "value": "<xml/>"}]`,
+	`"url": "https://x.example/{id}", "arguments": [{"name": "id", "place": "path", "value": "1"}, {"name": "a", "place": "url"}, {"name": "A", "place": "url"}, {"name": "a", "place": "header", "expr": "now('s')"}, {"name": "", "place": "basic", "value": "x"}]`,
+	`"url": "https://x.example", "expires_in_unit": "epoch_ms", "refresh_expires_in_unit": "rfc3339", "lifetime": "400d"`,
+	`"lifetime": "unlimited"`,
+	`"success": [{"status": [201]}, {"json": "errcode", "values": [0, "0", null, true], "absent": true}, {"json": "data.token"}], "renew_on": [{"status": [100, 599], "json": "a", "values": [1]}]`,
+	`"inject": [{"place": "url", "name": "access_token"}, {"place": "header", "name": "X-Token", "value": "Bearer {token}"}, {"place": "basic"}, {"place": "body", "name": "token"}, {"place": "path", "name": "token"}]`,
+	`"grant": {"name": "static"}`,
+	`"grant": {"name": "static", "token": "{secret.api_key}"}`,
+	`"grant": {"name": "delegate", "token_url": "http://tokens.internal/x"}`,
+	`"grant": {"name": "client_credentials", "token_url": "https://login.example.com/{secret.tenant}/token", "client_id": "{secret.id}", "scopes": ["read", "https://graph.microsoft.com/.default"], "token_endpoint_auth_method": "client_secret_post"}`,
+	`"grant": {"name": "client_credentials", "token_url": "https://x.example"}, "arguments": [{"name": "audience", "place": "body", "value": "x"}]`,
+	`"grant": {"name": "client_credentials", "token_url": "https://x.example"}, "content_type": "json", "arguments": [{"name": "n", "place": "body", "value": "1", "type": "number"}]`,
+	`"grant": {"name": "refresh_token", "token_url": "https://x.example"}`,
+	`"preset": "wechat", "arguments": [{"name": "a", "place": "body", "value": "1", "type": "number"}], "grant": {"name": "jwt_bearer"}, "refresh": {"arguments": [{"name": "b", "place": "body"}]}`,
+	`"refresh": {}, "authorize": {"content_type": "form"}, "exchange": {"url": "https://x.example", "method": "POST", "arguments": [{"name": "code", "place": "body", "value": "{code}"}]}`,
+	`"refresh_semantics": "grace", "refresh_grace": "60s", "semantics": "parallel", "overlap": "400d", "default_key": "主 账号/1", "callback_url": "http://localhost/cb?x=1", "unattended": true`,
+	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x"}, "replay_max": "64MiB"`,
+	`"limits": {"timeout": "5m", "concurrency": 1000, "min_interval": "30s", "backoff_cap": "1h", "windows": [{"calls": 1, "per": "1ms"}, {"calls": 500000, "per": "1d"}]}`,
+	`"limits": {"backoff_cap": "1s"}`,
+	`"id": "x", "logic_code": "http://user:pass@10.0.0.1:9000/code?x=1#y"`,
+	`"id": "x", "logic_code": "https://x.example", "config": {"arguments": [{"name": "a", "place": "url", "value": "1"}], "grant": {"name": "delegate"}}`,
+	`"id": "x", "logic_code": "https://x.example", "config": {"arguments": [{"name": "a", "place": "url", "value": "1"}]}`,
+	`"id": " 微信 / main\u2003", "comment": "two\nlines"`,
+	`"id": "..."`,
+	`"id": "` + strings.Repeat("信", 85) + `", "comment": "` + strings.Repeat("信", 5000) + `"`,
+}
+
+func TestValidateAccepts(t *testing.T) {
+	for _, text := range validRealms {
+		if r := decoded(t, text); r.Validate() != nil {
+			t.Errorf("%s: %v", text, r.Validate())
+		}
+	}
+}
+
+func decoded(t *testing.T, text string) Realm {
+	t.Helper()
+	var r Realm
+	if !strings.HasPrefix(text, `"id"`) {
+		text = `"id": "x", "config": {` + text + `}`
+	}
+	if err := Decode([]byte("{"+text+"}"), "", &r); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return r
+}
+
+// refusals are texts like validRealms, the path and words of the reason.
+var refusals = []struct{ text, path, words string }{
+	{`"id": ""`, "id", "is required"},
+	{`"id": ".."`, "id", "cannot stand in a URL's path"},
+	{`"id": "."`, "id", "cannot stand in a URL's path"},
+	{`"id": "a\tb"`, "id", "control character"},
+	{`"id": "a\u0085b"`, "id", "control character"},
+	{`"id": "` + strings.Repeat("信", 86) + `"`, "id", "258 bytes; 255 is the limit"},
+	{`"id": "x", "comment": "` + strings.Repeat("信", 5001) + `"`, "comment", "5001 characters"},
+	{`"id": "x", "logic_code": "return 1"`, "logic_code", "absolute http or https URL"},
+	{`"id": "x", "logic_code": "https://x.example/` + strings.Repeat("a", 5000) + `"`, "logic_code", "characters"},
+
+	{`"api": "api.example.com"`, "config.api", "absolute"},
+	{`"api": "//api.example.com"`, "config.api", "absolute"},
+	{`"api": "ftp://api.example.com"`, "config.api", "absolute"},
+	{`"api": "https:api.example.com"`, "config.api", "absolute"},
+	{`"api": "https:///x"`, "config.api", "absolute"},
+	{`"api": "{secret.scheme}://x.example"`, "config.api", "absolute"},
+	{`"api": "https://a b.example"`, "config.api", "absolute"},
+	{`"api": "https://x.example/\u0000"`, "config.api", "absolute"},
+	{`"api": "https://u:p@x.example"`, "config.api", "user or password"},
+	{`"api": "https://{secret.u}@x.example"`, "config.api", "user or password"},
+	{`"api": "https://x.example?a=1"`, "config.api", "query"},
+	{`"api": "https://x.example?"`, "config.api", "query"},
+	{`"api": "https://x.example/#"`, "config.api", "fragment"},
+	{`"api": "https://x.example:0"`, "config.api", "port"},
+	{`"api": "https://x.example:99999/"`, "config.api", "port"},
+	{`"api": "https://-x.example"`, "config.api", "host"},
+	{`"api": "https://*.example.com"`, "config.api", "host"},
+	{`"api": "https://x..example"`, "config.api", "host"},
+	{`"callback_url": "/cb"`, "config.callback_url", "absolute"},
+	{`"callback_url": "https://x.example/cb#x"`, "config.callback_url", "fragment"},
+	{`"hosts": ["a.example", "https://b.example"]`, "config.hosts[1]", "without scheme"},
+	{`"hosts": ["a.example", "b.example", "a.example"]`, "config.hosts[2]", "same as hosts[0]"},
+	{`"hosts": [""]`, "config.hosts[0]", "not a valid host name"},
+	{`"hosts": ["{secret.a}/x"]`, "config.hosts[0]", "host or host:port"},
+	{`"hosts": ["{secret.a"]`, "config.hosts[0]", "not a valid host name"},
+	{`"hosts": ["*"]`, "config.hosts[0]", "not a valid host name"},
+
+	{`"url": "x"`, "config.url", "absolute"},
+	{`"url": "https://u@x.example"`, "config.url", "user or password"},
+	{`"url": "https://x.example#a"`, "config.url", "fragment"},
+	{`"arguments": [{"name": "a", "place": "url"}]`, "config.url", "is required"},
+	{`"url": "https://x.example", "method": "get"`, "config.method", "GET, POST or PUT, not \"get\""},
+	{`"url": "https://x.example", "method": "DELETE"`, "config.method", "GET, POST or PUT"},
+	{`"content_type": "xml"`, "config.content_type", "json, form or text"},
+	{`"expires_in_unit": "min"`, "config.expires_in_unit", "s, ms, epoch_s, epoch_ms or rfc3339"},
+	{`"refresh_expires_in_unit": "S"`, "config.refresh_expires_in_unit", "s, ms"},
+	{`"refresh": {"expires_in_unit": "S"}`, "config.refresh.expires_in_unit", "s, ms"},
+	{`"exchange": {"arguments": [{"name": "a", "place": "url"}]}`, "config.exchange.url", "is required"},
+	{`"grant": {"name": "static"}, "authorize": {"arguments": [{"name": "a", "place": "url"}]}`, "config.authorize.url", "is required"},
+
+	{argument(`"name": "a"`), "config.arguments[0].place", "is required"},
+	{argument(`"name": "a", "place": "query"`), "config.arguments[0].place", "url, header, body, basic or path"},
+	{argument(`"place": "url"`), "config.arguments[0].name", "is required"},
+	{argument(`"place": "header"`), "config.arguments[0].name", "is required"},
+	{argument(`"name": "a b", "place": "header"`), "config.arguments[0].name", "not a name of a header"},
+	{argument(`"name": "host", "place": "header"`), "config.arguments[0].name", "connection's own"},
+	{argument(`"name": "a", "place": "url", "value": "x", "expr": "y"`), "config.arguments[0].expr", "one of the two"},
+	{argument(`"name": "a", "place": "url", "type": "number"`), "config.arguments[0].type", "JSON body"},
+	{argument(`"name": "a", "place": "body", "type": "float"`), "config.arguments[0].type", "string, number or boolean"},
+	{argument(`"name": "a.", "place": "body"`), "config.arguments[0].name", "empty part"},
+	{argument(`"name": ".a", "place": "body"`), "config.arguments[0].name", "empty part"},
+	{argument(`"name": "a..b", "place": "body"`), "config.arguments[0].name", "empty part"},
+	{argument(`"name": "a.b.c", "place": "body"}, {"name": "a.b", "place": "body"`), "config.arguments[0].name", `goes into "a.b"`},
+	{argument(`"name": "a", "place": "body"}, {"name": "a.b", "place": "body"`), "config.arguments[1].name", `goes into "a"`},
+	{argument(`"name": "a", "place": "url"}, {"name": "a", "place": "url"`), "config.arguments[1].name", "same as that of arguments[0]"},
+	{argument(`"name": "x-a", "place": "header"}, {"name": "X-A", "place": "header"`), "config.arguments[1].name", "same as that"},
+	{argument(`"name": "u", "place": "basic"}, {"name": "authorization", "place": "header"`), "config.arguments[1].name", "same as that"},
+	{argument(`"name": "a", "place": "url", "value": "` + strings.Repeat("a", 64<<10+1) + `"`), "config.arguments[0].value", "64 KiB"},
+	{`"url": "https://x.example", "arguments": [{"name": "a", "place": "body"}]`, "config.arguments[0].place", "set the method to POST"},
+	{`"url": "https://x.example", "method": "GET", "arguments": [{"name": "a", "place": "body"}]`, "config.arguments[0].place", "a GET request has none"},
+	{`"preset": "x", "method": "GET", "arguments": [{"name": "a", "place": "body"}]`, "config.arguments[0].place", "a GET request has none"},
+	{`"url": "https://x.example", "method": "POST", "content_type": "text", "arguments": [{"name": "a", "place": "body"}, {"name": "b", "place": "body"}]`, "config.arguments[1].name", "same as that"},
+	{`"url": "https://x.example", "method": "POST", "content_type": "form", "arguments": [{"name": "a", "place": "body", "type": "number"}]`, "config.arguments[0].type", "JSON body"},
+	{`"grant": {"name": "client_credentials", "token_url": "https://x.example"}, "arguments": [{"name": "a", "place": "body", "type": "number"}]`, "config.arguments[0].type", "JSON body"},
+
+	{`"grant": {}`, "config.grant.name", "is required"},
+	{`"grant": {"name": "password"}`, "config.grant.name", "client_credentials, refresh_token"},
+	{`"grant": {"name": "client_credentials"}`, "config.grant.token_url", "is required"},
+	{`"grant": {"name": "jwt_bearer"}`, "config.grant.token_url", "is required"},
+	{`"grant": {"name": "delegate"}`, "config.grant.token_url", "logic_code"},
+	{`"grant": {"name": "client_credentials", "token_url": "x"}`, "config.grant.token_url", "absolute"},
+	{`"grant": {"name": "client_credentials", "token_url": "https://x.example", "token": "x"}`, "config.grant.token", "no meaning for the grant client_credentials"},
+	{`"grant": {"name": "static", "token_url": "https://x.example"}`, "config.grant.token_url", "no meaning"},
+	{`"grant": {"name": "static", "scopes": ["a"]}`, "config.grant.scopes", "no meaning"},
+	{`"grant": {"name": "delegate", "token_url": "https://x.example", "client_id": "a"}`, "config.grant.client_id", "no meaning"},
+	{client(`"token_endpoint_auth_method": "private_key_jwt"`), "config.grant.token_endpoint_auth_method", "client_secret_basic or client_secret_post"},
+	{client(`"scopes": ["a", ""]`), "config.grant.scopes[1]", "is empty"},
+	{client(`"scopes": ["read write"]`), "config.grant.scopes[0]", "each entry is one scope"},
+	{client(`"scopes": ["a", "b", "a"]`), "config.grant.scopes[2]", "same as scopes[0]"},
+
+	{`"inject": [{"name": "a"}]`, "config.inject[0].place", "is required"},
+	{`"inject": [{"place": "query", "name": "a"}]`, "config.inject[0].place", "url, header, body, basic or path"},
+	{`"inject": [{"place": "url"}]`, "config.inject[0].name", "is required"},
+	{`"inject": [{"place": "header"}]`, "config.inject[0].name", "is required"},
+	{`"inject": [{"place": "header", "name": "a:"}]`, "config.inject[0].name", "not a name of a header"},
+	{`"inject": [{"place": "header", "name": "transfer-encoding"}]`, "config.inject[0].name", "Transfer-Encoding"},
+	{`"inject": [{"place": "url", "name": "a"}, {"place": "url", "name": "a"}]`, "config.inject[1]", "inject[0]"},
+	{`"inject": [{"place": "header", "name": "AUTHORIZATION"}, {"place": "basic"}]`, "config.inject[1]", "inject[0]"},
+
+	{`"renew_on": [{}]`, "config.renew_on[0]", "says nothing"},
+	{`"renew_on": [{"status": [401]}, {"status": [401, 600]}]`, "config.renew_on[1].status[1]", "100 to 599"},
+	{`"renew_on": [{"values": [1]}]`, "config.renew_on[0].json", "is required"},
+	{`"success": [{"absent": true}]`, "config.success[0].json", "is required"},
+	{`"success": [{"json": "a", "absent": true}]`, "config.success[0].values", "match every answer"},
+	{`"refresh": {"success": [{}]}`, "config.refresh.success[0]", "says nothing"},
+
+	{`"preset": ".."`, "config.preset", "cannot stand"},
+	{`"default_key": "a\u0000"`, "config.default_key", "control character"},
+	{`"refresh_semantics": "strickt"`, "config.refresh_semantics", "stable, grace, strict or family"},
+	{`"semantics": "other"`, "config.semantics", "same, rotate or parallel"},
+	{`"lifetime": "401d"`, "config.lifetime", "400 days"},
+	{`"overlap": "401d"`, "config.overlap", "0s to 9600h"},
+	{`"refresh_grace": "401d"`, "config.refresh_grace", "0s to 9600h"},
+	{`"replay_max": "65MiB"`, "config.replay_max", "64MiB"},
+	{`"limits": {"timeout": "301s"}`, "config.limits.timeout", "0s to 5m"},
+	{`"limits": {"concurrency": 1001}`, "config.limits.concurrency", "0 to 1000"},
+	{`"limits": {"concurrency": -1}`, "config.limits.concurrency", "0 to 1000"},
+	{`"limits": {"min_interval": "401d"}`, "config.limits.min_interval", "9600h"},
+	{`"limits": {"backoff_cap": "999ms"}`, "config.limits.backoff_cap", "1s to 1h"},
+	{`"limits": {"backoff_cap": "61m"}`, "config.limits.backoff_cap", "1s to 1h"},
+	{`"limits": {"windows": [{"calls": 1, "per": "1h"}, {"calls": 0, "per": "1h"}]}`, "config.limits.windows[1].calls", "more than 0"},
+	{`"limits": {"windows": [{"calls": 1}]}`, "config.limits.windows[0].per", "more than 0"},
+	{`"limits": {"windows": [{"calls": 1, "per": "401d"}]}`, "config.limits.windows[0].per", "9600h"},
+	{`"limits": {"windows": [` + strings.Repeat(`{"calls": 1, "per": "1h"},`, 16) + `{"calls": 1, "per": "1h"}]}`, "config.limits.windows", "at most 16"},
+	{`"shared": {"a b": "x"}`, `config.shared."a b"`, "not a name of a field"},
+	{`"shared": {"": "x"}`, `config.shared.""`, "not a name of a field"},
+	{`"shared": {"-a": "x"}`, `config.shared."-a"`, "not a name of a field"},
+	{`"shared": {"a": "` + strings.Repeat("x", 64<<10+1) + `"}`, "config.shared.a", "64 KiB"},
+}
+
+func argument(inside string) string {
+	return `"url": "https://x.example", "method": "POST", "arguments": [{` + inside + `}]`
+}
+
+func client(inside string) string {
+	return `"grant": {"name": "client_credentials", "token_url": "https://x.example", ` + inside + `}`
+}
+
+func TestValidateRefuses(t *testing.T) {
+	for _, c := range refusals {
+		r := decoded(t, c.text)
+		wantField(t, c.text, r.Validate(), c.path, c.words)
+	}
+}
+
+// What the Caddyfile gives has not been through Decode.
+func TestValidateRefusesWhatIsNotUTF8(t *testing.T) {
+	const bad = "a\xff"
+	for path, r := range map[string]Realm{
+		"id":                        {ID: bad},
+		"comment":                   {ID: "x", Comment: bad},
+		"config.api":                {ID: "x", Config: Config{API: "https://x.example/" + bad}},
+		"config.inject[0].value":    {ID: "x", Config: Config{Inject: []Injection{{Place: PlaceURL, Name: "a", Value: bad}}}},
+		"config.shared.a":           {ID: "x", Config: Config{Shared: map[string]Hidden{"a": bad}}},
+		"config.arguments[0].value": {ID: "x", Config: Config{Recipe: Recipe{URL: "https://x.example", Arguments: []Argument{{Place: PlaceURL, Name: "a", Value: bad}}}}},
+		"config.lifetime":           {ID: "x", Config: Config{Lifetime: Lifetime{Duration: 1, Unlimited: true}}},
+	} {
+		wantField(t, path, r.Validate(), path, "")
+	}
+}
+
+func TestSecretValidate(t *testing.T) {
+	good := Secret{Ref: Ref{"jd", "账号/1"}, Fields: map[string]Hidden{"key_1": "x", "private_key": Hidden(strings.Repeat("x", 64<<10))}}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for path, s := range map[string]Secret{
+		"realm":         {Ref: Ref{"", "k"}},
+		"key":           {Ref: Ref{"r", ".."}},
+		`fields."a$"`:   {Ref: Ref{"r", "k"}, Fields: map[string]Hidden{"a$": "x"}},
+		"fields.key_1":  {Ref: Ref{"r", "k"}, Fields: map[string]Hidden{"key_1": Hidden(strings.Repeat("x", 64<<10+1))}},
+		"fields.binary": {Ref: Ref{"r", "k"}, Fields: map[string]Hidden{"binary": "\xff"}},
+	} {
+		wantField(t, path, s.Validate(), path, "")
+	}
+	long := strings.Repeat("a", 65)
+	err := ValidateFields("fields", map[string]Hidden{long: canary})
+	wantField(t, "long name", err, "fields."+long, "1 to 64")
+	wantNoCanary(t, "a refused field", err.Error())
+}
