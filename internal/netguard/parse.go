@@ -63,7 +63,7 @@ func parseName(entry string) (string, error) {
 		return "", errors.New("is not a prefix, an address or a host name (no port, no wildcard)")
 	}
 	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, nameCharacters) != "" {
+		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label {
 			return "", errors.New("is not a valid host name")
 		}
 	}
