@@ -1,1 +1,182 @@
+// Package caddymodule is the product's face in Caddy: the app tokens, the
+// transport token, the handlers token_gateway and token_admin, and their
+// Caddyfile. What they do is done by the packages below; here is all that
+// knows of Caddy, and nothing else.
 package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// appName is the id of the app, and the name of its global option.
+const appName = "tokens"
+
+// startTimeout bounds how long a start waits for the store.
+const startTimeout = 30 * time.Second
+
+// dialTimeout bounds one connection to a token endpoint.
+const dialTimeout = 5 * time.Second
+
+func init() {
+	caddy.RegisterModule((*App)(nil))
+}
+
+// App keeps the tokens of third-party APIs: it knows the realms and secrets,
+// fetches their tokens and hands them to the transport and the handlers.
+//
+// {env.NAME} and {file./absolute/path} are replaced in every value below when
+// the configuration is loaded; an unset variable is an error. That way no
+// secret stands in the configuration itself.
+type App struct {
+	// Where realms, secrets and tokens are kept. Default: SQLite, in the file
+	// tokens.db in Caddy's data directory.
+	Storage *Storage `json:"storage,omitempty"`
+
+	// A cache in front of the storage, shared by several nodes. Default: none.
+	Cache *Cache `json:"cache,omitempty"`
+
+	// The keys that seal secrets and tokens in the storage: 32 bytes each, in
+	// base64. The first one seals, all of them open, so that a new key is put
+	// in front of the old one. Default with SQLite: a key file beside the
+	// database, made on the first start. Required with MySQL.
+	EncryptionKeys []string `json:"encryption_keys,omitempty"`
+
+	// Prefixes, addresses and host names that realms of the database may
+	// reach although they are not public: for token requests and as upstream
+	// of the gateway. Default: none.
+	AllowPrivate []string `json:"allow_private,omitempty"`
+
+	// When and how tokens are renewed.
+	Refresh *Refresh `json:"refresh,omitempty"`
+
+	// The realms of this configuration. More can be made by the admin API.
+	Realms []Realm `json:"realms,omitempty"`
+
+	log    *zap.Logger
+	id     *storeID // of the pool that is held; nil for none
+	pool   *broker.Pool
+	view   *broker.View
+	guard  netguard.Policy
+	remote bool // the store is on another machine
+	bases  map[string]string
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  appName,
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision fills in what comes from the environment, checks the realms and
+// takes hold of the pool. Nothing is opened: `caddy validate` provisions too.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Logger()
+	defs, err := definitions(a.Realms)
+	if err != nil {
+		return err
+	}
+	a.bases = literalAPIs(defs)
+	if a.guard, err = a.policy(); err != nil {
+		return err
+	}
+	cfg := broker.ViewConfig{
+		Definitions: defs,
+		Client:      grant.NewClient(a.guard.Dialer(&net.Dialer{Timeout: dialTimeout}), nil),
+	}
+	if err := a.Refresh.apply(&cfg); err != nil {
+		return err
+	}
+	if err := a.hold(); err != nil {
+		return err
+	}
+	a.view, err = a.pool.View(cfg)
+	return err
+}
+
+// Start opens the store. A wrong or missing encryption key and a damaged
+// database are refusals; a database server that cannot be reached is not,
+// because requests open the store themselves when it is back.
+func (a *App) Start() error {
+	a.warnInactive()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	err := a.pool.Open(ctx)
+	if err != nil && a.remote && errors.Is(err, tokenstore.ErrUnavailable) {
+		a.log.Error("the store cannot be reached; it is tried again with the next requests", zap.Error(err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	return nil
+}
+
+// Stop does nothing. Requests may still be under way, perhaps of a
+// configuration that lives on because another app failed to start; the pool
+// is released by Cleanup.
+func (a *App) Stop() error { return nil }
+
+// Cleanup releases the pool.
+func (a *App) Cleanup() error {
+	if a.id == nil {
+		return nil
+	}
+	_, err := pools.Delete(*a.id)
+	a.id = nil
+	return err
+}
+
+// policy is what may be dialled for realms that the operator did not write.
+func (a *App) policy() (netguard.Policy, error) {
+	entries, err := resolveAll(a.AllowPrivate)
+	if err != nil {
+		return netguard.Policy{}, fmt.Errorf("allow_private: %w", err)
+	}
+	return netguard.Parse(entries)
+}
+
+// warnInactive names what the realms say that has no effect yet. It can only
+// come from a JSON configuration: the Caddyfile refuses it.
+func (a *App) warnInactive() {
+	for _, r := range a.Realms {
+		info, err := a.view.Realm(context.Background(), r.ID)
+		if err == nil && len(info.NotYetActive) > 0 {
+			a.log.Warn("some fields of the realm have no effect yet",
+				zap.String("realm", r.ID), zap.Strings("fields", info.NotYetActive))
+		}
+	}
+}
+
+// appOf returns the app, with default settings where the configuration has
+// none.
+func appOf(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App(appName)
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module       = (*App)(nil)
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+	_ inject.Source      = (*broker.View)(nil)
+)

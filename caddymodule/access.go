@@ -1,0 +1,84 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// authNone is the word with which an operator opens a handler to everybody.
+const authNone = "none"
+
+// authenticated says whether an authentication directive accepted the caller.
+func authenticated(repl *caddy.Replacer) bool {
+	if repl == nil {
+		return false
+	}
+	id, ok := repl.GetString("http.auth.user.id")
+	return ok && id != ""
+}
+
+// local says whether the request comes from this machine. It believes the
+// connection and no header: anybody can send X-Forwarded-For.
+func local(r *http.Request) bool {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && strings.HasPrefix(addr.Network(), "unix") {
+		return true
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+// localHost says whether the Host header is a name of this machine. A page of
+// another site, whose name was made to point here (DNS rebinding), sends its
+// own.
+func localHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// mayProxy says whether the caller may use the tokens.
+func mayProxy(r *http.Request, repl *caddy.Replacer, auth string) bool {
+	return auth == authNone || local(r) || authenticated(repl)
+}
+
+// bearer is a token that opens the admin API, as its digest.
+type bearer [sha256.Size]byte
+
+func newBearer(token realm.Hidden) *bearer {
+	b := bearer(sha256.Sum256([]byte(token.Reveal())))
+	return &b
+}
+
+// given says whether the request holds any bearer token, matches whether it
+// is the right one. Digests are compared in constant time, so that the time
+// tells nothing about the token, not even its length.
+func (b *bearer) given(r *http.Request) (given, matches bool) {
+	if b == nil {
+		return false, false
+	}
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return false, false
+	}
+	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return true, subtle.ConstantTimeCompare(digest[:], b[:]) == 1
+}
+
+// forbid answers a caller that may not use the handler.
+func forbid(w http.ResponseWriter, detail string) {
+	problem.New(http.StatusForbidden, realm.CodeForbidden, detail).Write(w)
+}

@@ -1,0 +1,134 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+)
+
+func init() {
+	caddy.RegisterModule((*Admin)(nil))
+}
+
+// Admin serves the HTTP API of realms, secrets and tokens below /api/. Other
+// paths go to the next handler.
+//
+// It serves loopback peers that call it by a loopback name only, until an
+// authentication handler in front of it accepted the caller, the request
+// holds the admin token, or auth is none.
+type Admin struct {
+	// A token that lets callers in: Authorization: Bearer <token>. Write it
+	// as {env.NAME} or {file./absolute/path}.
+	AdminToken string `json:"admin_token,omitempty"`
+
+	// Write none to serve everybody without authentication.
+	Auth string `json:"auth,omitempty"`
+
+	token *bearer
+	api   http.Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.token_admin",
+		New: func() caddy.Module { return new(Admin) },
+	}
+}
+
+// Provision sets up the API.
+func (a *Admin) Provision(ctx caddy.Context) error {
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Auth != "" && a.Auth != authNone {
+		return fmt.Errorf("auth %q: the only word is none", a.Auth)
+	}
+	if a.Auth == authNone {
+		ctx.Logger().Warn("auth none: everybody who can reach this handler may read tokens and change secrets")
+	}
+	if a.AdminToken != "" {
+		token, err := resolveHidden(a.AdminToken)
+		if err != nil {
+			return fmt.Errorf("admin_token: %w", err)
+		}
+		a.token = newBearer(token)
+	}
+	a.api = adminapi.New(app.view, adminapi.Options{Log: ctx.Logger()})
+	return nil
+}
+
+// ServeHTTP serves the API.
+func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.URL.Path != "/api" && !strings.HasPrefix(r.URL.Path, "/api/") {
+		return next.ServeHTTP(w, a.withoutToken(r))
+	}
+	if !a.mayUse(r) {
+		forbid(w, "only callers on this machine that use a loopback name are served, unless an authentication "+
+			"directive (such as basic_auth) stands in front, 'admin_token' is set and sent as "+
+			"Authorization: Bearer, or 'auth none' is written")
+		return nil
+	}
+	a.api.ServeHTTP(w, r)
+	return nil
+}
+
+// mayUse says whether the caller may use the API. A wrong admin token is
+// refused wherever it comes from: the caller wanted to be somebody.
+func (a *Admin) mayUse(r *http.Request) bool {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if a.Auth == authNone || authenticated(repl) {
+		return true
+	}
+	if given, matches := a.token.given(r); given {
+		return matches
+	}
+	return local(r) && localHost(r.Host)
+}
+
+// withoutToken takes the admin token off a request that is not for us, so
+// that no handler behind forwards it.
+func (a *Admin) withoutToken(r *http.Request) *http.Request {
+	if _, matches := a.token.given(r); !matches {
+		return r
+	}
+	clean := r.Clone(r.Context())
+	clean.Header.Del("Authorization")
+	return clean
+}
+
+// parseAdmin reads the admin API:
+//
+//	token_admin [<matcher>] {
+//	    admin_token <token>
+//	    auth none
+//	}
+func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	if h.NextArg() {
+		return nil, h.Errf("token_admin: surplus argument '%s'", h.Val())
+	}
+	a := new(Admin)
+	return a, options{
+		"admin_token": text(&a.AdminToken),
+		"auth": value(&a.Auth, func(s string) (string, error) {
+			if s != authNone {
+				return "", fmt.Errorf("'%s': the only word is none", s)
+			}
+			return s, nil
+		}),
+	}.parse(h.Dispenser, directiveAdmin)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Admin)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Admin)(nil)
+)

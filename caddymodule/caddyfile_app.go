@@ -1,0 +1,167 @@
+package caddymodule
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption(appName, parseApp)
+}
+
+// parseApp reads the global option tokens. Written more than once, the blocks
+// are one.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	app := new(App)
+	if before, ok := existing.(httpcaddyfile.App); ok {
+		if err := json.Unmarshal(before.Value, app); err != nil {
+			return nil, d.WrapErr(err)
+		}
+	}
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: appName, Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app. Syntax:
+//
+//	tokens {
+//	    storage sqlite [<path>] | mysql [<dsn>]
+//	    cache redis <urls...>
+//	    encryption_key <keys...>      # the first one seals, all of them open
+//	    allow_private <prefixes, addresses or names...>
+//	    refresh { ... }               # see parseRefresh
+//	    realm <id> { ... }            # see parseRealm
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return d.Errf("tokens: surplus argument '%s'", d.Val())
+	}
+	return options{
+		"storage":        {parse: a.parseStorage},
+		"cache":          {parse: a.parseCache},
+		"encryption_key": {parse: a.parseKey, repeat: true},
+		"allow_private":  {parse: a.parseAllowPrivate, repeat: true},
+		"refresh":        {parse: a.parseRefresh},
+		"realm":          {parse: a.parseRealm, repeat: true},
+	}.parse(d, appName)
+}
+
+// parseStorage reads:
+//
+//	storage sqlite [<path>]
+//	storage mysql [<dsn>]
+func (a *App) parseStorage(d *caddyfile.Dispenser) error {
+	if a.Storage != nil {
+		return d.Errf("tokens option 'storage' is given twice")
+	}
+	kind, err := arg(d)
+	if err != nil {
+		return err
+	}
+	a.Storage = &Storage{Type: kind}
+	switch kind {
+	case storageSQLite:
+		d.Args(&a.Storage.Path)
+	case storageMySQL:
+		d.Args(&a.Storage.DSN)
+	default:
+		return d.Errf("storage '%s' is neither sqlite nor mysql", kind)
+	}
+	return nil
+}
+
+// parseCache reads:
+//
+//	cache redis <urls...>
+func (a *App) parseCache(d *caddyfile.Dispenser) error {
+	if a.Cache != nil {
+		return d.Errf("tokens option 'cache' is given twice")
+	}
+	kind, err := arg(d)
+	if err != nil {
+		return err
+	}
+	if kind != cacheRedis {
+		return d.Errf("cache '%s' is not redis", kind)
+	}
+	a.Cache = &Cache{Type: kind, URLs: d.RemainingArgs()}
+	if len(a.Cache.URLs) == 0 {
+		return d.Errf("cache redis needs an address")
+	}
+	return nil
+}
+
+// parseKey reads:
+//
+//	encryption_key <keys...>
+func (a *App) parseKey(d *caddyfile.Dispenser) error {
+	keys, err := args(d)
+	a.EncryptionKeys = append(a.EncryptionKeys, keys...)
+	return err
+}
+
+// parseAllowPrivate reads:
+//
+//	allow_private <prefixes, addresses or names...>
+func (a *App) parseAllowPrivate(d *caddyfile.Dispenser) error {
+	entries, err := args(d)
+	a.AllowPrivate = append(a.AllowPrivate, entries...)
+	return err
+}
+
+// parseRefresh reads when and how tokens are renewed:
+//
+//	refresh {
+//	    before <percent>%|<duration>
+//	    timeout <duration>
+//	}
+func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
+	if a.Refresh != nil {
+		return d.Errf("tokens option 'refresh' is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("refresh: surplus argument '%s'", d.Val())
+	}
+	a.Refresh = new(Refresh)
+	return options{
+		"before": value(&a.Refresh.Before, func(s string) (string, error) {
+			_, _, err := parseBefore(s)
+			return s, err
+		}),
+		"timeout": value(&a.Refresh.Timeout, func(s string) (caddy.Duration, error) {
+			d, err := realm.ParseDuration(s)
+			if err != nil {
+				return 0, err
+			}
+			checked, err := checkTimeout(d.Std())
+			return caddy.Duration(checked), err
+		}),
+	}.parse(d, "refresh")
+}
+
+// parseRealm reads one realm; see the function of that name.
+func (a *App) parseRealm(d *caddyfile.Dispenser) error {
+	r, err := parseRealm(d)
+	if err != nil {
+		return err
+	}
+	for _, other := range a.Realms {
+		if other.ID == r.ID {
+			return d.Errf("realm '%s' is defined twice", r.ID)
+		}
+	}
+	a.Realms = append(a.Realms, r)
+	return nil
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*App)(nil)

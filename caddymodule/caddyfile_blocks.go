@@ -1,0 +1,196 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// injectPlaces are the words for the places of a token.
+var injectPlaces = map[string]string{
+	"query":  realm.PlaceURL,
+	"header": realm.PlaceHeader,
+	"basic":  realm.PlaceBasic,
+	"body":   realm.PlaceBody,
+	"path":   realm.PlacePath,
+}
+
+// grant reads a grant, a named constructor of recipes:
+//
+//	grant <name> {
+//	    token_url <url>
+//	    client_id <value>
+//	    client_secret <value>
+//	    scopes <scopes...>
+//	    token_endpoint_auth_method <client_secret_basic|client_secret_post>
+//	    token <value>
+//	}
+func (p *realmParser) grant(d *caddyfile.Dispenser) error {
+	p.at.here(d, "config.grant")
+	name, err := arg(d)
+	if err != nil {
+		return err
+	}
+	if d.NextArg() {
+		return d.Errf("grant '%s': surplus argument '%s'", name, d.Val())
+	}
+	g := &realm.Grant{Name: name}
+	p.realm.Config.Grant = g
+	o := options{
+		"token_url":                  text(&g.TokenURL),
+		"client_id":                  text(&g.ClientID),
+		"client_secret":              text(&g.ClientSecret),
+		"scopes":                     list(&g.Scopes),
+		"token_endpoint_auth_method": text(&g.TokenEndpointAuthMethod),
+		"token":                      text(&g.Token),
+	}
+	for name, field := range o {
+		o[name] = p.at.tracked("config.grant."+name, field)
+	}
+	return o.parse(d, "grant")
+}
+
+// inject reads one place of the token; all of them are filled:
+//
+//	inject query|header|basic|body|path <name> [<value>]
+//
+// The value is {token} where none is given.
+func (p *realmParser) inject(d *caddyfile.Dispenser) error {
+	p.at.here(d, fmt.Sprintf("config.inject[%d]", len(p.realm.Config.Inject)))
+	words := d.RemainingArgs()
+	if len(words) < 2 || len(words) > 3 {
+		return d.Errf("option 'inject' needs a place, a name and perhaps a value")
+	}
+	place, ok := injectPlaces[words[0]]
+	if !ok {
+		return d.Errf("option 'inject': the place '%s' is not query, header, basic, body or path", words[0])
+	}
+	in := realm.Injection{Place: place, Name: words[1]}
+	if len(words) == 3 {
+		in.Value = words[2]
+	}
+	p.realm.Config.Inject = append(p.realm.Config.Inject, in)
+	return nil
+}
+
+// renewOn reads one rule; any of them tells a dead token:
+//
+//	renew_on <rule>
+func (p *realmParser) renewOn(d *caddyfile.Dispenser) error {
+	c := &p.realm.Config
+	p.at.here(d, fmt.Sprintf("config.renew_on[%d]", len(c.RenewOn)))
+	if len(c.RenewOn) == 0 {
+		p.at.here(d, "config.renew_on")
+	}
+	rule, err := parseRule(d)
+	c.RenewOn = append(c.RenewOn, rule)
+	return err
+}
+
+// secret reads one credential set, named by its key:
+//
+//	secret <key> {
+//	    <field> <value>
+//	}
+func (p *realmParser) secret(d *caddyfile.Dispenser) error {
+	key, err := arg(d)
+	if err != nil {
+		return err
+	}
+	p.at.here(d, fmt.Sprintf("secrets[%d]", len(p.secrets)))
+	for _, s := range p.secrets {
+		if s.Key == key {
+			return d.Errf("secret '%s' is given twice", key)
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("secret '%s': surplus argument '%s'", key, d.Val())
+	}
+	fields, err := parseFields(d, "secret")
+	p.secrets = append(p.secrets, Secret{Key: key, Fields: fields})
+	return err
+}
+
+// parseShared reads the fields that all secrets of the realm share:
+//
+//	shared {
+//	    <field> <value>
+//	}
+func (p *realmParser) parseShared(d *caddyfile.Dispenser) (err error) {
+	p.at.here(d, "config.shared")
+	if d.NextArg() {
+		return d.Errf("realm option 'shared': surplus argument '%s'", d.Val())
+	}
+	p.shared, err = parseFields(d, "shared")
+	return err
+}
+
+// limits reads the bounds of the calls to the token endpoint:
+//
+//	limits {
+//	    timeout <duration>
+//	    concurrency <number>
+//	    min_interval <duration>
+//	    backoff_cap <duration>
+//	    windows <calls> <duration>
+//	}
+func (p *realmParser) limits(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("realm option 'limits': surplus argument '%s'", d.Val())
+	}
+	l := &p.realm.Config.Limits
+	o := options{
+		"timeout":      duration(&l.Timeout),
+		"concurrency":  value(&l.Concurrency, strconv.Atoi),
+		"min_interval": duration(&l.MinInterval),
+		"backoff_cap":  duration(&l.BackoffCap),
+		"windows":      {parse: p.window, repeat: true},
+	}
+	for name, field := range o {
+		o[name] = p.at.tracked("config.limits."+name, field)
+	}
+	return o.parse(d, "limits")
+}
+
+// window reads a quota of the provider:
+//
+//	windows <calls> <duration>
+func (p *realmParser) window(d *caddyfile.Dispenser) error {
+	var calls, per string
+	if !d.Args(&calls, &per) {
+		return d.Errf("option 'windows' needs a number of calls and a duration")
+	}
+	n, err := strconv.Atoi(calls)
+	if err != nil {
+		return d.Errf("option 'windows': '%s' is not a number", calls)
+	}
+	dur, err := realm.ParseDuration(per)
+	if err != nil {
+		return d.Errf("option 'windows': %v", err)
+	}
+	l := &p.realm.Config.Limits
+	l.Windows = append(l.Windows, realm.Window{Calls: n, Per: dur})
+	return nil
+}
+
+// parseFields reads a block of names with one value each.
+func parseFields(d *caddyfile.Dispenser, what string) (map[string]string, error) {
+	fields := make(map[string]string)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if _, ok := fields[name]; ok {
+			return nil, d.Errf("%s field '%s' is given twice", what, name)
+		}
+		if !d.NextArg() {
+			return nil, d.Errf("%s field '%s' needs a value", what, name)
+		}
+		fields[name] = d.Val()
+		if err := endOfLine(d, what, name); err != nil {
+			return nil, err
+		}
+	}
+	return fields, nil
+}

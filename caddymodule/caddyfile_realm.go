@@ -1,0 +1,163 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// realmParser reads one realm block.
+type realmParser struct {
+	realm   realm.Realm
+	shared  map[string]string
+	secrets []Secret
+	recipes []*recipeParser
+	at      places
+}
+
+// parseRealm reads a realm. Every field of a realm's JSON is an option of the
+// same name; recipes, injections and secrets have short forms:
+//
+//	realm <id> {
+//	    api <url>
+//	    hosts <hosts...>
+//	    fetch <method> <url> { ... }             # see recipeParser.parse
+//	    <any field of the fetch recipe>
+//	    refresh|exchange|authorize <method> <url> { ... }
+//	    grant <name> { ... }                     # see parseGrant
+//	    inject query|header|basic|body|path <name> [<value>]
+//	    renew_on <rule>                          # see parseRule
+//	    secret <key> { <field> <value> ... }
+//	    shared { <field> <value> ... }
+//	    limits { ... }                           # see parseLimits
+//	    lifetime <duration>|unlimited
+//	    upgrade|allow_http|forwarded|... [on|off]
+//	    ...
+//	}
+func parseRealm(d *caddyfile.Dispenser) (Realm, error) {
+	p := &realmParser{at: places{}}
+	id, err := arg(d)
+	if err != nil {
+		return Realm{}, err
+	}
+	p.realm.ID = id
+	p.at.here(d, "")
+	if d.NextArg() {
+		return Realm{}, d.Errf("realm '%s': surplus argument '%s'", id, d.Val())
+	}
+	if err := p.options().parse(d, "realm"); err != nil {
+		return Realm{}, err
+	}
+	for _, r := range p.recipes {
+		if err := r.finish(d); err != nil {
+			return Realm{}, err
+		}
+	}
+	if err := p.check(); err != nil {
+		return Realm{}, err
+	}
+	return p.result(), nil
+}
+
+func (p *realmParser) options() options {
+	c := &p.realm.Config
+	fetch := p.recipe(&c.Recipe, "config")
+	o := maps.Clone(fetch.fields)
+	maps.Copy(o, options{
+		"fetch":      {parse: fetch.parse},
+		"refresh":    p.ownRecipe(&c.Refresh, "config.refresh"),
+		"authorize":  p.ownRecipe(&c.Authorize, "config.authorize"),
+		"exchange":   p.ownRecipe(&c.Exchange, "config.exchange"),
+		"grant":      {parse: p.grant},
+		"inject":     {parse: p.inject, repeat: true},
+		"renew_on":   {parse: p.renewOn, repeat: true},
+		"secret":     {parse: p.secret, repeat: true},
+		"shared":     {parse: p.parseShared},
+		"limits":     {parse: p.limits},
+		"logic_code": p.at.tracked("logic_code", text(&p.realm.LogicCode)),
+		"comment":    p.at.tracked("comment", text(&p.realm.Comment)),
+	})
+	for name, field := range map[string]option{
+		"api":               text(&c.API),
+		"hosts":             list(&c.Hosts),
+		"preset":            text(&c.Preset),
+		"lifetime":          value(&c.Lifetime, realm.ParseLifetime),
+		"refresh_semantics": text(&c.RefreshSemantics),
+		"refresh_grace":     duration(&c.RefreshGrace),
+		"semantics":         text(&c.Semantics),
+		"overlap":           duration(&c.Overlap),
+		"default_key":       text(&c.DefaultKey),
+		"callback_url":      text(&c.CallbackURL),
+		"replay_max":        value(&c.ReplayMax, realm.ParseSize),
+		"unattended":        onOff(&c.Unattended),
+		"keep_warm":         onOff(&c.KeepWarm),
+		"upgrade":           onOff(&c.Upgrade),
+		"scrub":             onOff(&c.Scrub),
+		"allow_http":        onOff(&c.AllowHTTP),
+		"forwarded":         onOff(&c.Forwarded),
+	} {
+		o[name] = p.at.tracked("config."+name, field)
+	}
+	return o
+}
+
+func (p *realmParser) recipe(r *realm.Recipe, path string) *recipeParser {
+	parser := newRecipeParser(r, path, p.at)
+	p.recipes = append(p.recipes, parser)
+	return parser
+}
+
+func (p *realmParser) ownRecipe(to **realm.Recipe, path string) option {
+	return option{parse: func(d *caddyfile.Dispenser) error {
+		*to = new(realm.Recipe)
+		return p.recipe(*to, path).parse(d)
+	}}
+}
+
+// check says what is wrong with the realm, with the place where it was
+// written. The shape of a realm that takes values from its environment is
+// known only when those are.
+func (p *realmParser) check() error {
+	if inactive := p.realm.NotYetActive(); len(inactive) > 0 {
+		name := strings.TrimPrefix(inactive[0], "config.")
+		return fmt.Errorf("realm '%s': %s is not available yet, at %s", p.realm.ID, name, p.at.of(inactive[0]))
+	}
+	if err := checkSecrets(p.realm.ID, p.secrets); err != nil {
+		return p.placed(err)
+	}
+	r := p.realm
+	if fromEnvironment(&r.Config) {
+		return nil
+	}
+	r.Config.Shared = hidden(p.shared)
+	return p.placed(r.Validate())
+}
+
+// placed says in which realm and on which line a field is wrong.
+func (p *realmParser) placed(err error) error {
+	var field *realm.FieldError
+	if !errors.As(err, &field) {
+		return err
+	}
+	name := strings.TrimPrefix(field.Field, "config.")
+	return fmt.Errorf("realm '%s': %s: %s, at %s", p.realm.ID, name, field.Reason, p.at.of(field.Field))
+}
+
+// result is the realm as it stands in the configuration. realm.Config would
+// marshal its shared fields masked, so they are written beside it.
+func (p *realmParser) result() Realm {
+	config := struct {
+		realm.Config
+		Shared map[string]string `json:"shared,omitempty"`
+	}{p.realm.Config, p.shared}
+	return Realm{
+		ID: p.realm.ID, Config: caddyconfig.JSON(config, nil),
+		LogicCode: p.realm.LogicCode, Comment: p.realm.Comment, Secrets: p.secrets,
+	}
+}

@@ -1,0 +1,204 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// recipeParser reads one recipe. The fetch recipe is flat: its fields are
+// options of the realm as well as of its own block.
+type recipeParser struct {
+	recipe *realm.Recipe
+	path   string // of the recipe in the JSON
+	at     places
+	// body is the content type that the recipe's json or form lines ask for.
+	body   string
+	fields options
+}
+
+func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
+	p := &recipeParser{recipe: r, path: path, at: at}
+	p.fields = options{
+		"url":                     text(&r.URL),
+		"method":                  text(&r.Method),
+		"content_type":            text(&r.ContentType),
+		"token_path":              text(&r.TokenPath),
+		"expires_in_path":         text(&r.ExpiresInPath),
+		"expires_in_unit":         text(&r.ExpiresInUnit),
+		"refresh_token_path":      text(&r.RefreshTokenPath),
+		"refresh_expires_in_path": text(&r.RefreshExpiresInPath),
+		"refresh_expires_in_unit": text(&r.RefreshExpiresInUnit),
+		"success":                 {parse: p.success, repeat: true},
+		"arguments":               {parse: p.arguments},
+	}
+	for name, o := range p.fields {
+		if name != "success" && name != "arguments" {
+			p.fields[name] = at.tracked(path+"."+name, o)
+		}
+	}
+	return p
+}
+
+// parse reads a recipe:
+//
+//	fetch|refresh|authorize|exchange [<method>] <url> {
+//	    query|header|form|json|body|path|basic ...   # see lines
+//	    content_type <json|form|text>
+//	    token_path <path>
+//	    expires_in_path <path>
+//	    expires_in_unit <s|ms|epoch_s|epoch_ms|rfc3339>
+//	    refresh_token_path <path>
+//	    refresh_expires_in_path <path>
+//	    refresh_expires_in_unit <unit>
+//	    success <rule>                               # see parseRule
+//	}
+func (p *recipeParser) parse(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	p.at.here(d, p.path)
+	words := d.RemainingArgs()
+	if len(words) != 2 {
+		return d.Errf("option '%s' needs a method and a URL", name)
+	}
+	for i, field := range []struct {
+		name string
+		to   *string
+	}{{"method", &p.recipe.Method}, {"url", &p.recipe.URL}} {
+		if *field.to != "" {
+			return d.Errf("option '%s' is given twice, once by '%s'", field.name, name)
+		}
+		*field.to = words[i]
+		p.at.here(d, p.path+"."+field.name)
+	}
+	lines := p.lines()
+	maps.Copy(lines, p.fields)
+	return lines.parse(d, "recipe")
+}
+
+// arguments reads the lines of a recipe alone:
+//
+//	arguments {
+//	    query|header|form|json|body|path|basic ...
+//	}
+func (p *recipeParser) arguments(d *caddyfile.Dispenser) error {
+	return p.lines().parse(d, "recipe")
+}
+
+// lines are the arguments of a request:
+//
+//	query  <name> <value>
+//	header <name> <value>
+//	form   <name> <value>
+//	json   <name> <value> [string|number|boolean]
+//	body   <name> <value>      # of a text body
+//	path   <name> <value>      # replaces {name} in the URL's path
+//	basic  <user> <password>
+func (p *recipeParser) lines() options {
+	return options{
+		"query":  p.line(realm.PlaceURL, ""),
+		"header": p.line(realm.PlaceHeader, ""),
+		"form":   p.line(realm.PlaceBody, realm.ContentForm),
+		"json":   p.line(realm.PlaceBody, realm.ContentJSON),
+		"body":   p.line(realm.PlaceBody, realm.ContentText),
+		"path":   p.line(realm.PlacePath, ""),
+		"basic":  p.line(realm.PlaceBasic, ""),
+	}
+}
+
+func (p *recipeParser) line(place, body string) option {
+	return option{repeat: true, parse: func(d *caddyfile.Dispenser) error {
+		word, at := d.Val(), fmt.Sprintf("%s.arguments[%d]", p.path, len(p.recipe.Arguments))
+		p.at.here(d, at)
+		a := realm.Argument{Place: place}
+		if !d.Args(&a.Name, &a.Value) {
+			return d.Errf("option '%s' needs a name and a value", word)
+		}
+		if body == realm.ContentJSON && d.NextArg() {
+			a.Type = d.Val()
+		}
+		p.recipe.Arguments = append(p.recipe.Arguments, a)
+		return p.needBody(d, word, body)
+	}}
+}
+
+// needBody notes the content type that a line asks for.
+func (p *recipeParser) needBody(d *caddyfile.Dispenser, word, body string) error {
+	if body == "" || p.body == body {
+		return nil
+	}
+	if p.body != "" {
+		return d.Errf("option '%s': the body of this recipe is %s already", word, p.body)
+	}
+	p.body = body
+	return nil
+}
+
+// success reads one rule; all of them must match:
+//
+//	success <rule>
+func (p *recipeParser) success(d *caddyfile.Dispenser) error {
+	p.at.here(d, fmt.Sprintf("%s.success[%d]", p.path, len(p.recipe.Success)))
+	rule, err := parseRule(d)
+	p.recipe.Success = append(p.recipe.Success, rule)
+	return err
+}
+
+// finish gives the recipe the content type of its lines, where it names none.
+// It is called when the whole realm was read: content_type may come last.
+func (p *recipeParser) finish(d *caddyfile.Dispenser) error {
+	if p.body == "" || p.recipe.ContentType == p.body {
+		return nil
+	}
+	if p.recipe.ContentType != "" {
+		return d.Errf("content_type %s does not fit the recipe's %s arguments", p.recipe.ContentType, p.body)
+	}
+	p.recipe.ContentType = p.body
+	return nil
+}
+
+// parseRule reads a condition on an answer; what one line says must all hold:
+//
+//	[status <codes...>] [json <path> <values...> [absent]]
+//
+// A word that is spelled like a number, true, false or null is one. absent at
+// the end lets a missing path pass.
+func parseRule(d *caddyfile.Dispenser) (realm.Rule, error) {
+	name, words := d.Val(), d.RemainingArgs()
+	var rule realm.Rule
+	status, json := words, []string(nil)
+	if i := slices.Index(words, "json"); i >= 0 {
+		status, json = words[:i], words[i+1:]
+		if len(json) < 2 {
+			return rule, d.Errf("option '%s': json needs a path and values", name)
+		}
+	}
+	if len(words) == 0 || len(status) > 0 && (status[0] != "status" || len(status) == 1) {
+		return rule, d.Errf("option '%s': write status <codes...>, json <path> <values...>, or both", name)
+	}
+	for _, word := range status[min(1, len(status)):] {
+		code, err := strconv.Atoi(word)
+		if err != nil {
+			return rule, d.Errf("option '%s': '%s' is not an HTTP status", name, word)
+		}
+		rule.Status = append(rule.Status, code)
+	}
+	if json != nil {
+		readJSONRule(&rule, json[0], json[1:])
+	}
+	return rule, nil
+}
+
+func readJSONRule(rule *realm.Rule, path string, values []string) {
+	rule.JSON = path
+	if values[len(values)-1] == "absent" {
+		rule.Absent, values = true, values[:len(values)-1]
+	}
+	for _, word := range values {
+		rule.Values = append(rule.Values, realm.ScalarOf(word))
+	}
+}

@@ -1,0 +1,110 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Realm is a realm that the configuration defines: a provider, as data. It is
+// read-only in the admin API, and realms of the database cannot shadow it.
+type Realm struct {
+	// The name of the realm: 1 to 255 bytes.
+	ID string `json:"id"`
+
+	// What the realm says, as the admin API takes it. Anywhere in it,
+	// {env.NAME} and {file./absolute/path} are replaced when the
+	// configuration is loaded.
+	Config json.RawMessage `json:"config,omitempty"`
+
+	// A URL that gets the secret by POST and answers {"token",
+	// "expires_in"}. The config wins over it.
+	LogicCode string `json:"logic_code,omitempty"`
+
+	// Free text for people, at most 5,000 characters.
+	Comment string `json:"comment,omitempty"`
+
+	// The credential sets of the realm.
+	Secrets []Secret `json:"secrets,omitempty"`
+}
+
+// Secret is one credential set of a realm.
+type Secret struct {
+	// The name of the secret within its realm.
+	Key string `json:"key"`
+
+	// The values by name. Write {env.NAME} or {file./absolute/path} instead
+	// of a value: what stands here is shown by Caddy's own admin API and kept
+	// in its autosave file.
+	Fields map[string]string `json:"fields,omitempty"`
+}
+
+// definition turns the realm into what the broker knows, with everything that
+// comes from the environment filled in.
+func (r Realm) definition() (broker.Definition, error) {
+	def := broker.Definition{Realm: realm.Realm{ID: r.ID, LogicCode: r.LogicCode, Comment: r.Comment}}
+	if len(r.Config) > 0 {
+		if err := realm.Decode(r.Config, "config", &def.Realm.Config); err != nil {
+			return def, fmt.Errorf("realm '%s': %w", r.ID, err)
+		}
+	}
+	if err := resolveConfig(&def.Realm.Config); err != nil {
+		return def, fmt.Errorf("realm '%s': %w", r.ID, err)
+	}
+	for _, s := range r.Secrets {
+		secret := realm.Secret{Ref: realm.Ref{Realm: r.ID, Key: s.Key}, Fields: hidden(s.Fields)}
+		if err := resolveFields(secret.Fields); err != nil {
+			return def, fmt.Errorf("realm '%s': secret '%s': %w", r.ID, s.Key, err)
+		}
+		def.Secrets = append(def.Secrets, secret)
+	}
+	return def, nil
+}
+
+// definitions turns all realms into what the broker knows. The broker refuses
+// doubled ones and checks what they mean.
+func definitions(realms []Realm) ([]broker.Definition, error) {
+	defs := make([]broker.Definition, 0, len(realms))
+	for _, r := range realms {
+		def, err := r.definition()
+		if err != nil {
+			return nil, err
+		}
+		defs = append(defs, def)
+	}
+	return defs, nil
+}
+
+// checkSecrets checks the names in the secrets of a realm, and the sizes of
+// their values. Errors are *realm.FieldError.
+func checkSecrets(id string, secrets []Secret) error {
+	seen := make(map[string]bool)
+	for i, s := range secrets {
+		secret := realm.Secret{Ref: realm.Ref{Realm: id, Key: s.Key}, Fields: hidden(s.Fields)}
+		at := fmt.Sprintf("secrets[%d]", i)
+		var field *realm.FieldError
+		if err := secret.Validate(); errors.As(err, &field) {
+			return realm.Fieldf(at+"."+field.Field, "%s", field.Reason)
+		}
+		if seen[s.Key] {
+			return realm.Fieldf(at+".key", "'%s' is defined twice", s.Key)
+		}
+		seen[s.Key] = true
+	}
+	return nil
+}
+
+// hidden makes the values of a map confidential.
+func hidden(fields map[string]string) map[string]realm.Hidden {
+	if fields == nil {
+		return nil
+	}
+	h := make(map[string]realm.Hidden, len(fields))
+	for name, value := range fields {
+		h[name] = realm.Hidden(value)
+	}
+	return h
+}

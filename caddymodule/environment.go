@@ -1,0 +1,194 @@
+package caddymodule
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// maxEnvironmentFile bounds a file that {file./path} names.
+const maxEnvironmentFile = 1 << 20
+
+// resolve replaces {env.NAME} and {file./absolute/path} in a string of the
+// configuration, and nothing else: {secret.x} and {token} are for later, and
+// "{{" is a brace that means itself. It is done when a configuration is
+// loaded, so that no secret stands in the configuration itself. quote is
+// applied to what is filled in; nil for none.
+//
+// This is not Caddy's replacer on purpose. That one knows many more
+// placeholders, and leaves those that are not set empty.
+//
+// Errors name the variable or the file, never what it holds.
+func resolve(s string, quote func(string) string) (string, error) {
+	var out strings.Builder
+	for {
+		i := strings.IndexByte(s, '{')
+		if i < 0 {
+			out.WriteString(s)
+			return out.String(), nil
+		}
+		out.WriteString(s[:i])
+		s = s[i:]
+		if strings.HasPrefix(s, "{{") {
+			out.WriteString("{{")
+			s = s[2:]
+			continue
+		}
+		name, rest, ok := strings.Cut(s[1:], "}")
+		if !ok || !isEnvironment(name) {
+			out.WriteByte('{')
+			s = s[1:]
+			continue
+		}
+		value, err := lookup(name)
+		if err != nil {
+			return "", err
+		}
+		if quote != nil {
+			value = quote(value)
+		}
+		out.WriteString(value)
+		s = rest
+	}
+}
+
+// resolveHidden is resolve for a confidential value.
+func resolveHidden(s string) (realm.Hidden, error) {
+	value, err := resolve(s, nil)
+	return realm.Hidden(value), err
+}
+
+// resolveAll resolves each of a list.
+func resolveAll(list []string) ([]string, error) {
+	out := make([]string, len(list))
+	for i, s := range list {
+		var err error
+		if out[i], err = resolve(s, nil); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// resolveFields resolves the values of a secret, or of a realm's shared
+// fields, in place.
+func resolveFields(fields map[string]realm.Hidden) error {
+	for name, value := range fields {
+		resolved, err := resolveHidden(value.Reveal())
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		fields[name] = resolved
+	}
+	return nil
+}
+
+// resolveConfig resolves every string of a realm's config in place. All but
+// the shared fields may be templates, in which a value from the environment
+// must mean itself.
+func resolveConfig(c *realm.Config) error {
+	if err := resolveFields(c.Shared); err != nil {
+		return fmt.Errorf("config.shared.%w", err)
+	}
+	return eachString(reflect.ValueOf(c), func(s string) (string, error) {
+		resolved, err := resolve(s, func(value string) string { return strings.ReplaceAll(value, "{", "{{") })
+		if err == nil && strings.HasPrefix(resolved, "$") && !strings.HasPrefix(s, "$") {
+			resolved = "$" + resolved
+		}
+		return resolved, err
+	})
+}
+
+// fromEnvironment says whether any string of the config is to be resolved.
+func fromEnvironment(c *realm.Config) bool {
+	found := errors.New("found")
+	return eachString(reflect.ValueOf(c), func(s string) (string, error) {
+		for _, part := range strings.Split(s, "{") {
+			if name, _, ok := strings.Cut(part, "}"); ok && isEnvironment(name) {
+				return s, found
+			}
+		}
+		return s, nil
+	}) != nil
+}
+
+// eachString replaces every string that can be reached from v by what f makes
+// of it. Maps are left alone: the only one in a config holds its shared
+// fields, which are no templates.
+func eachString(v reflect.Value, f func(string) (string, error)) error {
+	switch v.Kind() { //nolint:exhaustive // nothing else holds strings
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return eachString(v.Elem(), f)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				if err := eachString(v.Field(i), f); err != nil {
+					return err
+				}
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := eachString(v.Index(i), f); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		s, err := f(v.String())
+		if err != nil {
+			return err
+		}
+		v.SetString(s)
+	}
+	return nil
+}
+
+func isEnvironment(name string) bool {
+	return strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "file.")
+}
+
+// lookup returns what a placeholder stands for.
+func lookup(name string) (string, error) {
+	if path, ok := strings.CutPrefix(name, "file."); ok {
+		return readFile(path)
+	}
+	name = strings.TrimPrefix(name, "env.")
+	value := os.Getenv(name)
+	if value == "" {
+		return "", fmt.Errorf("the environment variable %s is not set", name)
+	}
+	return value, nil
+}
+
+// readFile returns the content of a file without the newline at its end.
+func readFile(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("{file.%s}: the path must be absolute", path)
+	}
+	f, err := os.Open(path) // #nosec G304 -- the operator names the file
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	content, err := io.ReadAll(io.LimitReader(f, maxEnvironmentFile+1))
+	if err != nil {
+		return "", err
+	}
+	content = bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
+	switch {
+	case len(content) > maxEnvironmentFile:
+		return "", fmt.Errorf("the file %s is larger than 1 MiB", path)
+	case len(content) == 0:
+		return "", fmt.Errorf("the file %s is empty", path)
+	}
+	return string(content), nil
+}

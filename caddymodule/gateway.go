@@ -1,0 +1,211 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// statusClientClosed is what Caddy logs for a caller that went away.
+const statusClientClosed = 499
+
+func init() {
+	caddy.RegisterModule((*Gateway)(nil))
+}
+
+// Gateway is a reverse proxy that puts tokens into the requests. It takes the
+// token before it proxies: an unknown realm or key is 404, a realm that says
+// too little 409, and a provider that gives no token 502, 503 or 504, each
+// with a problem document (RFC 9457).
+//
+// With a realm and a key it serves that credential (the directive
+// token_proxy). Without, the first two segments of the path are the realm and
+// the key, percent-decoded once, and the rest of the path is forwarded byte
+// by byte (the directive token_gateway).
+//
+// Where no upstream is named, it is the api of the realm.
+//
+// It serves loopback peers only, until an authentication handler in front of
+// it accepted the caller, or auth is none.
+type Gateway struct {
+	// The realm. It may hold placeholders, which are filled in for each
+	// request. Default: the first segment of the path.
+	Realm string `json:"realm,omitempty"`
+
+	// The key of the secret within the realm. It may hold placeholders.
+	// Default: the second segment of the path.
+	Key string `json:"key,omitempty"`
+
+	// Write none to serve everybody without authentication.
+	Auth string `json:"auth,omitempty"`
+
+	// Everything else is as in reverse_proxy. The transport is token.
+	reverseproxy.Handler
+
+	app *App
+	ref refTemplate
+	// direct: the transport needs to be told nothing about a request.
+	direct bool
+	// ready: the embedded handler is provisioned, and has to be cleaned up.
+	ready bool
+	log   *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Gateway) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.token_gateway",
+		New: func() caddy.Module { return new(Gateway) },
+	}
+}
+
+// Provision sets up the embedded reverse proxy.
+func (g *Gateway) Provision(ctx caddy.Context) (err error) {
+	g.log = ctx.Logger()
+	if g.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	if err := g.check(); err != nil {
+		return err
+	}
+	if g.Auth == authNone {
+		g.log.Warn("auth none: everybody who can reach this handler uses the tokens")
+	}
+	g.ref = refTemplate{g.Realm, g.Key}
+	r := g.chooseUpstreams()
+	g.ready = true
+	if err := g.Handler.Provision(ctx); err != nil {
+		return err
+	}
+	transport, ok := g.Handler.Transport.(*Transport)
+	if !ok || transport.Realm != "" {
+		return errors.New("the transport must be token, without a realm or key of its own")
+	}
+	transport.route, transport.ref = &r, g.ref
+	return nil
+}
+
+// ServeHTTP proxies a request with its token.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !mayProxy(r, repl, g.Auth) {
+		forbid(w, "only callers on this machine are served, unless an authentication directive "+
+			"(such as basic_auth) stands in front, or 'auth none' is written")
+		return nil
+	}
+	e := errand{}
+	if g.Realm != "" {
+		e.ref = g.ref.ref(repl)
+	} else if e.ref, r = g.cut(r); e.ref.Realm == "" {
+		problem.From(errNoPath).Write(w)
+		return nil
+	}
+	var err error
+	if e.lease, err = lease(r.Context(), g.app, e.ref); err != nil {
+		g.refuse(w, r, e.ref, err)
+		return nil
+	}
+	if !g.direct {
+		r = r.WithContext(context.WithValue(r.Context(), errandKey{}, &e))
+	}
+	return g.Handler.ServeHTTP(w, r, next)
+}
+
+// Cleanup cleans up the embedded reverse proxy.
+func (g *Gateway) Cleanup() error {
+	if !g.ready {
+		return nil
+	}
+	return g.Handler.Cleanup()
+}
+
+// check refuses settings that contradict each other.
+func (g *Gateway) check() error {
+	switch {
+	case (g.Realm == "") != (g.Key == ""):
+		return errors.New("realm and key belong together")
+	case g.Auth != "" && g.Auth != authNone:
+		return fmt.Errorf("auth %q: the only word is none", g.Auth)
+	case g.Realm == "" && len(g.Upstreams) > 0:
+		return errors.New("upstreams need a realm and a key: a path may name any realm")
+	}
+	if g.TransportRaw == nil {
+		g.TransportRaw = []byte(`{"protocol":"token"}`)
+	}
+	return nil
+}
+
+// chooseUpstreams makes the realm's api the upstream where none is named. A
+// realm of the configuration that says its api in plain words has a static
+// one; for the others it is found per request.
+func (g *Gateway) chooseUpstreams() route {
+	r := route{keepHost: g.setsHost()}
+	if len(g.Upstreams) > 0 || g.DynamicUpstreamsRaw != nil {
+		g.direct = g.ref.fixed()
+		return r
+	}
+	r.api = true
+	if dial, ok := g.app.bases[g.Realm]; ok {
+		g.Upstreams = reverseproxy.UpstreamPool{{Dial: dial}}
+		g.direct = g.ref.fixed()
+		return r
+	}
+	g.DynamicUpstreamsRaw = []byte(`{"source":"token"}`)
+	return r
+}
+
+// setsHost says whether header_up Host is used.
+func (g *Gateway) setsHost() bool {
+	if g.Headers == nil || g.Headers.Request == nil {
+		return false
+	}
+	ops := g.Headers.Request
+	for _, fields := range []http.Header{ops.Add, ops.Set} {
+		for name := range fields {
+			if strings.EqualFold(name, "Host") {
+				return true
+			}
+		}
+	}
+	for name := range ops.Replace {
+		if strings.EqualFold(name, "Host") {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse answers a request that gets no token. Why a provider gave none is
+// logged where it was asked; an error of an unknown type is named by its type
+// only, since its text may hold anything.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, ref realm.Ref, err error) {
+	var known *realm.Error
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled):
+		w.WriteHeader(statusClientClosed)
+	case errors.As(err, &known):
+		problem.From(known).Write(w)
+	case errors.Is(err, context.DeadlineExceeded):
+		problem.New(http.StatusGatewayTimeout, realm.CodeTokenUnavailable, "no token in time").Write(w)
+	default:
+		g.log.Error("no token", zap.Stringer("ref", ref), zap.String("type", fmt.Sprintf("%T", err)))
+		problem.From(err).Write(w)
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Gateway)(nil)
+	_ caddy.CleanerUpper          = (*Gateway)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Gateway)(nil)
+)

@@ -1,0 +1,111 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// refTemplate names a credential by templates of the operator, with Caddy's
+// placeholders. What a caller sends goes into the result only, and is never a
+// template itself.
+type refTemplate struct{ realm, key string }
+
+// fixed says that the templates hold no placeholder.
+func (t refTemplate) fixed() bool { return !strings.Contains(t.realm+t.key, "{") }
+
+// ref fills the templates in. A placeholder that is not set is empty.
+func (t refTemplate) ref(repl *caddy.Replacer) realm.Ref {
+	if t.fixed() || repl == nil {
+		return realm.Ref{Realm: t.realm, Key: t.key}
+	}
+	return realm.Ref{Realm: repl.ReplaceAll(t.realm, ""), Key: repl.ReplaceAll(t.key, "")}
+}
+
+// route is what a gateway says about all of its requests.
+type route struct {
+	// api: the upstream is the realm's own api.
+	api bool
+	// keepHost: header_up Host is used.
+	keepHost bool
+}
+
+// errand is what a gateway found out about one request.
+type errand struct {
+	ref   realm.Ref
+	lease *realm.Lease
+}
+
+// errandKey is the key of the errand in a request's context.
+type errandKey struct{}
+
+func errandOf(ctx context.Context) (*errand, bool) {
+	e, ok := ctx.Value(errandKey{}).(*errand)
+	return e, ok
+}
+
+// job tells the injection what was decided about a request.
+func (t *Transport) job(req *http.Request) (inject.Job, error) {
+	ctx := req.Context()
+	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	var job inject.Job
+	if e, ok := errandOf(ctx); ok {
+		job.Ref, job.Lease = e.ref, e.lease
+	} else {
+		job.Ref = t.ref.ref(repl)
+	}
+	var err error
+	if job.Lease == nil {
+		if job.Lease, err = lease(ctx, t.app, job.Ref); err != nil {
+			return job, err
+		}
+	}
+	t.setPlaceholders(repl, job.Ref, job.Lease)
+	t.aim(&job, req)
+	job.Authenticated = authenticated(repl)
+	return job, nil
+}
+
+// aim tells where the request goes.
+func (t *Transport) aim(job *inject.Job, req *http.Request) {
+	if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok {
+		job.Dial = dial.Address
+		// An upstream with a placeholder is named by the caller.
+		job.TrustedDial = dial.Upstream != nil && !strings.Contains(dial.Upstream.Dial, "{")
+	}
+	if t.route != nil {
+		job.UseAPI, job.KeepHost = t.route.api, t.route.keepHost
+		job.TrustedDial = job.TrustedDial && !job.UseAPI
+		return
+	}
+	original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	job.KeepHost = ok && original.Host != req.Host
+}
+
+// lease takes the token of a credential. An empty realm or key is none: there
+// is no default that nobody asked for.
+func lease(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
+	switch {
+	case ref.Realm == "":
+		return nil, errNoRealm
+	case ref.Key == "":
+		return nil, errNoKey
+	}
+	return app.view.Proxyable(ctx, ref)
+}
+
+var (
+	errNoRealm = &realm.Error{
+		Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "the request names no realm",
+	}
+	errNoKey = &realm.Error{
+		Code: realm.CodeSecretNotFound, Status: http.StatusNotFound, Detail: "the request names no key",
+	}
+)

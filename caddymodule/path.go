@@ -1,0 +1,68 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+var errNoPath = &realm.Error{
+	Code: realm.CodeRealmNotFound, Status: http.StatusNotFound,
+	Detail: "the path must begin with a realm and a key: /<realm>/<key>/...",
+}
+
+// cut takes the credential out of the request's path, and returns the request
+// that is left. The credential is empty where the path names none.
+func (g *Gateway) cut(r *http.Request) (realm.Ref, *http.Request) {
+	ref, rest, ok := splitPath(r.URL)
+	if !ok {
+		return realm.Ref{}, r
+	}
+	left := *r
+	left.URL = rest
+	return ref, &left
+}
+
+// splitPath takes the first two segments of a path as realm and key, each
+// percent-decoded exactly once (so that %2F is a slash within a name, and
+// %252F a "%2F"), and returns the URL with the rest, its bytes unchanged. It
+// is false where a segment is missing, empty, or a dot segment: what those
+// mean is not ours to guess (RFC 3986 section 5.2.4).
+func splitPath(u *url.URL) (ref realm.Ref, rest *url.URL, ok bool) {
+	path, ok := strings.CutPrefix(u.EscapedPath(), "/")
+	if !ok {
+		return ref, nil, false
+	}
+	if ref.Realm, path, ok = cutSegment(path); !ok {
+		return ref, nil, false
+	}
+	if ref.Key, path, ok = cutSegment(strings.TrimPrefix(path, "/")); !ok {
+		return ref, nil, false
+	}
+	if path == "" {
+		path = "/"
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return ref, nil, false
+	}
+	left := *u
+	left.Path, left.RawPath = decoded, path
+	return ref, &left, true
+}
+
+// cutSegment cuts the first segment off a path that does not begin with a
+// slash, and decodes it. What is left begins with one, or is empty.
+func cutSegment(path string) (segment, rest string, ok bool) {
+	end := strings.IndexByte(path, '/')
+	if end < 0 {
+		end = len(path)
+	}
+	segment, err := url.PathUnescape(path[:end])
+	if err != nil || segment == "" || segment == "." || segment == ".." {
+		return "", "", false
+	}
+	return segment, path[end:], true
+}

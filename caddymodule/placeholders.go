@@ -1,0 +1,59 @@
+package caddymodule
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// leaseVars are the placeholders of the lease that was used last. Nearly all
+// requests of a transport use the same one, so that most requests do not
+// allocate for placeholders that they may never ask for.
+type leaseVars struct{ p atomic.Pointer[boundVars] }
+
+type boundVars struct {
+	ref    realm.Ref
+	lease  *realm.Lease
+	lookup caddy.ReplacerFunc
+}
+
+// setPlaceholders makes {http.token.*} known to the replacer. The token itself
+// is not among them.
+func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *realm.Lease) {
+	if repl == nil {
+		return
+	}
+	vars := t.last.p.Load()
+	if vars == nil || vars.lease != lease || vars.ref != ref {
+		vars = &boundVars{ref: ref, lease: lease}
+		vars.lookup = vars.get
+		t.last.p.Store(vars)
+	}
+	repl.Map(vars.lookup)
+}
+
+func (v *boundVars) get(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, "http.token.")
+	if !ok {
+		return nil, false
+	}
+	switch name {
+	case "realm":
+		return v.ref.Realm, true
+	case "key":
+		return v.ref.Key, true
+	case "source":
+		return string(v.lease.Source), true
+	case "expires_in":
+		end := v.lease.Expires.Time()
+		if end.IsZero() {
+			return "", true
+		}
+		return time.Until(end).Milliseconds(), true
+	}
+	return nil, false
+}

@@ -1,0 +1,208 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+)
+
+// The types of storage and cache.
+const (
+	storageSQLite = "sqlite"
+	storageMySQL  = "mysql"
+	cacheRedis    = "redis"
+)
+
+// defaultDatabase is the file of the SQLite storage.
+const defaultDatabase = "tokens.db"
+
+// Storage says where realms, secrets and tokens are kept.
+type Storage struct {
+	// The kind of database: sqlite or mysql (MariaDB too). Default: sqlite.
+	Type string `json:"type,omitempty"`
+
+	// The file of the SQLite database. A relative path is relative to Caddy's
+	// data directory. Default: tokens.db.
+	Path string `json:"path,omitempty"`
+
+	// The data source name of MySQL, as user:password@tcp(host:3306)/database.
+	// Default: made of the environment variables MYSQL_HOST, MYSQL_PORT,
+	// MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE.
+	DSN string `json:"dsn,omitempty"`
+}
+
+// Cache is shared by several nodes, in front of the storage.
+type Cache struct {
+	// The kind of cache: redis.
+	Type string `json:"type"`
+
+	// The addresses, as redis://user:password@host:6379/0. Several make a
+	// cluster, or sentinels.
+	URLs []string `json:"urls"`
+}
+
+// pools holds what outlives a configuration, by the store it is about.
+var pools = caddy.NewUsagePool()
+
+// storeID identifies a store: which database it is, and with a digest the
+// credentials, keys and cache that it is used with. Two configurations with
+// the same one share everything that is known in memory; all else that a
+// configuration says may change without losing it.
+type storeID struct {
+	database string
+	settings [sha256.Size]byte
+}
+
+// storeSettings is what a store is made of, with the environment filled in.
+type storeSettings struct {
+	path   string // of the SQLite database, absolute
+	dsn    string // of MySQL, instead
+	server string // of MySQL, without credentials
+	keys   []realm.Hidden
+	cache  []string
+}
+
+// hold takes hold of the pool of the configured store.
+func (a *App) hold() error {
+	s, err := a.storeSettings()
+	if err != nil {
+		return err
+	}
+	a.remote = s.dsn != ""
+	id := s.id()
+	pool, _, err := pools.LoadOrNew(id, func() (caddy.Destructor, error) {
+		store, err := s.store(poolLog)
+		if err != nil {
+			return nil, err
+		}
+		return broker.New(store, poolLog, nil), nil
+	})
+	if err != nil {
+		return err
+	}
+	a.id, a.pool = &id, pool.(*broker.Pool)
+	return nil
+}
+
+func (a *App) storeSettings() (s storeSettings, err error) {
+	if err = s.storage(a.Storage); err != nil {
+		return s, fmt.Errorf("storage: %w", err)
+	}
+	for i, text := range a.EncryptionKeys {
+		key, err := resolveHidden(text)
+		if err != nil {
+			return s, fmt.Errorf("encryption_key %d: %w", i+1, err)
+		}
+		s.keys = append(s.keys, key)
+	}
+	if s.dsn != "" && len(s.keys) == 0 {
+		return s, errors.New("encryption_key is required with mysql: 32 bytes in base64, the same on all nodes")
+	}
+	if a.Cache != nil {
+		if a.Cache.Type != cacheRedis {
+			return s, fmt.Errorf("cache: unknown type %q; there is redis", a.Cache.Type)
+		}
+		if s.cache, err = resolveAll(a.Cache.URLs); err != nil {
+			return s, fmt.Errorf("cache: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// storage reads which database it is.
+func (s *storeSettings) storage(c *Storage) (err error) {
+	if c == nil {
+		c = &Storage{}
+	}
+	switch c.Type {
+	case "", storageSQLite:
+		if c.DSN != "" {
+			return errors.New("sqlite has a path and no dsn")
+		}
+		s.path, err = databasePath(c.Path)
+		return err
+	case storageMySQL:
+		if c.Path != "" {
+			return errors.New("mysql has a dsn and no path")
+		}
+		s.dsn, s.server, err = mysqlDSN(c.DSN)
+		return err
+	}
+	return fmt.Errorf("unknown type %q; there are sqlite and mysql", c.Type)
+}
+
+// id identifies the store. The digest covers what is confidential; it stays
+// in the memory of this process.
+func (s storeSettings) id() storeID {
+	h := sha256.New()
+	for _, key := range s.keys {
+		fmt.Fprintf(h, "key %d:%s", len(key), key.Reveal())
+	}
+	for _, part := range append([]string{s.dsn}, s.cache...) {
+		fmt.Fprintf(h, "part %d:%s", len(part), part)
+	}
+	id := storeID{database: storageSQLite + ":" + s.path}
+	if s.dsn != "" {
+		id.database = storageMySQL + ":" + s.server
+	}
+	h.Sum(id.settings[:0])
+	return id
+}
+
+// store makes the store; it opens nothing.
+func (s storeSettings) store(log *zap.Logger) (tokenstore.Store, error) {
+	keys := tokenstore.KeyFile(keyPath(s.path))
+	if len(s.keys) > 0 {
+		var err error
+		if keys, err = tokenstore.NewKeyring(s.keys...); err != nil {
+			return nil, err
+		}
+	}
+	db, err := s.database(keys, log)
+	if err != nil || len(s.cache) == 0 {
+		return db, err
+	}
+	return nil, errors.New("cache redis is not available yet")
+}
+
+// database makes the handle of the database.
+func (s storeSettings) database(keys *tokenstore.Keyring, log *zap.Logger) (tokenstore.Database, error) {
+	if s.dsn == "" {
+		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log)), nil
+	}
+	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log))
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// databasePath is the absolute path of the SQLite database.
+func databasePath(text string) (string, error) {
+	path, err := resolve(text, nil)
+	if err != nil {
+		return "", err
+	}
+	if path == "" {
+		path = defaultDatabase
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(caddy.AppDataDir(), path)
+	}
+	return filepath.Clean(path), nil
+}
+
+// keyPath is the key file beside a database: tokens.key for tokens.db.
+func keyPath(database string) string {
+	return strings.TrimSuffix(database, filepath.Ext(database)) + ".key"
+}

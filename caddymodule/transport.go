@@ -1,0 +1,133 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+)
+
+// transportName is the name of the transport and of its upstream source.
+const transportName = "token"
+
+func init() {
+	caddy.RegisterModule((*Transport)(nil))
+}
+
+// Transport is the http transport of reverse_proxy that puts the token of a
+// secret into every request, at the last hop: behind the removal of
+// hop-by-hop headers, which would let a caller strip it, and behind Caddy's
+// debug log, which would show it.
+//
+// The token goes only to the hosts of its realm. What it refuses is answered
+// with a problem document (RFC 9457), so that it does not count against the
+// upstream.
+//
+// Unlike with the transport http, the Host header is the upstream's, unless
+// header_up Host says otherwise; more idle connections are kept (512 per host
+// and 1024 in all); and proxies of the environment (HTTPS_PROXY) are not
+// used, only one that network_proxy names.
+//
+// A request sets the placeholders {http.token.realm}, {http.token.key},
+// {http.token.source} (memory, redis, database or upstream) and
+// {http.token.expires_in} (milliseconds left), for logs and headers.
+type Transport struct {
+	// The realm whose token is sent. It may hold placeholders, which are
+	// filled in for each request. Required, except inside token_gateway.
+	Realm string `json:"realm,omitempty"`
+
+	// The key of the secret within the realm. It may hold placeholders.
+	// Required, except inside token_gateway.
+	Key string `json:"key,omitempty"`
+
+	reverseproxy.HTTPTransport
+
+	app    *App
+	ref    refTemplate
+	route  *route // of the gateway that the transport belongs to; nil for none
+	last   leaseVars
+	inject *inject.Transport
+	closer func() // closes the idle connections of the guarded transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport." + transportName,
+		New: func() caddy.Module { return new(Transport) },
+	}
+}
+
+// Provision sets up the connections and the injection.
+func (t *Transport) Provision(ctx caddy.Context) (err error) {
+	if t.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	if (t.Realm == "") != (t.Key == "") {
+		return errors.New("realm and key belong together")
+	}
+	t.ref = refTemplate{t.Realm, t.Key}
+	if t.ProxyProtocol != "" {
+		return errors.New("proxy_protocol would tell the provider who the caller is; it is not possible here")
+	}
+	guarded, err := t.connect(ctx)
+	if err != nil {
+		return err
+	}
+	t.closer = guarded.CloseIdleConnections
+	t.inject = &inject.Transport{
+		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Log: ctx.Logger(),
+	}
+	return nil
+}
+
+// RoundTrip sends the request with the token.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.SetScheme(req) // as the http transport does: the URL is the proxy's own copy
+	return t.inject.RoundTrip(req)
+}
+
+// RequestHeaderOps sets no header: the Host is set per request, because one
+// transport serves the hosts of many realms.
+func (t *Transport) RequestHeaderOps() *headers.HeaderOps { return nil }
+
+// Cleanup closes idle connections.
+func (t *Transport) Cleanup() error {
+	if t.closer != nil {
+		t.closer()
+	}
+	return t.HTTPTransport.Cleanup()
+}
+
+// UnmarshalCaddyfile sets up the transport. Syntax:
+//
+//	transport token {
+//	    realm <realm>
+//	    key <key>
+//	    <any option of the transport http>
+//	}
+func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	own, err := takeOptions(d, "transport token", nil, "realm", "key")
+	if err != nil {
+		return err
+	}
+	t.Realm, t.Key = own["realm"], own["key"]
+	return t.HTTPTransport.UnmarshalCaddyfile(d)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                                = (*Transport)(nil)
+	_ caddy.CleanerUpper                               = (*Transport)(nil)
+	_ http.RoundTripper                                = (*Transport)(nil)
+	_ caddyfile.Unmarshaler                            = (*Transport)(nil)
+	_ reverseproxy.TLSTransport                        = (*Transport)(nil)
+	_ reverseproxy.H2CTransport                        = (*Transport)(nil)
+	_ reverseproxy.RequestHeaderOpsTransport           = (*Transport)(nil)
+	_ reverseproxy.HealthCheckSchemeOverriderTransport = (*Transport)(nil)
+)

@@ -1,0 +1,72 @@
+package caddymodule
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"golang.org/x/net/idna"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+)
+
+func init() {
+	caddy.RegisterModule((*Upstreams)(nil))
+}
+
+// Upstreams is the upstream of token_gateway: the api of the realm that the
+// request is for. It works inside token_gateway only, which uses it by itself.
+type Upstreams struct{}
+
+// CaddyModule returns the Caddy module information.
+func (*Upstreams) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.upstreams.token",
+		New: func() caddy.Module { return new(Upstreams) },
+	}
+}
+
+// GetUpstreams returns the host of the realm's api, as a name: what it resolves
+// to is looked up, and checked, when it is dialled.
+func (*Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
+	e, ok := errandOf(r.Context())
+	if !ok {
+		return nil, errors.New("the upstream source token works inside token_gateway only")
+	}
+	return []*reverseproxy.Upstream{{Dial: dialAddress(e.lease.Target.API)}}, nil
+}
+
+// dialAddress is the host:port of a base URL.
+func dialAddress(api *url.URL) string {
+	host, port := api.Hostname(), api.Port()
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		host = ascii
+	}
+	if port == "" {
+		port = "443"
+		if api.Scheme == "http" {
+			port = "80"
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// literalAPIs are the addresses of the realms that say their api in plain
+// words.
+func literalAPIs(defs []broker.Definition) map[string]string {
+	bases := make(map[string]string)
+	for _, def := range defs {
+		api := def.Realm.Config.API
+		if u, err := url.Parse(api); err == nil && u.Host != "" && !strings.Contains(api, "{") {
+			bases[def.Realm.ID] = dialAddress(u)
+		}
+	}
+	return bases
+}
+
+// Interface guards
+var _ reverseproxy.UpstreamSource = (*Upstreams)(nil)
