@@ -1,0 +1,76 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// dialect is what SQLite and MySQL do differently.
+type dialect interface {
+	// name is "sqlite" or "mysql".
+	name() string
+	// migrations are the numbered .sql files.
+	migrations() fs.FS
+	// connect opens the pools and makes sure that they work.
+	connect(ctx context.Context) (*pools, error)
+	// locked runs do while no other process is in locked.
+	locked(ctx context.Context, db *sql.DB, do func(x execer) error) error
+	// hasTable is a query that counts the tables of a name.
+	hasTable() string
+	// begin starts a transaction that may write.
+	begin(ctx context.Context, db *sql.DB) (*sql.Tx, error)
+	// forUpdate ends a SELECT whose rows nobody else may write until the
+	// transaction ends.
+	forUpdate() string
+	// now is the time that rows are dated by, to the microsecond.
+	now(ctx context.Context, x execer) (time.Time, error)
+	// stamp is a time as a column keeps it; NULL for the zero time.
+	stamp(t time.Time) any
+	// record notes a write in its own transaction, for the other nodes.
+	record(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error
+	// committed tells how the write ended whose COMMIT failed with err. Its
+	// own error means that this is not known.
+	committed(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)
+	// again says whether the same transaction may succeed when it is tried
+	// once more.
+	again(err error) bool
+	// damaged says whether the database itself is broken.
+	damaged(err error) bool
+	// wrote is told after every write; it may clear away what is old.
+	wrote(ctx context.Context, db *sql.DB)
+}
+
+// execer is a transaction or a connection.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// row is a *sql.Row or *sql.Rows.
+type row interface {
+	Scan(dest ...any) error
+}
+
+// instant reads a time of either dialect; NULL is the zero time.
+type instant struct{ time.Time }
+
+// Scan implements sql.Scanner.
+func (i *instant) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		i.Time = time.Time{}
+	case int64:
+		i.Time = time.UnixMicro(v).UTC()
+	case time.Time:
+		i.Time = v.UTC()
+	default:
+		return fmt.Errorf("a time cannot be read from %T", src)
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// rotateBatch is how many rows are sealed anew in one transaction.
+const rotateBatch = 200
+
+// sealedTable is a table with a sealed column. The names are constants of
+// this package; they go into statements as they are.
+type sealedTable struct {
+	table, column, version string
+	// realm and key are the columns, or expressions, of the row's reference.
+	realm, key string
+}
+
+var sealedTables = []sealedTable{
+	{table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
+	{table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
+	{table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
+}
+
+// sealedRow is one row of such a table.
+type sealedRow struct {
+	ref     realm.Ref
+	version int64
+	sealed  []byte
+}
+
+// rotate seals anew, with the first key, what another key sealed, and then
+// forgets that key, so that the operator can take it away. Two nodes may do
+// this at once, and others may write: a row is replaced only if it still
+// holds the very bytes that were read.
+func (s *Store) rotate(ctx context.Context, db *pools) error {
+	used, err := keysInUse(ctx, db.write)
+	if err != nil {
+		return err
+	}
+	registered, err := registeredKeys(ctx, db.write)
+	if err != nil {
+		return err
+	}
+	first := s.keys.IDs()[0]
+	for id := range registered {
+		if !slices.Contains(used, id) {
+			used = append(used, id)
+		}
+	}
+	for _, old := range used {
+		if old == first {
+			continue
+		}
+		if err := s.retire(ctx, db, old); err != nil {
+			return fmt.Errorf("rotate: %w", err)
+		}
+	}
+	return nil
+}
+
+// retire removes every use of a key.
+func (s *Store) retire(ctx context.Context, db *pools, old tokenstore.KeyID) error {
+	moved, left := 0, 0
+	for _, t := range sealedTables {
+		m, l, err := s.reseal(ctx, db, t, old)
+		if err != nil {
+			return err
+		}
+		moved, left = moved+m, left+l
+	}
+	log := s.log.With(zap.String("store", s.dialect.name()), zap.Stringer("fingerprint", old), zap.Int("sealed_anew", moved))
+	if left > 0 {
+		log.Error("some rows cannot be opened with their encryption key; the key is still needed", zap.Int("rows", left))
+		return nil
+	}
+	if _, err := db.write.ExecContext(ctx, "DELETE FROM tokens_keys WHERE id = ?", old[:]); err != nil {
+		return err
+	}
+	log.Info("an older encryption key is not used any more and can be removed")
+	return nil
+}
+
+// reseal moves one table's rows from an old key to the first one. It returns
+// how many it moved and how many it could not open.
+func (s *Store) reseal(ctx context.Context, db *pools, t sealedTable, old tokenstore.KeyID) (moved, left int, err error) {
+	for after := (realm.Ref{}); ; {
+		rows, err := t.sealedWith(ctx, db.write, old, after)
+		if err != nil || len(rows) == 0 {
+			return moved, left, err
+		}
+		after = rows[len(rows)-1].ref
+		unopened, err := s.resealBatch(ctx, db, t, rows)
+		if err != nil {
+			return moved, left, err
+		}
+		moved, left = moved+len(rows)-unopened, left+unopened
+	}
+}
+
+func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows []sealedRow) (unopened int, err error) {
+	tx, err := s.dialect.begin(ctx, db.write)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback() }() // of no effect after a commit
+	query := fmt.Sprintf("UPDATE %s SET %s = ?, key_id = ? WHERE %s = ? AND %s = ? AND %s = ?",
+		t.table, t.column, t.realm, t.key, t.column) // #nosec G201 -- constants
+	for _, r := range rows {
+		ad := tokenstore.AD{Column: t.table + "." + t.column, Ref: r.ref, Version: r.version}
+		plain, err := s.keys.Open(ad, r.sealed)
+		if errors.Is(err, tokenstore.ErrDamaged) {
+			unopened++
+			continue
+		}
+		if err != nil {
+			return 0, answer{err}
+		}
+		sealed, err := s.keys.Seal(ad, plain)
+		if err != nil {
+			return 0, answer{err}
+		}
+		id, _ := tokenstore.SealedBy(sealed)
+		if _, err := tx.ExecContext(ctx, query, sealed, id[:], []byte(r.ref.Realm), []byte(r.ref.Key), r.sealed); err != nil {
+			return 0, err
+		}
+	}
+	return unopened, tx.Commit()
+}
+
+// sealedWith reads the next rows of a key, in the order of their references.
+func (t sealedTable) sealedWith(ctx context.Context, db *sql.DB, key tokenstore.KeyID, after realm.Ref) ([]sealedRow, error) {
+	query := fmt.Sprintf("SELECT %s, %s, %s, %s FROM %s WHERE key_id = ? AND (%[1]s > ? OR %[1]s = ? AND %[2]s > ?) ORDER BY %[1]s, %[2]s LIMIT %[6]d",
+		t.realm, t.key, t.version, t.column, t.table, rotateBatch) // #nosec G201 -- constants
+	found, err := db.QueryContext(ctx, query, key[:], []byte(after.Realm), []byte(after.Realm), []byte(after.Key))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = found.Close() }()
+	var rows []sealedRow
+	for found.Next() {
+		var r sealedRow
+		if err := found.Scan(&r.ref.Realm, &r.ref.Key, &r.version, &r.sealed); err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, found.Err()
+}
+
+// keys are the keys of the table's rows: one step in the index for each, not
+// one for each row.
+func (t sealedTable) keys(ctx context.Context, x execer) ([]tokenstore.KeyID, error) {
+	query := fmt.Sprintf("SELECT key_id FROM %s WHERE key_id > ? ORDER BY key_id LIMIT 1", t.table) // #nosec G201 -- constants
+	var ids []tokenstore.KeyID
+	for last := []byte{}; ; {
+		var next []byte
+		err := x.QueryRowContext(ctx, query, last).Scan(&next)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ids, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		id, err := keyID(next)
+		if err != nil {
+			return nil, err
+		}
+		ids, last = append(ids, id), next
+	}
+}

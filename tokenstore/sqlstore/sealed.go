@@ -1,0 +1,61 @@
+package sqlstore
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// seal seals a value as JSON and says with which key.
+func (s *Store) seal(ad tokenstore.AD, v any) (sealed, keyID []byte, err error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return nil, nil, answer{fmt.Errorf("seal %s of %s: %w", ad.Column, ad.Ref, err)}
+	}
+	sealed, err = s.keys.Seal(ad, plain)
+	if err != nil {
+		return nil, nil, answer{err}
+	}
+	id, _ := tokenstore.SealedBy(sealed)
+	return sealed, id[:], nil
+}
+
+// open reads what seal wrote. What cannot be opened is an answer: trying again
+// is of no use, and the database itself is well.
+func (s *Store) open(ad tokenstore.AD, sealed []byte, v any) error {
+	plain, err := s.keys.Open(ad, sealed)
+	if err != nil {
+		return answer{err}
+	}
+	if json.Unmarshal(plain, v) != nil {
+		return answer{damagedRow(ad.Column, ad.Ref)}
+	}
+	return nil
+}
+
+// sealFields takes the values out of their hiding place: Hidden itself would
+// write a mask.
+func (s *Store) sealFields(ad tokenstore.AD, fields map[string]realm.Hidden) (sealed, keyID []byte, err error) {
+	open := make(map[string]string, len(fields))
+	for name, value := range fields {
+		open[name] = value.Reveal()
+	}
+	return s.seal(ad, open)
+}
+
+func (s *Store) openFields(ad tokenstore.AD, sealed []byte) (map[string]realm.Hidden, error) {
+	var fields map[string]realm.Hidden
+	if err := s.open(ad, sealed, &fields); err != nil {
+		return nil, err
+	}
+	if len(fields) == 0 {
+		return nil, nil
+	}
+	return fields, nil
+}
+
+func damagedRow(column string, ref realm.Ref) error {
+	return fmt.Errorf("%s of %s: %w", column, ref, tokenstore.ErrDamaged)
+}

@@ -1,0 +1,186 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// sqliteReaders is the size of the pool for reading. Readers never wait for
+// the writer in WAL mode.
+const sqliteReaders = 4
+
+// sqliteDSN is what correctness needs of every connection. Without
+// busy_timeout a second process makes writes fail at once; a transaction that
+// begins as a reader cannot become a writer under load, hence immediate;
+// synchronous FULL makes a COMMIT survive a power failure in WAL mode, too
+// (https://www.sqlite.org/pragma.html#pragma_synchronous).
+const sqliteDSN = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate&_dqs=0"
+
+// sqliteDB is the dialect of a SQLite file.
+type sqliteDB struct {
+	path  string
+	clock func() time.Time
+}
+
+// SQLite makes a store in a file. The file is created by Open, for its owner
+// only. keys may be a tokenstore.KeyFile: it is created together with an empty
+// database, and never beside one that was sealed with another key.
+func SQLite(path string, keys *tokenstore.Keyring, opts ...Option) *Store {
+	o := collect(opts)
+	return newStore(&sqliteDB{path: path, clock: o.now}, keys, o)
+}
+
+// KeyFileBeside is the key file that belongs to a SQLite file when no key is
+// given: tokens.key beside tokens.db.
+func KeyFileBeside(path string) string {
+	return path[:len(path)-len(filepath.Ext(path))] + ".key"
+}
+
+func (d *sqliteDB) name() string       { return "sqlite" }
+func (d *sqliteDB) migrations() fs.FS  { return migrationsOf("sqlite") }
+func (d *sqliteDB) forUpdate() string  { return "" } // the writer is alone
+func (d *sqliteDB) again(_ error) bool { return false }
+func (d *sqliteDB) hasTable() string {
+	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+}
+
+// connect opens the file. One that was not closed properly is checked first;
+// a damaged one is refused, and nothing is created in its place.
+func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
+	unclean, err := d.prepareFiles()
+	if err != nil {
+		return nil, err
+	}
+	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders)}
+	err = db.write.PingContext(ctx)
+	if err == nil && unclean {
+		err = quickCheck(ctx, db.write)
+	}
+	if err == nil {
+		err = db.read.PingContext(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	return db, nil
+}
+
+// prepareFiles makes the directory and the file where there are none, takes
+// away what others may do with them, and says whether the last user of the
+// file left without closing it: SQLite removes the log then.
+//
+// The file is created, not opened: closing any descriptor of it would drop
+// the locks that other connections of this process hold
+// (https://www.sqlite.org/howtocorrupt.html section 2.2).
+func (d *sqliteDB) prepareFiles() (unclean bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		return false, err
+	}
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	switch {
+	case err == nil:
+		return false, f.Close()
+	case !errors.Is(err, fs.ErrExist):
+		return false, err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(d.path + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			if err := os.Chmod(d.path+suffix, 0o600); err != nil {
+				return false, err
+			}
+		}
+		unclean = unclean || suffix == "-wal" && info.Size() > 0
+	}
+	return unclean, nil
+}
+
+func (d *sqliteDB) pool(options string, size int) *sql.DB {
+	path := (&url.URL{Path: filepath.ToSlash(d.path)}).EscapedPath()
+	// sql.Open fails for an unknown driver only.
+	db, err := sql.Open("sqlite", "file:"+path+"?"+sqliteDSN+options)
+	if err != nil {
+		panic(err)
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db
+}
+
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return answer{fmt.Errorf("%w: sqlite: the file fails its check after an unclean stop: %w: %s",
+			tokenstore.ErrUnavailable, tokenstore.ErrDamaged, verdict)}
+	}
+	return nil
+}
+
+// locked uses the lock of a transaction: all is done, or nothing.
+func (d *sqliteDB) locked(ctx context.Context, db *sql.DB, do func(x execer) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // of no effect after a commit
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (d *sqliteDB) begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+	return db.BeginTx(ctx, nil)
+}
+
+func (d *sqliteDB) now(context.Context, execer) (time.Time, error) {
+	return d.clock().UTC().Truncate(time.Microsecond), nil
+}
+
+func (d *sqliteDB) stamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// record notes nothing: nobody else shares the file.
+func (d *sqliteDB) record(context.Context, *sql.Tx, writeID, realm.Ref) error { return nil }
+
+// committed is always false: what fails to commit is rolled back.
+func (d *sqliteDB) committed(context.Context, *sql.DB, writeID, error) (bool, error) {
+	return false, nil
+}
+
+func (d *sqliteDB) damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	primary := e.Code() & 0xff
+	return primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB
+}
+
+func (d *sqliteDB) wrote(context.Context, *sql.DB) {}

@@ -1,0 +1,145 @@
+// Package sqlstore keeps realms, secrets and tokens in SQLite or in
+// MySQL/MariaDB. One Store speaks to both; what differs is a dialect.
+//
+// What is confidential is sealed before it reaches a statement. Nothing is
+// opened before Open, so that a configuration can be checked without touching
+// a database.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// Store is a tokenstore.Store over a database.
+type Store struct {
+	dialect dialect
+	keys    *tokenstore.Keyring
+	log     *zap.Logger
+
+	// gate lets one Open or Close in at a time; who waits for it can leave.
+	gate   chan struct{}
+	closed bool
+	db     atomic.Pointer[pools]
+}
+
+// pools are the connections of an open store. A SQLite file has one writer;
+// MySQL uses one pool for both.
+type pools struct {
+	read, write *sql.DB
+}
+
+var (
+	_ tokenstore.Database   = (*Store)(nil)
+	_ tokenstore.ChangeFeed = (*Shared)(nil)
+)
+
+// Option changes a store that is being made.
+type Option func(*options)
+
+type options struct {
+	log *zap.Logger
+	now func() time.Time
+}
+
+// WithLogger makes the store log what an operator should know. Nothing
+// confidential is logged.
+func WithLogger(log *zap.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithClock replaces the clock that dates rows in SQLite. MySQL dates them by
+// its own, which all nodes share.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
+
+func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
+	return &Store{dialect: d, keys: keys, log: o.log, gate: make(chan struct{}, 1)}
+}
+
+func collect(opts []Option) options {
+	o := options{log: zap.NewNop(), now: time.Now}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// Open implements tokenstore.Store.
+func (s *Store) Open(ctx context.Context) error {
+	select {
+	case s.gate <- struct{}{}:
+		defer func() { <-s.gate }()
+	case <-ctx.Done():
+		return fmt.Errorf("open %s: %w", s.dialect.name(), ctx.Err())
+	}
+	if s.closed {
+		return fmt.Errorf("%w: %s was closed", tokenstore.ErrUnavailable, s.dialect.name())
+	}
+	if s.db.Load() != nil {
+		return nil
+	}
+	db, err := s.dialect.connect(ctx)
+	if err != nil {
+		return s.failure(ctx, "open", err)
+	}
+	if err := s.prepare(ctx, db); err != nil {
+		return errors.Join(s.failure(ctx, "open", err), db.close())
+	}
+	s.db.Store(db)
+	return nil
+}
+
+// prepare brings the schema up to date, checks the keys, and seals anew what
+// an older key sealed.
+func (s *Store) prepare(ctx context.Context, db *pools) error {
+	err := s.dialect.locked(ctx, db.write, func(x execer) error {
+		if err := s.migrate(ctx, x); err != nil {
+			return err
+		}
+		return s.checkKeys(ctx, x)
+	})
+	if err != nil {
+		return err
+	}
+	return s.rotate(ctx, db)
+}
+
+// Ping implements tokenstore.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.read(ctx, "ping", func(db *sql.DB) error {
+		var version int
+		return db.QueryRowContext(ctx, "SELECT MAX(version) FROM tokens_schema").Scan(&version)
+	})
+}
+
+// Health implements tokenstore.HealthReporter.
+func (s *Store) Health(ctx context.Context) []tokenstore.Health {
+	return []tokenstore.Health{tokenstore.HealthOf(s.dialect.name(), s.Ping(ctx))}
+}
+
+// Close implements tokenstore.Store.
+func (s *Store) Close() error {
+	s.gate <- struct{}{}
+	defer func() { <-s.gate }()
+	s.closed = true
+	db := s.db.Swap(nil)
+	if db == nil {
+		return nil
+	}
+	return db.close()
+}
+
+// close closes the writer last: SQLite folds its log into the database when
+// the last connection that may write goes.
+func (p *pools) close() error {
+	if p.read == p.write {
+		return p.write.Close()
+	}
+	return errors.Join(p.read.Close(), p.write.Close())
+}

@@ -1,0 +1,210 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	tokenColumns = "lineage, sealed, issued_at, expires_at, refresh_expires_at"
+	// clearTokens removes tokens and keeps their lineage.
+	clearTokens = "UPDATE tokens_tokens SET sealed = NULL, key_id = NULL, issued_at = NULL, expires_at = NULL, refresh_expires_at = NULL"
+)
+
+// sealedToken is what of a token is sealed. The rest are columns that the
+// schedule needs.
+type sealedToken struct {
+	Access      string   `json:"access,omitempty"`
+	Refresh     string   `json:"refresh,omitempty"`
+	Fingerprint [16]byte `json:"fingerprint"` // a realm.Fingerprint prints masked
+}
+
+// tokenRow is a row of a (realm, key): how far it has counted, and the token,
+// unless that was deleted.
+type tokenRow struct {
+	found   bool // there is a row
+	lineage int64
+	token   *realm.Token
+}
+
+// current is the lineage that a new token must have as its parent.
+func (r tokenRow) current() int64 {
+	if r.token == nil {
+		return 0
+	}
+	return r.lineage
+}
+
+// Token implements tokenstore.TokenStore.
+func (s *Store) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	var t realm.Token
+	err := s.read(ctx, "read token", func(db *sql.DB) error {
+		query := "SELECT " + tokenColumns + " FROM tokens_tokens WHERE realm = ? AND ref_key = ?"
+		found, err := s.scanToken(ref, db.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)))
+		switch {
+		case err != nil:
+			return err
+		case found.token == nil:
+			return answer{tokenstore.ErrTokenNotFound}
+		}
+		t = *found.token
+		return nil
+	})
+	if err != nil {
+		return realm.Token{}, "", err
+	}
+	return t, realm.FromDatabase, nil
+}
+
+// SaveToken implements tokenstore.TokenStore.
+func (s *Store) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
+	err := s.write(ctx, "save token", ref, func(tx *txn) error {
+		old, err := s.lockToken(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		if old.current() != parent {
+			return answer{tokenstore.ErrLineage}
+		}
+		t.Lineage = old.lineage + 1
+		t, err = s.putToken(ctx, tx, ref, t, old.found)
+		return err
+	})
+	if err != nil {
+		return realm.Token{}, err
+	}
+	return t, nil
+}
+
+// DeleteToken implements tokenstore.TokenStore.
+func (s *Store) DeleteToken(ctx context.Context, ref realm.Ref) error {
+	return s.write(ctx, "delete token", ref, func(tx *txn) error { return clearToken(ctx, tx, ref) })
+}
+
+// Lineages implements tokenstore.Lineages.
+func (s *Store) Lineages(ctx context.Context, ref realm.Ref) (map[realm.Ref]int64, error) {
+	lineages := map[realm.Ref]int64{}
+	err := s.read(ctx, "read lineages", func(db *sql.DB) error {
+		query, args := "SELECT ref_key, lineage FROM tokens_tokens WHERE realm = ?", []any{[]byte(ref.Realm)}
+		if ref.Key != "" {
+			query, args = query+" AND ref_key = ?", append(args, []byte(ref.Key))
+		}
+		rows, err := db.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			r, lineage := realm.Ref{Realm: ref.Realm}, int64(0)
+			if err := rows.Scan(&r.Key, &lineage); err != nil {
+				return err
+			}
+			lineages[r] = lineage
+		}
+		return rows.Err()
+	})
+	return lineages, err
+}
+
+// changeToken does to a token what an update of its secret asks for.
+func (s *Store) changeToken(ctx context.Context, tx *txn, ref realm.Ref, change tokenstore.TokenChange) error {
+	if change == (tokenstore.TokenChange{}) {
+		return nil
+	}
+	old, err := s.lockToken(ctx, tx, ref)
+	if err != nil {
+		return err
+	}
+	if change.Set != nil {
+		t := *change.Set
+		t.Lineage = old.lineage + 1
+		_, err := s.putToken(ctx, tx, ref, t, old.found)
+		return err
+	}
+	if old.token == nil {
+		return nil
+	}
+	t := *old.token
+	if change.DropAccess {
+		t.Access, t.ExpiresAt = "", time.Time{}
+	}
+	if change.DropRefresh {
+		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
+	}
+	if t.Access == "" && t.Refresh == "" {
+		return clearToken(ctx, tx, ref)
+	}
+	_, err = s.putToken(ctx, tx, ref, t, true)
+	return err
+}
+
+func (s *Store) lockToken(ctx context.Context, tx *txn, ref realm.Ref) (tokenRow, error) {
+	query := "SELECT " + tokenColumns + " FROM tokens_tokens WHERE realm = ? AND ref_key = ?" + tx.dialect.forUpdate()
+	return s.scanToken(ref, tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)))
+}
+
+// putToken writes a token whose row the transaction holds, and returns it as
+// it will be read: times have microseconds.
+func (s *Store) putToken(ctx context.Context, tx *txn, ref realm.Ref, t realm.Token, found bool) (realm.Token, error) {
+	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
+	sealed, keyID, err := s.seal(tokenAD(ref, t.Lineage),
+		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:]})
+	if err != nil {
+		return t, err
+	}
+	query := "INSERT INTO tokens_tokens (lineage, sealed, key_id, issued_at, expires_at, refresh_expires_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+	if found {
+		query = "UPDATE tokens_tokens SET lineage = ?, sealed = ?, key_id = ?, issued_at = ?, expires_at = ?, refresh_expires_at = ? WHERE realm = ? AND ref_key = ?"
+	}
+	stamp := tx.dialect.stamp
+	_, err = tx.ExecContext(ctx, query, t.Lineage, sealed, keyID,
+		stamp(t.IssuedAt), stamp(t.ExpiresAt), stamp(t.RefreshExpiresAt), []byte(ref.Realm), []byte(ref.Key))
+	return t, err
+}
+
+// clearToken removes a token and keeps its lineage.
+func clearToken(ctx context.Context, tx *txn, ref realm.Ref) error {
+	_, err := tx.ExecContext(ctx, clearTokens+" WHERE realm = ? AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key))
+	return err
+}
+
+// scanToken reads a row, if there is one, and opens it.
+func (s *Store) scanToken(ref realm.Ref, from row) (tokenRow, error) {
+	r := tokenRow{found: true}
+	var sealed []byte
+	var issued, expires, refreshExpires instant
+	err := from.Scan(&r.lineage, &sealed, &issued, &expires, &refreshExpires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return tokenRow{}, nil
+	}
+	if err != nil || sealed == nil {
+		return r, err
+	}
+	var open sealedToken
+	if err := s.open(tokenAD(ref, r.lineage), sealed, &open); err != nil {
+		return r, err
+	}
+	r.token = &realm.Token{
+		Access: realm.Hidden(open.Access), Refresh: realm.Hidden(open.Refresh),
+		IssuedAt: issued.Time, ExpiresAt: expires.Time, RefreshExpiresAt: refreshExpires.Time, Lineage: r.lineage,
+	}
+	copy(r.token.Fingerprint[:], open.Fingerprint)
+	return r, nil
+}
+
+func tokenAD(ref realm.Ref, lineage int64) tokenstore.AD {
+	return tokenstore.AD{Column: "tokens_tokens.sealed", Ref: ref, Version: lineage}
+}
+
+// micros is a time as the columns keep it.
+func micros(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}

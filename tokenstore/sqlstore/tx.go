@@ -1,0 +1,151 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	// attempts bounds how often a transaction is tried that lost against
+	// another one; firstPause doubles after each.
+	attempts   = 8
+	firstPause = 5 * time.Millisecond
+	// settleTime bounds the question what became of a COMMIT.
+	settleTime = 15 * time.Second
+)
+
+// writeID names one write; it tells its row in the feed of changes from all
+// others.
+type writeID [16]byte
+
+// txn is a transaction of a write, and the time that it dates rows by.
+type txn struct {
+	*sql.Tx
+	dialect dialect
+	now     time.Time
+}
+
+// answer is an error that is the result of an operation and not a failure of
+// the database: it is neither tried again nor called unavailable.
+type answer struct{ err error }
+
+func (a answer) Error() string { return a.err.Error() }
+func (a answer) Unwrap() error { return a.err }
+
+// read runs a query and gives its failure its meaning.
+func (s *Store) read(ctx context.Context, what string, do func(db *sql.DB) error) error {
+	db := s.db.Load()
+	if db == nil {
+		return s.notOpen(what)
+	}
+	return s.failure(ctx, what, do(db.read))
+}
+
+// write runs do in a transaction and commits it durably. do may run several
+// times: a transaction that lost a deadlock is tried again.
+func (s *Store) write(ctx context.Context, what string, ref realm.Ref, do func(tx *txn) error) error {
+	db := s.db.Load()
+	if db == nil {
+		return s.notOpen(what)
+	}
+	err := s.writeOnce(ctx, db.write, ref, do)
+	for pause, n := firstPause, 1; err != nil && n < attempts && s.dialect.again(err); pause, n = 2*pause, n+1 {
+		// Between half and the whole, so that two that met do not meet again.
+		if waited := sleep(ctx, pause/2+mathrand.N(pause/2)); waited != nil { // #nosec G404 -- jitter
+			return s.failure(ctx, what, waited)
+		}
+		err = s.writeOnce(ctx, db.write, ref, do)
+	}
+	if err != nil {
+		return s.failure(ctx, what, err)
+	}
+	s.dialect.wrote(ctx, db.write)
+	return nil
+}
+
+func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do func(tx *txn) error) error {
+	tx, err := s.dialect.begin(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // of no effect after a commit
+	now, err := s.dialect.now(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := do(&txn{Tx: tx, dialect: s.dialect, now: now}); err != nil {
+		return err
+	}
+	var id writeID
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	if err := s.dialect.record(ctx, tx, id, ref); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return s.settle(ctx, db, id, err)
+	}
+	return nil
+}
+
+// settle finds out whether a COMMIT that failed was done all the same: the
+// connection may have broken between the server's deed and its answer. The
+// caller may have left; the question is asked to its end.
+func (s *Store) settle(ctx context.Context, db *sql.DB, id writeID, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, time.Second) {
+		done, err := s.dialect.committed(ctx, db, id, failed)
+		switch {
+		case err == nil && done:
+			return nil
+		case err == nil:
+			return failed
+		case sleep(ctx, pause) != nil:
+			return fmt.Errorf("whether it was written is not known: %w", failed)
+		}
+	}
+}
+
+// failure gives an error of a driver its meaning: the caller's own
+// cancellation stays what it is, everything else is ErrUnavailable.
+func (s *Store) failure(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var a answer
+	switch {
+	case errors.As(err, &a):
+		return a.err
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %s: %w", s.dialect.name(), what, ctx.Err())
+	case s.dialect.damaged(err):
+		return fmt.Errorf("%w: %s: %s: %w: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, tokenstore.ErrDamaged, err)
+	}
+	return fmt.Errorf("%w: %s: %s: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, err)
+}
+
+func (s *Store) notOpen(what string) error {
+	return fmt.Errorf("%w: %s: %s: the store is not open", tokenstore.ErrUnavailable, s.dialect.name(), what)
+}
+
+// sleep waits, unless the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,102 @@
+package storetest_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
+)
+
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Fresh: sqliteDatabase})
+}
+
+func TestMariaDB(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Shared: true, Fresh: mariaDatabase})
+}
+
+func sqliteDatabase(t *testing.T) storetest.Database {
+	path := filepath.Join(t.TempDir(), "data", "tokens.db")
+	return storetest.Database{
+		Handle: func(_ *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return sqlstore.SQLite(path, keys) },
+		Raw:    func(t *testing.T) []byte { return files(t, filepath.Dir(path)) },
+		Swap:   func(t *testing.T, a, b realm.Ref) { swap(t, "sqlite", path, a, b) },
+	}
+}
+
+func mariaDatabase(t *testing.T) storetest.Database {
+	m := testserver.MariaDB(t)
+	return storetest.Database{
+		Handle: func(t *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return mariaHandle(t, m, keys) },
+		Raw: func(t *testing.T) []byte {
+			// Everything that is still in the server's memory goes to its files.
+			m.Kill(t)
+			m.Restart(t)
+			return files(t, m.Dir())
+		},
+		Swap: func(t *testing.T, a, b realm.Ref) { swap(t, "mysql", m.DSN(), a, b) },
+	}
+}
+
+func mariaHandle(t *testing.T, m *testserver.MySQL, keys *tokenstore.Keyring) *sqlstore.Shared {
+	t.Helper()
+	s, err := sqlstore.MySQL(m.DSN(), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// files is the content of all files below a directory.
+func files(t *testing.T, dir string) []byte {
+	t.Helper()
+	var all []byte
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all = append(all, text...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// swap exchanges the sealed columns of two rows.
+func swap(t *testing.T, driver, dsn string, a, b realm.Ref) {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for table, column := range map[string]string{"tokens_secrets": "fields", "tokens_tokens": "sealed"} {
+		var blobs [2][]byte
+		for i, ref := range []realm.Ref{a, b} {
+			query := "SELECT " + column + " FROM " + table + " WHERE realm = ? AND ref_key = ?"
+			row := db.QueryRowContext(context.Background(), query, []byte(ref.Realm), []byte(ref.Key))
+			if err := row.Scan(&blobs[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, ref := range []realm.Ref{b, a} {
+			query := "UPDATE " + table + " SET " + column + " = ? WHERE realm = ? AND ref_key = ?"
+			if _, err := db.ExecContext(context.Background(), query, blobs[i], []byte(ref.Realm), []byte(ref.Key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

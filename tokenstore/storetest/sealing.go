@@ -1,0 +1,164 @@
+package storetest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+func testSealing(t *testing.T, b Backend) {
+	t.Run("nothing in clear", func(t *testing.T) { testCanaries(t, b) })
+	t.Run("swapped rows do not open", func(t *testing.T) { testSwap(t, b) })
+	t.Run("wrong key", func(t *testing.T) { testWrongKey(t, b) })
+	t.Run("rotation", func(t *testing.T) { testRotation(t, b) })
+}
+
+// testCanaries looks for every confidential value in everything that was
+// written, also in some encodings; what is not confidential must be found
+// there, or the search is blind.
+func testCanaries(t *testing.T, b Backend) {
+	db := b.Fresh(t)
+	s := Open(t, db.Handle(t, Ring(t)))
+	ref := realm.Ref{Realm: "visible-realm-7731", Key: "visible-key-7732"}
+	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405"}
+	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
+	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
+	_, err := s.SaveRealm(t.Context(), r)
+	ok(t, err)
+	putSecret(t, s, ref, map[string]realm.Hidden{"secret": realm.Hidden(canaries[1])})
+	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[4])}, 0)
+	ok(t, err)
+	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
+	ok(t, err)
+	_, _, err = s.Token(t.Context(), ref)
+	ok(t, err)
+	ok(t, s.Close())
+	raw := db.Raw(t)
+	for _, visible := range []string{ref.Realm, ref.Key, "visible-comment-7733"} {
+		if !bytes.Contains(raw, []byte(visible)) {
+			t.Errorf("%s is not found in the raw data: the search proves nothing", visible)
+		}
+	}
+	for _, canary := range canaries {
+		for name, form := range map[string]string{
+			"plain": canary, "hex": hex.EncodeToString([]byte(canary)), "prefix": canary[:len(canary)-5],
+			"base64": base64.RawStdEncoding.EncodeToString([]byte(canary[:15])),
+		} {
+			if bytes.Contains(bytes.ToLower(raw), []byte(strings.ToLower(form))) {
+				t.Errorf("%s is found in the raw data (%s)", canary, name)
+			}
+		}
+	}
+}
+
+// testSwap: whoever can write the database cannot give one secret's
+// credentials to another.
+func testSwap(t *testing.T, b Backend) {
+	db, ring := b.Fresh(t), Ring(t)
+	one, two := realm.Ref{Realm: "wx", Key: "one"}, realm.Ref{Realm: "wx", Key: "two"}
+	s := Open(t, db.Handle(t, ring))
+	for _, ref := range []realm.Ref{one, two} {
+		putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
+		_, err := s.SaveToken(t.Context(), ref, token(1), 0)
+		ok(t, err)
+	}
+	ok(t, s.Close())
+	db.Swap(t, one, two)
+	s = Open(t, db.Handle(t, ring))
+	for _, ref := range []realm.Ref{one, two} {
+		if _, err := s.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
+			t.Errorf("secret %s: %v", ref, err)
+		}
+		if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
+			t.Errorf("token %s: %v", ref, err)
+		}
+	}
+	ok(t, s.Close())
+	db.Swap(t, one, two)
+	s = Open(t, db.Handle(t, ring))
+	if _, err := s.Secret(t.Context(), one); err != nil {
+		t.Fatalf("swapped back: %v", err)
+	}
+}
+
+// testWrongKey: a database is refused with another key, the error names the
+// key that is needed, and nothing is changed.
+func testWrongKey(t *testing.T, b Backend) {
+	db, right := b.Fresh(t), Ring(t)
+	ref := realm.Ref{Realm: "wx", Key: "main"}
+	s := Open(t, db.Handle(t, right))
+	saved := putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
+	ok(t, s.Close())
+
+	wrong := db.Handle(t, Ring(t))
+	t.Cleanup(func() { _ = wrong.Close() })
+	for range 2 {
+		err := wrong.Open(t.Context())
+		if !errors.Is(err, tokenstore.ErrKey) || !strings.Contains(err.Error(), right.IDs()[0].String()) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if _, err := wrong.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+	s = Open(t, db.Handle(t, right))
+	got, err := s.Secret(t.Context(), ref)
+	ok(t, err)
+	same(t, saved, got)
+}
+
+// testRotation: with a new key in front everything is sealed anew, and the
+// old key can go.
+func testRotation(t *testing.T, b Backend) {
+	const secrets = 450 // more than two batches
+	db := b.Fresh(t)
+	oldKey, newKey := Key(t), Key(t)
+	s := Open(t, db.Handle(t, Ring(t, oldKey)))
+	_, err := s.SaveRealm(t.Context(), sample("wx"))
+	ok(t, err)
+	for i := range secrets {
+		ref := realm.Ref{Realm: fmt.Sprint("wx", i%3), Key: fmt.Sprint(i)}
+		putSecret(t, s, ref, map[string]realm.Hidden{"n": realm.Hidden(fmt.Sprint(i))})
+		if i%9 == 0 {
+			_, err := s.SaveToken(t.Context(), ref, token(i), 0)
+			ok(t, err)
+		}
+	}
+	deleted := realm.Ref{Realm: "wx0", Key: "0"}
+	ok(t, s.DeleteToken(t.Context(), deleted))
+	ok(t, s.Close())
+
+	s = Open(t, db.Handle(t, Ring(t, newKey, oldKey)))
+	ok(t, s.Close())
+	if err := db.Handle(t, Ring(t, oldKey)).Open(t.Context()); !errors.Is(err, tokenstore.ErrKey) {
+		t.Fatalf("with the old key only: %v", err)
+	}
+	s = Open(t, db.Handle(t, Ring(t, newKey)))
+	r, err := s.Realm(t.Context(), "wx")
+	ok(t, err)
+	if r.Config.Shared["app_key"].Reveal() != "shared-1" {
+		t.Fatal("a shared field is lost")
+	}
+	for i := range secrets {
+		ref := realm.Ref{Realm: fmt.Sprint("wx", i%3), Key: fmt.Sprint(i)}
+		secret, err := s.Secret(t.Context(), ref)
+		ok(t, err)
+		if secret.Fields["n"].Reveal() != fmt.Sprint(i) {
+			t.Fatalf("secret %d is lost", i)
+		}
+		if i%9 == 0 && ref != deleted {
+			got, _, err := s.Token(t.Context(), ref)
+			ok(t, err)
+			if got.Lineage != 1 || got.Access.Reveal() != fmt.Sprint("access-", i) {
+				t.Fatalf("token %d is lost", i)
+			}
+		}
+	}
+}

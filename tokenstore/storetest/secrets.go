@@ -1,0 +1,206 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+func testSecrets(t *testing.T, b Backend) {
+	t.Run("saved and read back", func(t *testing.T) { testSecretRoundTrip(t, fresh(t, b)) })
+	t.Run("ids are bytes", func(t *testing.T) { testIdentity(t, fresh(t, b)) })
+	t.Run("pages", func(t *testing.T) { testSecretPages(t, fresh(t, b)) })
+	t.Run("their tokens", func(t *testing.T) { testTokenChange(t, fresh(t, b)) })
+	t.Run("delete", func(t *testing.T) { testDeleteSecret(t, fresh(t, b)) })
+	t.Run("cancelled", func(t *testing.T) { testCancelled(t, fresh(t, b)) })
+}
+
+func testSecretRoundTrip(t *testing.T, s tokenstore.Store) {
+	ref := realm.Ref{Realm: "wx", Key: "main"}
+	if _, err := s.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	pem := "-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("A0+/", 16<<10) + "\n-----END PRIVATE KEY-----\n"
+	want := map[string]realm.Hidden{
+		"key_1": "wx123", "key_2": realm.Hidden(pem), "empty": "", "binary": "\x00\t\"'\\%_", "密": "码",
+	}
+	saved := putSecret(t, s, ref, want)
+	got, err := s.Secret(t.Context(), ref)
+	ok(t, err)
+	same(t, saved, got)
+	for name, value := range want {
+		if got.Fields[name].Reveal() != value.Reveal() {
+			t.Errorf("field %s is not what was saved", name)
+		}
+	}
+	again := putSecret(t, s, ref, map[string]realm.Hidden{"key_1": "changed"})
+	if !again.CreatedAt.Equal(saved.CreatedAt) || !again.UpdatedAt.After(saved.UpdatedAt) {
+		t.Fatalf("times: %v, %v, then %v, %v", saved.CreatedAt, saved.UpdatedAt, again.CreatedAt, again.UpdatedAt)
+	}
+	got, err = s.Secret(t.Context(), ref)
+	ok(t, err)
+	same(t, again, got)
+}
+
+// testIdentity: ids that differ by case, a trailing blank or their Unicode
+// form are different ids.
+func testIdentity(t *testing.T, s tokenstore.Store) {
+	names := []string{"id", "ID", "Id", "id ", " id", "id\u00a0", "caf\u00e9", "cafe\u0301", "i", "İd", strings.Repeat("x", 255)}
+	for i, id := range names {
+		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: id, Comment: fmt.Sprint(i)})
+		ok(t, err)
+		for j, key := range names {
+			ref := realm.Ref{Realm: id, Key: key}
+			putSecret(t, s, ref, map[string]realm.Hidden{"v": realm.Hidden(fmt.Sprint(i, j))})
+			_, err := s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(fmt.Sprint(i, j))}, 0)
+			ok(t, err)
+		}
+	}
+	for i, id := range names {
+		r, err := s.Realm(t.Context(), id)
+		ok(t, err)
+		if r.ID != id || r.Comment != fmt.Sprint(i) {
+			t.Errorf("realm %q came as %q, %q", id, r.ID, r.Comment)
+		}
+		for j, key := range names {
+			ref := realm.Ref{Realm: id, Key: key}
+			secret, err := s.Secret(t.Context(), ref)
+			ok(t, err)
+			token, _, err := s.Token(t.Context(), ref)
+			ok(t, err)
+			if want := fmt.Sprint(i, j); secret.Ref != ref || secret.Fields["v"].Reveal() != want || token.Access.Reveal() != want {
+				t.Errorf("%q holds another one's secret or token", ref)
+			}
+		}
+	}
+	// A tuple joined as text would make these two one.
+	a, b := realm.Ref{Realm: "a/b", Key: "c"}, realm.Ref{Realm: "a", Key: "b/c"}
+	_, err := s.SaveToken(t.Context(), a, token(1), 0)
+	ok(t, err)
+	if _, _, err := s.Token(t.Context(), b); !errors.Is(err, tokenstore.ErrTokenNotFound) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func testSecretPages(t *testing.T, s tokenstore.Store) {
+	for i := range 5 {
+		putSecret(t, s, realm.Ref{Realm: "a", Key: fmt.Sprint(i)}, nil)
+		putSecret(t, s, realm.Ref{Realm: "b", Key: fmt.Sprint(i)}, nil)
+	}
+	keys := func(number, size int, realmID string, wantTotal int) []string {
+		t.Helper()
+		list, total, err := s.Secrets(t.Context(), tokenstore.Page{Number: number, Size: size}, realmID)
+		ok(t, err)
+		if total != wantTotal {
+			t.Fatalf("total %d, want %d", total, wantTotal)
+		}
+		var got []string
+		for _, secret := range list {
+			got = append(got, secret.String())
+		}
+		return got
+	}
+	if got, want := keys(2, 2, "a", 5), []string{"a/2", "a/1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, want := keys(1, 3, "", 10), []string{"b/4", "a/4", "b/3"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := keys(1, 3, "A", 0); got != nil {
+		t.Errorf("another realm's secrets: %v", got)
+	}
+}
+
+func testTokenChange(t *testing.T, s tokenstore.Store) {
+	ref := realm.Ref{Realm: "wx", Key: "main"}
+	first, err := s.SaveToken(t.Context(), ref, token(1), 0)
+	ok(t, err)
+	change := func(c tokenstore.TokenChange) {
+		t.Helper()
+		_, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			return old, c, nil
+		})
+		ok(t, err)
+	}
+	read := func() realm.Token {
+		t.Helper()
+		got, _, err := s.Token(t.Context(), ref)
+		ok(t, err)
+		return got
+	}
+	change(tokenstore.TokenChange{})
+	same(t, first, read())
+
+	change(tokenstore.TokenChange{DropAccess: true})
+	got := read()
+	if got.Access != "" || got.Refresh.Reveal() != "refresh-1" || got.Lineage != 1 {
+		t.Fatalf("after dropping the access token: access %v, lineage %d", got.Access, got.Lineage)
+	}
+	imported := realm.Token{Access: "imported"}
+	change(tokenstore.TokenChange{Set: &imported, DropAccess: true})
+	if got = read(); got.Access.Reveal() != "imported" || got.Lineage != 2 {
+		t.Fatalf("after an import: lineage %d", got.Lineage)
+	}
+	change(tokenstore.TokenChange{DropAccess: true, DropRefresh: true})
+	if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrTokenNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	change(tokenstore.TokenChange{Set: &imported})
+	if got = read(); got.Lineage != 3 {
+		t.Fatalf("lineage %d", got.Lineage)
+	}
+}
+
+func testDeleteSecret(t *testing.T, s tokenstore.Store) {
+	ref, other := realm.Ref{Realm: "wx", Key: "a"}, realm.Ref{Realm: "wx", Key: "b"}
+	if err := s.DeleteSecret(t.Context(), ref); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	for _, r := range []realm.Ref{ref, other} {
+		putSecret(t, s, r, map[string]realm.Hidden{"x": "y"})
+		_, err := s.SaveToken(t.Context(), r, token(1), 0)
+		ok(t, err)
+	}
+	ok(t, s.DeleteSecret(t.Context(), ref))
+	if _, err := s.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrTokenNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	if _, _, err := s.Token(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testCancelled: a caller who leaves gets its own error back, and has written
+// nothing.
+func testCancelled(t *testing.T, s tokenstore.Store) {
+	ref := realm.Ref{Realm: "wx", Key: "main"}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := s.UpdateSecret(ctx, ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+		cancel()
+		old.Fields = map[string]realm.Hidden{"x": "y"}
+		return old, tokenstore.TokenChange{}, nil
+	})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, tokenstore.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := s.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := s.Realm(ctx, "wx"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a read: %v", err)
+	}
+	late, cancelLate := context.WithTimeout(t.Context(), 0)
+	defer cancelLate()
+	if _, err := s.SaveToken(late, ref, token(1), 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a write: %v", err)
+	}
+}
