@@ -40,7 +40,6 @@ var (
 		realm.CodeTokenUnavailable: {http.StatusServiceUnavailable, textNoToken},
 		realm.CodeReauthRequired:   {http.StatusServiceUnavailable, textNoToken},
 		realm.CodeBudgetSpent:      {http.StatusServiceUnavailable, textNoToken},
-		realm.CodeNotActive:        {http.StatusServiceUnavailable, textNoToken},
 	}
 	// flushWords: a flush that the budget does not allow is the caller asking
 	// for too much (RFC 6585 section 4); the token that there is can be had.
@@ -78,16 +77,14 @@ func document(words vocabulary, err error) problem.Document {
 	shown := *e
 	shown.Err = nil // problem.From would look for a field in the cause
 	d := problem.From(&shown)
-	word, ok := words[e.Code]
-	if !ok {
-		return d
+	if word, ok := words[e.Code]; ok {
+		d.Status = word.status
+		if word.detail != "" && word.detail != d.Detail {
+			d.Reason, d.Detail = d.Detail, word.detail
+		}
 	}
-	d.Status = word.status
-	if word.status == http.StatusServiceUnavailable && d.RetryAfter == 0 {
+	if d.Status == http.StatusServiceUnavailable && d.RetryAfter == 0 {
 		d.RetryAfter = time.Second
-	}
-	if word.detail != "" && word.detail != d.Detail {
-		d.Reason, d.Detail = d.Detail, word.detail
 	}
 	return d
 }

@@ -43,7 +43,7 @@ func TestErrorsInTheEarlierWords(t *testing.T) {
 		{"GET /api/token?realm=r&key=k", realm.CodeTokenUnavailable, 503, "无法从上游服务获取 token"},
 		{"GET /api/token?realm=r&key=k", realm.CodeReauthRequired, 503, "无法从上游服务获取 token"},
 		{"GET /api/token?realm=r&key=k", realm.CodeBudgetSpent, 503, "无法从上游服务获取 token"},
-		{"GET /api/token?realm=r&key=k", realm.CodeNotActive, 503, "无法从上游服务获取 token"},
+		{"GET /api/token?realm=r&key=k", realm.CodeNotActive, 599, "own words"},
 		{"GET /api/token?realm=r&key=k&flush=true", realm.CodeTokenUnavailable, 503, "无法从上游服务获取 token"},
 		{"GET /api/token?realm=r&key=k&flush=true", realm.CodeBudgetSpent, 429, "own words"},
 		{"GET /api/token?realm=r&key=k", realm.CodeUnavailable, 599, "own words"},

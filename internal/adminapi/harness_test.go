@@ -20,13 +20,13 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // caller sends requests to a handler, and holds every answer against what the
 // description says about it.
 type caller struct {
-	t *testing.T
+	t testing.TB
 	h http.Handler
 }
 
 // answer is an answer with its body read.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   string
@@ -53,12 +53,18 @@ func (c caller) send(method, target string, body io.Reader, header ...string) an
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
+	return c.do(r)
+}
+
+// do has a request answered, and checks what holds for every answer.
+func (c caller) do(r *http.Request) answer {
+	c.t.Helper()
 	w := httptest.NewRecorder()
 	c.h.ServeHTTP(w, r)
 	a := answer{c.t, w.Code, w.Header(), w.Body.String()}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
 		if got := w.Header().Values(name); len(got) != 1 || got[0] != want {
-			c.t.Errorf("%s %s: %s is %q", method, target, name, got)
+			c.t.Errorf("%s %s: %s is %q", r.Method, r.URL, name, got)
 		}
 	}
 	if req, _, err := find(r); err == nil {

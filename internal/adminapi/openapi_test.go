@@ -83,9 +83,16 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"Injection": reflect.TypeFor[realm.Injection](),
 		"Limits":    reflect.TypeFor[realm.Limits](),
 		"Realm":     reflect.TypeFor[realmDocument](),
-		"Report":    reflect.TypeFor[grant.Report](),
 		"Status":    reflect.TypeFor[broker.Status](),
-		"Problem":   reflect.TypeFor[problem.Document](),
+
+		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
+		"TokenStatus":    reflect.TypeFor[broker.TokenStatus](),
+		"Report":         reflect.TypeFor[grant.Report](),
+		"ReportRequest":  reflect.TypeFor[grant.ReportRequest](),
+		"ReportResponse": reflect.TypeFor[grant.ReportResponse](),
+		"ReportToken":    reflect.TypeFor[grant.ReportToken](),
+
+		"Problem": reflect.TypeFor[problem.Document](),
 	} {
 		have := fieldNames(typ)
 		var want []string

@@ -36,7 +36,7 @@ func at(v any, path ...string) map[string]any {
 }
 
 // checkDescribed holds an answer against the description of its route.
-func checkDescribed(t *testing.T, rt *route, a answer) {
+func checkDescribed(t testing.TB, rt *route, a answer) {
 	t.Helper()
 	answers := at(described, "paths", rt.path, strings.ToLower(rt.method), "responses", strconv.Itoa(a.status))
 	if answers == nil {

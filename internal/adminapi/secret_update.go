@@ -118,13 +118,13 @@ func (u *secretUpdate) takeToken(o object) error {
 	if err != nil {
 		return err
 	}
-	if token == "" || token.Reveal() == realm.Mask {
-		if !named && end != nil {
-			return realm.Fieldf("expires_at", "is the end of a token, and there is none beside it")
-		}
+	if named && (token == "" || token.Reveal() == realm.Mask) {
 		return nil
 	}
-	u.Token, u.ExpiresAt = &token, end
+	if named {
+		u.Token = &token
+	}
+	u.ExpiresAt = end
 	return nil
 }
 

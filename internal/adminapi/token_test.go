@@ -90,9 +90,6 @@ func TestFlushLeavesNoTrace(t *testing.T) {
 
 // Whatever a token is made of, the client reads the very same text.
 func FuzzTokenText(f *testing.F) {
-	for _, s := range []string{"", "61_W3mEpU66027wgNZ_MhGHNQDHnFATkDa9", `a"b\c`, "a\x00\n\u2028\x7f</script>", "令牌", "a\xff"} {
-		f.Add(s)
-	}
 	f.Fuzz(func(t *testing.T, token string) {
 		b := appendText(nil, token)
 		var got string
