@@ -44,7 +44,7 @@ func noError(t tester, err error) {
 }
 
 // equal fails the test, and lets it go on, where got is not want.
-func equal(t tester, want, got any, what string) {
+func equal[T any](t tester, want, got T, what string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -159,7 +159,7 @@ func serve(t *testing.T, h2 bool, upstream http.HandlerFunc, places ...realm.Pla
 	transport.Job = func(*http.Request) (Job, error) { return p.job, nil }
 	to, err := url.Parse(p.upstream.URL)
 	noError(t, err)
-	p.front = start(t, h2, (&httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
@@ -170,7 +170,11 @@ func serve(t *testing.T, h2 bool, upstream http.HandlerFunc, places ...realm.Pla
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
-	}).ServeHTTP)
+	}
+	p.front = start(t, h2, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 is, and does not know the call
+		proxy.ServeHTTP(w, r)
+	})
 	return p
 }
 

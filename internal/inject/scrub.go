@@ -57,7 +57,7 @@ func appendNeedles(needles []needle, lease *realm.Lease) []needle {
 func scrub(text string, needles []needle) (string, bool) {
 	found := false
 	for _, n := range needles {
-		if len(text) < len(n.secret) || !strings.Contains(text, n.probe) {
+		if len(text) < len(n.secret) || !strings.Contains(text, n.probe) && strings.IndexByte(text, '%') < 0 {
 			continue
 		}
 		if masked, ok := n.mask(text); ok {
@@ -88,10 +88,10 @@ func (n needle) mask(text string) (string, bool) {
 	return b.String(), found
 }
 
-// rarePart is a piece of the secret that looks the same in every encoding: a
-// run of letters and digits, up to eight bytes, as near to the end as there
-// is one, since tokens of one provider often begin alike. It is empty, and
-// found everywhere, where the secret has no letters or digits.
+// rarePart is a piece of the secret that stays as it is in a URL: a run of
+// letters and digits, up to eight bytes, as near to the end as there is one,
+// since tokens of one provider often begin alike. It is empty, and found
+// everywhere, where the secret has no letters or digits.
 func rarePart(secret string) string {
 	const enough = 8
 	best := ""

@@ -1,0 +1,100 @@
+package inject
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// fixed is a base transport that answers the same response every time, and
+// allocates nothing.
+type fixed struct{ resp *http.Response }
+
+func (f fixed) RoundTrip(*http.Request) (*http.Response, error) { return f.resp, nil }
+
+// typical is a request as reverse_proxy hands it over, with so many header
+// fields besides those that are removed.
+func typical(fields int) *http.Request {
+	req := get("/cgi-bin/menu/get?lang=zh_CN&page=2&filter=a%20b")
+	req.Header = http.Header{
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"proxy"}, "Via": {"1.1 Caddy"},
+	}
+	for i := range fields {
+		req.Header[fmt.Sprintf("X-Field-%d", i)] = []string{"value"}
+	}
+	return req
+}
+
+func typicalAnswer() fixed {
+	return fixed{&http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Header: http.Header{
+		"Content-Type": {"application/json"}, "Content-Length": {"894"}, "Date": {"Sun, 22 Nov 2026 10:00:00 GMT"},
+		"Server": {"provider"}, "X-Request-Id": {"f5b1c1de-9b8e-4ac1-8f8f-0c8a3e5c7a55"},
+	}}}
+}
+
+// P1: the exact price of an injection. What is measured is the whole round
+// trip over a base that allocates nothing.
+func TestAllocations(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		lease  *realm.Lease
+		useAPI bool
+		fields int
+		most   float64
+	}{
+		{"query", apiLease(inQuery), false, 12, 2},
+		{"query at api with a base path", apiLease(inQuery), true, 12, 3},
+		{"query, two pairs", apiLease(inQuery, realm.Place{In: realm.PlaceURL, Name: "sign", Pair: "sign="}), false, 12, 2},
+		{"header, 7 fields", apiLease(inHeader), false, 7, 3},
+		{"header, 8 fields", apiLease(inHeader), false, 8, 5},
+		{"header, 30 fields", apiLease(inHeader), false, 30, 5},
+		{"both", apiLease(inQuery, inHeader), false, 6, 4},
+	} {
+		base := typicalAnswer()
+		tt.lease.Target.API = mustURL(t, "https://api.example.com/v1")
+		transport := over(base, Job{Lease: tt.lease, Dial: "api.example.com:443", UseAPI: tt.useAPI})
+		req := typical(tt.fields)
+		got := testing.AllocsPerRun(100, func() {
+			resp, err := transport.RoundTrip(req)
+			noError(t, err)
+			delete(resp.Header, "Cache-Control")
+		})
+		equal(t, tt.most, got, tt.name)
+	}
+}
+
+func benchmark(b *testing.B, transport http.RoundTripper) {
+	req := typical(8)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := transport.RoundTrip(req); err != nil { //nolint:bodyclose // http.NoBody
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRoundTripNone is the base alone: what the others are compared to.
+func BenchmarkRoundTripNone(b *testing.B) { benchmark(b, typicalAnswer()) }
+
+func BenchmarkRoundTripQuery(b *testing.B) {
+	benchmark(b, over(typicalAnswer(), Job{Lease: apiLease(inQuery), Dial: "api.example.com:443"}))
+}
+
+func BenchmarkRoundTripHeader(b *testing.B) {
+	benchmark(b, over(typicalAnswer(), Job{Lease: apiLease(inHeader), Dial: "api.example.com:443"}))
+}
+
+// BenchmarkRoundTripQueryCopies has a copy of the caller's to remove.
+func BenchmarkRoundTripQueryCopies(b *testing.B) {
+	transport := over(typicalAnswer(), Job{Lease: apiLease(inQuery), Dial: "api.example.com:443"})
+	req := typical(8)
+	req.URL.RawQuery = "a=1&ACCESS%5FTOKEN=evil;b=2&access_token[]=evil"
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := transport.RoundTrip(req); err != nil { //nolint:bodyclose // http.NoBody
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// failing sends a request over a base that fails with err.
+func failing(ctx context.Context, err error) (*http.Response, error) {
+	base := roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
+	l := apiLease(inQuery)
+	return over(base, Job{Lease: l, Dial: "api.example.com:443"}).RoundTrip(get("/").WithContext(ctx))
+}
+
+func TestFailHidesTheToken(t *testing.T) {
+	full := "https://api.example.com/?" + ours
+	for _, err := range []error{
+		&url.Error{Op: "Get", URL: full, Err: errors.New("refused")},
+		fmt.Errorf("wrapped: %w", &url.Error{Op: "Get", URL: full, Err: &url.Error{Op: "Get", URL: full, Err: errors.New("refused")}}),
+		&url.Error{Op: "Get", URL: full},
+		errors.New("malformed HTTP response " + token),
+		errors.New("malformed HTTP response " + tokenEscaped),
+		errors.New("malformed HTTP response " + url.QueryEscape(full)),
+	} {
+		resp, got := failing(t.Context(), err) //nolint:bodyclose // there is none
+		var bad *url.Error
+		if resp != nil || got == nil || errors.As(got, &bad) {
+			t.Fatalf("got %v, %v", resp, got)
+		}
+		if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "canary") || strings.Contains(text, "api.example.com") {
+			t.Errorf("%q says too much", text)
+		}
+	}
+}
+
+// Another's cancellation would be answered with 499, as if the caller had
+// left.
+func TestFailCancellations(t *testing.T) {
+	opErr := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("operation was canceled")}
+	for _, err := range []error{context.Canceled, fmt.Errorf("flight: %w", context.Canceled), opErr} {
+		_, got := failing(t.Context(), err) //nolint:bodyclose // there is none
+		if got == nil || errors.Is(got, context.Canceled) || strings.Contains(got.Error(), "cancel") {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, got := failing(ctx, errors.New("net/http: request canceled")); !errors.Is(got, context.Canceled) { //nolint:bodyclose // there is none
+		t.Errorf("the caller's own cancellation became %v", got)
+	}
+}
+
+// What the proxy in front judges by its type comes through as it is.
+func TestFailKeepsTypes(t *testing.T) {
+	for _, err := range []error{
+		&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")},
+		context.DeadlineExceeded,
+		http.ErrServerClosed,
+	} {
+		if _, got := failing(t.Context(), err); !errors.Is(got, err) { //nolint:bodyclose // there is none
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
+func TestFailForbiddenAddress(t *testing.T) {
+	resp, err := failing(t.Context(), &net.OpError{Op: "dial", Err: netguard.ErrForbidden})
+	noError(t, err)
+	equal(t, http.StatusBadGateway, resp.StatusCode, "status")
+	equal(t, realm.CodeHostNotAllowed, problemOf(t, resp).Code, "code")
+}
+
+// A real transport that meets a real upstream which quotes the request in an
+// answer that is none.
+func TestFailRealTransport(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = fmt.Fprintf(c, "you sent %s\r\n\r\n", r.RequestURI)
+		_ = c.Close()
+	}))
+	defer s.Close()
+	addr := s.Listener.Addr().String()
+	l := lease([]string{addr}, inQuery)
+	l.Target.AllowHTTP = true
+	req := get("/")
+	req.URL.Scheme, req.URL.Host = "http", addr
+	_, err := over(s.Client().Transport, Job{Lease: l, Dial: addr}).RoundTrip(req) //nolint:bodyclose // there is none
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("got %v", err)
+	}
+}
