@@ -36,25 +36,39 @@ func (p *Provider) Set(f Faults) {
 
 // Hold keeps every token request waiting, before it is decided, until release
 // is called. It may be called again afterwards.
-func (p *Provider) Hold() (release func()) { return p.closeGate(&p.gate) }
-
-// HoldAnswers lets the provider decide, and write into the ledger, but keeps
-// back every answer that is decided until release is called.
-func (p *Provider) HoldAnswers() (release func()) { return p.closeGate(&p.answerGate) }
-
-func (p *Provider) closeGate(at *chan struct{}) (release func()) {
+func (p *Provider) Hold() (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	gate := make(chan struct{})
-	*at = gate
+	p.gate = gate
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if *at == gate {
-			*at = nil
+		if p.gate == gate {
+			p.gate = nil
 		}
 		close(gate)
 	})
+}
+
+// HoldAnswers lets the provider decide, and write into the ledger, but keeps
+// the next n answers back until release is called. Those after them pass.
+func (p *Provider) HoldAnswers(n int) (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gate := make(chan struct{})
+	p.answerGate, p.toHold = gate, n
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+// answerHeld returns the gate that the answer decided now has to pass. The
+// caller holds the lock.
+func (p *Provider) answerHeld() <-chan struct{} {
+	if p.toHold == 0 {
+		return nil
+	}
+	p.toHold--
+	return p.answerGate
 }
 
 // pass waits until a gate is open and d has passed. It returns false when the

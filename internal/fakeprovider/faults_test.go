@@ -157,7 +157,7 @@ func TestHoldCountsWhoIsWaiting(t *testing.T) {
 
 func TestHoldAnswersLetsTheProviderDecide(t *testing.T) {
 	b := newBench(t, fakeprovider.Options{})
-	release := b.HoldAnswers()
+	release := b.HoldAnswers(1)
 	late := make(chan string)
 	go func() { late <- b.fetch().text("access_token") }()
 	for deadline := time.Now().Add(time.Minute); len(b.Issued()) < 1; {
@@ -166,13 +166,17 @@ func TestHoldAnswersLetsTheProviderDecide(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
+	first := b.Newest()
+	if second := b.fetch().text("access_token"); second == "" || second != b.Newest() {
+		t.Error("the second answer is kept back too")
+	}
 	select {
 	case <-late:
 		t.Error("the answer was not kept back")
 	default:
 	}
 	release()
-	if token := <-late; token != b.Newest() {
+	if token := <-late; token != first {
 		t.Error("the late answer holds another token")
 	}
 }

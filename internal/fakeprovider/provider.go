@@ -54,6 +54,7 @@ type Provider struct {
 	faults     Faults
 	gate       chan struct{} // before a decision; nil while it is open
 	answerGate chan struct{} // between a decision and its answer
+	toHold     int           // how many answers have to wait there
 	inFlight   int
 	peak       int
 }
@@ -123,9 +124,9 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint
 	}
 	p.mu.Lock()
 	answer := p.decide(e, a, refusal)
-	gate, linger := p.answerGate, p.faults.Linger
+	held, linger := p.answerHeld(), p.faults.Linger
 	p.mu.Unlock()
-	if pass(r.Context(), gate, linger) {
+	if pass(r.Context(), held, linger) {
 		answer.write(w, r)
 	}
 }
