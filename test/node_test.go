@@ -1,0 +1,181 @@
+package test
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that must happen. It is generous:
+// no test depends on the speed of the machine.
+const patience = time.Minute
+
+// node is one running binary with a configuration of its own.
+type node struct {
+	t    *testing.T
+	dir  string // HOME, XDG directories, working directory, Caddyfile, log
+	env  []string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process was reaped
+
+	// proxy and admin are the base URLs of its two sites.
+	proxy string
+	admin string
+}
+
+// launch runs the binary with a Caddyfile in a fresh directory until the test
+// ends, and waits until the admin API answers. The Caddyfile's sites listen on
+// the ports that it was given.
+func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
+	t.Helper()
+	proxyPort, adminPort := freePort(t), freePort(t)
+	n := &node{
+		t: t, dir: t.TempDir(), env: env,
+		proxy: "http://127.0.0.1:" + strconv.Itoa(proxyPort),
+		admin: "http://127.0.0.1:" + strconv.Itoa(adminPort),
+	}
+	text := []byte(caddyfile(proxyPort, adminPort))
+	if err := os.WriteFile(filepath.Join(n.dir, "Caddyfile"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	n.start()
+	return n
+}
+
+// start starts the process, on the data that its directory holds.
+func (n *node) start() {
+	n.t.Helper()
+	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.CommandContext(context.Background(), binary, "run", "--config", "Caddyfile") // #nosec G204 -- our own program
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir,
+		"XDG_DATA_HOME=" + filepath.Join(n.dir, "data"), "XDG_CONFIG_HOME=" + filepath.Join(n.dir, "config"),
+	}, n.env...)
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	endWatch := watch(n.t, cmd.Process.Pid)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // how it ended is in the log
+		endWatch()
+	}()
+	n.cmd, n.done = cmd, done
+	n.waitReady()
+}
+
+func (n *node) waitReady() {
+	n.t.Helper()
+	eventually(n.t, "the node answers", func() bool {
+		select {
+		case <-n.done:
+			n.t.Fatalf("the node ended at its start:\n%s", n.logTail())
+		default:
+		}
+		status, _ := n.try(n.admin + "/api/status")
+		return status == 200
+	})
+}
+
+// kill ends the process with SIGKILL and waits until it is gone.
+func (n *node) kill() {
+	n.t.Helper()
+	if err := n.cmd.Process.Kill(); err != nil {
+		n.t.Fatal(err)
+	}
+	<-n.done
+}
+
+// stop ends the process as an operator does, and by force if it does not obey.
+func (n *node) stop() {
+	if n.cmd == nil {
+		return
+	}
+	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
+	select {
+	case <-n.done:
+	case <-time.After(patience):
+		_ = n.cmd.Process.Kill()
+		<-n.done
+		n.t.Errorf("the node did not stop:\n%s", n.logTail())
+	}
+	if n.t.Failed() {
+		n.t.Logf("log of the node:\n%s", n.logTail())
+	}
+}
+
+func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
+
+func (n *node) log() []byte {
+	text, err := os.ReadFile(n.logFile())
+	if err != nil {
+		n.t.Error(err)
+	}
+	return text
+}
+
+func (n *node) logTail() []byte {
+	text := n.log()
+	return text[max(0, len(text)-8000):]
+}
+
+// watch kills a process when this one ends, however it ends: a shell waits for
+// the end of a pipe whose other side only we hold.
+func watch(t *testing.T, pid int) (end func()) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", `read -r _; kill -9 "$0"`, strconv.Itoa(pid)) // #nosec G204 -- our own script
+	cmd.Stdin = r
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal must not end it
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = w.Close()
+	}
+}
+
+// freePort is a loopback port that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// eventually polls until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it did not happen in %v: %s", patience, what)
+		}
+	}
+}
