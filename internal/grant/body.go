@@ -36,7 +36,7 @@ func (b *body) compile(field string) error {
 		return b.compileTree()
 	case realm.ContentText:
 		if len(b.args) > 1 {
-			return realm.Fieldf(b.args[1].field+".place", "a text body has one argument, its value is the body")
+			return realm.Fieldf(b.args[1].at(".place"), "a text body has one argument, its value is the body")
 		}
 	case realm.ContentForm:
 	default:
@@ -44,7 +44,7 @@ func (b *body) compile(field string) error {
 	}
 	for _, a := range b.args {
 		if a.typ != "" && a.typ != realm.TypeString {
-			return realm.Fieldf(a.field+".type", "is for json only")
+			return realm.Fieldf(a.at(".type"), "is for json only")
 		}
 	}
 	return nil
@@ -59,10 +59,10 @@ func (b *body) compileTree() error {
 		}
 		names, err := parsePath(a.name)
 		if err != nil {
-			return realm.Fieldf(a.field+".name", "%v", err)
+			return realm.Fieldf(a.at(".name"), "%v", err)
 		}
 		if !b.tree.insert(names, a) {
-			return realm.Fieldf(a.field+".name", "%q is set twice", a.name)
+			return realm.Fieldf(a.at(".name"), "%q is set twice", a.name)
 		}
 	}
 	return nil
@@ -73,10 +73,10 @@ func checkType(a *argument) error {
 	switch a.typ {
 	case "", realm.TypeString, realm.TypeNumber, realm.TypeBoolean:
 	default:
-		return realm.Fieldf(a.field+".type", "must be string, number or boolean")
+		return realm.Fieldf(a.at(".type"), "must be string, number or boolean")
 	}
 	if text, ok := a.value.constant(); ok && !a.computed && !typed(text, a.typ) {
-		return realm.Fieldf(a.field+".value", "is not a %s", a.typ)
+		return realm.Fieldf(a.at(".value"), "is not a %s", a.typ)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (a *argument) appendValue(to []byte, v *values) ([]byte, error) {
 		return appendString(to, text), nil
 	}
 	if !typed(text, typ) {
-		return nil, realm.Fieldf(a.field+".value", "is not a %s with the fields of this secret", typ)
+		return nil, realm.Fieldf(a.at(".value"), "is not a %s with the fields of this secret", typ)
 	}
 	return append(to, text...), nil
 }

@@ -33,12 +33,15 @@ func clientCredentials(r *realm.Realm) (construction, error) {
 
 // own appends an argument that the grant itself makes.
 func (p *plan) own(field, place, name, value string) {
-	p.args = append(p.args, planned{realm.Argument{Name: name, Place: place, Value: value}, field})
+	p.args = append(p.args, planned{realm.Argument{Name: name, Place: place, Value: value}, origin{field, true}})
 }
 
 // authenticate adds the client's credentials (RFC 6749 section 2.3.1).
 func (p *plan) authenticate(g *realm.Grant) error {
 	id, secret := or(g.ClientID, "{secret.client_id}"), or(g.ClientSecret, "{secret.client_secret}")
+	if _, err := parseTemplate(id, scopeFetch); err != nil {
+		return realm.Fieldf("config.grant.client_id", "%v", err)
+	}
 	switch g.TokenEndpointAuthMethod {
 	case "", "client_secret_basic":
 		p.formBasic = true

@@ -23,7 +23,7 @@ func delegate(r *realm.Realm) (construction, error) {
 	p.add(cfg.Arguments, "config")
 	for _, a := range p.args {
 		if a.Place == realm.PlaceBody {
-			return construction{}, realm.Fieldf(a.field+".place", "the body of a delegate is the secret")
+			return construction{}, realm.Fieldf(a.at(".place"), "the body of a delegate is the secret")
 		}
 	}
 	return construction{fetch: &p}, nil

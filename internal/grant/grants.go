@@ -94,7 +94,7 @@ func or(s, def string) string {
 func refuse(args []planned, names ...string) error {
 	for _, a := range args {
 		if a.Place == realm.PlaceBody && slices.Contains(names, strings.ToLower(a.Name)) {
-			return realm.Fieldf(a.field+".name", "%s is set by the grant", a.Name)
+			return realm.Fieldf(a.at(".name"), "%s is set by the grant", a.Name)
 		}
 	}
 	return nil

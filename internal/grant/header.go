@@ -34,18 +34,18 @@ func headerName(name, field string) (string, error) {
 }
 
 func (r *recipe) addHeader(a argument) error {
-	name, err := headerName(a.name, a.field+".name")
+	name, err := headerName(a.name, a.at(".name"))
 	if err != nil {
 		return err
 	}
 	if name == "Accept-Encoding" {
-		return realm.Fieldf(a.field+".name", "Accept-Encoding is set by the proxy")
+		return realm.Fieldf(a.at(".name"), "Accept-Encoding is set by the proxy")
 	}
 	if r.hasHeader(name) {
-		return realm.Fieldf(a.field+".name", "%s is set twice", name)
+		return realm.Fieldf(a.at(".name"), "%s is set twice", name)
 	}
 	if text, ok := a.value.constant(); ok && !httpguts.ValidHeaderFieldValue(text) {
-		return realm.Fieldf(a.field+".value", "is not a valid header value")
+		return realm.Fieldf(a.at(".value"), "is not a valid header value")
 	}
 	a.name = name
 	r.header = append(r.header, a)
@@ -54,11 +54,11 @@ func (r *recipe) addHeader(a argument) error {
 
 func (r *recipe) addBasic(a argument, sc scope) error {
 	if r.hasHeader("Authorization") {
-		return realm.Fieldf(a.field+".place", "Authorization is set twice")
+		return realm.Fieldf(a.at(".place"), "Authorization is set twice")
 	}
 	var err error
 	if a.user, err = parseTemplate(a.name, sc); err != nil {
-		return realm.Fieldf(a.field+".name", "%v", err)
+		return realm.Fieldf(a.at(".name"), "%v", err)
 	}
 	r.basic = &a
 	return nil
@@ -82,7 +82,7 @@ func (r *recipe) renderHeader(v *values) (http.Header, error) {
 	for _, a := range r.header {
 		value := a.value.expand(v, nil)
 		if !httpguts.ValidHeaderFieldValue(value) {
-			return nil, realm.Fieldf(a.field+".value", "gives a value that no header can carry with the fields of this secret")
+			return nil, realm.Fieldf(a.at(".value"), "gives a value that no header can carry with the fields of this secret")
 		}
 		h.Set(a.name, value)
 	}
@@ -106,7 +106,7 @@ func (r *recipe) renderBasic(v *values) (string, error) {
 		user, password = formEscape(user), formEscape(password)
 	}
 	if strings.Contains(user, ":") {
-		return "", realm.Fieldf(r.basic.field+".name", "gives a user with a colon, which basic authentication cannot carry")
+		return "", realm.Fieldf(r.basic.at(".name"), "gives a user with a colon, which basic authentication cannot carry")
 	}
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)), nil
 }

@@ -27,10 +27,26 @@ type plan struct {
 	unread bool
 }
 
-// planned is an argument and the field that it came from.
+// planned is an argument and where it came from.
 type planned struct {
 	realm.Argument
+	origin
+}
+
+// origin is the field that something was typed in.
+type origin struct {
 	field string
+	// own: a grant made the argument of this field; it has no parts that the
+	// user typed.
+	own bool
+}
+
+// at is the field of a part, such as ".value".
+func (o origin) at(part string) string {
+	if o.own {
+		return o.field
+	}
+	return o.field + part
 }
 
 // recipe is a compiled request and how its answer is read.
@@ -48,7 +64,7 @@ type recipe struct {
 
 // argument is a compiled part of a request.
 type argument struct {
-	field string
+	origin
 	name  string
 	user  template // of basic: the name is a value too
 	value template
@@ -67,7 +83,7 @@ func planOf(r realm.Recipe, field string, lifetime realm.Lifetime) plan {
 // add appends the arguments of the recipe at field.
 func (p *plan) add(args []realm.Argument, field string) {
 	for i, a := range args {
-		p.args = append(p.args, planned{a, field + ".arguments[" + strconv.Itoa(i) + "]"})
+		p.args = append(p.args, planned{a, origin{field: field + ".arguments[" + strconv.Itoa(i) + "]"}})
 	}
 }
 
@@ -120,16 +136,16 @@ func (p *plan) pathNames() []string {
 }
 
 func (r *recipe) compileArgument(p planned, sc scope) error {
-	a := argument{field: p.field, name: p.Name, typ: p.Type, computed: p.Expr != ""}
+	a := argument{origin: p.origin, name: p.Name, typ: p.Type, computed: p.Expr != ""}
 	if p.Expr != "" && p.Value != "" {
-		return realm.Fieldf(p.field+".expr", "cannot stand beside a value")
+		return realm.Fieldf(p.at(".expr"), "cannot stand beside a value")
 	}
 	var err error
 	if a.value, err = parseTemplate(p.Value, sc); err != nil {
-		return realm.Fieldf(p.field+".value", "%v", err)
+		return realm.Fieldf(p.at(".value"), "%v", err)
 	}
 	if p.Type != "" && p.Place != realm.PlaceBody {
-		return realm.Fieldf(p.field+".type", "is for arguments with place body only")
+		return realm.Fieldf(p.at(".type"), "is for arguments with place body only")
 	}
 	switch p.Place {
 	case realm.PlaceURL:
@@ -143,7 +159,7 @@ func (r *recipe) compileArgument(p planned, sc scope) error {
 	case realm.PlacePath:
 		return r.addPath(a)
 	default:
-		return realm.Fieldf(p.field+".place", "must be url, header, body, basic or path")
+		return realm.Fieldf(p.at(".place"), "must be url, header, body, basic or path")
 	}
 	return nil
 }
@@ -151,11 +167,11 @@ func (r *recipe) compileArgument(p planned, sc scope) error {
 // addPath checks that the URL has a place for the argument.
 func (r *recipe) addPath(a argument) error {
 	if slices.ContainsFunc(r.path, func(o argument) bool { return o.name == a.name }) {
-		return realm.Fieldf(a.field+".name", "stands twice in the path's arguments")
+		return realm.Fieldf(a.at(".name"), "stands twice in the path's arguments")
 	}
 	named := func(p part) bool { return p.name == a.name && !p.field }
 	if a.name == "" || !slices.ContainsFunc(r.url.path, named) {
-		return realm.Fieldf(a.field+".name", "the path of %s has no {%s}", r.url.field, a.name)
+		return realm.Fieldf(a.at(".name"), "the path of %s has no {%s}", r.url.field, a.name)
 	}
 	if slices.ContainsFunc(r.url.query, named) {
 		return realm.Fieldf(r.url.field, "{%s} is an argument of the path and stands in the query", a.name)

@@ -35,10 +35,10 @@ func compileRules(rules []realm.Rule, field string) ([]rule, error) {
 func compileRule(r realm.Rule, field string) (rule, error) {
 	c := rule{status: r.Status, name: r.JSON, values: r.Values, absent: r.Absent}
 	switch {
-	case r.JSON == "" && len(r.Status) == 0:
-		return c, realm.Fieldf(field, "must have a status or a json path")
 	case r.JSON == "" && (len(r.Values) > 0 || r.Absent):
 		return c, realm.Fieldf(field+".json", "is missing: values and absent need a path")
+	case r.JSON == "" && len(r.Status) == 0:
+		return c, realm.Fieldf(field, "must have a status or a json path")
 	case r.Absent && len(r.Values) == 0:
 		return c, realm.Fieldf(field+".values", "is missing: a rule with absent alone would match everything")
 	case r.JSON == "":
