@@ -19,9 +19,9 @@ const (
 // sealedToken is what of a token is sealed. The rest are columns that the
 // schedule needs.
 type sealedToken struct {
-	Access      string   `json:"access,omitempty"`
-	Refresh     string   `json:"refresh,omitempty"`
-	Fingerprint [16]byte `json:"fingerprint"` // a realm.Fingerprint prints masked
+	Access      string `json:"access,omitempty"`
+	Refresh     string `json:"refresh,omitempty"`
+	Fingerprint []byte `json:"fingerprint"` // as bytes: a realm.Fingerprint writes a mask
 }
 
 // tokenRow is a row of a (realm, key): how far it has counted, and the token,
