@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
@@ -68,13 +67,13 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 		}
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
-	t.aim(&job, req)
+	t.aim(&job, req, repl)
 	job.Authenticated = authenticated(repl)
 	return job, nil
 }
 
 // aim tells where the request goes.
-func (t *Transport) aim(job *inject.Job, req *http.Request) {
+func (t *Transport) aim(job *inject.Job, req *http.Request, repl *caddy.Replacer) {
 	if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok {
 		job.Dial = dial.Address
 		// An upstream with a placeholder is named by the caller.
@@ -85,8 +84,12 @@ func (t *Transport) aim(job *inject.Job, req *http.Request) {
 		job.TrustedDial = job.TrustedDial && !job.UseAPI
 		return
 	}
-	original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	job.KeepHost = ok && original.Host != req.Host
+	if repl != nil {
+		// The transport does not see its proxy's settings, but whether the
+		// Host is still the caller's.
+		came, known := repl.GetString("http.request.hostport")
+		job.KeepHost = known && came != req.Host
+	}
 }
 
 // lease takes the token of a credential. An empty realm or key is none: there
