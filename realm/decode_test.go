@@ -69,6 +69,9 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{"{\"url\": \"\xff\"}", "config", "not UTF-8"},
 		{`{"url": "\ud800"}`, "config", "half of a surrogate pair at line 1, column 10"},
 		{`{"url": "\udc00\ud800"}`, "config", "half of a surrogate pair"},
+		{`{"url": "\udfff"}`, "config", "half of a surrogate pair"},
+		{`{"url": "\udbff"}`, "config", "half of a surrogate pair"},
+		{`{"url": "\ud800\udbff"}`, "config", "half of a surrogate pair"},
 		{`{"url": "\ud83dx\ude00"}`, "config", "half of a surrogate pair"},
 		{`{"url": "\ud83d\u0041"}`, "config", "half of a surrogate pair"},
 		{`{"x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, "config.x" + strings.Repeat("[0]", 63), "nested more than 64"},
@@ -93,7 +96,7 @@ func TestDecodeWithoutPrefix(t *testing.T) {
 
 func TestDecodeAcceptsEveryText(t *testing.T) {
 	var c Config
-	text := `{"shared": {"a": "\\ud800 \ud83d\ude00 \u0000 \" \\", "b": "令牌 �"}}`
+	text := `{"shared": {"a": "\\ud800 \ud83d\ude00 \u0000 \" \\", "b": "令牌 �", "c": "\ud800\udc00\udbff\udfff"}}`
 	if err := Decode([]byte(text), "config", &c); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +104,9 @@ func TestDecodeAcceptsEveryText(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got, want := c.Shared["b"].Reveal(), "令牌 �"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := c.Shared["c"].Reveal(), "\U00010000\U0010FFFF"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -137,7 +137,7 @@ func TestNothingConfidentialIsInACrash(t *testing.T) {
 		panic(confidential()[name])
 	}
 	for _, name := range []string{"hidden", "lease", "*lease", "secret", "token"} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNothingConfidentialIsInACrash$") //nolint:gosec // this test itself
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNothingConfidentialIsInACrash$")
 		cmd.Env = append(os.Environ(), "REALM_TEST_PANIC="+name, "GOTRACEBACK=all")
 		out, err := cmd.CombinedOutput()
 		if err == nil || !bytes.Contains(out, []byte("panic: ")) {

@@ -76,8 +76,10 @@ func (g *Grant) validateSurplus() error {
 		return nil
 	}
 	client := []struct{ name, value string }{
-		{"client_id", g.ClientID}, {"client_secret", g.ClientSecret},
-		{"scopes", strings.Join(g.Scopes, " ")}, {"token_endpoint_auth_method", g.TokenEndpointAuthMethod},
+		{"client_id", g.ClientID},
+		{"client_secret", g.ClientSecret},
+		{"scopes", strings.Join(g.Scopes, " ")},
+		{"token_endpoint_auth_method", g.TokenEndpointAuthMethod},
 	}
 	for _, f := range client {
 		if f.value != "" {

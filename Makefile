@@ -1,0 +1,61 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+# How long `make fuzz` runs each fuzz target.
+FUZZTIME ?= 2m
+# The build tags and the setting of cgo of Caddy's own releases.
+RELEASE_TAGS := nobadger,nomysql,nopgx
+LINT := $(CURDIR)/bin/golangci-lint
+
+.PHONY: build test test-servers fuzz soak bench lint fmt clean
+
+## build: bin/caddy, with the standard modules and this plugin
+build:
+	CGO_ENABLED=0 go build -trimpath -tags $(RELEASE_TAGS) -o bin/caddy ./cmd/xcaddy-build
+
+## test: everything, on real servers, with the race detector
+test: test-servers
+	go test -race -timeout 20m ./...
+	(cd test && go test -race -timeout 20m ./...)
+	CGO_ENABLED=0 go test -tags $(RELEASE_TAGS) ./caddymodule/...
+	FUZZTIME=5s scripts/fuzz
+
+test-servers:
+	scripts/install-test-servers
+
+## fuzz: every fuzz target for FUZZTIME
+fuzz:
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+## soak: the tests again and again, in another order each time
+soak: test-servers
+	go test -race -count=10 -shuffle=on -timeout 2h ./...
+	(cd test && go test -race -count=3 -shuffle=on -timeout 2h ./...)
+
+## bench: the Go benchmarks, then the comparison in docs/benchmarks.md
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+	mkdir -p docs
+	(cd test && go run ./bench -out ../docs/benchmarks.md)
+
+## lint: all modules
+lint: $(LINT)
+	$(LINT) run --concurrency 2 ./...
+	(cd test && $(LINT) run --concurrency 2 ./...)
+
+## fmt: the form that lint wants
+fmt: $(LINT)
+	$(LINT) fmt ./...
+	(cd test && $(LINT) fmt ./...)
+
+# The linters have a module of their own, so that nobody who imports the
+# plugin gets their dependencies.
+$(LINT): tools/go.mod tools/go.sum
+	cd tools
+	go build -o ../bin/ tool
+
+## clean: removes what the other targets built
+clean:
+	rm -rf bin

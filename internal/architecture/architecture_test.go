@@ -1,0 +1,185 @@
+// Package architecture_test holds the repository to its layout: which package
+// may import which.
+package architecture_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/caddy-tokens/caddy-tokens"
+	caddy  = "github.com/caddyserver/caddy/v2"
+)
+
+// arrows lists, for every package, the packages of this module that it may
+// import. A package that is missing here has no place yet: give it one.
+var arrows = map[string][]string{
+	"realm": {},
+
+	"internal/netguard": {},
+	"internal/problem":  {"realm"},
+
+	"tokenstore":            {"realm"},
+	"tokenstore/sqlstore":   {"realm", "tokenstore"},
+	"tokenstore/redisstore": {"realm", "tokenstore"},
+
+	"internal/grant":    {"realm", "internal/netguard"},
+	"internal/broker":   {"realm", "tokenstore", "internal/grant"},
+	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
+	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/problem"},
+
+	"caddymodule": {
+		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/broker",
+		"internal/inject", "internal/adminapi", "internal/netguard", "internal/problem",
+	},
+	"cmd/xcaddy-build": {"caddymodule"},
+	"":                 {"caddymodule"},
+
+	// For tests only: nothing of the above imports them.
+	"tokenstore/storetest":  {"realm", "tokenstore"},
+	"internal/testserver":   {},
+	"internal/fakeprovider": {},
+	"internal/architecture": {},
+}
+
+// mayUseCaddy are the packages that may depend on Caddy, even through others.
+var mayUseCaddy = []string{"caddymodule", "cmd/xcaddy-build", ""}
+
+// stores is where the packages of the stores begin.
+const stores = "tokenstore"
+
+// pkg is what `go list -json` says of a package.
+type pkg struct {
+	ImportPath   string
+	Name         string
+	Imports      []string // direct, without tests
+	Deps         []string // all
+	TestImports  []string
+	XTestImports []string
+}
+
+// short is the path below the module.
+func (p pkg) short() string { return short(p.ImportPath) }
+
+func short(importPath string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e",
+		"-json=ImportPath,Name,Imports,Deps,TestImports,XTestImports", module+"/...")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func TestImportArrows(t *testing.T) {
+	for _, p := range list(t) {
+		allowed, known := arrows[p.short()]
+		if !known {
+			t.Errorf("%s has no place in the layout", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if own(imported) && !slices.Contains(allowed, short(imported)) {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+func own(importPath string) bool {
+	return importPath == module || strings.HasPrefix(importPath, module+"/")
+}
+
+// Tests may use the simulated provider, real servers and the other layers, but
+// Caddy only where Caddy is the subject.
+func TestOnlyTheCaddyModuleKnowsCaddy(t *testing.T) {
+	isCaddy := func(importPath string) bool {
+		return importPath == caddy || strings.HasPrefix(importPath, caddy+"/")
+	}
+	for _, p := range list(t) {
+		if slices.Contains(mayUseCaddy, p.short()) {
+			continue
+		}
+		for _, imports := range [][]string{p.Deps, p.TestImports, p.XTestImports} {
+			if i := slices.IndexFunc(imports, isCaddy); i >= 0 {
+				t.Errorf("%s depends on %s", p.ImportPath, imports[i])
+			}
+		}
+	}
+}
+
+func TestStoresDoNotSpeakHTTP(t *testing.T) {
+	for _, p := range list(t) {
+		if !strings.HasPrefix(p.short(), stores) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if imported == "net/http" || strings.HasPrefix(imported, "net/http/") {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+func TestGrantsNeverSeeAStore(t *testing.T) {
+	for _, p := range list(t) {
+		if p.short() != "internal/grant" {
+			continue
+		}
+		for _, dep := range slices.Concat(p.Deps, p.TestImports, p.XTestImports) {
+			if own(dep) && strings.HasPrefix(short(dep), stores) || dep == "database/sql" {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// A package is a noun that a newcomer would guess.
+func TestPackageNames(t *testing.T) {
+	for _, p := range list(t) {
+		for _, name := range []string{p.Name, path.Base(p.ImportPath)} {
+			switch strings.TrimSuffix(name, "_test") {
+			case "util", "utils", "common", "helper", "helpers", "types", "misc", "base", "shared":
+				t.Errorf("%s: a package called %s says nothing", p.ImportPath, name)
+			}
+		}
+	}
+}
+
+// The list above is read by people: it must not name what is gone.
+func TestArrowsNameOnlyWhatIsThere(t *testing.T) {
+	there := make(map[string]bool)
+	for _, p := range list(t) {
+		there[p.short()] = true
+	}
+	for from, to := range arrows {
+		for _, name := range append(to, from) {
+			if !there[name] {
+				t.Errorf("%q is listed, and there is no such package", name)
+			}
+		}
+	}
+}
