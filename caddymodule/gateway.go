@@ -31,7 +31,8 @@ func init() {
 // With a realm and a key it serves that credential (the directive
 // token_proxy). Without, the first two segments of the path are the realm and
 // the key, percent-decoded once, and the rest of the path is forwarded byte
-// by byte (the directive token_gateway).
+// by byte (the directive token_gateway). A handle_path in front cleans the path
+// first, as it does for every handler.
 //
 // Where no upstream is named, it is the api of the realm.
 //

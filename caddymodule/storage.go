@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/redisstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 )
 
@@ -172,7 +173,11 @@ func (s storeSettings) store(log *zap.Logger) (tokenstore.Store, error) {
 	if err != nil || len(s.cache) == 0 {
 		return db, err
 	}
-	return nil, errors.New("cache redis is not available yet")
+	cache, err := redisstore.New(s.cache, keys, log)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	return tokenstore.Levels(db, cache), nil
 }
 
 // database makes the handle of the database.

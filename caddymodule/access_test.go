@@ -1,0 +1,204 @@
+package caddymodule
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// request is one from the given peer, as it reaches a handler.
+func request(peer, host string, repl *caddy.Replacer) *http.Request {
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/api/x", nil)
+	r.RemoteAddr, r.Host = peer, host
+	return r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl))
+}
+
+func TestLocal(t *testing.T) {
+	for peer, want := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "[::ffff:127.0.0.1]:1": true,
+		"192.0.2.1:1": false, "10.0.0.1:1": false, "[2001:db8::1]:1": false, "0.0.0.0:1": false,
+		"127.0.0.1": false, "@": false, "": false, "localhost:1": false, "127.0.0.1.evil.example:1": false,
+	} {
+		r := request(peer, "localhost", caddy.NewReplacer())
+		r.Header.Set("X-Forwarded-For", "127.0.0.1")
+		if got := local(r); got != want {
+			t.Errorf("%s: %v", peer, got)
+		}
+	}
+	socket := &net.UnixAddr{Net: "unix", Name: "/run/x.sock"}
+	r := request("@", "localhost", caddy.NewReplacer())
+	if !local(r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, socket))) {
+		t.Error("a unix socket is not local")
+	}
+}
+
+func TestLocalHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST:8081": true, "localhost.": true, "127.0.0.1:8081": true,
+		"127.1.2.3": true, "[::1]:8081": true, "[::1]": true, "::1": true,
+		"": false, "evil.example": false, "localhost.evil.example": false, "127.0.0.1.evil.example:8081": false,
+		"192.0.2.1": false, "0.0.0.0": false, "evil.example:127": false, "2130706433": false,
+	} {
+		if got := localHost(host); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+}
+
+func TestAdminAccess(t *testing.T) {
+	const peer, there = "127.0.0.1:1", "192.0.2.1:1"
+	accepted := caddy.NewReplacer()
+	accepted.Set("http.auth.user.id", "alice")
+	nobody := caddy.NewReplacer()
+	nobody.Set("http.auth.user.id", "")
+	token := newBearer("s3cret")
+	for name, c := range map[string]struct {
+		admin      Admin
+		peer, host string
+		auth       string
+		repl       *caddy.Replacer
+		want       bool
+	}{
+		"local":                {peer: peer, host: "localhost", want: true},
+		"local, another name":  {peer: peer, host: "evil.example", want: false},
+		"remote":               {peer: there, host: "localhost", want: false},
+		"remote, accepted":     {peer: there, host: "a.example", repl: accepted, want: true},
+		"remote, empty user":   {peer: there, host: "a.example", repl: nobody, want: false},
+		"remote, none":         {admin: Admin{Auth: "none"}, peer: there, host: "a.example", want: true},
+		"remote, token":        {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cret", want: true},
+		"remote, lower case":   {admin: Admin{token: token}, peer: there, host: "a.example", auth: "bearer s3cret", want: true},
+		"remote, wrong token":  {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cre", want: false},
+		"remote, no token":     {admin: Admin{token: token}, peer: there, host: "a.example", want: false},
+		"remote, empty token":  {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer ", want: false},
+		"remote, other scheme": {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Basic s3cret", want: false},
+		"remote, unset token":  {peer: there, host: "a.example", auth: "Bearer ", want: false},
+		"local, token":         {admin: Admin{token: token}, peer: peer, host: "a.example", auth: "Bearer s3cret", want: true},
+		"local, wrong token":   {admin: Admin{token: token}, peer: peer, host: "localhost", auth: "Bearer x", want: false},
+		"local, no token":      {admin: Admin{token: token}, peer: peer, host: "localhost", want: true},
+	} {
+		repl := c.repl
+		if repl == nil {
+			repl = caddy.NewReplacer()
+		}
+		r := request(c.peer, c.host, repl)
+		if c.auth != "" {
+			r.Header.Set("Authorization", c.auth)
+		}
+		if got := c.admin.mayUse(r); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestAdminForbids shows the refusal, and that it names the ways in.
+func TestAdminForbids(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := request("192.0.2.1:1", "localhost", caddy.NewReplacer())
+	if err := new(Admin).ServeHTTP(w, r, nil); err != nil {
+		t.Fatal(err)
+	}
+	code, detail := problemOf(t, answer{w.Result(), w.Body.String()})
+	if w.Code != http.StatusForbidden || code != "forbidden" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, way := range []string{"basic_auth", "admin_token", "auth none"} {
+		if !strings.Contains(detail, way) {
+			t.Errorf("%q does not name %s", detail, way)
+		}
+	}
+}
+
+// TestAdminPassesOn: what is not the API's goes on, without the admin token.
+func TestAdminPassesOn(t *testing.T) {
+	a := &Admin{token: newBearer("s3cret")}
+	for path, sent := range map[string]string{"/": "Bearer s3cret", "/apis": "Bearer s3cret", "/x/api/": "Bearer other"} {
+		r := request("192.0.2.1:1", "a.example", caddy.NewReplacer())
+		r.URL.Path = path
+		r.Header.Set("Authorization", sent)
+		passed := false
+		next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			passed = true
+			if got := r.Header.Get("Authorization"); (got != "") != (sent == "Bearer other") {
+				t.Errorf("%s: the next handler got %q", path, got)
+			}
+			return nil
+		})
+		if err := a.ServeHTTP(httptest.NewRecorder(), r, next); err != nil || !passed {
+			t.Errorf("%s: %v %v", path, passed, err)
+		}
+		if r.Header.Get("Authorization") != sent {
+			t.Errorf("%s: the request itself was changed", path)
+		}
+	}
+}
+
+// TestGatewayForbids: the gateway and the proxy serve this machine only.
+func TestGatewayForbids(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := new(Gateway).ServeHTTP(w, request("192.0.2.1:1", "localhost", caddy.NewReplacer()), nil); err != nil {
+		t.Fatal(err)
+	}
+	_, detail := problemOf(t, answer{w.Result(), w.Body.String()})
+	if w.Code != http.StatusForbidden || !strings.Contains(detail, "basic_auth") || !strings.Contains(detail, "auth none") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestAuthenticatedCallers: basic_auth lets callers in, and what they said to
+// it is not the provider's business.
+func TestAuthenticatedCallers(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	const site = `
+		basic_auth {
+			alice $2a$04$u.QhWbCnUmXKrw0QH95rKu.fKCqPPdOhdNKINREJCMPJeBOjK8gRO
+		}` + proxyMain
+	i.load(p.realm("p", "inject query access_token"), site)
+	req := func(password string) answer {
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+i.host+"/p/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("alice", password)
+		return i.do(http.MethodGet, r.URL.String(), "", "Authorization", r.Header.Get("Authorization"))
+	}
+	if a := req("wrong"); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a wrong password: %s", a.Status)
+	}
+	a := req("practice")
+	if a.StatusCode != http.StatusOK || strings.Contains(a.body, "Authorization") {
+		t.Errorf("%s\n%s", a.Status, a.body)
+	}
+}
+
+// TestUnixSocket: a peer on a unix socket is on this machine.
+func TestUnixSocket(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	socket := filepath.Join(i.dir, "s")
+	i.load(p.realm("p", "inject query access_token"), "bind unix/"+socket+"\n"+proxyMain)
+	over := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+i.host+"/p/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := over.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s", resp.Status)
+	}
+}
