@@ -1,0 +1,274 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+func TestChangedSecretDropsItsToken(t *testing.T) {
+	n := ready(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	n.saveSecret(t, wx, "key_1", realm.Mask) // a masked value is no change
+	want(t, n.View, wx, "T-1-app", realm.FromDatabase)
+	n.saveSecret(t, wx, "key_1", "other")
+	want(t, n.View, wx, "T-2-other", realm.FromUpstream)
+}
+
+// The result of a flight that began with the old secret is not published:
+// its callers get a token of the new one (F34).
+func TestSecretChangedInFlight(t *testing.T) {
+	n := ready(t)
+	gate, reached := make(chan struct{}), make(chan struct{}, 2)
+	n.provider.then(blocks(gate, reached, gives(7200)))
+	got := make(chan string)
+	go func() {
+		lease, err := n.Token(t.Context(), wx)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		got <- lease.Access.Reveal()
+	}()
+	<-reached
+	n.saveSecret(t, wx, "key_1", "other")
+	close(gate)
+	if token := <-got; token != "T-2-other" {
+		t.Fatalf("the waiting caller got %q", token)
+	}
+	want(t, n.View, wx, "T-2-other", realm.FromMemory)
+}
+
+func TestChangedRealm(t *testing.T) {
+	n := ready(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	c := n.wechat()
+	c.Inject[0].Name = "token" // does not decide about the token
+	n.saveRealm(t, "wx", c)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	lease, err := n.Proxyable(t.Context(), wx)
+	if err != nil || lease.Target.Inject[0].Name != "token" {
+		t.Fatalf("%+v %v", lease, err)
+	}
+	c.Arguments = slices.Clone(c.Arguments)
+	c.Arguments[1].Name = "appsecret" // does
+	n.saveRealm(t, "wx", c)
+	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
+}
+
+// A reload makes another view of the same pool: the token stays where what
+// decides about it stayed.
+func TestReload(t *testing.T) {
+	n := newNode(t)
+	define := func(appid, name string) Definition {
+		c := n.wechat()
+		c.Inject[0].Name = name
+		return Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
+			Ref: wx, Fields: map[string]realm.Hidden{"key_1": realm.Hidden(appid), "key_2": "s3cret-value"},
+		}}}
+	}
+	before := n.configure(t, define("app", "access_token"))
+	want(t, before, wx, "T-1-app", realm.FromUpstream)
+	after := n.configure(t, define("app", "token"))
+	want(t, after, wx, "T-1-app", realm.FromMemory)
+	lease, err := after.Proxyable(t.Context(), wx)
+	if err != nil || lease.Target.Inject[0].Name != "token" {
+		t.Fatalf("%+v %v", lease, err)
+	}
+	// The old configuration still drains, with its own rules.
+	want(t, before, wx, "T-1-app", realm.FromMemory)
+	want(t, n.configure(t, define("app2", "token")), wx, "T-2-app2", realm.FromUpstream)
+}
+
+func TestReadOnly(t *testing.T) {
+	n := newNode(t)
+	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
+	}}})
+	_, err := v.SaveRealm(t.Context(), "wx", func(r realm.Realm, _ bool) (realm.Realm, error) { return r, nil })
+	wantError(t, err, realm.CodeReadOnly, http.StatusConflict)
+	wantError(t, v.DeleteRealm(t.Context(), "wx", true), realm.CodeReadOnly, http.StatusConflict)
+	_, err = v.SaveSecret(t.Context(), SecretUpdate{Ref: wx})
+	wantError(t, err, realm.CodeReadOnly, http.StatusConflict)
+	wantError(t, v.DeleteSecret(t.Context(), wx), realm.CodeReadOnly, http.StatusConflict)
+
+	// Another key of the same realm may come by the API.
+	other := realm.Ref{Realm: "wx", Key: "other"}
+	one, two := realm.Hidden("app1"), realm.Hidden("s3cret-value")
+	if _, err := v.SaveSecret(t.Context(), SecretUpdate{Ref: other, Fields: map[string]*realm.Hidden{"key_1": &one, "key_2": &two}}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, v, other, "T-1-app1", realm.FromUpstream)
+	list, total, err := v.Secrets(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "wx")
+	if err != nil || total != 2 || !list[0].ReadOnly || list[1].ReadOnly {
+		t.Fatalf("%v %d %v", list, total, err)
+	}
+}
+
+func TestDeleted(t *testing.T) {
+	n := ready(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	wantError(t, n.DeleteRealm(t.Context(), "wx", false), realm.CodeConflict, http.StatusConflict)
+	if err := n.DeleteSecret(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	_, err := n.Token(t.Context(), wx)
+	wantError(t, err, realm.CodeSecretNotFound, http.StatusNotFound)
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
+	if err := n.DeleteRealm(t.Context(), "wx", true); err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.Token(t.Context(), wx)
+	wantError(t, err, realm.CodeRealmNotFound, http.StatusNotFound)
+	wantError(t, n.DeleteRealm(t.Context(), "wx", true), realm.CodeRealmNotFound, http.StatusNotFound)
+}
+
+func TestImportedToken(t *testing.T) {
+	n := ready(t)
+	token, ends := realm.Hidden("imported-1"), n.clock.now().Add(time.Hour)
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, Token: &token, ExpiresAt: &ends}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, n.View, wx, "imported-1", realm.FromDatabase)
+	if n.provider.calls.Load() != 0 {
+		t.Fatal("the provider was asked although a live token was imported")
+	}
+	var field *realm.FieldError
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, Token: &token}); !errors.As(err, &field) || field.Field != "expires_at" {
+		t.Fatalf("a token without an end was taken: %v", err)
+	}
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, ExpiresAt: &ends}); !errors.As(err, &field) || field.Field != "expires_at" {
+		t.Fatalf("an end without a token was taken: %v", err)
+	}
+}
+
+func TestBadInputStoresNothing(t *testing.T) {
+	n := ready(t)
+	var field *realm.FieldError
+	_, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: realm.Ref{Realm: "nobody", Key: "k"}})
+	wantError(t, err, realm.CodeRealmNotFound, http.StatusBadRequest)
+	_, err = n.SaveRealm(t.Context(), "wx", func(r realm.Realm, found bool) (realm.Realm, error) {
+		if !found || r.Config.TokenPath != "access_token" {
+			t.Errorf("the stored realm was not handed over: %+v", r)
+		}
+		r.Config.Arguments[0].Value = "{secret.}"
+		return r, nil
+	})
+	if !errors.As(err, &field) || field.Field != "config.arguments[0].value" {
+		t.Fatalf("got %v", err)
+	}
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+}
+
+// Two nodes on one store that fetch at the same time: the token whose request
+// was sent later is the one that stays, whoever answers first.
+func TestOlderTokenNeverOverwritesANewerOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	p, c := newProvider(t), newClock()
+	a := nodeOn(t, newStore(t, path), p, c)
+	a.saveRealm(t, "wx", a.wechat())
+	a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	b := nodeOn(t, newStore(t, path), p, c)
+
+	older, reached := make(chan struct{}), make(chan struct{}, 1)
+	p.then(blocks(older, reached, gives(7200)))
+	got := make(chan *realm.Lease)
+	go func() {
+		lease, err := a.Token(t.Context(), wx)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- lease
+	}()
+	<-reached // a has sent its request; b sends one later and is answered first
+	c.advance(time.Second)
+	p.then(gives(7200))
+	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
+	close(older)
+	if lease := <-got; lease.Access.Reveal() != "T-2-app" {
+		t.Fatalf("a goes on with %q, which the provider may have replaced", lease.Access.Reveal())
+	}
+	stored, _, err := a.pool.store.Token(t.Context(), wx)
+	if err != nil || stored.Access != "T-2-app" || stored.Lineage != 1 {
+		t.Fatalf("stored: %q lineage %d, %v", stored.Access.Reveal(), stored.Lineage, err)
+	}
+}
+
+func TestClosingWaitsForFlights(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	p, c := newProvider(t), newClock()
+	n := nodeOn(t, newStore(t, path), p, c)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	gate, reached := make(chan struct{}), make(chan struct{}, 1)
+	p.then(blocks(gate, reached, gives(7200)))
+	go func() { _, _ = n.Token(t.Context(), wx) }()
+	<-reached
+	closed := make(chan error)
+	go func() { closed <- n.pool.Destruct() }()
+	close(gate)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	again := nodeOn(t, newStore(t, path), p, c)
+	want(t, again.View, wx, "T-1-app", realm.FromDatabase)
+}
+
+func TestPaged(t *testing.T) {
+	for own := range 7 {
+		for stored := range 7 {
+			for size := 1; size < 5; size++ {
+				testPaged(t, own, stored, size)
+			}
+		}
+	}
+}
+
+func testPaged(t *testing.T, own, stored, size int) {
+	t.Helper()
+	var all []string
+	for i := range own {
+		all = append(all, fmt.Sprintf("own%d", i))
+	}
+	mine := slices.Clone(all)
+	for i := range stored {
+		all = append(all, fmt.Sprintf("stored%d", i))
+	}
+	theirs := all[own:]
+	for number := 1; number < 9; number++ {
+		first := min((number-1)*size, len(all))
+		wanted := all[first:min(first+size, len(all))]
+		got, total, err := paged(tokenstore.Page{Number: number, Size: size}, mine, func(p tokenstore.Page) ([]string, int, error) {
+			from := min((p.Number-1)*p.Size, len(theirs))
+			return theirs[from:min(from+p.Size, len(theirs))], len(theirs), nil
+		})
+		if err != nil || total != len(all) || !slices.Equal(got, wanted) {
+			t.Fatalf("own %d, stored %d, page %d of %d: got %v, want %v", own, stored, number, size, got, wanted)
+		}
+	}
+}
+
+func TestMargin(t *testing.T) {
+	for _, c := range []struct{ life, took, fixed, want time.Duration }{
+		{life: 2 * time.Hour, want: 10 * time.Minute},
+		{life: 30 * 24 * time.Hour, want: 10 * time.Minute},
+		{life: time.Hour, want: 6 * time.Minute},
+		{life: 6 * time.Second, took: time.Second, want: 3 * time.Second},
+		{life: 6 * time.Second, took: 5 * time.Second, want: 3 * time.Second},
+		{life: time.Minute, took: 4 * time.Second, want: 12 * time.Second},
+		{life: time.Hour, fixed: 20 * time.Minute, want: 20 * time.Minute},
+		{life: time.Hour, fixed: 2 * time.Hour, want: 30 * time.Minute},
+	} {
+		if got := margin(c.life, c.took, defaultBefore, c.fixed); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// entry is what memory knows of one (realm, key). A hit reads live and
+// suspect and nothing else.
+type entry struct {
+	live atomic.Pointer[live]
+	// suspect: the store may know better. The next use has it checked in the
+	// background.
+	suspect atomic.Bool
+
+	mu      sync.Mutex
+	flight  *flight
+	trouble *trouble
+	// revision grows when what was known is forgotten: a flight that began
+	// before does not publish its result.
+	revision uint32
+	// fetches made by this node.
+	fetches uint32
+	// notBefore is when the provider may be asked again after a token
+	// without a life.
+	notBefore realm.Instant
+}
+
+// live is a token in memory. There may be a million: mind the size.
+type live struct {
+	lease realm.Lease // what callers get; its Source is memory
+	owner *compiled   // the realm that the lease was made for
+	// renewAt is when a use of the token starts its renewal; 0 for never.
+	renewAt     realm.Instant
+	lineage     int64
+	fingerprint realm.Fingerprint
+}
+
+// slack is how long before its end a token is not handed out any more: it
+// still has to reach the provider.
+const slack = time.Second
+
+// usable says whether the token may be handed out now.
+func (l *live) usable(now realm.Instant) bool {
+	return l.lease.Expires == 0 || now < l.lease.Expires-realm.Instant(slack/time.Microsecond)
+}
+
+// due says whether it is time to renew.
+func (l *live) due(now realm.Instant) bool { return l.renewAt != 0 && now >= l.renewAt }
+
+// forget drops all that is known, the failures too.
+func (e *entry) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.revision++
+	e.trouble = nil
+	e.notBefore = 0
+	e.live.Store(nil)
+}
+
+// publish makes l the token of the entry, unless what the flight knew has
+// been forgotten since.
+func (e *entry) publish(l *live, revision uint32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revision != revision {
+		return false
+	}
+	e.trouble = nil
+	e.live.Store(l)
+	return true
+}
+
+// entry returns the entry of a reference, and makes it where there is none.
+func (p *Pool) entry(ref realm.Ref) *entry {
+	if e, ok := p.entries.Load(ref); ok {
+		return e
+	}
+	e, _ := p.entries.LoadOrStore(ref, new(entry))
+	return e
+}
+
+// discard removes an entry of a reference that does not exist, so that
+// requests for made-up keys leave nothing behind.
+func (p *Pool) discard(ref realm.Ref, e *entry) {
+	p.entries.Compute(ref, func(old *entry, loaded bool) (*entry, computeOp) {
+		if loaded && old == e {
+			return nil, deleteOp
+		}
+		return old, cancelOp
+	})
+}

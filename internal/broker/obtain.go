@@ -1,0 +1,214 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// errStale: the secret changed while its token was obtained.
+var errStale = errors.New("secret changed meanwhile")
+
+// obtain does what a flight is for. When the secret changes while it works,
+// it begins again with the new one: a token of the old is never published.
+func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
+	if err := v.pool.Open(ctx); err != nil {
+		return nil, storeFailed(err)
+	}
+	for range 3 {
+		lease, err := v.attempt(ctx, e, f, ref)
+		if !errors.Is(err, errStale) {
+			return lease, err
+		}
+	}
+	return nil, unavailable(http.StatusServiceUnavailable, "the secret keeps changing", nil)
+}
+
+// task is one attempt: what it is about, and what it found so far.
+type task struct {
+	*View
+	e        *entry
+	f        *flight
+	ref      realm.Ref
+	bound    *grant.Bound
+	revision uint32
+	// stored is the token of the store; zero where there is none.
+	stored realm.Token
+}
+
+func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
+	t := &task{View: v, e: e, f: f, ref: ref}
+	e.mu.Lock()
+	t.revision = e.revision
+	e.mu.Unlock()
+	secret, err := v.secret(ctx, f.owner, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !f.owner.program.Fetches() {
+		return t.fixed(secret)
+	}
+	if t.bound, err = f.owner.program.Bind(secret); err != nil {
+		return nil, unavailable(http.StatusBadGateway, "the secret does not fit the realm: "+err.Error(), err)
+	}
+	if lease := t.fromMemory(); lease != nil {
+		return lease, nil
+	}
+	source, err := t.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t.f.kind == verify {
+		return nil, t.verify()
+	}
+	if t.storedServes() {
+		return t.publish(t.stored, source, 0)
+	}
+	return t.fetch(ctx)
+}
+
+// fixed is the way of a realm without a token request.
+func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
+	if t.f.kind == flush {
+		return nil, &realm.Error{Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
+			Detail: "the realm has a fixed token: there is nothing to fetch"}
+	}
+	var token realm.Token
+	var err error
+	if t.bound, err = t.f.owner.program.Bind(secret); err == nil {
+		token, err = t.bound.Fixed()
+	}
+	if err != nil {
+		return nil, &realm.Error{Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
+			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err}
+	}
+	if token.Expired(t.pool.now().Add(slack)) {
+		return nil, unavailable(http.StatusBadGateway, "the fixed token of the secret has ended", nil)
+	}
+	return t.publish(token, realm.FromDatabase, 0)
+}
+
+// fromMemory makes a lease for this configuration of a token that another one
+// obtained: after a reload the token stays.
+func (t *task) fromMemory() *realm.Lease {
+	l := t.e.live.Load()
+	if t.f.kind != load || l == nil || l.fingerprint != t.bound.Fingerprint() || !l.usable(realm.InstantOf(t.pool.now())) {
+		return nil
+	}
+	fresh := *l
+	fresh.owner = t.f.owner
+	if t.place(&fresh, l.lease.Access) != nil || !t.e.publish(&fresh, t.revision) {
+		return nil
+	}
+	return &fresh.lease
+}
+
+// read fetches the stored token.
+func (t *task) read(ctx context.Context) (realm.Source, error) {
+	token, source, err := t.pool.store.Token(ctx, t.ref)
+	switch {
+	case errors.Is(err, tokenstore.ErrTokenNotFound):
+		return "", nil
+	case err != nil:
+		return "", storeFailed(err)
+	}
+	t.stored = token
+	return source, nil
+}
+
+// storedServes says whether the stored token is what the flight is for.
+func (t *task) storedServes() bool {
+	if t.f.kind == flush || !t.good(t.stored) {
+		return false
+	}
+	if t.f.kind == load {
+		return true
+	}
+	// Renewing: only if somebody else has done it.
+	l := t.e.live.Load()
+	return l == nil || t.stored.Lineage > l.lineage
+}
+
+// good says whether a stored token may be used by this realm and secret, now.
+func (t *task) good(token realm.Token) bool {
+	return token.Access != "" && token.Fingerprint == t.bound.Fingerprint() &&
+		!token.Expired(t.pool.now().Add(slack))
+}
+
+// verify compares memory with the store, and lets the store win.
+func (t *task) verify() error {
+	l := t.e.live.Load()
+	if l == nil || (l.lineage == t.stored.Lineage && t.good(t.stored)) {
+		return nil
+	}
+	if t.good(t.stored) {
+		_, err := t.publish(t.stored, realm.FromDatabase, 0)
+		return err
+	}
+	t.e.forget()
+	return nil
+}
+
+// place fills in where the token of l goes.
+func (t *task) place(l *live, access realm.Hidden) error {
+	values, shared, err := t.bound.Place(access)
+	if err != nil {
+		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
+	}
+	// A secret whose values do not make an API address can still be read by
+	// GET /api/token; Proxyable refuses it.
+	target, err := t.bound.Target()
+	if err != nil {
+		target = nil
+	}
+	l.lease.Access, l.lease.Values, l.lease.Target = shared, values, target
+	return nil
+}
+
+// publish makes a token the one in memory and returns it as it was found.
+func (t *task) publish(token realm.Token, source realm.Source, took time.Duration) (*realm.Lease, error) {
+	l := &live{
+		owner: t.f.owner, lineage: token.Lineage, fingerprint: t.bound.Fingerprint(),
+		renewAt: t.renewAt(token, took),
+	}
+	l.lease.Expires, l.lease.Source = realm.InstantOf(token.ExpiresAt), realm.FromMemory
+	if err := t.place(l, token.Access); err != nil {
+		return nil, err
+	}
+	if !t.e.publish(l, t.revision) {
+		return nil, errStale
+	}
+	lease := l.lease
+	lease.Source = source
+	return &lease, nil
+}
+
+// secret returns the credential set: the configuration's own, else the
+// store's.
+func (v *View) secret(ctx context.Context, c *compiled, ref realm.Ref) (realm.Secret, error) {
+	if s, ok := c.secrets[ref.Key]; ok {
+		return s, nil
+	}
+	s, err := v.pool.store.Secret(ctx, ref)
+	switch {
+	case errors.Is(err, tokenstore.ErrSecretNotFound):
+		return s, secretNotFound()
+	case err != nil:
+		return s, storeFailed(err)
+	}
+	return s, nil
+}
+
+// warn logs what was odd about an answer.
+func (t *task) warn(warnings []string) {
+	for _, w := range warnings {
+		t.pool.log.Warn(w, zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key))
+	}
+}

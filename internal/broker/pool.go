@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v4"
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// Pool is shared by all configurations that use the same store. It holds what
+// must outlive a configuration: the store's handles, the memory level, the
+// flights.
+type Pool struct {
+	store tokenstore.Store
+	log   *zap.Logger
+	now   func() time.Time
+
+	// entries is the memory level. Nothing is evicted: there is an entry for
+	// no more than the secrets that exist.
+	entries *xsync.Map[realm.Ref, *entry]
+	// stored holds the compiled realms of the store.
+	stored *xsync.Map[string, *compiled]
+	// epoch grows with every invalidation of a stored realm. A realm that was
+	// read before the epoch changed is not remembered.
+	epoch atomic.Int64
+
+	opening chan struct{} // a semaphore of one
+	opened  atomic.Bool
+
+	// base is the context of everything that runs for nobody in particular;
+	// work counts the goroutines that use it. closing guards its start.
+	base    context.Context
+	cancel  context.CancelFunc
+	closing sync.RWMutex
+	closed  bool
+	work    sync.WaitGroup
+}
+
+// New makes a pool over a store, which it owns from then on. Nothing is
+// opened yet. now is the clock (nil: time.Now).
+func New(store tokenstore.Store, log *zap.Logger, now func() time.Time) *Pool {
+	if now == nil {
+		now = time.Now
+	}
+	p := &Pool{
+		store: store, log: log, now: now,
+		entries: xsync.NewMap[realm.Ref, *entry](),
+		stored:  xsync.NewMap[string, *compiled](),
+		opening: make(chan struct{}, 1),
+	}
+	p.base, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// Open prepares the store (schema, keys), once; requests that come before it
+// has succeeded call it themselves and wait for it. After a failure the next
+// call tries again.
+func (p *Pool) Open(ctx context.Context) error {
+	if p.opened.Load() {
+		return nil
+	}
+	select {
+	case p.opening <- struct{}{}:
+		defer func() { <-p.opening }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for it to open: %w", tokenstore.ErrUnavailable, ctx.Err())
+	}
+	if p.opened.Load() {
+		return nil
+	}
+	if err := p.store.Open(ctx); err != nil {
+		return err
+	}
+	if feed, ok := p.store.(tokenstore.ChangeFeed); ok {
+		_, cursor, err := feed.Changes(ctx, "")
+		if err != nil {
+			return err
+		}
+		p.start(func(ctx context.Context) { p.follow(ctx, feed, cursor) })
+	}
+	p.opened.Store(true)
+	return nil
+}
+
+// Destruct ends what is under way and closes the store: it waits for the
+// flights, which have deadlines, so that nothing that a provider gave is
+// lost. It has the form of caddy.Destructor.
+func (p *Pool) Destruct() error {
+	p.closing.Lock()
+	p.closed = true
+	p.closing.Unlock()
+	flights := make(chan struct{})
+	go func() { p.work.Wait(); close(flights) }()
+	p.cancel()
+	<-flights
+	return p.store.Close()
+}
+
+// start runs f with the pool's own context, unless the pool is closed.
+func (p *Pool) start(f func(context.Context)) bool {
+	p.closing.RLock()
+	defer p.closing.RUnlock()
+	if p.closed {
+		return false
+	}
+	p.work.Go(func() { f(p.base) })
+	return true
+}
+
+// invalidateRealm forgets a stored realm. Its tokens go with it: a lease is
+// good only for the compiled realm that it was made for.
+func (p *Pool) invalidateRealm(id string) {
+	p.epoch.Add(1)
+	p.stored.Delete(id)
+}
+
+// invalidate forgets what memory knows of a (realm, key).
+func (p *Pool) invalidate(ref realm.Ref) {
+	if e, ok := p.entries.Load(ref); ok {
+		e.forget()
+	}
+}

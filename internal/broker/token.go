@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// compiled is a realm with what was compiled from it. A lease belongs to one
+// compiled realm: when the realm changes there is a new one, and the leases
+// of the old one are not handed out any more.
+type compiled struct {
+	program *grant.Program
+	// secrets are those that a configuration defines; the store may have more.
+	secrets map[string]realm.Secret
+	// defined in a configuration: read-only for the API.
+	defined bool
+}
+
+// Token returns the live token of (realm, key): from memory without a lock or
+// an allocation, else from the store, else by one fetch for all who wait.
+//
+// Errors: CodeRealmNotFound, CodeSecretNotFound, CodeTokenUnavailable,
+// CodeNotActive, CodeUnavailable; or the error of a context that was
+// cancelled.
+func (v *View) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	return v.token(ctx, c, ref)
+}
+
+func (v *View) token(ctx context.Context, c *compiled, ref realm.Ref) (*realm.Lease, error) {
+	if e, ok := v.pool.entries.Load(ref); ok {
+		if l := e.live.Load(); l != nil && l.owner == c {
+			now := realm.Instant(v.pool.now().UnixMicro())
+			if l.usable(now) {
+				if l.due(now) {
+					v.ahead(e, c, ref, renew)
+				}
+				if e.suspect.Load() && e.suspect.CompareAndSwap(true, false) {
+					v.ahead(e, c, ref, verify)
+				}
+				return &l.lease, nil
+			}
+		}
+	}
+	return v.join(ctx, c, ref, load)
+}
+
+// Proxyable returns the token for a proxied request. CodeNotProxyable where
+// the realm does not say where the API is or where the token goes.
+func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	if why := c.program.NotProxyable(); why != "" {
+		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict, Detail: why}
+	}
+	lease, err := v.token(ctx, c, ref)
+	if err == nil && lease.Target == nil {
+		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict,
+			Detail: "api or hosts cannot be filled in from this secret"}
+	}
+	return lease, err
+}
+
+// Flush fetches anew and returns the new token. CodeFixedToken for a realm
+// that has no way to fetch one; else the errors of Token.
+func (v *View) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	return v.join(ctx, c, ref, flush)
+}
+
+// realm returns the compiled realm: the configuration's own, else the
+// store's. A stored realm never shadows a defined one.
+func (v *View) realm(ctx context.Context, id string) (*compiled, error) {
+	if c, ok := v.defined[id]; ok {
+		return c, nil
+	}
+	if c, ok := v.pool.stored.Load(id); ok {
+		return c, nil
+	}
+	return v.pool.loadRealm(ctx, id)
+}
+
+// loadRealm reads a realm from the store and remembers it, unless it was
+// changed while it was read.
+func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
+	if err := p.Open(ctx); err != nil {
+		return nil, storeFailed(err)
+	}
+	epoch := p.epoch.Load()
+	r, err := p.store.Realm(ctx, id)
+	switch {
+	case errors.Is(err, tokenstore.ErrRealmNotFound):
+		return nil, realmNotFound()
+	case err != nil:
+		return nil, storeFailed(err)
+	}
+	program, err := grant.Compile(r, false)
+	if err != nil {
+		// It was compiled when it was saved: another version saved it.
+		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict,
+			Detail: "the stored realm is not understood: " + err.Error(), Err: err}
+	}
+	c := &compiled{program: program}
+	kept, _ := p.stored.Compute(id, func(old *compiled, loaded bool) (*compiled, computeOp) {
+		if loaded || p.epoch.Load() != epoch {
+			return old, cancelOp
+		}
+		return c, updateOp
+	})
+	if kept != nil {
+		return kept, nil
+	}
+	return c, nil
+}

@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+const (
+	firstWait = time.Second
+	// waitCap is the longest wait between two calls that fail, unless the
+	// provider asks for more.
+	waitCap = time.Minute
+	// insist is how soon a flush may try a hopeless call again: somebody may
+	// have put right at the provider what no change here would show.
+	insist = time.Second
+)
+
+// trouble is the memory of calls that failed: until when the provider is left
+// alone, and what callers are told meanwhile. It is immutable; nil is none.
+type trouble struct {
+	cause *grant.Error
+	fails int
+	at    realm.Instant // of the last failure
+	until realm.Instant
+}
+
+// next is the trouble after one more failure.
+func (t *trouble) next(cause *grant.Error, now realm.Instant) *trouble {
+	n := &trouble{cause: cause, fails: 1, at: now}
+	if t != nil {
+		n.fails = t.fails + 1
+	}
+	wait := waitCap
+	if cause.Class != grant.Hopeless {
+		wait = min(firstWait<<min(n.fails-1, 16), waitCap)
+		// Between half and the whole of it, so that nodes do not keep step.
+		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads load, guards nothing
+	}
+	n.until = now + realm.Instant(max(wait, cause.RetryAfter).Microseconds())
+	return n
+}
+
+// waits says whether the provider is to be left alone now.
+func (t *trouble) waits(now realm.Instant) bool { return t != nil && now < t.until }
+
+// left is how long still.
+func (t *trouble) left(now realm.Instant) time.Duration {
+	return time.Duration(max(t.until-now, 0)) * time.Microsecond
+}
+
+// holdOff returns the error of the last call while the provider is to be left
+// alone.
+func (e *entry) holdOff(k kind, at time.Time) error {
+	now := realm.InstantOf(at)
+	e.mu.Lock()
+	t := e.trouble
+	e.mu.Unlock()
+	if !t.waits(now) {
+		return nil
+	}
+	if k == flush && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
+		return nil
+	}
+	return t.again(now)
+}
+
+// first is what the callers of the failed call are told.
+func (t *trouble) first(now realm.Instant) *realm.Error {
+	status := http.StatusBadGateway
+	switch {
+	case t.cause.Class == grant.Throttled:
+		status = http.StatusServiceUnavailable
+	case t.cause.Kind == grant.KindTimeout:
+		status = http.StatusGatewayTimeout
+	}
+	return t.error(status, "the provider gave no token: "+t.cause.Error(), now)
+}
+
+// again is what everybody else is told until the next call.
+func (t *trouble) again(now realm.Instant) *realm.Error {
+	return t.error(http.StatusServiceUnavailable,
+		fmt.Sprintf("waiting after %d failed token requests, the last: %s", t.fails, t.cause.Error()), now)
+}
+
+func (t *trouble) error(status int, detail string, now realm.Instant) *realm.Error {
+	return &realm.Error{
+		Code: realm.CodeTokenUnavailable, Status: status, Detail: detail, RetryAfter: t.left(now),
+		ProviderCode: t.cause.ProviderCode, ProviderMessage: t.cause.ProviderMessage, Err: t.cause,
+	}
+}
