@@ -1,6 +1,11 @@
 package grant
 
-import "github.com/caddy-tokens/caddy-tokens/realm"
+import (
+	"fmt"
+	"io"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
 
 // Bound is a program with one secret's values. Making one is cheap; it holds
 // the values in clear and is not kept.
@@ -39,3 +44,11 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 // Target says where the token may go. It is the same pointer for every secret
 // of a program whose api and hosts hold no {secret.x}.
 func (b *Bound) Target() (*realm.Target, error) { return b.target, nil }
+
+// Format is the reference alone, for every verb: fmt would print the values of
+// unexported fields in clear, because it cannot call their own methods.
+func (b Bound) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "secret "+b.ref.String()) }
+
+// Format is the realm's id alone, for the same reason: its shared fields are
+// confidential.
+func (p Program) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "realm "+p.realm.ID) }

@@ -137,7 +137,7 @@ func FuzzExpiry(f *testing.F) {
 	f.Add(`1e308`, byte(2), int64(-1))
 	f.Fuzz(func(t *testing.T, value string, unit byte, lifetime int64) {
 		if !gjson.Valid(value) {
-			t.Skip()
+			return
 		}
 		e, err := compileExpiry("e", units[int(unit)%len(units)], "", realm.Lifetime{Duration: realm.Duration(lifetime)})
 		if err != nil {

@@ -31,11 +31,14 @@ type decisive struct {
 // struct: the same in every process.
 func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 	cfg := &p.realm.Config
-	b, err := json.Marshal(decisive{
+	d := decisive{
 		Version: fingerprintVersion, Recipe: cfg.Recipe, Lifetime: cfg.Lifetime,
-		Refresh: cfg.Refresh, Authorize: cfg.Authorize, Exchange: cfg.Exchange,
-		Grant: cfg.Grant, LogicCode: p.realm.LogicCode,
-	})
+		Refresh: cfg.Refresh, Authorize: cfg.Authorize, Exchange: cfg.Exchange, Grant: cfg.Grant,
+	}
+	if p.fetch != nil && p.fetch.url.field == "logic_code" { // config does not win over it
+		d.LogicCode = p.realm.LogicCode
+	}
+	b, err := json.Marshal(d)
 	return sha256.Sum256(b), err
 }
 
