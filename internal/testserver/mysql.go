@@ -90,7 +90,8 @@ func startMariaDB(install, program string) (*Server, error) {
 	s.args = []string{
 		program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(),
 		"--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
-		"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--max-connections=500",
+		"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
+		"--max-connections=500",
 	}
 	if err := s.start(); err != nil {
 		return nil, err

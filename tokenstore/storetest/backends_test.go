@@ -3,16 +3,20 @@ package storetest_test
 import (
 	"context"
 	"database/sql"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
+	"go.uber.org/zap/zaptest"
 	_ "modernc.org/sqlite"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/redisstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
@@ -23,6 +27,14 @@ func TestSQLite(t *testing.T) {
 
 func TestMariaDB(t *testing.T) {
 	storetest.Run(t, storetest.Backend{Shared: true, Fresh: mariaDatabase})
+}
+
+func TestSQLiteAndRedis(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Fresh: func(t *testing.T) storetest.Database { return withRedis(t, sqliteDatabase(t)) }})
+}
+
+func TestMariaDBAndRedis(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Shared: true, Fresh: func(t *testing.T) storetest.Database { return withRedis(t, mariaDatabase(t)) }})
 }
 
 func sqliteDatabase(t *testing.T) storetest.Database {
@@ -42,10 +54,51 @@ func mariaDatabase(t *testing.T) storetest.Database {
 			// Everything that is still in the server's memory goes to its files.
 			m.Kill(t)
 			m.Restart(t)
-			return files(t, m.Dir())
+			return files(t, m.Dir(), "mysql", "performance_schema", "sys")
 		},
 		Swap: func(t *testing.T, a, b realm.Ref) { swap(t, "mysql", m.DSN(), a, b) },
 	}
+}
+
+// withRedis puts one Redis in front of all handles of a database.
+func withRedis(t *testing.T, db storetest.Database) storetest.Database {
+	r := testserver.Redis(t)
+	both := db
+	both.Handle = func(t *testing.T, keys *tokenstore.Keyring) tokenstore.Store {
+		cache, err := redisstore.New([]string{r.URL()}, keys, zaptest.NewLogger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokenstore.Levels(db.Handle(t, keys).(tokenstore.Database), cache)
+	}
+	both.Raw = func(t *testing.T) []byte { return append(db.Raw(t), dump(t, r)...) }
+	both.Swap = func(t *testing.T, a, b realm.Ref) {
+		r.Flush(t) // or what is swapped would not be read
+		db.Swap(t, a, b)
+	}
+	return both
+}
+
+// dump is everything that a Redis database holds: names and values.
+func dump(t *testing.T, r *testserver.RedisDB) []byte {
+	t.Helper()
+	c := r.Client(t)
+	keys, err := c.Keys(t.Context(), "*").Result()
+	if err != nil || len(keys) == 0 {
+		t.Fatalf("redis holds %d keys, %v: the search proves nothing", len(keys), err)
+	}
+	var all []byte
+	for _, key := range keys {
+		fields, err := c.HGetAll(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, key...)
+		for name, value := range fields {
+			all = append(append(all, name...), value...)
+		}
+	}
+	return all
 }
 
 func mariaHandle(t *testing.T, m *testserver.MySQL, keys *tokenstore.Keyring) *sqlstore.Shared {
@@ -57,13 +110,20 @@ func mariaHandle(t *testing.T, m *testserver.MySQL, keys *tokenstore.Keyring) *s
 	return s
 }
 
-// files is the content of all files below a directory.
-func files(t *testing.T, dir string) []byte {
+// files is the content of all files below a directory, but for some
+// directories in it.
+func files(t *testing.T, dir string, without ...string) []byte {
 	t.Helper()
 	var all []byte
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return err
+		}
+		if d.IsDir() && slices.Contains(without, d.Name()) {
+			return fs.SkipDir
+		}
+		if !d.Type().IsRegular() {
+			return nil
 		}
 		text, err := os.ReadFile(path)
 		all = append(all, text...)
