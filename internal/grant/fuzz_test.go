@@ -1,0 +1,189 @@
+package grant
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// FuzzReadAnswer: whatever comes back, there is either a token that can stand
+// in a header, with an end, or an error that shows nothing.
+func FuzzReadAnswer(f *testing.F) {
+	recipes := []string{
+		`{"url":"https://x.example/t?s={secret.s}","token_path":"access_token","expires_in_path":"expires_in","refresh_token_path":"r"}`,
+		`{"url":"https://x.example/t?s={secret.s}","content_type":"text"}`,
+		`{"url":"https://x.example/t?s={secret.s}","content_type":"form","token_path":"data.0.t","success":[{"json":"errcode","values":[0],"absent":true}]}`,
+	}
+	f.Add([]byte(goodAnswer), 200, byte(0))
+	f.Add([]byte("\xef\xbb\xbfTOKEN"), 200, byte(1))
+	f.Add([]byte("errcode=0&data=x"), 200, byte(2))
+	f.Fuzz(func(t *testing.T, body []byte, status int, recipe byte) {
+		if status < 100 || status > 999 || len(body) > maxAnswer {
+			return
+		}
+		b := bind(t, realmOf(t, recipes[int(recipe)%len(recipes)], ""), map[string]string{"s": "CANARY-0123456789"})
+		c := &call{bound: b, client: NewClient(nil, nil), sent: noon}
+		if err := c.render(); err != nil {
+			t.Fatal(err)
+		}
+		got, failed := c.read(&answer{status: status, header: http.Header{}, body: body})
+		if failed != nil {
+			checkShown(t, failed)
+			return
+		}
+		token := got.Token.Access.Reveal()
+		if token == "" || len(token) > maxToken || !httpguts.ValidHeaderFieldValue(token) || strings.ContainsFunc(token, unicode.IsControl) {
+			t.Errorf("token %q", token)
+		}
+		if life := got.Token.ExpiresAt.Sub(noon); life < 0 || life > realm.MaxLifetime || got.Once != (life == 0) {
+			t.Errorf("life %v, once %v", life, got.Once)
+		}
+		if refresh := got.Token.Refresh.Reveal(); strings.ContainsFunc(refresh, unicode.IsControl) {
+			t.Errorf("refresh token %q", refresh)
+		}
+	})
+}
+
+func checkShown(t *testing.T, failed *Error) {
+	t.Helper()
+	text := failed.Error()
+	if strings.Contains(text, "CANARY-0123456789") || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 3000 {
+		t.Errorf("error %q", text)
+	}
+	if failed.Class < Retryable || failed.Class > Hopeless || failed.Kind == "" {
+		t.Errorf("error %+v", failed)
+	}
+}
+
+// FuzzCompile: no realm makes Compile panic, and no value of a secret changes
+// the structure of a request.
+func FuzzCompile(f *testing.F) {
+	f.Add([]byte(fingerprinted), "a/b&c=d?e#f\"g", true)
+	f.Add([]byte(reportRealm), "1", false)
+	f.Add([]byte(`{"grant":{"name":"client_credentials","token_url":"https://{secret.h}/t","scopes":["a"]},"arguments":[{"name":"a.b","place":"body","value":"{force}"}]}`), "x", false)
+	f.Add([]byte(`{"url":"https://x/{id}/","method":"POST","content_type":"form","token_path":"t","arguments":[{"name":"id","place":"path","value":"$v"},{"name":"f","place":"body","value":"$v"}]}`), "..", false)
+	f.Fuzz(func(t *testing.T, config []byte, value string, trusted bool) {
+		r := realm.Realm{ID: "fuzz"}
+		if json.Unmarshal(config, &r.Config) != nil {
+			return
+		}
+		p, err := Compile(r, trusted)
+		if err != nil {
+			checkField(t, err)
+			return
+		}
+		b := bindAll(p, value)
+		reference := bindAll(p, "1")
+		if b == nil || reference == nil || p.fetch == nil || p.inactive != "" {
+			return
+		}
+		if b.Fingerprint() != bindAll(p, value).Fingerprint() {
+			t.Error("two fingerprints")
+		}
+		if _, _, err := b.Place("TOKEN"); err != nil {
+			checkField(t, err)
+		}
+		compareRequests(t, b, reference)
+	})
+}
+
+func checkField(t *testing.T, err error) {
+	t.Helper()
+	var field *realm.FieldError
+	if !errors.As(err, &field) || field.Field == "" || field.Reason == "" {
+		t.Errorf("error %#v", err)
+	}
+}
+
+// bindAll binds a secret whose fields all have one value.
+func bindAll(p *Program, value string) *Bound {
+	fields := map[string]realm.Hidden{}
+	for _, name := range p.required {
+		fields[name] = realm.Hidden(value)
+	}
+	b, err := p.Bind(realm.Secret{Fields: fields})
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func compareRequests(t *testing.T, b, reference *Bound) {
+	t.Helper()
+	got, want := requestOf(t, b), requestOf(t, reference)
+	if got.URL.Scheme != want.URL.Scheme || got.URL.User != nil || got.URL.Fragment != "" || got.Host == "" {
+		t.Errorf("URL %s, reference %s", got.URL, want.URL)
+	}
+	for name, count := range map[string][2]int{
+		"path segments": {strings.Count(got.URL.EscapedPath(), "/"), strings.Count(want.URL.EscapedPath(), "/")},
+		"query pairs":   {strings.Count(got.URL.RawQuery, "&"), strings.Count(want.URL.RawQuery, "&")},
+		"headers":       {len(got.Header), len(want.Header)},
+	} {
+		if count[0] != count[1] {
+			t.Errorf("%d %s, reference %d", count[0], name, count[1])
+		}
+	}
+	for name, values := range got.Header {
+		if !httpguts.ValidHeaderFieldName(name) || len(values) != 1 || !httpguts.ValidHeaderFieldValue(values[0]) {
+			t.Errorf("header %q: %q", name, values)
+		}
+	}
+}
+
+func requestOf(t *testing.T, b *Bound) *http.Request {
+	t.Helper()
+	out, err := b.program.fetch.render(b.values, b.ref)
+	if err != nil {
+		t.Fatalf("Bind let through: %v", err)
+	}
+	if b.program.fetch.body.tree != nil && out.body != nil && !json.Valid(out.body) {
+		t.Errorf("body %q", out.body)
+	}
+	req, err := out.request(t.Context())
+	if err != nil {
+		t.Fatalf("no request: %v", err)
+	}
+	return req
+}
+
+func BenchmarkReadAnswer(b *testing.B) {
+	var r realm.Realm
+	if err := json.Unmarshal([]byte(`{"url":"https://x.example/t","token_path":"access_token","expires_in_path":"expires_in"}`), &r.Config); err != nil {
+		b.Fatal(err)
+	}
+	p, err := Compile(r, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bound, err := p.Bind(realm.Secret{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &call{bound: bound, client: NewClient(nil, nil), sent: noon}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, failed := c.read(&answer{status: http.StatusOK, body: []byte(goodAnswer)}); failed != nil {
+			b.Fatal(failed)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	var r realm.Realm
+	if err := json.Unmarshal([]byte(fingerprinted), &r.Config); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Compile(r, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
