@@ -71,6 +71,8 @@ func TestQueryCopiesGo(t *testing.T) {
 		"access_token%=e&access_token%4=f&a":    "a",
 		"%zzaccess_token=e&access_%zztoken=f&a": "a",
 		"access_%token=e&%%61ccess_token=f&a":   "a",
+		"acce%zss_token=e&a":                    "a",
+		"acces%C5%zz%BF_token=e&a":              "a",
 		"ac%5Jess_token=e&a":                    "a",
 		"a=1;access_token=e":                    "a=1",
 		"a=1;access_token=e;b=2":                "a=1;b=2",
