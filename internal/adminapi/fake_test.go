@@ -25,6 +25,7 @@ type puppet struct {
 	page    tokenstore.Page
 	keyword string
 	cascade bool
+	dropped bool
 }
 
 // newPuppet makes an API over a puppet.
@@ -90,6 +91,7 @@ func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, realmID string
 }
 
 func (p *puppet) SaveSecret(_ context.Context, u broker.SecretUpdate) (broker.SecretInfo, error) {
+	p.dropped = u.DropRefreshToken
 	return broker.SecretInfo{Secret: realm.Secret{Ref: u.Ref}}, p.asked(u.Ref)
 }
 

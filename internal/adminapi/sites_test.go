@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -48,4 +49,14 @@ func TestOtherSites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Before HTTP/1.1 a request need not name its host; that is not the host of
+// an origin that has none.
+func TestOtherSitesWithoutHost(t *testing.T) {
+	_, c := newPuppet(t)
+	r := httptest.NewRequest(http.MethodGet, "/api/status", nil)
+	r.Host = ""
+	r.Header.Set("Origin", "null")
+	c.do(r).refused(http.StatusForbidden, "forbidden", "")
 }

@@ -1,0 +1,152 @@
+package adminapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// text is a value as JSON.
+func text(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// Fields can be spelled in two ways; absent and masked ones stay, null and
+// empty ones go.
+func TestSecretUpdates(t *testing.T) {
+	s := newServer(t)
+	s.must(http.MethodPost, "/api/realm", `{"id":"r"}`)
+	const m = `"******************"`
+	for _, tt := range []struct{ send, want string }{
+		{`"key_1":"a","fields":{"appid":"b","key_12":"c"}`, `"key_1":` + m + `,"key_12":` + m + `,"fields":{"appid":` + m + `}`},
+		{``, `"key_1":` + m + `,"key_12":` + m + `,"fields":{"appid":` + m + `}`},
+		{`"key_1":` + m + `,"fields":{"appid":` + m + `}`, `"key_1":` + m + `,"key_12":` + m + `,"fields":{"appid":` + m + `}`},
+		{`"key_12":null`, `"key_1":` + m + `,"fields":{"appid":` + m + `}`},
+		{`"key_1":"","fields":null`, `"fields":{"appid":` + m + `}`},
+		{`"key_3":"x","fields":{"key_3":"x"}`, `"key_3":` + m + `,"fields":{"appid":` + m + `}`},
+		{`"fields":{"appid":null,"key_3":""}`, ``},
+		{`"created_at":"x","updated_at":null,"read_only":true`, ``},
+	} {
+		if tt.send != "" {
+			tt.send = "," + tt.send
+		}
+		if tt.want != "" {
+			tt.want = "," + tt.want
+		}
+		want := `{"realm":"r","key":"k"` + tt.want + `}`
+		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"k"`+tt.send+`}`).without("created_at", "updated_at").ok(want)
+		s.get("/api/secret/r/k").without("created_at", "updated_at").ok(want)
+	}
+	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","key_1":"`+strings.Repeat("x", 64<<10+1)+`"}`).wrong("fields.key_1")
+	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"`+strings.Repeat("x", 256)+`"}`).wrong("key")
+	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","expires_at":4102444800000}`).wrong("expires_at")
+	s.get("/api/secret/r/k").without("created_at", "updated_at").ok(`{"realm":"r","key":"k"}`)
+}
+
+// A changed value drops the token, an unchanged one does not.
+func TestSecretChangeDropsToken(t *testing.T) {
+	s := newServer(t)
+	s.wxgzh()
+	const target = "/api/token?realm=wxgzh&key=wxgzh_secret"
+	s.token(target, "upstream")
+	s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"wxgzh_secret","key_1":"wx1","key_2":"******************"}`)
+	if got := s.get(target).document()["source"]; got == "upstream" {
+		t.Error("nothing changed, and the token was dropped")
+	}
+	s.provider.SetSecret("wx1", "new-secret")
+	s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"wxgzh_secret","key_2":"new-secret"}`)
+	s.token(target, "upstream")
+}
+
+// The refresh token goes only where that was asked for.
+func TestDropRefreshToken(t *testing.T) {
+	p, c := newPuppet(t)
+	for sent, want := range map[string]bool{"": false, `,"drop_refresh_token":true`: true, `,"drop_refresh_token":false`: false, `,"drop_refresh_token":null`: false} {
+		c.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","key_1":"v"`+sent+`}`).ok(`{"realm":"r","key":"k"}`)
+		if p.dropped != want {
+			t.Errorf("%s: dropped is %v", sent, p.dropped)
+		}
+	}
+}
+
+// A token of the earlier service moves over with its secret.
+func TestSecretImport(t *testing.T) {
+	s := newServer(t)
+	s.wxgzh()
+	end := time.Now().Add(90 * time.Minute).UnixMilli()
+	for i, spelled := range []string{fmt.Sprint(end), fmt.Sprintf(`"%d"`, end)} { // a BIGINT leaves many drivers as text
+		key := fmt.Sprintf("moved-%d", i)
+		s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"`+key+`","key_1":"wx1","key_2":"wx1-secret","key_3":"client_credential",
+			"token":"old-`+key+`","expires_at":`+spelled+`}`)
+		doc := s.must(http.MethodGet, "/api/token?realm=wxgzh&key="+key, "").document()
+		if doc["token"] != "old-"+key || doc["expires_at"] != float64(end) || doc["source"] == "upstream" {
+			t.Errorf("%v", doc)
+		}
+	}
+	for _, none := range []string{`"token":null,"expires_at":null`, `"token":"","expires_at":0`, `"token":null,"expires_at":1`, `"token":"******************","expires_at":1`} {
+		s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"moved-0",`+none+`}`)
+		if got := s.get("/api/token?realm=wxgzh&key=moved-0").document()["token"]; got != "old-moved-0" {
+			t.Errorf("%s: the token is %v", none, got)
+		}
+	}
+}
+
+func TestSecretList(t *testing.T) {
+	s := newServer(t, definition())
+	s.must(http.MethodPost, "/api/realm", `{"id":"r"}`)
+	s.must(http.MethodPost, "/api/realm", `{"id":"other"}`)
+	for i := range 11 {
+		s.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm":"r","key":"k%02d","key_1":"v"}`, i))
+	}
+	s.must(http.MethodPost, "/api/secret", `{"realm":"other","key":"k"}`)
+	for query, want := range map[string]struct {
+		keys  string
+		total float64
+	}{
+		"":                          {"main k k10 k09 k08 k07 k06 k05 k04 k03", 13},
+		"page=2":                    {"k02 k01 k00", 13},
+		"realm=r&pageSize=2":        {"k10 k09", 11},
+		"realm=other":               {"k", 1},
+		"realm=file":                {"main", 1},
+		"realm=nobody":              {"", 0},
+		"realm=r&page=6&pageSize=2": {"k00", 11},
+	} {
+		data, _ := s.get("/api/secret?" + query).document()["data"].(map[string]any)
+		list, _ := data["list"].([]any)
+		var keys []string
+		for _, item := range list {
+			keys = append(keys, item.(map[string]any)["key"].(string))
+		}
+		if got := strings.Join(keys, " "); got != want.keys || data["total"] != want.total {
+			t.Errorf("%s: %s of %v, want %s of %v", query, got, data["total"], want.keys, want.total)
+		}
+	}
+}
+
+// A store that cannot be used is a 503 that says so, with a line in the log.
+func TestStoreUnavailable(t *testing.T) {
+	s := newServer(t)
+	s.path = t.TempDir() // a directory is no database
+	c := s.again(t)
+	for _, target := range []string{"/api/realm", "/api/realm/a", "/api/secret", "/api/secret/a/b", "/api/token?realm=a&key=b"} {
+		a := c.get(target)
+		a.refused(http.StatusServiceUnavailable, "store_unavailable", "")
+		if a.retryAfter() < 1 {
+			t.Errorf("%s: no Retry-After", target)
+		}
+		if strings.Contains(a.body, s.path) {
+			t.Errorf("%s shows the path: %s", target, a.body)
+		}
+	}
+	if !strings.Contains(s.log.String(), "admin request failed") {
+		t.Error("nothing is logged")
+	}
+}
