@@ -3,6 +3,7 @@ package redisstore
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ const dialTimeout = time.Second
 //	two or more of them                     the nodes of a cluster
 //	redis://host:26379/0?master_name=main   sentinels; also redis+sentinel://
 //
-// A URL may name several hosts, separated by commas. The further ones take
-// scheme, user, password and options from the first URL.
+// Further addresses may also stand in the URL as ?addr=host:port, once for
+// each. They take scheme, user, password and options from the first URL.
 func parseURLs(urls []string) (*redis.UniversalOptions, error) {
 	urls = slices.DeleteFunc(slices.Clone(urls), func(s string) bool { return strings.TrimSpace(s) == "" })
 	if len(urls) == 0 {
@@ -66,10 +67,10 @@ func parseURL(text string) (*redis.UniversalOptions, error) {
 	if sentinel && master == "" {
 		return nil, errors.New("names sentinels without ?master_name=")
 	}
+	further := query["addr"]
 	query.Del("master_name")
+	query.Del("addr")
 	u.RawQuery = query.Encode()
-	hosts := strings.Split(u.Host, ",")
-	u.Host = hosts[0]
 	single, err := redis.ParseURL(u.String())
 	if err != nil {
 		return nil, errors.New("has a database number or an option that is not known")
@@ -79,11 +80,11 @@ func parseURL(text string) (*redis.UniversalOptions, error) {
 	if master != "" {
 		opts.SentinelUsername, opts.SentinelPassword = single.Username, single.Password
 	}
-	for _, host := range hosts[1:] {
-		if !strings.Contains(host, ":") {
-			host += ":6379"
+	for _, addr := range further {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, errors.New("has an addr= that is not host:port")
 		}
-		opts.Addrs = append(opts.Addrs, host)
+		opts.Addrs = append(opts.Addrs, addr)
 	}
 	return opts, nil
 }
