@@ -58,16 +58,13 @@ func TestAim(t *testing.T) {
 		{"evil.com:443", "api.example.com", "https", false},
 	} {
 		l := lease(hosts, inHeader)
-		rec := &recorder{}
 		req := get("/")
 		req.URL.Scheme, req.URL.Host, req.Host = tt.scheme, tt.dial, tt.host
 		closed := watchBody(req)
-		resp, err := over(rec, Job{Lease: l, Dial: tt.dial, KeepHost: tt.host != ""}).RoundTrip(req)
-		noError(t, err)
-		noError(t, resp.Body.Close())
-		equal(t, tt.ok, rec.got != nil, "sent to "+tt.dial+" as "+tt.host+" by "+tt.scheme)
+		out, got := sendJob(t, Job{Lease: l, Dial: tt.dial, KeepHost: tt.host != ""}, req)
+		equal(t, tt.ok, out != nil, "sent to "+tt.dial+" as "+tt.host+" by "+tt.scheme)
 		if !tt.ok {
-			equal(t, http.StatusBadGateway, resp.StatusCode, tt.dial)
+			equal(t, http.StatusBadGateway, got.status, tt.dial)
 			equal(t, true, closed(), "body closed")
 		}
 	}
@@ -79,13 +76,10 @@ func TestAimPlainHTTP(t *testing.T) {
 	} {
 		l := apiLease(inHeader)
 		l.Target.AllowHTTP, l.Target.Trusted = tt.allow, tt.trusted
-		rec := &recorder{}
 		req := get("/")
 		req.URL.Scheme = "http"
-		resp, err := over(rec, Job{Lease: l, Dial: "api.example.com:80"}).RoundTrip(req)
-		noError(t, err)
-		noError(t, resp.Body.Close())
-		equal(t, tt.ok, rec.got != nil, "sent")
+		out, _ := sendJob(t, Job{Lease: l, Dial: "api.example.com:80"}, req)
+		equal(t, tt.ok, out != nil, "sent")
 	}
 }
 
@@ -104,17 +98,12 @@ func TestAimAtAPI(t *testing.T) {
 		req.URL = mustURL(t, tt.path)
 		req.URL.User = url.UserPassword("a", "b")
 		req.Host = "proxy:8080"
-		rec := &recorder{}
-		resp, err := over(rec, Job{Lease: l, Dial: "api.example.com:443", UseAPI: true}).RoundTrip(req)
-		noError(t, err)
-		noError(t, resp.Body.Close())
-		equal(t, tt.want, rec.got.URL.String(), tt.api+" "+tt.path)
-		equal(t, "api.example.com", rec.got.Host, "Host")
+		out, _ := sendJob(t, Job{Lease: l, Dial: "api.example.com:443", UseAPI: true}, req)
+		equal(t, tt.want, out.URL.String(), tt.api+" "+tt.path)
+		equal(t, "api.example.com", out.Host, "Host")
 	}
-	resp, err := over(nil, Job{Lease: apiLease(inHeader), Dial: "api.example.com:443", UseAPI: true}).RoundTrip(get("/"))
-	noError(t, err)
-	equal(t, http.StatusConflict, resp.StatusCode, "a realm without api")
-	noError(t, resp.Body.Close())
+	_, got := sendJob(t, Job{Lease: apiLease(inHeader), Dial: "api.example.com:443", UseAPI: true}, get("/"))
+	equal(t, http.StatusConflict, got.status, "a realm without api")
 }
 
 // The Host that is sent is the upstream's, in its usual form.
@@ -127,14 +116,19 @@ func TestAimHost(t *testing.T) {
 
 func TestAimRefusesOddTargets(t *testing.T) {
 	for _, u := range []*url.URL{
-		{Opaque: "//evil.com/x"}, {Path: "*"}, {Path: "evil"}, {Path: "/", RawQuery: "a=1#b"},
-		{Path: "/", RawQuery: "a b"}, {Path: "/", RawQuery: "a\r\nb"}, {Path: "/", RawQuery: "a\x7f"},
+		{Opaque: "//evil.com/x"},
+		{Path: "*"},
+		{Path: "evil"},
+		{Path: "/", RawQuery: "a=1#b"},
+		{Path: "/", RawQuery: "a b"},
+		{Path: "/", RawQuery: "a\r\nb"},
+		{Path: "/", RawQuery: "a\x7f"},
 	} {
 		u.Scheme, u.Host = "https", "api.example.com"
 		req := get("/")
 		req.URL = u
-		_, resp := send(t, apiLease(inQuery), req)
-		equal(t, http.StatusBadRequest, resp.StatusCode, u.String())
+		_, got := send(t, apiLease(inQuery), req)
+		equal(t, http.StatusBadRequest, got.status, u.String())
 	}
 }
 

@@ -16,10 +16,15 @@ import (
 )
 
 // failing sends a request over a base that fails with err.
-func failing(ctx context.Context, err error) (*http.Response, error) {
+func failing(ctx context.Context, t tester, err error) (answer, error) {
+	t.Helper()
 	base := roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
-	l := apiLease(inQuery)
-	return over(base, Job{Lease: l, Dial: "api.example.com:443"}).RoundTrip(get("/").WithContext(ctx))
+	transport := over(base, Job{Lease: apiLease(inQuery), Dial: "api.example.com:443"})
+	resp, err := transport.RoundTrip(getWith(ctx, "/"))
+	if err != nil {
+		return answer{}, err
+	}
+	return read(t, resp), nil
 }
 
 func TestFailHidesTheToken(t *testing.T) {
@@ -32,10 +37,10 @@ func TestFailHidesTheToken(t *testing.T) {
 		errors.New("malformed HTTP response " + tokenEscaped),
 		errors.New("malformed HTTP response " + url.QueryEscape(full)),
 	} {
-		resp, got := failing(t.Context(), err) //nolint:bodyclose // there is none
+		_, got := failing(t.Context(), t, err)
 		var bad *url.Error
-		if resp != nil || got == nil || errors.As(got, &bad) {
-			t.Fatalf("got %v, %v", resp, got)
+		if got == nil || errors.As(got, &bad) {
+			t.Fatalf("got %v", got)
 		}
 		if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "canary") || strings.Contains(text, "api.example.com") {
 			t.Errorf("%q says too much", text)
@@ -48,14 +53,14 @@ func TestFailHidesTheToken(t *testing.T) {
 func TestFailCancellations(t *testing.T) {
 	opErr := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("operation was canceled")}
 	for _, err := range []error{context.Canceled, fmt.Errorf("flight: %w", context.Canceled), opErr} {
-		_, got := failing(t.Context(), err) //nolint:bodyclose // there is none
+		_, got := failing(t.Context(), t, err)
 		if got == nil || errors.Is(got, context.Canceled) || strings.Contains(got.Error(), "cancel") {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, got := failing(ctx, errors.New("net/http: request canceled")); !errors.Is(got, context.Canceled) { //nolint:bodyclose // there is none
+	if _, got := failing(ctx, t, errors.New("net/http: request canceled")); !errors.Is(got, context.Canceled) {
 		t.Errorf("the caller's own cancellation became %v", got)
 	}
 }
@@ -67,17 +72,17 @@ func TestFailKeepsTypes(t *testing.T) {
 		context.DeadlineExceeded,
 		http.ErrServerClosed,
 	} {
-		if _, got := failing(t.Context(), err); !errors.Is(got, err) { //nolint:bodyclose // there is none
+		if _, got := failing(t.Context(), t, err); !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
 }
 
 func TestFailForbiddenAddress(t *testing.T) {
-	resp, err := failing(t.Context(), &net.OpError{Op: "dial", Err: netguard.ErrForbidden})
+	got, err := failing(t.Context(), t, &net.OpError{Op: "dial", Err: netguard.ErrForbidden})
 	noError(t, err)
-	equal(t, http.StatusBadGateway, resp.StatusCode, "status")
-	equal(t, realm.CodeHostNotAllowed, problemOf(t, resp).Code, "code")
+	equal(t, http.StatusBadGateway, got.status, "status")
+	equal(t, realm.CodeHostNotAllowed, problemOf(t, got).Code, "code")
 }
 
 // A real transport that meets a real upstream which quotes the request in an

@@ -112,32 +112,44 @@ func over(base http.RoundTripper, job Job) *Transport {
 	}
 }
 
-// send sends req through a transport whose job is l to api.example.com, and
-// returns what left.
-func send(t testing.TB, l *realm.Lease, req *http.Request) (*http.Request, *http.Response) {
-	t.Helper()
-	rec := &recorder{header: http.Header{}}
-	resp, err := over(rec, Job{Lease: l, Dial: "api.example.com:443"}).RoundTrip(req)
-	noError(t, err)
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return rec.got, resp
+// answer is an answer that was read to its end.
+type answer struct {
+	status          int
+	header, trailer http.Header
+	body            string
 }
 
-// get is a request as the proxy in front hands it over.
-func get(target string) *http.Request {
-	req := httptest.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
-	req.URL.Scheme, req.URL.Host = "https", "api.example.com"
-	req.RequestURI = ""
-	return req
-}
-
-// body reads an answer to its end.
-func body(t testing.TB, resp *http.Response) string {
+func read(t tester, resp *http.Response) answer {
 	t.Helper()
 	b, err := io.ReadAll(resp.Body)
 	noError(t, err)
 	noError(t, resp.Body.Close())
-	return string(b)
+	return answer{resp.StatusCode, resp.Header, resp.Trailer, string(b)}
+}
+
+// send sends req through a transport whose job is l to api.example.com, and
+// returns what left (nil: nothing did) and what was answered.
+func send(t tester, l *realm.Lease, req *http.Request) (*http.Request, answer) {
+	t.Helper()
+	return sendJob(t, Job{Lease: l, Dial: "api.example.com:443"}, req)
+}
+
+func sendJob(t tester, job Job, req *http.Request) (*http.Request, answer) {
+	t.Helper()
+	rec := &recorder{header: http.Header{}}
+	resp, err := over(rec, job).RoundTrip(req)
+	noError(t, err)
+	return rec.got, read(t, resp)
+}
+
+// get is a request as the proxy in front hands it over.
+func get(target string) *http.Request { return getWith(context.Background(), target) }
+
+func getWith(ctx context.Context, target string) *http.Request {
+	req := httptest.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req.URL.Scheme, req.URL.Host = "https", "api.example.com"
+	req.RequestURI = ""
+	return req
 }
 
 // proxied is a reverse proxy with our transport in front of a real upstream.
@@ -192,20 +204,20 @@ func start(t *testing.T, h2 bool, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// get asks the proxy.
-func (p *proxied) get(t *testing.T, target string) *http.Response {
+// request is a request to the proxy.
+func (p *proxied) request(t *testing.T, method, target string, body io.Reader) *http.Request {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.front.URL+target, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, p.front.URL+target, body)
 	noError(t, err)
-	return p.do(t, req)
+	return req
 }
 
-func (p *proxied) do(t *testing.T, req *http.Request) *http.Response {
+// do sends a request to the proxy and reads the answer to its end.
+func (p *proxied) do(t *testing.T, req *http.Request) answer {
 	t.Helper()
 	resp, err := p.front.Client().Do(req)
 	noError(t, err)
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	return read(t, resp)
 }
 
 // echo answers with the request line and header fields that arrived.

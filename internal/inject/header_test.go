@@ -135,19 +135,14 @@ func TestHeaderCredentialsOfTheCaller(t *testing.T) {
 	for _, authenticated := range []bool{false, true} {
 		req := get("/")
 		req.Header = http.Header{"Authorization": {"Basic proxy"}, "Proxy-Authorization": {"Basic proxy"}, "X-Api-Key": {"theirs"}}
-		rec := &recorder{}
-		resp, err := over(rec, Job{
-			Lease: apiLease(inQuery), Dial: "api.example.com:443", Authenticated: authenticated,
-		}).RoundTrip(req)
-		noError(t, err)
-		noError(t, resp.Body.Close())
+		out, _ := sendJob(t, Job{Lease: apiLease(inQuery), Dial: "api.example.com:443", Authenticated: authenticated}, req)
 		want := []string{"Basic proxy"}
 		if authenticated {
 			want = nil
 		}
-		equal(t, want, rec.got.Header["Authorization"], "Authorization")
-		equal(t, want, rec.got.Header["Proxy-Authorization"], "Proxy-Authorization")
-		equal(t, []string{"theirs"}, rec.got.Header["X-Api-Key"], "X-Api-Key")
+		equal(t, want, out.Header["Authorization"], "Authorization")
+		equal(t, want, out.Header["Proxy-Authorization"], "Proxy-Authorization")
+		equal(t, []string{"theirs"}, out.Header["X-Api-Key"], "X-Api-Key")
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func TestProxyInjects(t *testing.T) {
 	both(t, func(t *testing.T, h2 bool) {
 		p := serve(t, h2, echo, inQuery, inHeader, inCustom)
-		got := body(t, p.get(t, "/a%2Fb?z=%20+&ACCESS%5fTOKEN=evil&a=%zz"))
+		got := p.do(t, p.request(t, http.MethodGet, "/a%2Fb?z=%20+&ACCESS%5fTOKEN=evil&a=%zz", nil)).body
 		line, fields, _ := strings.Cut(got, "\n")
 		equal(t, "GET /a%2Fb?z=%20+&a=%zz&"+ours, line, "request line")
 		equal(t, true, strings.Contains(fields, "Authorization: Bearer "+token+"\r\n"), fields)
@@ -45,7 +45,7 @@ func TestProxyRawClients(t *testing.T) {
 		noError(t, err)
 		resp, err := http.ReadResponse(answers, nil)
 		noError(t, err)
-		got := body(t, resp)
+		got := read(t, resp).body
 		equal(t, 1, strings.Count(got, "Authorization: Bearer "+token), fmt.Sprint(lines))
 		equal(t, 2, strings.Count(got, token), fmt.Sprint(lines))
 		equal(t, false, strings.Contains(got, "evil"), got)
@@ -68,8 +68,9 @@ func TestProxyAbsoluteForm(t *testing.T) {
 		noError(t, err)
 		resp, err := http.ReadResponse(answers, nil)
 		noError(t, err)
-		equal(t, http.StatusOK, resp.StatusCode, request)
-		equal(t, true, strings.Contains(body(t, resp), "Host: "+p.upstream.Listener.Addr().String()), request)
+		got := read(t, resp)
+		equal(t, http.StatusOK, got.status, request)
+		equal(t, true, strings.Contains(got.body, "Host: "+p.upstream.Listener.Addr().String()), request)
 	}
 	c, answers := p.dial(t)
 	_, err := io.WriteString(c, "GET http:evil HTTP/1.1\r\nHost: proxy\r\n\r\n")
@@ -102,13 +103,12 @@ func TestProxyDoesNotFollow(t *testing.T) {
 				continue
 			}
 			for _, to := range goals {
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.front.URL, strings.NewReader(strings.Repeat("x", status)))
-				noError(t, err)
+				req := p.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", status)))
 				req.Header.Set("X-To", to)
 				before := calls.Load()
-				resp := p.do(t, req)
-				equal(t, status, resp.StatusCode, to)
-				equal(t, to, resp.Header.Get("Location"), "Location")
+				got := p.do(t, req)
+				equal(t, status, got.status, to)
+				equal(t, to, got.header.Get("Location"), "Location")
 				equal(t, before+1, calls.Load(), "calls")
 			}
 		}

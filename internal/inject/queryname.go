@@ -97,16 +97,14 @@ func (c *nameReader) next() (rune, bool) {
 	if !ok || lead < utf8.RuneSelf {
 		return rune(lead), ok
 	}
-	size, r := 0, rune(utf8.RuneError)
+	size, r := 1, rune(lead&0x1f)
 	switch {
 	case lead >= 0xf8 || lead < 0xc0:
-		return r, true
+		return utf8.RuneError, true
 	case lead >= 0xf0:
 		size, r = 3, rune(lead&0x07)
 	case lead >= 0xe0:
 		size, r = 2, rune(lead&0x0f)
-	default:
-		size, r = 1, rune(lead&0x1f)
 	}
 	ahead := *c
 	for range size {

@@ -62,11 +62,11 @@ func isUpgrade(req *http.Request) bool {
 }
 
 // refuse answers with the problem that err stands for; nothing leaves. Only
-// when the caller itself is gone the error is handed on, since nobody reads
-// the answer.
+// when the caller itself is gone that is handed on as an error: nobody reads
+// the answer, and the proxy in front has a status for it.
 func (t *Transport) refuse(req *http.Request, job Job, err error) (*http.Response, error) {
 	closeBody(req)
-	if cancelled(req, err) {
+	if errors.Is(req.Context().Err(), context.Canceled) {
 		return nil, context.Canceled
 	}
 	resp := document(err).Response(req)

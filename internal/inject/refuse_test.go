@@ -37,17 +37,16 @@ func (w *watched) Close() error {
 }
 
 // problemOf reads a problem document.
-func problemOf(t tester, resp *http.Response) (doc struct {
+func problemOf(t tester, a answer) (doc struct {
 	Status int
 	Code   realm.Code
 	Detail string
 },
 ) {
 	t.Helper()
-	equal(t, "application/problem+json", resp.Header.Get("Content-Type"), "content type")
-	noError(t, json.NewDecoder(resp.Body).Decode(&doc))
-	noError(t, resp.Body.Close())
-	equal(t, resp.StatusCode, doc.Status, "status")
+	equal(t, "application/problem+json", a.header.Get("Content-Type"), "content type")
+	noError(t, json.Unmarshal([]byte(a.body), &doc))
+	equal(t, a.status, doc.Status, "status")
 	return doc
 }
 
@@ -82,10 +81,11 @@ func TestRefuseWithoutToken(t *testing.T) {
 			closed := watchBody(req)
 			resp, err := transport.RoundTrip(req)
 			noError(t, err)
-			doc := problemOf(t, resp)
+			got := read(t, resp)
+			doc := problemOf(t, got)
 			equal(t, tt.status, doc.Status, from)
 			equal(t, tt.code, doc.Code, from)
-			equal(t, tt.after, resp.Header.Get("Retry-After"), from)
+			equal(t, tt.after, got.header.Get("Retry-After"), from)
 			equal(t, true, closed(), "body closed")
 		}
 	}
@@ -98,7 +98,7 @@ func TestRefuseCallerIsGone(t *testing.T) {
 	transport.Source = sources(func(ctx context.Context, _ realm.Ref) (*realm.Lease, error) {
 		return nil, fmt.Errorf("waiting: %w", ctx.Err())
 	})
-	resp, err := transport.RoundTrip(get("/").WithContext(ctx)) //nolint:bodyclose // there is none
+	resp, err := transport.RoundTrip(getWith(ctx, "/")) //nolint:bodyclose // there is none
 	if resp != nil || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, %v", resp, err)
 	}
@@ -112,12 +112,12 @@ func TestRefuseMethods(t *testing.T) {
 	} {
 		req := get("/")
 		req.Method = method
-		out, resp := send(t, apiLease(inHeader), req)
+		out, got := send(t, apiLease(inHeader), req)
 		equal(t, ok, out != nil, method)
 		if !ok {
-			equal(t, http.StatusMethodNotAllowed, resp.StatusCode, method)
-			equal(t, allowedMethods, resp.Header.Get("Allow"), "Allow")
-			equal(t, realm.CodeMethod, problemOf(t, resp).Code, method)
+			equal(t, http.StatusMethodNotAllowed, got.status, method)
+			equal(t, allowedMethods, got.header.Get("Allow"), "Allow")
+			equal(t, realm.CodeMethod, problemOf(t, got).Code, method)
 		}
 	}
 }
@@ -132,11 +132,11 @@ func TestRefuseUpgrades(t *testing.T) {
 			}
 			l := apiLease(inHeader)
 			l.Target.Upgrade = allowed
-			out, resp := send(t, l, req)
+			out, got := send(t, l, req)
 			equal(t, allowed, out != nil, "sent")
 			if !allowed {
-				equal(t, http.StatusForbidden, resp.StatusCode, "status")
-				equal(t, realm.CodeForbidden, problemOf(t, resp).Code, "code")
+				equal(t, http.StatusForbidden, got.status, "status")
+				equal(t, realm.CodeForbidden, problemOf(t, got).Code, "code")
 			}
 		}
 	}
@@ -171,10 +171,10 @@ func TestRefuseWithoutPlace(t *testing.T) {
 		if what == "one place twice" {
 			l.Values[1] = "other"
 		}
-		out, resp := send(t, l, get("/"))
+		out, got := send(t, l, get("/"))
 		equal(t, true, out == nil, what)
-		equal(t, http.StatusBadGateway, resp.StatusCode, what)
-		equal(t, realm.CodeTokenUnavailable, problemOf(t, resp).Code, what)
+		equal(t, http.StatusBadGateway, got.status, what)
+		equal(t, realm.CodeTokenUnavailable, problemOf(t, got).Code, what)
 	}
 }
 

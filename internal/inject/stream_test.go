@@ -58,9 +58,9 @@ func TestStream100MB(t *testing.T) {
 			w.Header().Set("X-Digest", digest(t, r.Body))
 			_, _ = io.Copy(w, &pattern{size: size})
 		}, inHeader)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.front.URL, &pattern{size: size})
+		resp, err := p.front.Client().Do(p.request(t, http.MethodPost, "/", &pattern{size: size}))
 		noError(t, err)
-		resp := p.do(t, req)
+		defer func() { _ = resp.Body.Close() }()
 		equal(t, want, resp.Header.Get("X-Digest"), "upload")
 		equal(t, want, digest(t, resp.Body), "download")
 	})
@@ -83,10 +83,10 @@ func TestStreamLineByLine(t *testing.T) {
 			}
 		}, inQuery)
 		in, out := io.Pipe()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.front.URL, in)
-		noError(t, err)
 		go func() { _, _ = io.WriteString(out, "line 0\n") }()
-		resp := p.do(t, req)
+		resp, err := p.front.Client().Do(p.request(t, http.MethodPost, "/", in))
+		noError(t, err)
+		defer func() { _ = resp.Body.Close() }()
 		answers := bufio.NewScanner(resp.Body)
 		for i := range 5 {
 			if !answers.Scan() {
@@ -116,14 +116,13 @@ func TestStreamTrailers(t *testing.T) {
 			_, _ = io.WriteString(w, "ok")
 			w.Header().Set("X-Answer", "fine too")
 		}, inCustom)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.front.URL, struct{ io.Reader }{strings.NewReader("body")})
-		noError(t, err)
+		req := p.request(t, http.MethodPost, "/", struct{ io.Reader }{strings.NewReader("body")})
 		req.Trailer = http.Header{
 			"X-Checksum": {"fine"}, "X-Access-Token": {"evil"}, "X-Access_token": {"evil"}, "X-Forwarded-For": {"10.0.0.1"},
 		}
-		resp := p.do(t, req)
-		equal(t, "ok", body(t, resp), "body")
-		equal(t, "fine too", resp.Trailer.Get("X-Answer"), "the answer's trailer")
+		back := p.do(t, req)
+		equal(t, "ok", back.body, "body")
+		equal(t, "fine too", back.trailer.Get("X-Answer"), "the answer's trailer")
 		equal(t, seen{[]string{"X-Checksum"}, []string{"X-Checksum"}}, <-got, "trailers")
 	})
 }
@@ -171,14 +170,13 @@ func TestStreamExpectContinue(t *testing.T) {
 	p.front.Client().Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
 	for path, want := range map[string]int{"/": http.StatusOK, "/refuse": http.StatusForbidden} {
 		asked := &watchedRead{Reader: strings.NewReader("body")}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.front.URL+path, asked)
-		noError(t, err)
+		req := p.request(t, http.MethodPost, path, asked)
 		req.Header.Set("Expect", "100-continue")
 		req.ContentLength = 4
-		resp := p.do(t, req)
-		equal(t, want, resp.StatusCode, path)
+		got := p.do(t, req)
+		equal(t, want, got.status, path)
 		if want == http.StatusOK {
-			equal(t, "body", body(t, resp), "echo")
+			equal(t, "body", got.body, "echo")
 		}
 		equal(t, want == http.StatusOK, asked.read.Load(), "body read")
 	}

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"errors"
 	"io"
 	"net/http"
 )
@@ -18,7 +19,7 @@ type trailerFilter struct {
 // Read reads the body.
 func (b *trailerFilter) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // io.Reader promises the value itself
+	if errors.Is(err, io.EOF) {
 		b.filter.strip(b.trailer)
 	}
 	return n, err

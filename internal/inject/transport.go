@@ -9,8 +9,6 @@
 package inject
 
 import (
-	"context"
-	"errors"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -119,9 +117,4 @@ func (t *Transport) base(job Job, target *realm.Target) http.RoundTripper {
 		return t.Base
 	}
 	return t.Guarded
-}
-
-// cancelled says whether err is nobody's fault: the caller went away.
-func cancelled(req *http.Request, err error) bool {
-	return errors.Is(err, context.Canceled) && errors.Is(req.Context().Err(), context.Canceled)
 }
