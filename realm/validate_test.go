@@ -121,6 +121,8 @@ var refusals = []struct{ text, path, words string }{
 	{argument(`"name": "a"`), "config.arguments[0].place", "is required"},
 	{argument(`"name": "a", "place": "query"`), "config.arguments[0].place", "url, header, body, basic or path"},
 	{argument(`"place": "url"`), "config.arguments[0].name", "is required"},
+	{argument(`"place": "body"`), "config.arguments[0].name", "is required"},
+	{`"url": "https://x.example", "method": "POST", "content_type": "text", "arguments": [{"place": "url"}]`, "config.arguments[0].name", "is required"},
 	{argument(`"place": "header"`), "config.arguments[0].name", "is required"},
 	{argument(`"name": "a b", "place": "header"`), "config.arguments[0].name", "not a name of a header"},
 	{argument(`"name": "host", "place": "header"`), "config.arguments[0].name", "connection's own"},
@@ -243,7 +245,11 @@ func TestSecretValidate(t *testing.T) {
 	} {
 		wantField(t, path, s.Validate(), path, "")
 	}
-	long := strings.Repeat("a", 65)
+	long := strings.Repeat("a", 64)
+	if err := ValidateFields("fields", map[string]Hidden{long: canary}); err != nil {
+		t.Error(err)
+	}
+	long += "a"
 	err := ValidateFields("fields", map[string]Hidden{long: canary})
 	wantField(t, "long name", err, "fields."+long, "1 to 64")
 	wantNoCanary(t, "a refused field", err.Error())
