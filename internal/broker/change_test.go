@@ -1,13 +1,17 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap/zaptest"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -43,6 +47,45 @@ func TestSecretChangedInFlight(t *testing.T) {
 	if token := <-got; token != "T-2-other" {
 		t.Fatalf("the waiting caller got %q", token)
 	}
+	want(t, n.View, wx, "T-2-other", realm.FromMemory)
+	if stored, _, err := n.pool.store.Token(t.Context(), wx); err != nil || stored.Lineage != 1 {
+		t.Fatalf("the token of the old secret was stored: lineage %d, %v", stored.Lineage, err)
+	}
+}
+
+// hooked is a real store that tells a test what is done to it.
+type hooked struct {
+	tokenstore.Store
+	saved  func() // after a token was saved
+	closed func() // before it is closed
+}
+
+func (s *hooked) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
+	saved, err := s.Store.SaveToken(ctx, ref, t, parent)
+	if s.saved != nil {
+		s.saved()
+	}
+	return saved, err
+}
+
+func (s *hooked) Close() error {
+	if s.closed != nil {
+		s.closed()
+	}
+	return s.Store.Close()
+}
+
+// The same, in the last moment before the token would be published.
+func TestSecretChangedWhileItsTokenIsSaved(t *testing.T) {
+	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
+	n := nodeOn(t, store, newProvider(t), newClock())
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	store.saved = func() {
+		store.saved = nil
+		n.saveSecret(t, wx, "key_1", "other")
+	}
+	want(t, n.View, wx, "T-2-other", realm.FromUpstream)
 	want(t, n.View, wx, "T-2-other", realm.FromMemory)
 }
 
@@ -205,19 +248,34 @@ func TestOlderTokenNeverOverwritesANewerOne(t *testing.T) {
 func TestClosingWaitsForFlights(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	p, c := newProvider(t), newClock()
-	n := nodeOn(t, newStore(t, path), p, c)
+	var saved atomic.Bool
+	store := &hooked{Store: newStore(t, path), saved: func() { saved.Store(true) }}
+	store.closed = func() {
+		if !saved.Load() {
+			t.Error("the store was closed under a flight")
+		}
+	}
+	n := &node{pool: New(store, zaptest.NewLogger(t), c.now), clock: c, provider: p}
+	n.View = n.configure(t)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	gate, reached := make(chan struct{}), make(chan struct{}, 1)
 	p.then(blocks(gate, reached, gives(7200)))
-	go func() { _, _ = n.Token(t.Context(), wx) }()
+	asked := make(chan error)
+	go func() {
+		_, err := n.Token(t.Context(), wx)
+		asked <- err
+	}()
 	<-reached
-	closed := make(chan error)
+	closed := make(chan error, 1)
 	go func() { closed <- n.pool.Destruct() }()
+	<-n.pool.base.Done()
 	close(gate)
-	if err := <-closed; err != nil {
+	if err := errors.Join(<-asked, <-closed); err != nil {
 		t.Fatal(err)
 	}
+	_, err := n.Token(t.Context(), realm.Ref{Realm: "wx", Key: "later"})
+	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
 	again := nodeOn(t, newStore(t, path), p, c)
 	want(t, again.View, wx, "T-1-app", realm.FromDatabase)
 }

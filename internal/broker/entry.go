@@ -9,7 +9,7 @@ import (
 )
 
 // entry is what memory knows of one (realm, key). A hit reads live and
-// suspect and nothing else.
+// suspect and nothing else. There may be a million: mind the size.
 type entry struct {
 	live atomic.Pointer[live]
 	// suspect: the store may know better. The next use has it checked in the
@@ -24,9 +24,6 @@ type entry struct {
 	revision uint32
 	// fetches made by this node.
 	fetches uint32
-	// notBefore is when the provider may be asked again after a token
-	// without a life.
-	notBefore realm.Instant
 }
 
 // live is a token in memory. There may be a million: mind the size.
@@ -57,7 +54,6 @@ func (e *entry) forget() {
 	defer e.mu.Unlock()
 	e.revision++
 	e.trouble = nil
-	e.notBefore = 0
 	e.live.Store(nil)
 }
 

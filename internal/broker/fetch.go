@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -18,10 +17,10 @@ func (t *task) fetch(ctx context.Context) (*realm.Lease, error) {
 	if why := t.f.owner.program.Inactive(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
 	}
-	if err := t.e.holdOff(t.f.kind, t.pool.now()); err != nil {
+	if err := t.e.holdOff(t.f.kind, realm.InstantOf(t.pool.now())); err != nil {
 		return nil, err
 	}
-	if err := t.e.pause(ctx, t.pool.now()); err != nil {
+	if err := t.e.pause(ctx, realm.InstantOf(t.pool.now())); err != nil {
 		return nil, err
 	}
 	res, err := t.bound.Fetch(ctx, t.client, grant.Request{Force: t.f.kind == flush, DefaultTimeout: t.callTimeout})
@@ -70,8 +69,7 @@ func (t *task) failed(err error) error {
 // once is a token without a life: it serves those who wait, nobody else.
 func (t *task) once(res grant.Result) (*realm.Lease, error) {
 	t.e.mu.Lock()
-	t.e.trouble = nil
-	t.e.notBefore = realm.InstantOf(t.pool.now().Add(time.Second))
+	t.e.trouble = lifeless(realm.InstantOf(t.pool.now()))
 	t.e.mu.Unlock()
 	l := &live{}
 	if err := t.place(l, res.Token.Access); err != nil {
@@ -79,26 +77,6 @@ func (t *task) once(res grant.Result) (*realm.Lease, error) {
 	}
 	l.lease.Expires, l.lease.Source = realm.InstantOf(t.pool.now()), realm.FromUpstream
 	return &l.lease, nil
-}
-
-// pause waits until the provider may be asked again after a token without a
-// life: at most a second.
-func (e *entry) pause(ctx context.Context, now time.Time) error {
-	e.mu.Lock()
-	until := e.notBefore
-	e.mu.Unlock()
-	wait := until.Time().Sub(now)
-	if until == 0 || wait <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(min(wait, time.Second))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
-	}
 }
 
 // saveTries bounds the duel of two nodes over one token.

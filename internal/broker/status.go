@@ -89,7 +89,7 @@ func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
 		}
 		s.ExpiresAt, s.NextRefresh = timeOf(l.lease.Expires), timeOf(l.renewAt)
 	}
-	if t != nil {
+	if t.failed() {
 		if s.State != "live" {
 			s.State = "failing"
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -18,6 +19,9 @@ const (
 	// insist is how soon a flush may try a hopeless call again: somebody may
 	// have put right at the provider what no change here would show.
 	insist = time.Second
+	// lifelessWait is how soon the provider may be asked again after a token
+	// whose life was zero or less.
+	lifelessWait = time.Second
 )
 
 // trouble is the memory of calls that failed: until when the provider is left
@@ -32,7 +36,7 @@ type trouble struct {
 // next is the trouble after one more failure.
 func (t *trouble) next(cause *grant.Error, now realm.Instant) *trouble {
 	n := &trouble{cause: cause, fails: 1, at: now}
-	if t != nil {
+	if t.failed() {
 		n.fails = t.fails + 1
 	}
 	wait := waitCap
@@ -45,6 +49,14 @@ func (t *trouble) next(cause *grant.Error, now realm.Instant) *trouble {
 	return n
 }
 
+// lifeless is what remains of a token that nobody else could use.
+func lifeless(now realm.Instant) *trouble {
+	return &trouble{at: now, until: now + realm.Instant(lifelessWait.Microseconds())}
+}
+
+// failed says whether the last call failed.
+func (t *trouble) failed() bool { return t != nil && t.cause != nil }
+
 // waits says whether the provider is to be left alone now.
 func (t *trouble) waits(now realm.Instant) bool { return t != nil && now < t.until }
 
@@ -54,19 +66,39 @@ func (t *trouble) left(now realm.Instant) time.Duration {
 }
 
 // holdOff returns the error of the last call while the provider is to be left
-// alone.
-func (e *entry) holdOff(k kind, at time.Time) error {
-	now := realm.InstantOf(at)
-	e.mu.Lock()
-	t := e.trouble
-	e.mu.Unlock()
-	if !t.waits(now) {
+// alone after a failure.
+func (e *entry) holdOff(k kind, now realm.Instant) error {
+	t := e.lastTrouble()
+	if !t.failed() || !t.waits(now) {
 		return nil
 	}
 	if k == flush && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
 		return nil
 	}
 	return t.again(now)
+}
+
+// pause waits until the provider may be asked again after a token without a
+// life: that is so soon that nobody has to be told.
+func (e *entry) pause(ctx context.Context, now realm.Instant) error {
+	t := e.lastTrouble()
+	if t.failed() || !t.waits(now) {
+		return nil
+	}
+	timer := time.NewTimer(min(t.left(now), lifelessWait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
+	}
+}
+
+func (e *entry) lastTrouble() *trouble {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.trouble
 }
 
 // first is what the callers of the failed call are told.
