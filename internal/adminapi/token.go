@@ -16,11 +16,13 @@ func (a *api) token(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	get := a.broker.Token
+	var lease *realm.Lease
 	if flush {
-		get, r.words = a.broker.Flush, flushWords
+		r.words = flushWords
+		lease, err = a.broker.Flush(ctx, ref)
+	} else {
+		lease, err = a.broker.Token(ctx, ref)
 	}
-	lease, err := get(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
