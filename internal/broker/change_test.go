@@ -56,8 +56,17 @@ func TestSecretChangedInFlight(t *testing.T) {
 // hooked is a real store that tells a test what is done to it.
 type hooked struct {
 	tokenstore.Store
+	read   func() // after a realm was read
 	saved  func() // after a token was saved
 	closed func() // before it is closed
+}
+
+func (s *hooked) Realm(ctx context.Context, id string) (realm.Realm, error) {
+	r, err := s.Store.Realm(ctx, id)
+	if s.read != nil {
+		s.read()
+	}
+	return r, err
 }
 
 func (s *hooked) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
@@ -104,6 +113,28 @@ func TestChangedRealm(t *testing.T) {
 	c.Arguments[1].Name = "appsecret" // does
 	n.saveRealm(t, "wx", c)
 	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
+}
+
+// A realm that changes while it is read from the store is not remembered as
+// it was.
+func TestRealmChangedWhileItIsRead(t *testing.T) {
+	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
+	n := nodeOn(t, store, newProvider(t), newClock())
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	n.pool.forgetAll()
+	store.read = func() {
+		store.read = nil
+		c := n.wechat()
+		c.Inject[0].Name = "token"
+		n.saveRealm(t, "wx", c)
+	}
+	for _, name := range []string{"access_token", "token"} {
+		lease, err := n.Proxyable(t.Context(), wx)
+		if err != nil || lease.Target.Inject[0].Name != name {
+			t.Fatalf("%+v %v, want it injected as %s", lease, err, name)
+		}
+	}
 }
 
 // A reload makes another view of the same pool: the token stays where what
