@@ -47,11 +47,11 @@ func pieces(query string) []string {
 }
 
 // couldBe is a necessary condition for a name to be read as ours, from the
-// other side: it has escapes to hide in, or nearly ours's letters in clear.
+// other side: it has something to hide in, or nearly our letters in clear.
 func couldBe(name, ours string) bool {
-	if strings.Contains(name, "%") {
+	if strings.ContainsFunc(name, func(r rune) bool { return r == '%' || r >= 0x80 }) {
 		return true
 	}
-	plain := strings.NewReplacer("ſ", "s", "K", "k", "ı", "i", "İ", "i").Replace(name)
-	return strings.Contains(strings.NewReplacer("+", "_", ".", "_", " ", "_", "[", "_").Replace(strings.ToLower(plain)), ours)
+	underscores := strings.NewReplacer("+", "_", ".", "_", " ", "_", "[", "_")
+	return strings.Contains(underscores.Replace(strings.ToLower(name)), ours)
 }

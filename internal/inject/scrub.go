@@ -123,7 +123,7 @@ func quoted(text, secret string) int {
 }
 
 // quotedByte matches one byte: itself, %XX, or %25XX and so on, where an
-// encoded URL stands in another one.
+// encoded URL stands in another one. A blank may be a "+" in any of them.
 func quotedByte(text string, b byte) int {
 	if text == "" {
 		return 0
@@ -138,7 +138,8 @@ func quotedByte(text string, b byte) int {
 	for strings.HasPrefix(text[at:], "25") {
 		at += 2
 	}
-	if high, low, ok := hexPair(text[at:]); ok && high<<4|low == b {
+	high, low, ok := hexPair(text[at:])
+	if c := high<<4 | low; ok && (c == b || c == '+' && b == ' ') {
 		return at + 2
 	}
 	return 0
