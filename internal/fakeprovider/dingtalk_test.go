@@ -33,7 +33,7 @@ func TestDingTalkNewHasNamesAndRefusalsOfItsOwn(t *testing.T) {
 	}
 	call := func(token string) answer {
 		req := b.request(http.MethodGet, "/v1.0/contact/users/me", nil)
-		req.Header.Set("x-acs-dingtalk-access-token", token)
+		req.Header.Set("X-Acs-Dingtalk-Access-Token", token)
 		return b.send(req)
 	}
 	if a := call(first.text("accessToken")); a.status != http.StatusOK {
