@@ -116,6 +116,25 @@ func TestProxyDoesNotFollow(t *testing.T) {
 	equal(t, 0, canaries.Load(), "tokens elsewhere")
 }
 
+// Requests share the lease, and nothing else.
+func TestProxyConcurrently(t *testing.T) {
+	both(t, func(t *testing.T, h2 bool) {
+		p := serve(t, h2, echo, inQuery, inHeader, inCustom)
+		for i := range 8 {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				for j := range 20 {
+					own := fmt.Sprintf("/%d/%d?access_token=evil&own=%d", i, j, j)
+					got := p.do(t, p.request(t, http.MethodGet, own, nil)).body
+					want := fmt.Sprintf("GET /%d/%d?own=%d&%s\n", i, j, j, ours)
+					equal(t, true, strings.HasPrefix(got, want), got)
+					equal(t, 2, strings.Count(got, token), got)
+				}
+			})
+		}
+	})
+}
+
 // What leaves is a copy: a retry or a log sees the caller's request.
 func TestProxyRetrySendsTheSame(t *testing.T) {
 	var seen []string

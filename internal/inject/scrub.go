@@ -16,7 +16,8 @@ type needle struct{ secret, probe string }
 
 // scrubHeader masks the token wherever the answer's header quotes it: a
 // Location back to the request's own URL, a Link, an error text. The body and
-// its trailers pass untouched.
+// its trailers pass untouched, and interim answers (1xx) do not come by here:
+// net/http hands them to the proxy in front directly.
 func scrubHeader(h http.Header, lease *realm.Lease) {
 	var array [4]needle
 	needles := appendNeedles(array[:0], lease)

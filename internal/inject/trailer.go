@@ -37,5 +37,5 @@ func (f filter) trailers(out *outgoing) {
 		return
 	}
 	out.body = trailerFilter{out.Body, out.Trailer, f}
-	out.Body = &out.body
+	out.Body, out.GetBody = &out.body, nil // a second body would not be filtered
 }
