@@ -195,7 +195,7 @@ func TestKeyFileIsRefused(t *testing.T) {
 }
 
 // FuzzOpen: whatever bytes are stored, opening them neither panics nor
-// succeeds, unless they are what was sealed for this place.
+// succeeds, unless they were sealed for this place.
 func FuzzOpen(f *testing.F) {
 	k := ring(f, keyText(1), keyText(2))
 	good := seal(f, k, place, "secret")
@@ -206,7 +206,7 @@ func FuzzOpen(f *testing.F) {
 		ad := tokenstore.AD{Column: column, Ref: realm.Ref{Realm: id, Key: key}, Version: version}
 		plain, err := k.Open(ad, sealed)
 		switch {
-		case err == nil && (!bytes.Equal(sealed, good) || ad != place || string(plain) != "secret"):
+		case err == nil && (ad != place || string(plain) != "secret"):
 			t.Fatalf("%x opened in %+v", sealed, ad)
 		case err != nil && !errors.Is(err, tokenstore.ErrKey) && !errors.Is(err, tokenstore.ErrDamaged):
 			t.Fatalf("an error of no kind: %v", err)
