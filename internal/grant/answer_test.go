@@ -70,6 +70,7 @@ func TestAnswersRead(t *testing.T) {
 		{"data.error_code (Douyin)", `{"url":"@","token_path":"data.t","success":[{"json":"data.error_code","values":[0]}]}`, "", `{"data":{"error_code":0,"t":"T"}}`, 200, "T"},
 		{"a path that must exist", `{"url":"@","token_path":"t","success":[{"json":"t"}]}`, "", `{"t":"T"}`, 200, "T"},
 		{"a status of the realm's", `{"url":"@","token_path":"t","success":[{"status":[400,200]}]}`, "", `{"t":"T"}`, 400, "T"},
+		{"a status, and then another rule", `{"url":"@","token_path":"t","success":[{"status":[400]},{"json":"t"}]}`, "", `{"t":"T"}`, 400, "T"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, failed := fetchFrom(t, c.config, answering(c.status, c.contentType, c.body))

@@ -127,8 +127,8 @@ func (u *urlTemplate) expand(v *values) (string, error) {
 		return "", realm.Fieldf(u.field, "a value of the secret makes \".\" or \"..\" a segment of the path")
 	}
 	s := u.scheme + "://" + host + path
-	if query := u.query.expand(v, queryEscape); query != "" {
-		s += "?" + query
+	if len(u.query) > 0 { // also where it is empty: no value changes the structure
+		s += "?" + u.query.expand(v, queryEscape)
 	}
 	return s, nil
 }
