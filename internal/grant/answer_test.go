@@ -111,6 +111,7 @@ func TestAnswersRefused(t *testing.T) {
 		{"a doubled token in other spelling", plainRealm, 200, `{"access_token":"a","access\u005ftoken":"b"}`, KindBadResponse, Retryable, "", ""},
 		{"a doubled expiry", plainRealm, 200, `{"access_token":"a","expires_in":1,"expires_in":2}`, KindBadResponse, Retryable, "", ""},
 		{"a doubled errcode", rule0, 200, `{"access_token":"a","errcode":0,"errcode":1}`, KindBadResponse, Retryable, "", ""},
+		{"a doubled token beside words", plainRealm, 200, `{"access_token":"a","access_token":"b","errcode":40013}`, KindBadResponse, Retryable, "", ""},
 		{"a doubled form field", `{"url":"@","method":"POST","content_type":"form","token_path":"t"}`, 200, `t=1&t=2`, KindBadResponse, Retryable, "", ""},
 		{"nesting without end", plainRealm, 200, strings.Repeat(`{"a":`, 200_000), KindBadResponse, Retryable, "", ""},
 		{"closed nesting without end", plainRealm, 200, strings.Repeat(`[`, 400_000) + strings.Repeat(`]`, 400_000), KindBadResponse, Retryable, "", ""},

@@ -34,9 +34,12 @@ type Client struct {
 	now              func() time.Time
 }
 
-// NewClient makes a client. guard dials for realms that are not trusted (see
-// netguard); now is the clock (nil: time.Now).
+// NewClient makes a client. guard dials for realms that are not trusted (nil:
+// public addresses only, see netguard); now is the clock (nil: time.Now).
 func NewClient(guard netguard.Dialer, now func() time.Time) *Client {
+	if guard == nil {
+		guard = netguard.Policy{}.Dialer(&net.Dialer{KeepAlive: -1})
+	}
 	if now == nil {
 		now = time.Now
 	}

@@ -325,9 +325,11 @@ func TestGuard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.Fetch(t.Context(), testClient(t), Request{})
-	if failed := failure(t, err); failed.Kind != KindForbidden || failed.Class != Hopeless {
-		t.Errorf("error %+v", failed)
+	for _, client := range []*Client{testClient(t), NewClient(nil, nil)} {
+		_, err = b.Fetch(t.Context(), client, Request{})
+		if failed := failure(t, err); failed.Kind != KindForbidden || failed.Class != Hopeless {
+			t.Errorf("error %+v", failed)
+		}
 	}
 	if len(p.requests) != 0 {
 		t.Error("the request arrived")

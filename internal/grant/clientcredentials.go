@@ -43,10 +43,10 @@ func (p *plan) authenticate(g *realm.Grant) error {
 		return realm.Fieldf("config.grant.client_id", "%v", err)
 	}
 	switch g.TokenEndpointAuthMethod {
-	case "", "client_secret_basic":
+	case "", realm.AuthBasic:
 		p.formBasic = true
 		p.own("config.grant.client_secret", realm.PlaceBasic, id, secret)
-	case "client_secret_post":
+	case realm.AuthPost:
 		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id)
 		p.own("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
 	default:

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -146,12 +147,13 @@ func (c *call) read(a *answer) (Result, *Error) {
 	}
 	token, err := r.accessToken(root, a.body)
 	switch {
-	case err != nil && wordsOf(root) == (words{}):
-		return Result{}, badAnswer(a, err.Error())
-	case err != nil:
+	case err == nil:
+		return c.accept(a, root, token)
+	case (errors.Is(err, errNoToken) || errors.Is(err, errNotText)) && wordsOf(root) != (words{}):
+		// A refusal in place of a token, with status 200.
 		return Result{}, c.refused(a, root, nil)
 	}
-	return c.accept(a, root, token)
+	return Result{}, badAnswer(a, err.Error())
 }
 
 // accept makes the result of an answer that has a token.

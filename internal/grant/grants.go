@@ -21,13 +21,13 @@ type constructor func(r *realm.Realm) (construction, error)
 
 // grants are all grants by name.
 var grants = map[string]constructor{
-	"static":             static,
-	"delegate":           delegate,
-	"client_credentials": clientCredentials,
-	"refresh_token":      unbuilt,
-	"authorization_code": unbuilt,
-	"jwt_bearer":         unbuilt,
-	"token_exchange":     unbuilt,
+	realm.GrantStatic:            static,
+	realm.GrantDelegate:          delegate,
+	realm.GrantClientCredentials: clientCredentials,
+	realm.GrantRefreshToken:      unbuilt,
+	realm.GrantAuthorizationCode: unbuilt,
+	realm.GrantJWTBearer:         unbuilt,
+	realm.GrantTokenExchange:     unbuilt,
 }
 
 // construct decides how the realm gets its tokens. What config says wins over

@@ -74,6 +74,7 @@ func (r *reading) accessToken(root gjson.Result, body []byte) (realm.Hidden, err
 // Reasons why a value is no token.
 var (
 	errNoToken      = errors.New("there is no token")
+	errNotText      = errors.New("the answer is a text and no token; a token_path would lead into a document")
 	errTokenType    = errors.New("the token is neither a string nor a number")
 	errTokenLong    = errors.New("the token is longer than 64 KiB")
 	errTokenControl = errors.New("the token holds control characters")
@@ -118,7 +119,7 @@ func textToken(body []byte) (realm.Hidden, error) {
 	case token == "":
 		return "", errNoToken
 	case strings.ContainsFunc(token, unicode.IsSpace), strings.ContainsAny(token[:1], "<{["):
-		return "", errors.New("the answer is a text and no token; a token_path would lead into a document")
+		return "", errNotText
 	}
 	return realm.Hidden(token), checkToken(token)
 }

@@ -45,7 +45,7 @@ func encodings(value string) []string {
 	return []string{
 		value,
 		url.QueryEscape(value), queryEscape(value), url.PathEscape(value),
-		strings.Trim(string(quoted), `"`),
+		string(quoted[1 : len(quoted)-1]),
 		base64.StdEncoding.EncodeToString([]byte(value)),
 		base64.RawStdEncoding.EncodeToString([]byte(value)),
 		base64.URLEncoding.EncodeToString([]byte(value)),

@@ -78,11 +78,9 @@ func scalarAt(root gjson.Result, p path) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	switch value.Type {
-	case gjson.String:
+	if value.Type == gjson.String {
 		return value.String(), true
-	case gjson.Number, gjson.True, gjson.False:
-		return value.Raw, true
 	}
-	return "", false
+	// The rest are numbers and booleans.
+	return value.Raw, value.Exists() && value.Type != gjson.Null && value.Type != gjson.JSON
 }
