@@ -9,8 +9,10 @@ import (
 )
 
 // Test makes a token request and tells what happened, without saving or
-// publishing anything. With config, that one is used instead of the realm's.
-// A refusal of the provider is in the report, not an error.
+// publishing anything. With config, that one is used instead of the realm's;
+// not with a realm of the Caddyfile, whose secrets would go where the caller
+// says (CodeReadOnly). A refusal of the provider is in the report, not an
+// error.
 func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error) {
 	var report grant.Report
 	c, err := v.realm(ctx, ref.Realm)
@@ -23,13 +25,14 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	}
 	program := c.program
 	if config != nil {
+		if c.defined {
+			return report, readOnly("the realm")
+		}
 		r := program.Realm()
 		r.Config = *config
 		if err := r.Validate(); err != nil {
 			return report, err
 		}
-		// Untrusted, even where the Caddyfile defines the realm: this config
-		// came by the API.
 		if program, err = grant.Compile(r, false); err != nil {
 			return report, err
 		}
