@@ -48,7 +48,7 @@ func (f filter) header(h http.Header, lease *realm.Lease) http.Header {
 	}
 	f.unlist(out)
 	for i, p := range f.places {
-		if p.In == realm.PlaceHeader && i < len(lease.Values) {
+		if p.In == realm.PlaceHeader {
 			out[p.Name] = lease.Values[i : i+1 : i+1]
 		}
 	}

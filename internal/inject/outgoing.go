@@ -22,6 +22,9 @@ type outgoing struct {
 // with the token in place. http.Request.Clone is not used: it copies the
 // Trailer map, which is filled only when the body ends.
 func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) {
+	if len(lease.Values) != len(lease.Target.Inject) {
+		return nil, errPlace
+	}
 	a, err := take(req, job, lease.Target)
 	if err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 		joinPath(lease.Target.API, &out.url)
 	}
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
-	f := filter{lease.Target.Inject, job.Authenticated, lease.Target.Forwarded}
+	f := filter{places: lease.Target.Inject, authenticated: job.Authenticated, forwarded: lease.Target.Forwarded}
 	out.Header = f.header(req.Header, lease)
 	f.trailers(out)
 	if !out.carries(lease) {
@@ -62,9 +65,6 @@ func joinPath(api, u *url.URL) {
 // put it there.
 func (out *outgoing) carries(lease *realm.Lease) bool {
 	places := lease.Target.Inject
-	if len(places) == 0 || len(lease.Values) != len(places) {
-		return false
-	}
 	query := out.url.RawQuery
 	for i := len(places) - 1; i >= 0; i-- {
 		p, value := places[i], lease.Values[i]
@@ -85,7 +85,7 @@ func (out *outgoing) carries(lease *realm.Lease) bool {
 			return false
 		}
 	}
-	return true
+	return len(places) > 0
 }
 
 // cutPair cuts a pair, and the "&" in front of it, from the end of a query.

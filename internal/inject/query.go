@@ -12,12 +12,13 @@ import (
 // pair stays as it came, and in its place.
 //
 // Pairs end at "&", and at ";" too (HTML 4.01 appendix B.2.2), where an
-// upstream may split.
+// upstream may split. What an upstream mixes with the query, a form body or
+// cookies, is not looked at: bodies are never read here.
 func placeQuery(raw string, lease *realm.Lease) string {
 	places := lease.Target.Inject
 	size := len(raw)
 	for i, p := range places {
-		if p.In == realm.PlaceURL && i < len(lease.Values) {
+		if p.In == realm.PlaceURL {
 			size += len("&") + len(p.Pair) + len(lease.Values[i])
 		}
 	}
@@ -28,7 +29,7 @@ func placeQuery(raw string, lease *realm.Lease) string {
 	b.Grow(size)
 	some := keepOthers(&b, raw, places)
 	for i, p := range places {
-		if p.In != realm.PlaceURL || i >= len(lease.Values) {
+		if p.In != realm.PlaceURL {
 			continue
 		}
 		if some {
@@ -48,9 +49,11 @@ func placeQuery(raw string, lease *realm.Lease) string {
 func keepOthers(b *strings.Builder, raw string, places []realm.Place) bool {
 	some, sep := false, byte('&')
 	for more := raw != ""; more; {
-		var pair string
-		var next byte
-		pair, raw, next, more = cutPiece(raw)
+		pair, next := raw, byte(0)
+		if i := strings.IndexAny(raw, "&;"); i >= 0 {
+			pair, next, raw = raw[:i], raw[i], raw[i+1:]
+		}
+		more = next != 0
 		switch {
 		case !isOurs(pair, places):
 			if some {
@@ -63,16 +66,6 @@ func keepOthers(b *strings.Builder, raw string, places []realm.Place) bool {
 		}
 	}
 	return some
-}
-
-// cutPiece cuts the first pair from raw, with the separator behind it, if
-// there is one.
-func cutPiece(raw string) (pair, rest string, sep byte, more bool) {
-	i := strings.IndexAny(raw, "&;")
-	if i < 0 {
-		return raw, "", 0, false
-	}
-	return raw[:i], raw[i+1:], raw[i], true
 }
 
 func isOurs(pair string, places []realm.Place) bool {
