@@ -67,7 +67,10 @@ type RealmStore interface {
 	SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error)
 	// UpdateRealm reads the realm (a zero one with its id, and found false,
 	// where there is none), lets change alter it and writes what it returns,
-	// in one transaction, so that two updates at once cannot lose one.
+	// in one transaction, so that two updates at once cannot lose one. change
+	// may be called several times (a transaction that lost against another
+	// one is run again); its error is returned as it is, and nothing is
+	// written then.
 	UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error)
 	// DeleteRealm deletes a realm, and with cascade its secrets and tokens.
 	// ErrRealmHasSecrets without.
@@ -108,7 +111,9 @@ type TokenStore interface {
 	// SaveToken saves t as the child of the token with lineage parent (0 for
 	// the first), by compare-and-swap: the token saved has lineage parent+1
 	// and is returned. ErrLineage when the stored token has another lineage;
-	// ErrSecretNotFound never: secrets of a Caddyfile are not stored.
+	// ErrSecretNotFound never: secrets of a Caddyfile are not stored. After a
+	// deletion the parent is 0 again, though counting goes on. Times are kept
+	// to the microsecond.
 	SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error)
 	// DeleteToken removes the token, whatever its lineage. The next one that
 	// is saved goes on counting from it: a lineage never repeats.

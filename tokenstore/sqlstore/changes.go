@@ -90,7 +90,7 @@ func (s *Shared) Changes(ctx context.Context, since string) ([]tokenstore.Change
 		case since == "":
 			last.settled = next.settled
 		case next.read.Sub(last.read) > cursorLife || newest < last.settled:
-			return answer{tokenstore.ErrGap}
+			return finalError{tokenstore.ErrGap}
 		}
 		// What was settled stays so after its rows were deleted.
 		next.settled = max(next.settled, last.settled)

@@ -32,18 +32,18 @@ func (s *Store) checkKeys(ctx context.Context, x execer) error {
 		}
 	}
 	if err := s.keys.Load(len(used) == 0); errors.Is(err, fs.ErrNotExist) {
-		return answer{&tokenstore.KeyError{Missing: used, Hint: "its file " + s.keys.Path() + " is missing"}}
+		return finalError{&tokenstore.KeyError{Missing: used, Hint: "its file " + s.keys.Path() + " is missing"}}
 	} else if err != nil {
-		return answer{err}
+		return finalError{err}
 	}
 	ring := s.keys.IDs()
 	missing := slices.DeleteFunc(used, func(id tokenstore.KeyID) bool { return slices.Contains(ring, id) })
 	if len(missing) > 0 {
-		return answer{&tokenstore.KeyError{Missing: missing}}
+		return finalError{&tokenstore.KeyError{Missing: missing}}
 	}
 	for id, sealed := range registered {
 		if plain, err := s.keys.Open(keyAD(id), sealed); err != nil || !bytes.Equal(plain, id[:]) {
-			return answer{fmt.Errorf("check value of key %s: %w", id, tokenstore.ErrDamaged)}
+			return finalError{fmt.Errorf("check value of key %s: %w", id, tokenstore.ErrDamaged)}
 		}
 	}
 	if _, ok := registered[ring[0]]; ok {
@@ -55,7 +55,7 @@ func (s *Store) checkKeys(ctx context.Context, x execer) error {
 func (s *Store) registerKey(ctx context.Context, x execer, id tokenstore.KeyID) error {
 	sealed, err := s.keys.Seal(keyAD(id), id[:])
 	if err != nil {
-		return answer{err}
+		return finalError{err}
 	}
 	now, err := s.dialect.now(ctx, x)
 	if err != nil {
@@ -112,7 +112,7 @@ func keysInUse(ctx context.Context, x execer) ([]tokenstore.KeyID, error) {
 
 func keyID(b []byte) (id tokenstore.KeyID, err error) {
 	if len(b) != len(id) {
-		return id, answer{fmt.Errorf("key_id: %w", tokenstore.ErrDamaged)}
+		return id, finalError{fmt.Errorf("key_id: %w", tokenstore.ErrDamaged)}
 	}
 	return tokenstore.KeyID(b), nil
 }

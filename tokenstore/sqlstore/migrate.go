@@ -46,7 +46,7 @@ func (s *Store) migrate(ctx context.Context, x execer) error {
 		return err
 	}
 	if newest := files[len(files)-1].version; have > newest {
-		return answer{fmt.Errorf("%w: its schema is %d, this one knows %d", ErrNewerSchema, have, newest)}
+		return finalError{fmt.Errorf("%w: its schema is %d, this one knows %d", ErrNewerSchema, have, newest)}
 	}
 	for _, m := range files[min(have, len(files)):] {
 		if err := s.apply(ctx, x, m); err != nil {

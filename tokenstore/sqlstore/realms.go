@@ -75,7 +75,7 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 			old, created = realm.Realm{ID: id}, tx.now
 		}
 		if saved, err = change(old, found); err != nil {
-			return answer{err}
+			return finalError{err}
 		}
 		saved.ID, saved.CreatedAt, saved.UpdatedAt = id, created, tx.now
 		return s.putRealm(ctx, tx, saved, version+1)
@@ -108,7 +108,7 @@ func refuseSecrets(ctx context.Context, tx *txn, id string) error {
 	var n int
 	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_secrets WHERE realm = ?", []byte(id)).Scan(&n)
 	if err == nil && n > 0 {
-		return answer{tokenstore.ErrRealmHasSecrets}
+		return finalError{tokenstore.ErrRealmHasSecrets}
 	}
 	return err
 }
@@ -120,7 +120,7 @@ func (s *Store) putRealm(ctx context.Context, tx *txn, r realm.Realm, version in
 	config.Shared = nil
 	text, err := json.Marshal(config)
 	if err != nil {
-		return answer{err}
+		return finalError{err}
 	}
 	shared, keyID, err := s.sealFields(realmAD(r.ID, version), r.Config.Shared)
 	if err != nil {
@@ -148,13 +148,13 @@ func (s *Store) scanRealm(from row) (realm.Realm, int64, error) {
 	var created, updated instant
 	err := from.Scan(&r.ID, &config, &r.LogicCode, &r.Comment, &shared, &version, &created, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
-		return r, 0, answer{tokenstore.ErrRealmNotFound}
+		return r, 0, finalError{tokenstore.ErrRealmNotFound}
 	}
 	if err != nil {
 		return r, 0, err
 	}
 	if err := json.Unmarshal(config, &r.Config); err != nil {
-		return r, 0, answer{damagedRow("config", realm.Ref{Realm: r.ID})}
+		return r, 0, finalError{damagedRow("config", realm.Ref{Realm: r.ID})}
 	}
 	r.CreatedAt, r.UpdatedAt = created.Time, updated.Time
 	r.Config.Shared, err = s.openFields(realmAD(r.ID, version), shared)
@@ -175,7 +175,7 @@ func limits(p tokenstore.Page) []any {
 	return []any{p.Size, int64(min(max(p.Number, 1)-1, math.MaxInt32)) * int64(p.Size)}
 }
 
-// expectRow turns "no row was touched" into an answer.
+// expectRow turns "no row was touched" into the missing error.
 func expectRow(res sql.Result, err, missing error) error {
 	if err != nil {
 		return err
@@ -183,5 +183,5 @@ func expectRow(res sql.Result, err, missing error) error {
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return err
 	}
-	return answer{missing}
+	return finalError{missing}
 }

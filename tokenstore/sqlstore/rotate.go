@@ -122,11 +122,11 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 			continue
 		}
 		if err != nil {
-			return 0, answer{err}
+			return 0, finalError{err}
 		}
 		sealed, err := s.keys.Seal(ad, plain)
 		if err != nil {
-			return 0, answer{err}
+			return 0, finalError{err}
 		}
 		id, _ := tokenstore.SealedBy(sealed)
 		if _, err := tx.ExecContext(ctx, query, sealed, id[:], []byte(r.ref.Realm), []byte(r.ref.Key), r.sealed); err != nil {

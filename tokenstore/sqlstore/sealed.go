@@ -12,25 +12,25 @@ import (
 func (s *Store) seal(ad tokenstore.AD, v any) (sealed, keyID []byte, err error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
-		return nil, nil, answer{fmt.Errorf("seal %s of %s: %w", ad.Column, ad.Ref, err)}
+		return nil, nil, finalError{fmt.Errorf("seal %s of %s: %w", ad.Column, ad.Ref, err)}
 	}
 	sealed, err = s.keys.Seal(ad, plain)
 	if err != nil {
-		return nil, nil, answer{err}
+		return nil, nil, finalError{err}
 	}
 	id, _ := tokenstore.SealedBy(sealed)
 	return sealed, id[:], nil
 }
 
-// open reads what seal wrote. What cannot be opened is an answer: trying again
+// open reads what seal wrote. What cannot be opened is final: trying again
 // is of no use, and the database itself is well.
 func (s *Store) open(ad tokenstore.AD, sealed []byte, v any) error {
 	plain, err := s.keys.Open(ad, sealed)
 	if err != nil {
-		return answer{err}
+		return finalError{err}
 	}
 	if json.Unmarshal(plain, v) != nil {
-		return answer{damagedRow(ad.Column, ad.Ref)}
+		return finalError{damagedRow(ad.Column, ad.Ref)}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 		}
 		var token tokenstore.TokenChange
 		if saved, token, err = change(old, found); err != nil {
-			return answer{err}
+			return finalError{err}
 		}
 		saved.Ref, saved.CreatedAt, saved.UpdatedAt = ref, created, tx.now
 		if err := s.putSecret(ctx, tx, saved, version+1); err != nil {
@@ -117,7 +117,7 @@ func (s *Store) scanSecret(from row) (realm.Secret, int64, error) {
 	var created, updated instant
 	err := from.Scan(&secret.Realm, &secret.Key, &fields, &version, &created, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
-		return secret, 0, answer{tokenstore.ErrSecretNotFound}
+		return secret, 0, finalError{tokenstore.ErrSecretNotFound}
 	}
 	if err != nil {
 		return secret, 0, err

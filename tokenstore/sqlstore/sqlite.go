@@ -132,7 +132,7 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if verdict != "ok" {
-		return answer{fmt.Errorf("%w: sqlite: the file fails its check after an unclean stop: %w: %s",
+		return finalError{fmt.Errorf("%w: sqlite: the file fails its check after an unclean stop: %w: %s",
 			tokenstore.ErrUnavailable, tokenstore.ErrDamaged, verdict)}
 	}
 	return nil

@@ -50,7 +50,7 @@ func (s *Store) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.So
 		case err != nil:
 			return err
 		case found.token == nil:
-			return answer{tokenstore.ErrTokenNotFound}
+			return finalError{tokenstore.ErrTokenNotFound}
 		}
 		t = *found.token
 		return nil
@@ -69,7 +69,7 @@ func (s *Store) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, par
 			return err
 		}
 		if old.current() != parent {
-			return answer{tokenstore.ErrLineage}
+			return finalError{tokenstore.ErrLineage}
 		}
 		t.Lineage = old.lineage + 1
 		t, err = s.putToken(ctx, tx, ref, t, old.found)

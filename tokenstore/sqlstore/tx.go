@@ -33,12 +33,12 @@ type txn struct {
 	now     time.Time
 }
 
-// answer is an error that is the result of an operation and not a failure of
+// finalError is an error that is the result of an operation and not a failure of
 // the database: it is neither tried again nor called unavailable.
-type answer struct{ err error }
+type finalError struct{ err error }
 
-func (a answer) Error() string { return a.err.Error() }
-func (a answer) Unwrap() error { return a.err }
+func (e finalError) Error() string { return e.err.Error() }
+func (e finalError) Unwrap() error { return e.err }
 
 // read runs a query and gives its failure its meaning.
 func (s *Store) read(ctx context.Context, what string, do func(db *sql.DB) error) error {
@@ -122,10 +122,10 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var a answer
+	var final finalError
 	switch {
-	case errors.As(err, &a):
-		return a.err
+	case errors.As(err, &final):
+		return final.err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %s: %w", s.dialect.name(), what, ctx.Err())
 	case s.dialect.damaged(err):
