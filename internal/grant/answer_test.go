@@ -152,6 +152,8 @@ func TestAnswersRefused(t *testing.T) {
 		{"X", plainRealm, 403, `{"errors":[{"code":99,"message":"Unable to verify"}]}`, KindRefused, Throttled, "99", "Unable to verify"},
 		{"GitHub", plainRealm, 401, `{"message":"Bad credentials"}`, KindRefused, Hopeless, "", "Bad credentials"},
 		{"slow_down", plainRealm, 400, `{"error":"slow_down"}`, KindRefused, Throttled, "slow_down", ""},
+		{"slow_down in capitals and a 200", plainRealm, 200, `{"error":"SLOW_DOWN"}`, KindRefused, Throttled, "SLOW_DOWN", ""},
+		{"a broken refusal", plainRealm, 429, strings.Repeat("x", maxAnswer+1), KindRefused, Throttled, "", ""},
 		{"temporarily_unavailable", plainRealm, 400, `{"error":"temporarily_unavailable"}`, KindRefused, Throttled, "temporarily_unavailable", ""},
 		{"PayPal", plainRealm, 429, `{"name":"RATE_LIMIT_REACHED","message":"m"}`, KindRefused, Throttled, "RATE_LIMIT_REACHED", "m"},
 		{"Entra: 429 and no JSON", plainRealm, 429, `slow down`, KindRefused, Throttled, "", ""},
@@ -187,9 +189,9 @@ func TestAnswersRefused(t *testing.T) {
 // TestRedaction: a provider that repeats the credential or the token, in any
 // encoding, does not get it into an error.
 func TestRedaction(t *testing.T) {
-	const config = `{"url":"@/t?s={secret.appsecret}","token_path":"access_token","success":[{"json":"errcode","values":[0]}],"arguments":[{"name":"me","place":"basic","value":"$appsecret"}]}`
+	const config = `{"url":"@/t?s={secret.appsecret}","token_path":"access_token","success":[{"json":"errcode","values":[0]}],"arguments":[{"name":"u","place":"basic","value":"$appsecret"}]}`
 	secret := "SECRET-a/b+c"
-	for _, quoted := range append(encodings(secret), encodings("me:"+secret)...) {
+	for _, quoted := range append(encodings(secret), encodings("u:"+secret)...) {
 		body := `{"errcode":1,"access_token":"TOKEN-0123456789","errmsg":"bad \u0007\nsecret ` + quoted + ` and TOKEN-0123456789` + strings.Repeat("é", 300) + `"}`
 		_, failed := fetchFrom(t, config, answering(400, "", body))
 		if failed == nil {

@@ -223,7 +223,7 @@ func TestNothingIsResent(t *testing.T) {
 		"closed without an answer": "",
 		"cut in the header":        "HTTP/1.1 200 OK\r\nContent-",
 		"cut in the body":          "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
-		"no HTTP":                  "TOKEN-0123456789 is what you want\r\n\r\n",
+		"no HTTP":                  "TOKEN-0123456789\r\n\r\n",
 		"a huge header":            "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxHeader) + "\r\n\r\n",
 	} {
 		for _, method := range []string{"GET", "POST"} {

@@ -96,10 +96,11 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 	if a != nil {
 		c.describe(a, took)
 	}
-	if err != nil {
-		failed = c.transportFailure(ctx, err)
-	} else {
+	// A refusal is one by its status, also where its body is broken.
+	if err == nil || a != nil && a.status >= http.StatusBadRequest {
 		result, failed = c.read(a)
+	} else {
+		failed = c.transportFailure(ctx, err)
 	}
 	result.Took = took
 	return result, failed

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -59,7 +60,7 @@ func constructGrant(r *realm.Realm) (construction, error) {
 		return construction{}, realm.Fieldf("config.grant.name", "must be static, delegate, client_credentials, refresh_token, authorization_code, jwt_bearer or token_exchange")
 	case r.Config.URL != "":
 		return construction{}, realm.Fieldf("config.url", "cannot stand beside a grant, which has its own token_url")
-	case r.Config.Method != "" && r.Config.Method != "POST":
+	case r.Config.Method != "" && r.Config.Method != http.MethodPost:
 		return construction{}, realm.Fieldf("config.method", "a grant uses POST")
 	}
 	return build(r)

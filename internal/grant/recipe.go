@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 
@@ -92,8 +93,8 @@ func (p *plan) compile(sc scope) (*recipe, error) {
 	r := &recipe{method: p.recipe.Method, plain: !p.formBasic}
 	switch r.method {
 	case "":
-		r.method = "GET"
-	case "GET", "POST", "PUT":
+		r.method = http.MethodGet
+	case http.MethodGet, http.MethodPost, http.MethodPut:
 	default:
 		return nil, realm.Fieldf(p.field+".method", "must be GET, POST or PUT")
 	}
