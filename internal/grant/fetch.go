@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"maps"
 	"net/http"
@@ -187,6 +188,9 @@ func (c *call) redactor(root gjson.Result) *redactor {
 	}
 	_, credentials, _ := strings.Cut(c.out.header.Get("Authorization"), " ")
 	confidential = append(confidential, credentials)
+	if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
+		confidential = append(confidential, string(pair)) // it may be quoted in another form of base64
+	}
 	r := &c.bound.program.fetch.reading
 	for _, p := range []path{r.token, r.refresh} {
 		if p == nil {
