@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +76,7 @@ func short(importPath string) string {
 
 func list(t *testing.T) []pkg {
 	t.Helper()
+	look(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e",
 		"-json=ImportPath,Name,Imports,Deps,TestImports,XTestImports", module+"/...")
 	var stderr strings.Builder
@@ -91,6 +94,23 @@ func list(t *testing.T) []pkg {
 			t.Fatal(err)
 		}
 		pkgs = append(pkgs, p)
+	}
+}
+
+// look reads every directory of the module. `go test` takes an old result from
+// its cache unless something changed that the test itself has looked at; what
+// go list reads does not count.
+func look(t *testing.T) {
+	t.Helper()
+	const root = "../.."
+	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && at != root && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
