@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -154,15 +155,24 @@ func watch(t *testing.T, pid int) (end func()) {
 	}
 }
 
-// freePort is a loopback port that was free a moment ago.
+// freePort is a loopback port that was free a moment ago. It lies below the
+// ports that the kernel gives to outgoing connections: one of those could take
+// it while a node is restarted.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000) // #nosec G404 -- not a secret
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // eventually polls until a condition holds.
