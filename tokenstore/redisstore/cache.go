@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -60,6 +61,12 @@ type Cache struct {
 	breaker *breaker
 	missed  missed
 	now     func() time.Time
+
+	// base ends with the cache; work is the goroutine that makes up for what
+	// was missed.
+	base context.Context
+	stop context.CancelFunc
+	work sync.WaitGroup
 }
 
 var _ tokenstore.Cache = (*Cache)(nil)
@@ -87,6 +94,7 @@ func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger) (*Cache, erro
 	}
 	c := &Cache{client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now}
 	c.breaker = newBreaker(func() time.Time { return c.now() })
+	c.base, c.stop = context.WithCancel(context.Background())
 	return c, nil
 }
 
@@ -150,14 +158,34 @@ func (c *Cache) Health(ctx context.Context) []tokenstore.Health {
 }
 
 // Close implements tokenstore.Cache.
-func (c *Cache) Close() error { return c.client.Close() }
+func (c *Cache) Close() error {
+	c.stop()
+	c.missed.close()
+	c.work.Wait()
+	return c.client.Close()
+}
 
 // change runs an operation that must not be lost. Redis keeps what it had when
-// it was not reached, and would serve that when it is back: the reference is
-// remembered and buried then.
+// it was not reached, and the other nodes would read that: the reference is
+// remembered, and buried as soon as Redis answers.
 func (c *Cache) change(ctx context.Context, ref realm.Ref, lineage int64, do func(ctx context.Context) error) {
-	if !c.try(ctx, do) {
-		c.missed.add(ref, lineage)
+	if !c.try(ctx, do) && c.missed.add(ref, lineage) {
+		c.work.Go(c.settle)
+	}
+}
+
+// settle tries, as often as the breaker allows, until nothing is missed. Each
+// try settles first.
+func (c *Cache) settle() {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for !c.missed.done() {
+		select {
+		case <-tick.C:
+			c.try(c.base, func(context.Context) error { return nil })
+		case <-c.base.Done():
+			return
+		}
 	}
 }
 

@@ -156,6 +156,24 @@ func testFault(t *testing.T, fault func(t *testing.T, r *testserver.RedisDB)) {
 	})
 }
 
+// TestMissedChangeIsMadeUpFor: a token whose change did not reach Redis leaves
+// it soon after Redis answers again, though nobody asks for anything: the
+// other nodes would go on reading the older one.
+func TestMissedChangeIsMadeUpFor(t *testing.T) {
+	r, path, ring := testserver.Redis(t), filepath.Join(t.TempDir(), "tokens.db"), keyring(t)
+	a, b := newNode(t, r, path, ring), newNode(t, r, path, ring)
+	a.save(t, 0)
+	eventually(t, "both nodes read from Redis", func() bool {
+		_, one := a.lineage(t)
+		_, two := b.lineage(t)
+		return one == realm.FromRedis && two == realm.FromRedis
+	})
+	r.Stop(t)
+	a.save(t, 1)
+	r.Cont(t)
+	eventually(t, "the other node reads the new token", func() bool { got, _ := b.lineage(t); return got == 2 })
+}
+
 // TestFlushed: an emptied Redis is filled again, with what is current.
 func TestFlushed(t *testing.T) {
 	r, path, ring := testserver.Redis(t), filepath.Join(t.TempDir(), "tokens.db"), keyring(t)

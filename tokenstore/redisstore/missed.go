@@ -2,27 +2,53 @@ package redisstore
 
 import (
 	"sync"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// settleBatch bounds what one operation makes up for within its budget.
-const settleBatch = 20
+const (
+	// settleBatch bounds what one operation makes up for within its budget.
+	settleBatch = 20
+	// settleEvery is how soon it is tried when no operation comes.
+	settleEvery = 100 * time.Millisecond
+)
 
 // missed are the tokens whose change did not reach Redis, with their lineage.
 // They are no more than the secrets that exist. The zero value is ready.
 type missed struct {
-	mu   sync.Mutex
-	refs map[realm.Ref]int64
+	mu       sync.Mutex
+	refs     map[realm.Ref]int64
+	settling bool // somebody is at it
+	closed   bool
 }
 
-func (m *missed) add(ref realm.Ref, lineage int64) {
+// add remembers a token. True asks the caller to see to it that it is settled.
+func (m *missed) add(ref realm.Ref, lineage int64) (start bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refs == nil {
 		m.refs = map[realm.Ref]int64{}
 	}
 	m.refs[ref] = max(m.refs[ref], lineage)
+	start = !m.settling && !m.closed
+	m.settling = true
+	return start
+}
+
+// done says whether nothing is left; the next add starts anew then.
+func (m *missed) done() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settling = len(m.refs) > 0
+	return !m.settling
+}
+
+// close lets nothing be started any more.
+func (m *missed) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
 }
 
 // settle buries some of them; an error leaves the rest for the next time.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -44,10 +45,32 @@ func testSavers(t *testing.T, b Backend) {
 			})
 		}
 		wg.Wait()
-		got, _, err := stores[0].Token(t.Context(), ref)
+		if wins.Load() != 1 {
+			t.Fatalf("generation %d: %d winners", parent+1, wins.Load())
+		}
+		for _, s := range stores {
+			reaches(t, s, ref, parent+1)
+		}
+	}
+}
+
+// reaches waits until a handle reads a lineage. A shared cache may give
+// another handle's token a moment later, never another result.
+func reaches(t *testing.T, s tokenstore.Store, ref realm.Ref, lineage int64) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		got, _, err := s.Token(t.Context(), ref)
 		ok(t, err)
-		if wins.Load() != 1 || got.Lineage != parent+1 {
-			t.Fatalf("generation %d: %d winners, lineage %d", parent+1, wins.Load(), got.Lineage)
+		if got.Lineage == lineage {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("lineage %d is read, %d was saved", got.Lineage, lineage)
 		}
 	}
 }
