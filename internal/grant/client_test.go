@@ -263,19 +263,23 @@ func TestNothingIsResent(t *testing.T) {
 	}
 }
 
-func TestTransportFailures(t *testing.T) {
+// nobody is the URL of a port on which nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := l.Addr().String()
-	_ = l.Close()
+	defer func() { _ = l.Close() }()
+	return "http://" + l.Addr().String()
+}
+
+func TestTransportFailures(t *testing.T) {
 	secure := httptest.NewTLSServer(answering(200, "", goodAnswer))
 	t.Cleanup(secure.Close)
 	plain := newProvider(t, answering(200, "", goodAnswer))
 	for _, c := range []struct{ name, url, want string }{
-		{"nobody listens", "http://" + nobody, "connection refused"},
-		{"no name", "http://nothing.invalid", "the host name cannot be resolved"},
+		{"nobody listens", nobody(t), "connection refused"},
 		{"an unknown issuer", secure.URL, "the certificate is not trusted: its issuer is unknown"},
 		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), "the server does not speak TLS"},
 	} {
@@ -290,6 +294,16 @@ func TestTransportFailures(t *testing.T) {
 				t.Errorf("the URL is in %v", err)
 			}
 		})
+	}
+}
+
+func TestUnknownHost(t *testing.T) {
+	client := NewClient(func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "x.example", Server: "10.0.0.1", IsNotFound: true}}
+	}, nil)
+	_, err := bindGuarded(t, `{"url":"https://x.example/t","token_path":"t"}`).Fetch(t.Context(), client, Request{})
+	if failed := failure(t, err); failed.Kind != KindConnection || failed.Detail != "x.example: the host name cannot be resolved: no such host" {
+		t.Errorf("error %+v", failed)
 	}
 }
 
