@@ -5,4 +5,7 @@
 //
 // Everything runs on free loopback ports and in temporary directories; no
 // test talks to another host.
+//
+// Run it with -count=1: the product is built and executed, so go test does not
+// know that its sources, or the READMEs, changed since a cached result.
 package test

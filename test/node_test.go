@@ -31,7 +31,7 @@ type node struct {
 }
 
 // launch runs the binary with a Caddyfile in a fresh directory until the test
-// ends, and waits until the admin API answers. The Caddyfile's sites listen on
+// ends, and waits until both of its sites answer. The Caddyfile's sites listen on
 // the ports that it was given.
 func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
 	t.Helper()
@@ -86,8 +86,9 @@ func (n *node) waitReady() {
 			n.t.Fatalf("the node ended at its start:\n%s", n.logTail())
 		default:
 		}
-		status, _ := n.try(n.admin + "/api/status")
-		return status == 200
+		admin, _ := n.try(n.admin + "/api/status")
+		proxy, _ := n.try(n.proxy + "/") // the sites begin to listen one after the other
+		return admin == 200 && proxy != 0
 	})
 }
 
