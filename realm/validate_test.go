@@ -35,7 +35,7 @@ var validRealms = []string{
 	`"preset": "wechat", "arguments": [{"name": "a", "place": "body", "value": "1", "type": "number"}], "grant": {"name": "jwt_bearer"}, "refresh": {"arguments": [{"name": "b", "place": "body"}]}`,
 	`"refresh": {}, "authorize": {"content_type": "form"}, "exchange": {"url": "https://x.example", "method": "POST", "arguments": [{"name": "code", "place": "body", "value": "{code}"}]}`,
 	`"refresh_semantics": "grace", "refresh_grace": "60s", "semantics": "parallel", "overlap": "400d", "default_key": "主 账号/1", "callback_url": "http://localhost/cb?x=1", "unattended": true`,
-	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x"}, "replay_max": "64MiB"`,
+	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x", "azAZ09": "x"}, "replay_max": "64MiB"`,
 	`"limits": {"timeout": "5m", "concurrency": 1000, "min_interval": "30s", "backoff_cap": "1h", "windows": [{"calls": 1, "per": "1ms"}, {"calls": 500000, "per": "1d"}]}`,
 	`"limits": {"backoff_cap": "1s"}`,
 	`"id": "x", "logic_code": "http://user:pass@10.0.0.1:9000/code?x=1#y"`,
@@ -196,6 +196,7 @@ var refusals = []struct{ text, path, words string }{
 	{`"limits": {"windows": [` + strings.Repeat(`{"calls": 1, "per": "1h"},`, 16) + `{"calls": 1, "per": "1h"}]}`, "config.limits.windows", "at most 16"},
 	{`"shared": {"a b": "x"}`, `config.shared."a b"`, "not a name of a field"},
 	{`"shared": {"": "x"}`, `config.shared.""`, "not a name of a field"},
+	{`"shared": {"a@[{/:": "x"}`, `config.shared."a@[{/:"`, "not a name of a field"},
 	{`"shared": {"-a": "x"}`, `config.shared."-a"`, "not a name of a field"},
 	{`"shared": {"a": "` + strings.Repeat("x", 64<<10+1) + `"}`, "config.shared.a", "64 KiB"},
 }
