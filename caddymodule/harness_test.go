@@ -27,6 +27,8 @@ type instance struct {
 	dir  string
 	host string // of the proxy, 127.0.0.1:port
 	api  string // of the admin API
+	// config is the address of Caddy's own admin API, or off.
+	config string
 }
 
 // newInstance reserves ports and directories; load starts it. There is one
@@ -43,7 +45,7 @@ func newInstance(t *testing.T) *instance {
 		}
 		caddy.ConfigAutosavePath = autosave
 	})
-	return &instance{t: t, dir: dir, host: freeAddress(t), api: freeAddress(t)}
+	return &instance{t: t, dir: dir, host: freeAddress(t), api: freeAddress(t), config: "off"}
 }
 
 // freeAddress is a loopback address that nobody listens on.
@@ -62,7 +64,7 @@ func freeAddress(t *testing.T) string {
 // with the given directives, and the admin API.
 func (i *instance) caddyfile(tokens, site string) string {
 	return fmt.Sprintf(`{
-	admin off
+	admin %[6]s
 	auto_https off
 	storage file_system %[1]s/caddy
 	log {
@@ -84,7 +86,7 @@ http://%[3]s {
 http://%[5]s {
 	token_admin
 }
-`, i.dir, tokens, i.host, site, i.api)
+`, i.dir, tokens, i.host, site, i.api, i.config)
 }
 
 // load starts the configuration, in place of the one before.
