@@ -88,7 +88,7 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 	// The life of a token counts from here: what comes later only makes it
 	// shorter.
 	c.sent = c.client.now()
-	a, err := c.client.send(ctx, c.out, b.program.trusted)
+	a, err := c.client.send(ctx, c.out, b.program.names(b.program.fetch.url))
 	took := c.client.now().Sub(c.sent)
 	var (
 		result Result

@@ -34,7 +34,7 @@ type Program struct {
 //
 // trusted says that the operator named the realm's hosts in the configuration
 // file: token requests and API requests may then go to any address, else only
-// where netguard lets them.
+// where netguard lets them. A host that a secret fills in was not named.
 func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	p := &Program{realm: r, trusted: trusted}
 	for _, step := range []func() error{p.compileTokens, p.compileRecipes, p.compileInject, p.compileTarget} {

@@ -26,7 +26,7 @@ func (p *Program) compileTarget() error {
 	t := &p.target
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
-		AllowHTTP: cfg.AllowHTTP, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
+		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
 	}
 	if cfg.API != "" {
 		api, err := parseURL("config.api", cfg.API, scopeTarget)
@@ -40,6 +40,7 @@ func (p *Program) compileTarget() error {
 			return err
 		}
 		t.api = &api
+		t.common.Trusted = p.names(api)
 	}
 	for i, entry := range cfg.Hosts {
 		h, err := parseHostTemplate(entry, "config.hosts["+strconv.Itoa(i)+"]")
@@ -55,6 +56,10 @@ func (p *Program) compileTarget() error {
 	t.fixed, err = t.bind(&values{})
 	return err
 }
+
+// names says whether the operator named the host of a URL in the configuration
+// file. A host that a secret fills in was named by whoever wrote the secret.
+func (p *Program) names(u urlTemplate) bool { return p.trusted && len(u.host.fields(nil)) == 0 }
 
 // checkScheme allows http only where somebody said so.
 func (p *Program) checkScheme(u urlTemplate) error {
