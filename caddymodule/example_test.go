@@ -1,0 +1,63 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// TestExample runs Caddyfile.example, on other ports.
+func TestExample(t *testing.T) {
+	content, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if formatted := caddyfile.Format(content); string(formatted) != string(content) {
+		t.Error("Caddyfile.example is not as caddy fmt writes it")
+	}
+	i := newInstance(t)
+	port := func(address string) string { return address[strings.LastIndexByte(address, ':'):] }
+	text := strings.NewReplacer(
+		":8080", port(i.host), ":8081", port(i.api), ":8082", port(freeAddress(t)), " ::1", "",
+	).Replace(string(content))
+	cfg, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	var with map[string]any
+	if err := json.Unmarshal(cfg, &with); err != nil {
+		t.Fatal(err)
+	}
+	with["admin"] = map[string]any{"disabled": true} // another Caddy may use the port
+	with["storage"] = map[string]any{"module": "file_system", "root": i.dir}
+	if cfg, err = json.Marshal(with); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(cfg, true); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/practice/hello":         `^GET /hello\?access_token=practice-[0-9a-f-]+\n$`,
+		"/practice/hello?a=1":     `^GET /hello\?a=1&access_token=practice-[0-9a-f-]+\n$`,
+		"/any/practice/main/a/b":  `^GET /a/b\?access_token=practice-[0-9a-f-]+\n$`,
+		"/any/practice/nobody/":   `"code":"secret_not_found"`,
+		"/any/elsewhere/main/a/b": `"code":"realm_not_found"`,
+	} {
+		if a := i.get(path); !regexp.MustCompile(want).MatchString(a.body) {
+			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+		}
+	}
+	if got := i.must("GET", "/api/status", ""); !strings.Contains(got, `"realm":"practice"`) {
+		t.Errorf("the status: %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(i.dir, "caddy", "tokens.db")); err != nil {
+		t.Error(err)
+	}
+}
