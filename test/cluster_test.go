@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
 // cluster is two nodes on one MariaDB and one Redis.
 type cluster struct {
 	a, b     *node
+	redis    *testserver.RedisDB
 	provider *fakeprovider.Provider
 	base     string
 }
@@ -22,8 +24,9 @@ func newCluster(t *testing.T, rule *fakeprovider.Rule) cluster {
 		Style: fakeprovider.WeChat, Rule: rule,
 		Credentials: map[string]string{"app": "app-secret-01", "other": "other-secret-01"},
 	})
-	s := mariaDBAndRedis(t)
-	return cluster{a: launchOn(t, s), b: launchOn(t, s), provider: p, base: p.Start(t)}
+	redis := testserver.Redis(t)
+	s := mariaDBWith(t, redis)
+	return cluster{a: launchOn(t, s), b: launchOn(t, s), redis: redis, provider: p, base: p.Start(t)}
 }
 
 func (c cluster) secret(key, app string) map[string]any {
@@ -71,37 +74,88 @@ func TestClusterSharesRealmsSecretsAndTokens(t *testing.T) {
 	}
 }
 
-// Both nodes fetch at once. The first token's answer is late: it arrives when
-// the other node has stored a newer one, which has killed it. The newer one
-// stays.
-func TestLateAnswerDoesNotReplaceANewerToken(t *testing.T) {
-	c := newCluster(t, &fakeprovider.Rule{Semantics: fakeprovider.Rotate}) // no overlap
-	c.a.post("/api/realm", wechatRealm("wx", c.base))
-	c.a.post("/api/secret", c.secret("main", "app"))
-
-	release := c.provider.HoldAnswers(1)
-	defer release()
-	late := make(chan tokenAnswer, 1)
-	go func() {
-		_, body := c.a.try(c.a.admin + "/api/token?realm=wx&key=main")
-		late <- decode[tokenAnswer](t, body)
-	}()
-	eventually(t, "the first token is made", func() bool { return len(c.provider.Issued()) == 1 })
-	newer := c.b.token("wx", "main").Token
-	if newer != c.provider.Newest() || c.provider.Fetches() != 2 {
-		t.Fatalf("the other node did not fetch by itself: %d fetches", c.provider.Fetches())
+// Both nodes fetch at once; the second token kills the first one. Whichever
+// answer arrives last, the second token is what stays.
+func TestOlderTokenNeverReplacesANewerOne(t *testing.T) {
+	for name, olderLast := range map[string]bool{"the older answer is late": true, "the newer answer is late": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, &fakeprovider.Rule{Semantics: fakeprovider.Rotate}) // no overlap
+			c.a.post("/api/realm", wechatRealm("wx", c.base))
+			c.a.post("/api/secret", c.secret("main", "app"))
+			releaseOlder, older := c.fetchHeld(t, c.a, 1)
+			releaseNewer, newer := c.fetchHeld(t, c.b, 2)
+			if olderLast {
+				releaseNewer()
+				<-newer
+				releaseOlder()
+				<-older
+			} else {
+				releaseOlder()
+				<-older
+				releaseNewer()
+				<-newer
+			}
+			c.wantNewestStored(t)
+		})
 	}
-	release()
-	<-late
-	eventually(t, "the first node uses the newer token", func() bool { return c.a.token("wx", "main").Token == newer })
+}
+
+// fetchHeld lets a node fetch the provider's n-th token and keeps the answer
+// back until release is called; done tells that the node has used it.
+func (c cluster) fetchHeld(t *testing.T, n *node, nth int) (release func(), done <-chan struct{}) {
+	t.Helper()
+	release = c.provider.HoldAnswers(1)
+	t.Cleanup(release)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		if status, body := n.try(n.admin + "/api/token?realm=wx&key=main"); status != http.StatusOK {
+			t.Errorf("token %d: %d %s", nth, status, body)
+		}
+	}()
+	eventually(t, "the token is made", func() bool { return len(c.provider.Issued()) == nth })
+	return release, finished
+}
+
+// wantNewestStored checks that both nodes come to use the newest token, that
+// it was stored, and that no call was made with another one.
+func (c cluster) wantNewestStored(t *testing.T) {
+	t.Helper()
+	newest := c.provider.Newest()
+	for _, n := range []*node{c.a, c.b} {
+		eventually(t, "the node uses the newest token", func() bool { return n.token("wx", "main").Token == newest })
+	}
 	c.a.kill()
 	c.a.start() // what it knows now is what was stored
-	if got := c.a.token("wx", "main"); got.Token != newer || got.Source == "upstream" {
+	if got := c.a.token("wx", "main"); got.Token != newest || got.Source == "upstream" {
 		t.Errorf("stored is token %d of %d, from %s", c.provider.Rank(got.Token), len(c.provider.Issued()), got.Source)
 	}
-	c.b.get(c.b.proxy+"/any/wx/main/cgi-bin/menu/get", http.StatusOK)
-	if len(c.provider.DeadCalls()) != 0 {
-		t.Errorf("dead calls: %+v", c.provider.DeadCalls())
+	for _, n := range []*node{c.a, c.b} {
+		n.get(n.proxy+"/any/wx/main/cgi-bin/menu/get", http.StatusOK)
+	}
+	if len(c.provider.DeadCalls()) != 0 || c.provider.Fetches() != 2 {
+		t.Errorf("%d fetches, dead calls: %+v", c.provider.Fetches(), c.provider.DeadCalls())
+	}
+}
+
+// Redis is a hint: without it the nodes share everything by MariaDB.
+func TestClusterGoesOnWithoutRedis(t *testing.T) {
+	c := newCluster(t, nil)
+	c.a.post("/api/realm", wechatRealm("wx", c.base))
+	c.a.post("/api/secret", c.secret("before", "app"))
+	token := c.a.token("wx", "before").Token
+	c.redis.Kill(t)
+	if got := c.b.token("wx", "before").Token; got != token {
+		t.Errorf("the other node has token %d", c.provider.Rank(got))
+	}
+	c.b.post("/api/secret", c.secret("after", "other"))
+	token = c.b.token("wx", "after").Token
+	eventually(t, "the secret is used on the other node", func() bool {
+		status, body := c.a.try(c.a.admin + "/api/token?realm=wx&key=after")
+		return status == http.StatusOK && decode[tokenAnswer](t, body).Token == token
+	})
+	if c.provider.Fetches() != 2 {
+		t.Errorf("%d fetches of two tokens", c.provider.Fetches())
 	}
 }
 

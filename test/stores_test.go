@@ -18,9 +18,14 @@ type store struct {
 // sqlite is the default: a file of its own for each node.
 func sqlite(*testing.T) store { return store{} }
 
-// mariaDBAndRedis is a fresh schema on a real MariaDB and an empty real Redis.
-// Several nodes may use it.
 func mariaDBAndRedis(t *testing.T) store {
+	t.Helper()
+	return mariaDBWith(t, testserver.Redis(t))
+}
+
+// mariaDBWith is a fresh schema on a real MariaDB and an empty real Redis.
+// Several nodes may use it.
+func mariaDBWith(t *testing.T, redis *testserver.RedisDB) store {
 	t.Helper()
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails, see crypto/rand
@@ -28,7 +33,7 @@ func mariaDBAndRedis(t *testing.T) store {
 		config: "storage mysql {env.TOKENS_DSN}\ncache redis {env.TOKENS_REDIS}\nencryption_key {env.TOKENS_KEY}\n",
 		env: []string{
 			"TOKENS_DSN=" + testserver.MariaDB(t).DSN(),
-			"TOKENS_REDIS=" + testserver.Redis(t).URL(),
+			"TOKENS_REDIS=" + redis.URL(),
 			"TOKENS_KEY=" + base64.StdEncoding.EncodeToString(key),
 		},
 	}
