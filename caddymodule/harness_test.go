@@ -122,10 +122,17 @@ type answer struct {
 	body string
 }
 
-// get requests a path of the proxy.
+// get requests a path of the proxy. A connection that is dropped before there
+// is an answer is tried again: Caddy drops some that come while it reloads.
 func (i *instance) get(path string, header ...string) answer {
 	i.t.Helper()
-	return i.do(http.MethodGet, "http://"+i.host+path, "", header...)
+	var a answer
+	waitFor(i.t, "an answer to "+path, func() (done bool) {
+		var err error
+		a, err = try(http.MethodGet, "http://"+i.host+path, "", header...)
+		return err == nil
+	})
+	return a
 }
 
 // call requests a path of the admin API.
