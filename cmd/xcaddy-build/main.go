@@ -7,9 +7,9 @@ import (
 	_ "time/tzdata"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-tokens/caddy-tokens/caddymodule"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 func main() {

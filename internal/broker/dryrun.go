@@ -40,7 +40,7 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	bound, err := program.Bind(secret)
 	if err != nil {
 		report.Error = "the secret does not fit the realm: " + err.Error()
-		return report, nil
+		return report, nil //nolint:nilerr // the report tells it
 	}
 	if !program.Fetches() {
 		report.Error = "the realm has a fixed token: there is nothing to fetch"

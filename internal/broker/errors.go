@@ -61,6 +61,8 @@ func storeFailed(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		detail = "the store did not answer in time"
 	}
-	return &realm.Error{Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
-		Detail: detail, RetryAfter: time.Second, Err: err}
+	return &realm.Error{
+		Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
+		Detail: detail, RetryAfter: time.Second, Err: err,
+	}
 }

@@ -77,8 +77,10 @@ func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) 
 // fixed is the way of a realm without a token request.
 func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
 	if t.f.kind == flush {
-		return nil, &realm.Error{Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
-			Detail: "the realm has a fixed token: there is nothing to fetch"}
+		return nil, &realm.Error{
+			Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
+			Detail: "the realm has a fixed token: there is nothing to fetch",
+		}
 	}
 	var token realm.Token
 	var err error
@@ -86,8 +88,10 @@ func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
 		token, err = t.bound.Fixed()
 	}
 	if err != nil {
-		return nil, &realm.Error{Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
-			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err}
+		return nil, &realm.Error{
+			Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
+			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
+		}
 	}
 	if token.Expired(t.pool.now().Add(slack)) {
 		return nil, unavailable(http.StatusBadGateway, "the fixed token of the secret has ended", nil)

@@ -132,8 +132,10 @@ func realmFailed(err error) error {
 	case errors.Is(err, tokenstore.ErrRealmNotFound):
 		return realmNotFound()
 	case errors.Is(err, tokenstore.ErrRealmHasSecrets):
-		return &realm.Error{Code: realm.CodeConflict, Status: http.StatusConflict,
-			Detail: "the realm still has secrets: delete them first, or add ?cascade=true"}
+		return &realm.Error{
+			Code: realm.CodeConflict, Status: http.StatusConflict,
+			Detail: "the realm still has secrets: delete them first, or add ?cascade=true",
+		}
 	}
 	return storeFailed(err)
 }

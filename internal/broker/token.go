@@ -65,8 +65,10 @@ func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, erro
 	}
 	lease, err := v.token(ctx, c, ref)
 	if err == nil && lease.Target == nil {
-		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict,
-			Detail: "api or hosts cannot be filled in from this secret"}
+		return nil, &realm.Error{
+			Code: realm.CodeNotProxyable, Status: http.StatusConflict,
+			Detail: "api or hosts cannot be filled in from this secret",
+		}
 	}
 	return lease, err
 }
@@ -110,8 +112,10 @@ func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
 	program, err := grant.Compile(r, false)
 	if err != nil {
 		// It was compiled when it was saved: another version saved it.
-		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict,
-			Detail: "the stored realm is not understood: " + err.Error(), Err: err}
+		return nil, &realm.Error{
+			Code: realm.CodeNotActive, Status: http.StatusConflict,
+			Detail: "the stored realm is not understood: " + err.Error(), Err: err,
+		}
 	}
 	c := &compiled{program: program}
 	kept, _ := p.stored.Compute(id, func(old *compiled, loaded bool) (*compiled, computeOp) {

@@ -23,14 +23,14 @@ func parsePath(s string) (path, error) {
 		name strings.Builder
 	)
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\\':
+		switch c := s[i]; c {
+		case '\\':
 			i++
 			if i == len(s) || s[i] != '.' && s[i] != '\\' {
 				return nil, errors.New(`a backslash may only stand before a dot or a backslash`)
 			}
 			name.WriteByte(s[i])
-		case c == '.':
+		case '.':
 			p = append(p, name.String())
 			name.Reset()
 		default:
