@@ -73,8 +73,6 @@ func writeJSON(w http.ResponseWriter, body any) {
 type larkBench struct {
 	provider *fakeprovider.Provider
 	client   *lark.Client
-	// handed to all calls: the SDK's own credential is none.
-	node *node
 }
 
 // newLark points the SDK at the proxy by its base URL. The token cache is off,
@@ -107,7 +105,7 @@ func newLark(t *testing.T) larkBench {
 	}.caddyfile)
 	n.keepsSecret(p, "app-secret-0001")
 	return larkBench{p, lark.NewClient("placeholder", "placeholder",
-		lark.WithOpenBaseUrl(n.proxy+"/feishu"), lark.WithEnableTokenCache(false)), n}
+		lark.WithOpenBaseUrl(n.proxy+"/feishu"), lark.WithEnableTokenCache(false))}
 }
 
 func (b larkBench) wantOneFetch(t *testing.T, calls int) {

@@ -1,9 +1,6 @@
 package fakeprovider
 
-import (
-	"crypto/rand"
-	"time"
-)
+import "time"
 
 // Semantics is what fetching again does to the token before.
 type Semantics string
@@ -33,51 +30,6 @@ type Rule struct {
 	ForceGap time.Duration
 }
 
-// record is one access token.
-type record struct {
-	token    string
-	ref      string
-	family   int64 // of the refresh token beside it; 0 for none
-	issuedAt time.Time
-	endsAt   time.Time
-	// revokedAt ends it before endsAt; zero for never.
-	revokedAt time.Time
-	uses      int
-}
-
-type seriesKey struct{ endpoint, ref string }
-
-// mint makes access tokens and knows all that it made.
-type mint struct {
-	records map[string]*record
-	current map[seriesKey]*record
-	made    int64
-}
-
-func newMint() mint {
-	return mint{records: map[string]*record{}, current: map[seriesKey]*record{}}
-}
-
-func randomToken(int64) string { return rand.Text() + rand.Text()[:6] }
-
-func (r *record) state(now time.Time) state {
-	switch {
-	case !r.revokedAt.IsZero() && !now.Before(r.revokedAt):
-		return revoked
-	case !now.Before(r.endsAt):
-		return expired
-	default:
-		return live
-	}
-}
-
-// revoke ends the token at an instant, if it does not end earlier anyway.
-func (r *record) revoke(at time.Time) {
-	if r.revokedAt.IsZero() || at.Before(r.revokedAt) {
-		r.revokedAt = at
-	}
-}
-
 // again returns the current token of a series where the rule gives it again.
 func (r Rule) again(cur *record, force bool, now time.Time) bool {
 	if r.Semantics != Same || cur == nil || cur.state(now) != live {
@@ -92,65 +44,4 @@ func (r Rule) again(cur *record, force bool, now time.Time) bool {
 // overtakes says whether a new token ends the current one.
 func (r Rule) overtakes(force bool) bool {
 	return r.Semantics == Rotate || (r.Semantics == Same && force)
-}
-
-// give grants a token: the same one again, or a new one. The caller holds the
-// lock.
-func (p *Provider) give(e endpoint, a ask, now time.Time) grant {
-	if a.refresh != "" {
-		return p.spendRefresh(e, a, now)
-	}
-	rule, key := p.rule(e), seriesKey{e.name, a.ref}
-	cur := p.mint.current[key]
-	if rule.again(cur, a.force, now) {
-		if rule.Extends {
-			cur.endsAt = now.Add(rule.Life)
-		}
-		p.book.add(Event{At: now, Kind: Given, Ref: a.ref, Token: cur.token})
-		return p.granted(cur, nil, now)
-	}
-	if cur != nil && rule.overtakes(a.force) {
-		p.revoke(cur, now.Add(rule.Overlap), now, "overtaken")
-	}
-	var rt *refreshRecord
-	if p.opts.Refresh.Semantics != "" {
-		rt = p.newRefresh(a.ref, 0, now)
-	}
-	rec := p.issue(a.ref, rule.Life, rt, now)
-	p.mint.current[key] = rec
-	return p.granted(rec, rt, now)
-}
-
-// grant is the outcome of give.
-type grant struct {
-	wire    wire
-	refusal Refusal
-}
-
-func (p *Provider) granted(rec *record, rt *refreshRecord, now time.Time) grant {
-	g := wire{names: p.speak.names, extras: p.speak.extras, token: rec.token, life: rec.endsAt.Sub(now)}
-	if rt != nil {
-		g.refresh, g.refreshLife = rt.token, p.opts.Refresh.Life
-	}
-	return grant{wire: g}
-}
-
-func (p *Provider) issue(ref string, life time.Duration, rt *refreshRecord, now time.Time) *record {
-	p.mint.made++
-	rec := &record{token: p.opts.Mint(p.mint.made), ref: ref, issuedAt: now, endsAt: now.Add(life)}
-	e := Event{At: now, Kind: Issued, Ref: ref, Token: rec.token}
-	if rt != nil {
-		rec.family, e.Refresh, rt.access = rt.family, rt.token, rec
-	}
-	p.mint.records[rec.token] = rec
-	p.book.add(e)
-	return rec
-}
-
-func (p *Provider) revoke(rec *record, at, now time.Time, reason string) {
-	if rec.state(now) != live {
-		return
-	}
-	rec.revoke(at)
-	p.book.add(Event{At: now, Kind: Revoked, Ref: rec.ref, Token: rec.token, Reason: reason, From: at})
 }

@@ -97,10 +97,6 @@ var dialects = map[Style]dialect{
 	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, OAuth: oauth,
 }
 
-// DocumentedRule is the rule that a style has by its provider's documentation
-// (for WeChat: of the endpoint `token`).
-func DocumentedRule(s Style) Rule { return dialects[s].rule }
-
 // rule of one endpoint, after what the options say.
 func (p *Provider) rule(e endpoint) Rule {
 	r := p.speak.rule
