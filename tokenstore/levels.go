@@ -94,10 +94,15 @@ func (l *levels) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.S
 }
 
 // SaveToken saves durably first, then offers the token to the other nodes.
+// When the parent was refused, what is cached may be it: the caller, who reads
+// again, must get what the database has.
 func (l *levels) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
 	saved, err := l.Database.SaveToken(ctx, ref, t, parent)
-	if err == nil {
-		l.cache.Put(context.WithoutCancel(ctx), ref, saved)
+	switch ctx := context.WithoutCancel(ctx); {
+	case err == nil:
+		l.cache.Put(ctx, ref, saved)
+	case errors.Is(err, ErrLineage):
+		l.cache.Delete(ctx, ref, parent)
 	}
 	return saved, err
 }

@@ -187,6 +187,30 @@ func TestMissedChangeIsMadeUpFor(t *testing.T) {
 	})
 }
 
+// TestStaleEntryDoesNotStopSaving: an entry that stayed behind in Redis (its
+// node died before it could make up for it) would have every save refused,
+// with the same stale parent read again and again.
+func TestStaleEntryDoesNotStopSaving(t *testing.T) {
+	r, path, ring := testserver.Redis(t), filepath.Join(t.TempDir(), "tokens.db"), keyring(t)
+	n, db := newNode(t, r, path, ring), sqlstore.SQLite(path, ring)
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.save(t, 0)
+	eventually(t, "Redis has it", func() bool { _, source := n.lineage(t); return source == realm.FromRedis })
+	if _, err := db.SaveToken(t.Context(), ref, tok(0, time.Hour), 1); err != nil {
+		t.Fatal(err)
+	}
+	n.wants(t, 1) // stale
+	if _, err := n.store.SaveToken(t.Context(), ref, tok(0, time.Hour), 1); !errors.Is(err, tokenstore.ErrLineage) {
+		t.Fatalf("saved on a stale parent: %v", err)
+	}
+	n.wants(t, 2)
+	n.save(t, 2)
+	n.wants(t, 3)
+}
+
 // TestFlushed: an emptied Redis is filled again, with what is current.
 func TestFlushed(t *testing.T) {
 	r, path, ring := testserver.Redis(t), filepath.Join(t.TempDir(), "tokens.db"), keyring(t)
