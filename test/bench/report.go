@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report collects rows for the document.
+type report struct {
+	date     time.Time
+	sections []string
+}
+
+// add makes a table of a comparison; ratios are taken round by round.
+func (r *report) add(c comparison, samples [][]sample) {
+	var s strings.Builder
+	fmt.Fprintf(&s, "### %s\n\nTarget: %s.\n\n", c.title, c.target)
+	s.WriteString("| variant | req/s | range | CPU s per 100k | range | req/s to the first | CPU to the first | errors |\n|---|---|---|---|---|---|---|---|\n")
+	for i, v := range c.variants {
+		speed := column(samples[i], func(x sample) float64 { return x.perSecond })
+		cpu := column(samples[i], func(x sample) float64 { return x.cpu })
+		errors := 0
+		for _, x := range samples[i] {
+			errors += x.errors
+		}
+		fmt.Fprintf(&s, "| %s | %.0f | %.0f to %.0f | %.2f | %.2f to %.2f | %.2f | %.2f | %d |\n", v.name,
+			median(speed), slices.Min(speed), slices.Max(speed), median(cpu), slices.Min(cpu), slices.Max(cpu),
+			median(ratios(speed, column(samples[0], func(x sample) float64 { return x.perSecond }))),
+			median(ratios(cpu, column(samples[0], func(x sample) float64 { return x.cpu }))), errors)
+	}
+	r.sections = append(r.sections, s.String())
+}
+
+func column(samples []sample, f func(sample) float64) []float64 {
+	out := make([]float64, len(samples))
+	for i, s := range samples {
+		out[i] = f(s)
+	}
+	return out
+}
+
+func ratios(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] / b[i]
+	}
+	return out
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+// markdown is the whole end-to-end part of the document.
+func (r *report) markdown(b *bench) string {
+	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output() //nolint:noctx // immediate
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, variants in shuffled order in each; medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores.\n\n",
+		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds)
+	s.WriteString(strings.Join(r.sections, "\n"))
+	return s.String()
+}
+
+// processor is the model name that Linux tells.
+func processor() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}

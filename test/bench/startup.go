@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+)
+
+// startups measures P7: the time from exec to the first 200, with a database
+// of many secrets and without the app.
+func (b *bench) startups(ctx context.Context, r *report) error {
+	path := filepath.Join(b.dir, "many.db")
+	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	if err := seed(ctx, path, key, b.secrets); err != nil {
+		return err
+	}
+	without := caddyfile("", "respond /ok ok")
+	with := caddyfile(fmt.Sprintf("tokens {\n\t\tstorage sqlite %s\n\t\tencryption_key %s\n\t}", path, key), "respond /ok ok\n\ttoken_admin")
+	configs := []string{without, with}
+	times := make([][]float64, 2)
+	for round := -1; round < max(b.rounds, 8); round++ {
+		for _, i := range rand.Perm(2) {
+			p, took, err := b.start(ctx, configs[i], "/ok", "")
+			if err != nil {
+				return err
+			}
+			p.stop()
+			if round >= 0 {
+				times[i] = append(times[i], float64(took.Microseconds())/1000)
+			}
+		}
+	}
+	r.sections = append(r.sections, fmt.Sprintf(
+		"### P7 start to the first 200, SQLite with %d secrets\n\nTarget: at most 1.3x the same binary without the app.\n\n"+
+			"| variant | ms | range |\n|---|---|---|\n| without the app | %.0f | %.0f to %.0f |\n| with it | %.0f | %.0f to %.0f |\n\nRatio: %.2f (median of %d pairs).\n",
+		b.secrets, median(times[0]), slices.Min(times[0]), slices.Max(times[0]),
+		median(times[1]), slices.Min(times[1]), slices.Max(times[1]), median(ratios(times[1], times[0])), len(times[0])))
+	return nil
+}
+
+// seed fills a database with secrets of one realm.
+func seed(ctx context.Context, path, key string, n int) error {
+	keys, err := tokenstore.NewKeyring(realm.Hidden(key))
+	if err != nil {
+		return err
+	}
+	// Written where a sync costs nothing, if there is such a place, then moved.
+	fast, err := os.MkdirTemp(memoryDir(), "seed")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(fast)
+	store := sqlstore.SQLite(filepath.Join(fast, "tokens.db"), keys)
+	if err := store.Open(ctx); err != nil {
+		return err
+	}
+	if _, err := store.SaveRealm(ctx, realm.Realm{ID: "many", Config: realm.Config{Recipe: realm.Recipe{
+		URL: "https://api.example.com/token", TokenPath: "access_token",
+	}}}); err != nil {
+		return err
+	}
+	began := time.Now()
+	for i := range n {
+		ref := realm.Ref{Realm: "many", Key: fmt.Sprintf("key-%06d", i)}
+		if _, err := store.UpdateSecret(ctx, ref, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			s.Fields = map[string]realm.Hidden{"key_1": realm.Hidden(ref.Key), "key_2": "0123456789abcdef0123456789abcdef"}
+			return s, tokenstore.TokenChange{}, nil
+		}); err != nil {
+			return fmt.Errorf("after %v: %w", time.Since(began), err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(fast, "tokens.db"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
+}
+
+func memoryDir() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}

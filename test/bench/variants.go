@@ -1,0 +1,94 @@
+package main
+
+import "fmt"
+
+// comparison is a set of variants under the same load; the first is the base
+// of the ratios.
+type comparison struct {
+	title    string
+	target   string // what performance.md asks, in words
+	conns    int
+	variants []variant
+}
+
+// variant is one configuration of the binary and the request to it.
+type variant struct {
+	name   string
+	config string // a Caddyfile; PORT stands for its port
+	path   string
+	header string
+}
+
+const preamble = `{
+	admin off
+	auto_https off
+	log {
+		level ERROR
+	}
+	%s
+}
+http://:PORT {
+	bind 127.0.0.1
+	%s
+}
+`
+
+func caddyfile(global, site string) string { return fmt.Sprintf(preamble, global, site) }
+
+const tuned = `transport http {
+			keepalive_idle_conns 1024
+			keepalive_idle_conns_per_host 512
+			%s
+		}`
+
+// tokenRealm is a realm with a fixed token on the upstream.
+func tokenRealm(api, inject string) string {
+	return fmt.Sprintf(`tokens {
+		storage sqlite tokens.db
+		realm bench {
+			api %s
+			allow_http
+			grant static
+			inject %s
+			secret main {
+				token 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+			}
+		}
+	}`, api, inject)
+}
+
+const tokenProxy = `token_proxy {
+		realm bench
+		key main
+		%s
+	}`
+
+func (b *bench) comparisons(up *upstreamProcess) []comparison {
+	plain := caddyfile("", fmt.Sprintf("reverse_proxy %s {\n\t\t"+tuned+"\n\t}", up.http, ""))
+	query := caddyfile(tokenRealm("http://"+up.http, "query access_token"), fmt.Sprintf(tokenProxy, ""))
+	header := caddyfile(tokenRealm("http://"+up.http, `header Authorization "Bearer {token}"`), fmt.Sprintf(tokenProxy, ""))
+	shipped := caddyfile("", fmt.Sprintf("reverse_proxy https://%s {\n\t\ttransport http {\n\t\t\ttls_trust_pool file %s\n\t\t}\n\t}", up.https, up.ca))
+	secure := caddyfile(tokenRealm("https://"+up.https, "query access_token"),
+		fmt.Sprintf(tokenProxy, fmt.Sprintf("transport token {\n\t\t\ttls_trust_pool file %s\n\t\t}", up.ca)))
+	api := caddyfile(tokenRealm("http://"+up.http, "query access_token"), "token_admin {\n\t\tadmin_token bench-admin-token\n\t}")
+	respond := caddyfile("", `header Content-Type application/json
+	respond /api/token "{\"token\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"expires_in\":null,\"expires_at\":null,\"source\":\"memory\"}"`)
+	return []comparison{
+		{
+			title: "P1 injection, http upstream, c=64", target: "CPU per request at most 1.10x of plain reverse_proxy with the same connection settings", conns: 64,
+			variants: []variant{{"reverse_proxy, tuned", plain, "/v1/things?a=1&b=2", ""}, {"token_proxy, query", query, "/v1/things?a=1&b=2", ""}, {"token_proxy, header", header, "/v1/things?a=1&b=2", ""}},
+		},
+		{
+			title: "P2 as shipped, https upstream, c=300", target: "at least 3x the requests per second of Caddy as shipped", conns: 300,
+			variants: []variant{{"reverse_proxy as shipped", shipped, "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure, "/v1/things?a=1&b=2", ""}},
+		},
+		{
+			title: "P5 GET /api/token from memory, authenticated, c=64", target: "at least 0.9 of a bare Caddy handler", conns: 64,
+			variants: []variant{{"respond", respond, "/api/token?realm=bench&key=main", ""}, {"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
+		},
+		{
+			title: "the earlier service's load test: GET /api/token, c=300", target: "about 1,700 requests per second there, no errors", conns: 300,
+			variants: []variant{{"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
+		},
+	}
+}
