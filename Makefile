@@ -16,9 +16,11 @@ build:
 	CGO_ENABLED=0 go build -trimpath -tags $(RELEASE_TAGS) -o bin/caddy ./cmd/xcaddy-build
 
 ## test: everything, on real servers, with the race detector
+# -count=1 where the binary is what is tested: go test does not see that its
+# sources changed, and would take the last result.
 test: test-servers
 	go test -race -timeout 20m ./...
-	(cd test && go test -race -timeout 20m ./...)
+	(cd test && go test -race -count=1 -timeout 20m ./...)
 	CGO_ENABLED=0 go test -tags $(RELEASE_TAGS) ./caddymodule/...
 	FUZZTIME=5s scripts/fuzz
 
@@ -29,10 +31,12 @@ test-servers:
 fuzz:
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
-## soak: the tests again and again, in another order each time
+## soak: the long runs in full, and everything again in another order
 soak: test-servers
+	RELOADS=1000 go test -count=1 -timeout 2h -v -run Reload ./caddymodule
+	(cd test && KILL_ROUNDS=100 go test -race -count=1 -timeout 2h .)
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
-	(cd test && go test -race -count=3 -shuffle=on -timeout 2h ./...)
+	FUZZTIME=2m scripts/fuzz
 
 ## bench: the Go benchmarks, then the comparison in docs/benchmarks.md
 bench:

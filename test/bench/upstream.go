@@ -23,9 +23,11 @@ const answerSize = 894
 // upstreamProcess is the API behind the proxies, in a process of its own so
 // that its processor time is not counted as theirs.
 type upstreamProcess struct {
-	cmd         *exec.Cmd
-	http, https string // host:port
-	ca          string // file with the certificate of https
+	cmd    *exec.Cmd
+	http   string // host:port
+	https  string // the same with TLS and HTTP/1.1
+	https2 string // the same with TLS and HTTP/2
+	ca     string // file with the certificates of both
 }
 
 // startUpstream runs this program again as the upstream.
@@ -44,10 +46,9 @@ func (b *bench) startUpstream(ctx context.Context) (*upstreamProcess, error) {
 	}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if text, err := os.ReadFile(ready); err == nil {
-			if plain, secure, ok := strings.Cut(string(text), "\n"); ok {
-				u.http, u.https = plain, secure
-				return u, nil
-			}
+			where := strings.Split(string(text), "\n")
+			u.http, u.https, u.https2 = where[0], where[1], where[2]
+			return u, nil
 		}
 	}
 	u.stop()
@@ -59,7 +60,7 @@ func (u *upstreamProcess) stop() {
 	_ = u.cmd.Wait()
 }
 
-// upstream serves http and https, and writes where, and its certificate, into
+// upstream serves http and https, and writes where, and the certificate, into
 // the files that it is given.
 func upstream(files []string) {
 	answer := []byte(`{"data":"` + strings.Repeat("x", answerSize-len(`{"data":""}`)) + `"}`)
@@ -67,9 +68,10 @@ func upstream(files []string) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(answer)
 	})
-	secure := httptest.NewUnstartedServer(handler)
-	secure.EnableHTTP2 = true
-	secure.StartTLS()
+	secure := httptest.NewTLSServer(handler)
+	second := httptest.NewUnstartedServer(handler)
+	second.EnableHTTP2 = true
+	second.StartTLS()
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
 	if err := os.WriteFile(files[1], cert, 0o600); err != nil {
 		log.Fatal(err)
@@ -78,7 +80,7 @@ func upstream(files []string) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	where := plain.Addr().String() + "\n" + secure.Listener.Addr().String()
+	where := plain.Addr().String() + "\n" + secure.Listener.Addr().String() + "\n" + second.Listener.Addr().String()
 	if err := os.WriteFile(files[0]+".new", []byte(where), 0o600); err != nil {
 		log.Fatal(err)
 	}

@@ -67,9 +67,13 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 	plain := caddyfile("", fmt.Sprintf("reverse_proxy %s {\n\t\t"+tuned+"\n\t}", up.http, ""))
 	query := caddyfile(tokenRealm("http://"+up.http, "query access_token"), fmt.Sprintf(tokenProxy, ""))
 	header := caddyfile(tokenRealm("http://"+up.http, `header Authorization "Bearer {token}"`), fmt.Sprintf(tokenProxy, ""))
-	shipped := caddyfile("", fmt.Sprintf("reverse_proxy https://%s {\n\t\ttransport http {\n\t\t\ttls_trust_pool file %s\n\t\t}\n\t}", up.https, up.ca))
-	secure := caddyfile(tokenRealm("https://"+up.https, "query access_token"),
-		fmt.Sprintf(tokenProxy, fmt.Sprintf("transport token {\n\t\t\ttls_trust_pool file %s\n\t\t}", up.ca)))
+	shipped := func(upstream string) string {
+		return caddyfile("", fmt.Sprintf("reverse_proxy https://%s {\n\t\ttransport http {\n\t\t\ttls_trust_pool file %s\n\t\t}\n\t}", upstream, up.ca))
+	}
+	secure := func(upstream string) string {
+		return caddyfile(tokenRealm("https://"+upstream, "query access_token"),
+			fmt.Sprintf(tokenProxy, fmt.Sprintf("transport token {\n\t\t\ttls_trust_pool file %s\n\t\t}", up.ca)))
+	}
 	api := caddyfile(tokenRealm("http://"+up.http, "query access_token"), "token_admin {\n\t\tadmin_token bench-admin-token\n\t}")
 	respond := caddyfile("", `header Content-Type application/json
 	respond /api/token "{\"token\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"expires_in\":null,\"expires_at\":null,\"source\":\"memory\"}"`)
@@ -79,8 +83,12 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 			variants: []variant{{"reverse_proxy, tuned", plain, "/v1/things?a=1&b=2", ""}, {"token_proxy, query", query, "/v1/things?a=1&b=2", ""}, {"token_proxy, header", header, "/v1/things?a=1&b=2", ""}},
 		},
 		{
-			title: "P2 as shipped, https upstream, c=300", target: "at least 3x the requests per second of Caddy as shipped", conns: 300,
-			variants: []variant{{"reverse_proxy as shipped", shipped, "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure, "/v1/things?a=1&b=2", ""}},
+			title: "P2 as shipped, https upstream (HTTP/1.1), c=300", target: "at least 3x the requests per second of Caddy as shipped", conns: 300,
+			variants: []variant{{"reverse_proxy as shipped", shipped(up.https), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https), "/v1/things?a=1&b=2", ""}},
+		},
+		{
+			title: "P2 as shipped, https upstream (HTTP/2), c=300", target: "none: one connection carries all, with both", conns: 300,
+			variants: []variant{{"reverse_proxy as shipped", shipped(up.https2), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https2), "/v1/things?a=1&b=2", ""}},
 		},
 		{
 			title: "P5 GET /api/token from memory, authenticated, c=64", target: "at least 0.9 of a bare Caddy handler", conns: 64,
