@@ -38,9 +38,9 @@ soak: test-servers
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
 	FUZZTIME=2m scripts/fuzz
 
-## bench: the Go benchmarks, then the comparison in docs/benchmarks.md
+## bench: the comparison with plain Caddy and the Go benchmarks, in docs/benchmarks.md
 bench:
-	go test -run '^$$' -bench . -benchmem ./...
+	scripts/install-test-servers wrk
 	mkdir -p docs
 	(cd test && go run ./bench -out ../docs/benchmarks.md)
 

@@ -62,7 +62,8 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("finding the module: %w", err)
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", bench.binary, "./cmd/xcaddy-build") //nolint:gosec // our own path
-	build.Dir, build.Stderr = strings.TrimSpace(string(module)), os.Stderr
+	bench.module = strings.TrimSpace(string(module))
+	build.Dir, build.Stderr = bench.module, os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the binary: %w", err)
 	}
@@ -95,5 +96,10 @@ func (b *bench) all(ctx context.Context) (string, error) {
 	if err := b.startups(ctx, r); err != nil {
 		return "", fmt.Errorf("start-up: %w", err)
 	}
-	return r.markdown(b), nil
+	log.Print("the Go benchmarks")
+	micro, err := b.goBenchmarks(ctx)
+	if err != nil {
+		return "", err
+	}
+	return r.markdown(b) + "\n" + micro, nil
 }

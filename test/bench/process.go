@@ -20,6 +20,7 @@ import (
 type bench struct {
 	options
 	dir    string
+	module string // where the product's sources are
 	binary string
 	runs   int
 }
