@@ -140,8 +140,10 @@ func TestReloadsLeaveNothing(t *testing.T) {
 		i.get("/x")
 	}
 	ours := func(n int) {
-		i.load(p.realm("p", fmt.Sprintf("inject query access_token\ncomment %d", n)), proxyMain)
-		for _, path := range []string{"/p/x", "/any/p/main/x", "/any/nope/main/x"} {
+		i.load(p.realm("p", fmt.Sprintf("inject query access_token\ncomment %d", n))+"\nallow_private 127.0.0.1", proxyMain)
+		i.post("/api/realm", p.post("db", inQuery))
+		i.post("/api/secret", fmt.Sprintf(`{"realm": "db", "key": "k", "key_1": "%s-secret"}`, canary))
+		for _, path := range []string{"/p/x", "/any/p/main/x", "/any/db/k/x", "/any/nope/main/x"} {
 			i.get(path)
 		}
 	}
@@ -176,9 +178,18 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	if slack := 2 << 20; b.heap > max(a.heap, 0)+slack+n*2<<10 {
 		t.Errorf("%d more bytes; stock Caddy %d", b.heap, a.heap)
 	}
-	if fetched := p.fetches.Load(); fetched != 1 {
-		t.Errorf("%d fetches instead of one", fetched)
+	if fetched := p.fetches.Load(); fetched != 2 {
+		t.Errorf("%d fetches instead of one for each realm", fetched)
 	}
+}
+
+// post calls the admin API, again where a reload dropped the connection.
+func (i *instance) post(path, body string) {
+	i.t.Helper()
+	waitFor(i.t, "an answer to "+path, func() bool {
+		a, err := try(http.MethodPost, "http://"+i.api+path, body, "Content-Type", "application/json")
+		return err == nil && a.StatusCode == http.StatusOK
+	})
 }
 
 // reloadStock loads a configuration without anything of ours.

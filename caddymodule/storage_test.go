@@ -114,6 +114,20 @@ func TestUnreachableMySQL(t *testing.T) {
 	}
 }
 
+// TestUnusableSQLite: a database that cannot be opened is a refusal to start,
+// since nobody will bring it back as one does a server.
+func TestUnusableSQLite(t *testing.T) {
+	i := newInstance(t)
+	file := filepath.Join(i.dir, "file")
+	writeFile(t, file, "not a directory")
+	if err := i.tryLoad("storage sqlite "+file+"/tokens.db", proxyMain); err == nil {
+		t.Error("was started")
+	}
+	if refs := references(t); refs != 0 {
+		t.Errorf("%d configurations hold the pool", refs)
+	}
+}
+
 func TestMySQLDSN(t *testing.T) {
 	for name, value := range map[string]string{
 		"MYSQL_HOST": "db.example.com", "MYSQL_PORT": "", "MYSQL_USERNAME": "tokens", "MYSQL_PASSWORD": "p@ss/:w?rd", "MYSQL_DATABASE": "main",
