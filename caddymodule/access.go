@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,9 +51,30 @@ func localHost(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// mayProxy says whether the caller may use the tokens.
+// mayProxy says whether the caller may use the tokens. Being on this machine
+// is no merit of a request that a page of another site makes there, through
+// its visitor's browser.
 func mayProxy(r *http.Request, repl *caddy.Replacer, auth string) bool {
-	return auth == authNone || local(r) || authenticated(repl)
+	return auth == authNone || local(r) && !crossSite(r) || authenticated(repl)
+}
+
+// crossSite says whether a browser sends the request on behalf of another
+// site. Callers that are no browsers send neither header.
+//
+// Browsers send Sec-Fetch-Site (W3C Fetch Metadata, section 2.4) to loopback
+// addresses and localhost, but not by plain http to a name of their own
+// choice that points here. Origin is sent there too, with all but plain GET
+// and HEAD.
+func crossSite(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "cross-site"
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	u, err := url.Parse(origin)
+	return err != nil || !strings.EqualFold(u.Host, r.Host) && !localHost(u.Host)
 }
 
 // bearer is a token that opens the admin API, as its digest.

@@ -151,6 +151,50 @@ func TestGatewayForbids(t *testing.T) {
 	}
 }
 
+// TestProxyAccess: a page that somebody on this machine visits must not use
+// the tokens through the browser, which is a local peer like any other.
+func TestProxyAccess(t *testing.T) {
+	const peer, there = "127.0.0.1:1", "192.0.2.1:1"
+	accepted := caddy.NewReplacer()
+	accepted.Set("http.auth.user.id", "alice")
+	for name, c := range map[string]struct {
+		peer, auth, site, origin string
+		repl                     *caddy.Replacer
+		want                     bool
+	}{
+		"local":                      {peer: peer, want: true},
+		"remote":                     {peer: there, want: false},
+		"remote, same origin":        {peer: there, site: "same-origin", want: false},
+		"typed into the browser":     {peer: peer, site: "none", want: true},
+		"a page of ours":             {peer: peer, site: "same-origin", origin: "http://localhost:8080", want: true},
+		"a page of another port":     {peer: peer, site: "same-site", origin: "http://localhost:3000", want: true},
+		"a hostile page":             {peer: peer, site: "cross-site", want: false},
+		"a hostile page that posts":  {peer: peer, site: "cross-site", origin: "https://evil.example", want: false},
+		"by a name that points here": {peer: peer, origin: "http://evil.example", want: false},
+		"in a sandbox":               {peer: peer, origin: "null", want: false},
+		"an origin that is none":     {peer: peer, origin: "http://%zz", want: false},
+		"a name like ours":           {peer: peer, origin: "http://localhost.evil.example", want: false},
+		"origin, ours":               {peer: peer, origin: "http://LOCALHOST:8080", want: true},
+		"origin, another local one":  {peer: peer, origin: "http://127.0.0.1:3000", want: true},
+		"hostile, accepted":          {peer: peer, site: "cross-site", repl: accepted, want: true},
+		"hostile, none":              {peer: peer, auth: "none", site: "cross-site", want: true},
+	} {
+		repl := c.repl
+		if repl == nil {
+			repl = caddy.NewReplacer()
+		}
+		r := request(c.peer, "localhost:8080", repl)
+		for header, value := range map[string]string{"Sec-Fetch-Site": c.site, "Origin": c.origin} {
+			if value != "" {
+				r.Header.Set(header, value)
+			}
+		}
+		if got := mayProxy(r, repl, c.auth); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestAuthenticatedCallers: basic_auth lets callers in, and what they said to
 // it is not the provider's business.
 func TestAuthenticatedCallers(t *testing.T) {

@@ -36,8 +36,9 @@ func init() {
 //
 // Where no upstream is named, it is the api of the realm.
 //
-// It serves loopback peers only, until an authentication handler in front of
-// it accepted the caller, or auth is none.
+// It serves loopback peers only, and no request that a browser makes for
+// another site, until an authentication handler in front of it accepted the
+// caller, or auth is none.
 type Gateway struct {
 	// The realm. It may hold placeholders, which are filled in for each
 	// request. Default: the first segment of the path.
@@ -100,8 +101,8 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !mayProxy(r, repl, g.Auth) {
-		forbid(w, "only callers on this machine are served, unless an authentication directive "+
-			"(such as basic_auth) stands in front, or 'auth none' is written")
+		forbid(w, "only callers on this machine are served, and no pages of other sites in its browsers, unless "+
+			"an authentication directive (such as basic_auth) stands in front, or 'auth none' is written")
 		return nil
 	}
 	e := errand{}
