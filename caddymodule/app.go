@@ -112,6 +112,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // database are refusals; a database server that cannot be reached is not,
 // because requests open the store themselves when it is back.
 func (a *App) Start() error {
+	newestLog.Store(a.log)
 	a.warnInactive()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -133,6 +134,7 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup releases the pool.
 func (a *App) Cleanup() error {
+	newestLog.CompareAndSwap(a.log, nil)
 	if a.id == nil {
 		return nil
 	}

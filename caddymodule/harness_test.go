@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,16 +49,24 @@ func newInstance(t *testing.T) *instance {
 	return &instance{t: t, dir: dir, host: freeAddress(t), api: freeAddress(t), config: "off"}
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// given are the addresses that freeAddress returned.
+var given sync.Map
+
+// freeAddress is a loopback address that nobody listens on, and never one that
+// it returned before.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		var lc net.ListenConfig
+		l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close()
+		if _, again := given.LoadOrStore(l.Addr().String(), true); !again {
+			return l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // caddyfile is the frame of every test: global options, a site for the proxy

@@ -35,6 +35,19 @@ func TestReloadKeepsTokens(t *testing.T) {
 	}
 }
 
+// TestPoolLog: what outlives a configuration logs to the newest one.
+func TestPoolLog(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	for n := range 2 {
+		id := fmt.Sprintf("realm%d", n)
+		i.load(p.realm(id, "inject query access_token"), "token_gateway")
+		i.get("/" + id + "/main/x")
+		if log := i.log(); !strings.Contains(log, `"logger":"tokens","msg":"token fetched","realm":"`+id+`"`) {
+			t.Errorf("the fetch for %s is not logged:\n%s", id, log)
+		}
+	}
+}
+
 // TestReloadFetchesForWaiters: a reload in the middle of a fetch costs neither
 // the fetch nor those who wait for it.
 func TestReloadFetchesForWaiters(t *testing.T) {
