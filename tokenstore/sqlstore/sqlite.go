@@ -67,13 +67,13 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders)}
 	err = db.write.PingContext(ctx)
 	if err == nil && unclean {
-		err = quickCheck(ctx, db.write)
+		err = d.quickCheck(ctx, db.write)
 	}
 	if err == nil {
 		err = db.read.PingContext(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", d.path, err), db.close())
 	}
 	return db, nil
 }
@@ -104,6 +104,9 @@ func (d *sqliteDB) prepareFiles() (unclean bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		if !info.Mode().IsRegular() {
+			return false, fmt.Errorf("%s: is not a regular file", d.path+suffix)
+		}
 		if info.Mode().Perm()&0o077 != 0 {
 			if err := os.Chmod(d.path+suffix, 0o600); err != nil {
 				return false, err
@@ -126,14 +129,14 @@ func (d *sqliteDB) pool(options string, size int) *sql.DB {
 	return db
 }
 
-func quickCheck(ctx context.Context, db *sql.DB) error {
+func (d *sqliteDB) quickCheck(ctx context.Context, db *sql.DB) error {
 	var verdict string
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return err
 	}
 	if verdict != "ok" {
-		return finalError{fmt.Errorf("%w: sqlite: the file fails its check after an unclean stop: %w: %s",
-			tokenstore.ErrUnavailable, tokenstore.ErrDamaged, verdict)}
+		return finalError{fmt.Errorf("%w: sqlite: %s: the file fails its check after an unclean stop: %w: %s",
+			tokenstore.ErrUnavailable, d.path, tokenstore.ErrDamaged, verdict)}
 	}
 	return nil
 }

@@ -203,6 +203,29 @@ func TestForeignFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged(t, path)
+	// The error did not say which file it was about.
+	if err := sqlstore.SQLite(path, keyring(t)).Open(t.Context()); !strings.Contains(err.Error(), path) {
+		t.Errorf("the error does not name the file: %v", err)
+	}
+}
+
+// TestOnlyAFileIsOpened: the mode of whatever the path led to was changed
+// before SQLite refused it, that of a device such as /dev/null too.
+func TestOnlyAFileIsOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o755); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	err := sqlstore.SQLite(path, keyring(t)).Open(t.Context())
+	if !errors.Is(err, tokenstore.ErrUnavailable) || !strings.Contains(err.Error(), path+": is not a regular file") {
+		t.Fatalf("got %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the mode was changed: %v, %v", info.Mode(), err)
+	}
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
