@@ -12,10 +12,11 @@ import (
 // the caller proved itself to us, and what tells about the caller's network.
 //
 // The copies are left out of a copy of the header, so that the request that a
-// log prints, or a retry sends, is the caller's. The rest may be deleted in
-// place: reverse_proxy hands its transport a header map of its own, and a log
-// that lacks these fields lacks nothing. That saves the copy where only the
-// query gets a token. Trailers are deleted in place as well: only the map
+// log prints, or a retry sends, is the caller's. The rest is deleted in place:
+// reverse_proxy hands its transport a header map of its own, and a log that
+// lacks these fields lacks nothing. That saves the copy where only the query
+// gets a token, and Caddy the work of encoding them for a debug log that is
+// not written. Trailers are deleted in place as well: only the map
 // that the request came with is filled when its body ends.
 type filter struct {
 	places        []realm.Place
@@ -31,18 +32,13 @@ func (f filter) header(h http.Header, lease *realm.Lease) http.Header {
 			n++
 		}
 	}
+	strip(h, f.private)
 	if n == 0 {
-		f.strip(h)
 		return h
 	}
-	for name := range h {
-		if !f.drops(name) {
-			n++
-		}
-	}
-	out := make(http.Header, n)
+	out := make(http.Header, n+len(h))
 	for name, values := range h {
-		if !f.drops(name) {
+		if !f.copies(name) {
 			out[name] = values
 		}
 	}
@@ -58,19 +54,19 @@ func (f filter) header(h http.Header, lease *realm.Lease) http.Header {
 // strip deletes in place. It deletes only what it has seen: on a retry there
 // is nothing left, and a write loop of the attempt before may still read the
 // map.
-func (f filter) strip(h http.Header) {
+func strip(h http.Header, drops func(name string) bool) {
 	for name := range h {
-		if f.drops(name) {
+		if drops(name) {
 			delete(h, name)
 		}
 	}
 }
 
 // drops says whether a field stays behind.
-func (f filter) drops(name string) bool {
-	if f.copies(name) {
-		return true
-	}
+func (f filter) drops(name string) bool { return f.copies(name) || f.private(name) }
+
+// private says whether a field is none of the provider's business.
+func (f filter) private(name string) bool {
 	if f.authenticated && (alias(name, "Authorization") || alias(name, "Proxy-Authorization")) {
 		return true
 	}

@@ -20,7 +20,7 @@ type trailerFilter struct {
 func (b *trailerFilter) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		b.filter.strip(b.trailer)
+		strip(b.trailer, b.filter.drops)
 	}
 	return n, err
 }
@@ -32,7 +32,7 @@ func (f filter) trailers(out *outgoing) {
 		return
 	}
 	announced := len(out.Trailer) > 0
-	f.strip(out.Trailer)
+	strip(out.Trailer, f.drops)
 	if out.Body == nil || out.Body == http.NoBody || !announced && out.ContentLength >= 0 {
 		return
 	}
