@@ -1,6 +1,8 @@
 package inject
 
 import (
+	"errors"
+	"io"
 	"net/http"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -12,7 +14,37 @@ import (
 func (out *outgoing) finish(resp *http.Response, req *http.Request, lease *realm.Lease) {
 	resp.Request = req
 	scrubHeader(resp.Header, lease)
+	out.scrubTrailers(resp, lease)
 	out.keepPrivate(resp)
+}
+
+// scrubbedTrailer is an answer's body at whose end the trailers are scrubbed.
+// They are in the answer's Trailer map, announced or not, from io.EOF on.
+type scrubbedTrailer struct {
+	io.ReadCloser
+	resp  *http.Response
+	lease *realm.Lease
+}
+
+// Read reads the body.
+func (b *scrubbedTrailer) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		scrubHeader(b.resp.Trailer, b.lease)
+	}
+	return n, err
+}
+
+// scrubTrailers scrubs trailers where there may be some: behind HTTP/1.1
+// bodies of a known length there are none. The body of a 101 is a connection,
+// and has to stay one.
+func (out *outgoing) scrubTrailers(resp *http.Response, lease *realm.Lease) {
+	known := resp.ContentLength >= 0 && resp.ProtoMajor < 2
+	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
+		return
+	}
+	out.answer = scrubbedTrailer{resp.Body, resp, lease}
+	resp.Body = &out.answer
 }
 
 // keepPrivate adds "Cache-Control: private" to what a shared cache between

@@ -117,3 +117,24 @@ func TestAnswerShortTokensAreNotScrubbed(t *testing.T) {
 	got := answered(t, l, "POST", http.Header{"Content-Encoding": {"gzip"}})
 	equal(t, "gzip", got.Get("Content-Encoding"), "Content-Encoding")
 }
+
+// Trailers are header fields that come late: a log prints them as such.
+func TestAnswerScrubsTrailers(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		for _, length := range []string{"", "4"} {
+			p := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Trailer", "X-Announced")
+				if length != "" && h2 { // HTTP/1.1 has no trailers behind a known length
+					w.Header().Set("Content-Length", length)
+				}
+				_, _ = w.Write([]byte("body"))
+				w.Header().Set("X-Announced", "fine, "+r.URL.String())
+				w.Header().Set(http.TrailerPrefix+"X-Late", r.URL.String())
+			}, inQuery)
+			got := p.do(t, p.request(t, http.MethodGet, "/x", nil))
+			equal(t, "body", got.body, "the body")
+			equal(t, "fine, /x?access_token="+realm.Mask, got.trailer.Get("X-Announced"), "announced")
+			equal(t, "/x?access_token="+realm.Mask, got.trailer.Get("X-Late"), "unannounced")
+		}
+	}
+}

@@ -14,6 +14,8 @@ type outgoing struct {
 	http.Request
 	url  url.URL
 	body trailerFilter
+	// answer is the body of the answer.
+	answer scrubbedTrailer
 	// cache is the memory of the Cache-Control that finish may add.
 	cache [1]string
 }

@@ -14,9 +14,9 @@ const minScrubbed = 6
 // needle is a confidential text, and a piece of it that is quick to look for.
 type needle struct{ secret, probe string }
 
-// scrubHeader masks the token wherever the answer's header quotes it: a
-// Location back to the request's own URL, a Link, an error text. The body and
-// its trailers pass untouched, and interim answers (1xx) do not come by here:
+// scrubHeader masks the token wherever the answer's header, or its trailer,
+// quotes it: a Location back to the request's own URL, a Link, an error text.
+// The body passes untouched, and interim answers (1xx) do not come by here:
 // net/http hands them to the proxy in front directly.
 func scrubHeader(h http.Header, lease *realm.Lease) {
 	var array [4]needle
