@@ -18,19 +18,24 @@ func (out *outgoing) finish(resp *http.Response, req *http.Request, lease *realm
 	out.keepPrivate(resp)
 }
 
-// scrubbedTrailer is an answer's body at whose end the trailers are scrubbed.
+// scrubbedBody is an answer's body at whose end the trailers are scrubbed.
 // They are in the answer's Trailer map, announced or not, from io.EOF on.
-type scrubbedTrailer struct {
+type scrubbedBody struct {
 	io.ReadCloser
 	resp  *http.Response
 	lease *realm.Lease
 }
 
-// Read reads the body.
-func (b *scrubbedTrailer) Read(p []byte) (int, error) {
+// Read reads the body. A trailer that net/http cannot read is quoted in its
+// error, which the proxy in front logs.
+func (b *scrubbedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
 		scrubHeader(b.resp.Trailer, b.lease)
+	case quotes(err.Error(), b.lease):
+		err = errMalformed
 	}
 	return n, err
 }
@@ -43,7 +48,7 @@ func (out *outgoing) scrubTrailers(resp *http.Response, lease *realm.Lease) {
 	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
 		return
 	}
-	out.answer = scrubbedTrailer{resp.Body, resp, lease}
+	out.answer = scrubbedBody{resp.Body, resp, lease}
 	resp.Body = &out.answer
 }
 

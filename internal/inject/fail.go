@@ -22,6 +22,9 @@ type upstreamError struct{ text string }
 
 func (e upstreamError) Error() string { return e.text }
 
+// errMalformed stands for an error that quotes the token.
+var errMalformed = upstreamError{"the upstream's answer is malformed"}
+
 // fail hands an error of the base transport on: as it is wherever possible,
 // since the proxy in front looks at its type (a dial error may be retried, a
 // timeout is a 504).
@@ -48,7 +51,7 @@ func clean(err error, lease *realm.Lease) error {
 	text := err.Error()
 	switch {
 	case quotes(text, lease):
-		return upstreamError{"the upstream's answer is malformed"}
+		return errMalformed
 	case errors.Is(err, context.Canceled), strings.Contains(text, "operation was canceled"):
 		return upstreamError{"the connection to the upstream was given up"}
 	}

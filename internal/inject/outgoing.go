@@ -15,7 +15,7 @@ type outgoing struct {
 	url  url.URL
 	body trailerFilter
 	// answer is the body of the answer.
-	answer scrubbedTrailer
+	answer scrubbedBody
 	// cache is the memory of the Cache-Control that finish may add.
 	cache [1]string
 }
