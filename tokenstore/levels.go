@@ -37,6 +37,14 @@ type Lineages interface {
 	Lineages(ctx context.Context, ref realm.Ref) (map[realm.Ref]int64, error)
 }
 
+// Rereader is implemented by stores that have a cache in front.
+type Rereader interface {
+	// Reread is Token without the cache, which then has what the database
+	// has: the change of another node may be known before it reaches the
+	// cache, or may never have reached it.
+	Reread(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error)
+}
+
 // Database is a store that a cache can stand in front of.
 type Database interface {
 	Store
@@ -69,6 +77,7 @@ type feedLevels struct {
 var (
 	_ Store          = (*levels)(nil)
 	_ HealthReporter = (*levels)(nil)
+	_ Rereader       = (*levels)(nil)
 	_ ChangeFeed     = (*feedLevels)(nil)
 )
 
@@ -85,6 +94,20 @@ func (l *levels) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.S
 	if t, ok := l.cache.Get(ctx, ref); ok {
 		return t, realm.FromRedis, nil
 	}
+	return l.fill(ctx, ref)
+}
+
+// Reread implements Rereader.
+func (l *levels) Reread(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	t, source, err := l.fill(ctx, ref)
+	if errors.Is(err, ErrTokenNotFound) {
+		l.forget(ctx, ref)
+	}
+	return t, source, err
+}
+
+// fill asks the database and offers the cache what it has.
+func (l *levels) fill(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
 	start := time.Now() // monotonic: a process that was stopped notices it
 	t, source, err := l.Database.Token(ctx, ref)
 	if err == nil && time.Since(start) < TombstoneTTL/2 {

@@ -30,6 +30,8 @@ type entry struct {
 type live struct {
 	lease realm.Lease // what callers get; its Source is memory
 	owner *compiled   // the realm that the lease was made for
+	// from is when its life begins, see begins.
+	from realm.Instant
 	// renewAt is when a use of the token starts its renewal; 0 for never.
 	renewAt     realm.Instant
 	lineage     int64
@@ -42,7 +44,16 @@ const slack = time.Second
 
 // usable says whether the token may be handed out now.
 func (l *live) usable(now realm.Instant) bool {
-	return l.lease.Expires == 0 || now < l.lease.Expires-realm.Instant(slack/time.Microsecond)
+	return l.lease.Expires == 0 || l.from <= now && now < l.lease.Expires-realm.Instant(slack/time.Microsecond)
+}
+
+// skew is how far the clocks of two nodes may differ.
+const skew = 5 * time.Minute
+
+// begins is when the life of a token begins. Before that the clock must have
+// gone back since the token was issued: when it ends is not known any more.
+func begins(t realm.Token) time.Time {
+	return t.IssuedAt.Add(-min(skew, max(t.ExpiresAt.Sub(t.IssuedAt), 0)))
 }
 
 // due says whether it is time to renew.
@@ -58,16 +69,40 @@ func (e *entry) forget() {
 }
 
 // publish makes l the token of the entry, unless what the flight knew has
-// been forgotten since.
+// been forgotten since. Trouble is over, unless l is the token that was there
+// before.
 func (e *entry) publish(l *live, revision uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.revision != revision {
 		return false
 	}
-	e.trouble = nil
+	if old := e.live.Load(); old == nil || old.lineage != l.lineage || old.lease.Access != l.lease.Access {
+		e.trouble = nil
+	}
 	e.live.Store(l)
 	return true
+}
+
+// postpone notes a trouble, unless what the flight knew has been forgotten
+// since.
+func (e *entry) postpone(t *trouble, revision uint32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revision == revision {
+		e.trouble = t
+	}
+	return e.revision == revision
+}
+
+// rest makes a renewal that failed before the provider was asked wait a
+// moment.
+func (e *entry) rest(now realm.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.trouble.waits(now) {
+		e.trouble = e.trouble.rested(now)
+	}
 }
 
 // entry returns the entry of a reference, and makes it where there is none.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,40 +26,66 @@ func (p *Pool) follow(ctx context.Context, feed tokenstore.ChangeFeed, cursor st
 		case <-ctx.Done():
 			return
 		}
-		changes, next, err := feed.Changes(ctx, cursor)
-		gap := errors.Is(err, tokenstore.ErrGap)
-		if gap {
-			// The new cursor comes first: what changes after it is reported,
-			// what changed before it is forgotten.
-			changes, next, err = feed.Changes(ctx, "")
+		next, err := p.poll(ctx, feed, cursor)
+		if err == nil {
+			cursor = next
+		} else if !failing && ctx.Err() == nil {
+			p.log.Warn("cannot read what other nodes changed; trying again", zap.Error(err))
 		}
-		if err != nil {
-			if !failing && ctx.Err() == nil {
-				p.log.Warn("cannot read what other nodes changed; trying again", zap.Error(err))
-			}
-			failing = true
-			continue
-		}
-		failing, cursor = false, next
-		if gap {
-			p.forgetAll()
-		}
-		for _, c := range changes {
-			p.changed(c.Ref)
-		}
+		failing = err != nil
 	}
 }
 
+// poll takes notice of what changed since the cursor and returns the next one.
+// A panic in the store is an error of this one reading: it must not end the
+// process.
+func (p *Pool) poll(ctx context.Context, feed tokenstore.ChangeFeed, cursor string) (next string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The value may hold anything, so only its type is told.
+			err = fmt.Errorf("panic: %T", r)
+		}
+	}()
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	changes, next, err := feed.Changes(ctx, cursor)
+	if errors.Is(err, tokenstore.ErrGap) {
+		// The new cursor comes first: what changes after it is reported, what
+		// changed before it is forgotten.
+		if changes, next, err = feed.Changes(ctx, ""); err == nil {
+			p.forgetAll()
+		}
+	}
+	for _, c := range changes {
+		p.changed(ctx, c.Ref)
+	}
+	return next, err
+}
+
 // changed takes notice of one change. Most are our own: what memory has is
-// compared with the store when it is used next, not dropped.
-func (p *Pool) changed(ref realm.Ref) {
+// compared with the store, a token when it is used next, and not dropped.
+func (p *Pool) changed(ctx context.Context, ref realm.Ref) {
 	if ref.Key == "" {
-		p.invalidateRealm(ref.Realm)
+		p.realmChanged(ctx, ref.Realm)
 		return
 	}
 	if e, ok := p.entries.Load(ref); ok {
 		e.suspect.Store(true)
 	}
+}
+
+// realmChanged drops a realm, unless the store has the very one that memory
+// has. Who is reading it right now does not remember it.
+func (p *Pool) realmChanged(ctx context.Context, id string) {
+	p.epoch.Add(1)
+	c, ok := p.stored.Load(id)
+	if !ok {
+		return
+	}
+	if r, err := p.store.Realm(ctx, id); err == nil && r.UpdatedAt.Equal(c.program.Realm().UpdatedAt) {
+		return
+	}
+	p.invalidateRealm(id)
 }
 
 func (p *Pool) forgetAll() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -12,10 +13,14 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// fetch asks the provider: once, unless it was asked in vain a moment ago.
+// fetch asks the provider: once, unless it was asked in vain a moment ago, or
+// gave a token that was not saved yet.
 func (t *task) fetch(ctx context.Context) (*realm.Lease, error) {
 	if why := t.f.owner.program.Inactive(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
+	}
+	if kept := t.kept(); kept != nil {
+		return t.keep(ctx, *kept, 0)
 	}
 	if err := t.e.holdOff(t.f.kind, realm.InstantOf(t.pool.now())); err != nil {
 		return nil, err
@@ -38,14 +43,35 @@ func (t *task) fetch(ctx context.Context) (*realm.Lease, error) {
 	if res.Once {
 		return t.once(res)
 	}
-	token, err := t.save(ctx, res.Token)
+	return t.keep(ctx, res.Token, res.Took)
+}
+
+// kept is the token of an earlier call that was not saved. By force, a new one
+// is fetched.
+func (t *task) kept() *realm.Token {
+	trouble := t.e.lastTrouble()
+	if trouble == nil || trouble.kept == nil || t.f.kind == flush || !t.good(*trouble.kept) {
+		return nil
+	}
+	return trouble.kept
+}
+
+// keep saves a token and then publishes it. The store has its full time for
+// that, however long the provider took; a token that it does not take is kept
+// for the next flight, so that the provider is not asked for another one.
+func (t *task) keep(ctx context.Context, token realm.Token, took time.Duration) (*realm.Lease, error) {
+	ctx, cancel := bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	log := t.pool.log.With(zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()))
+	saved, err := t.save(ctx, token)
 	if err != nil {
+		if !errors.Is(err, errStale) && t.e.postpone(unsaved(token, realm.InstantOf(t.pool.now())), t.revision) {
+			log.Warn("token fetched and not saved; it is kept in memory", zap.Error(err))
+		}
 		return nil, err
 	}
-	t.pool.log.Info("token fetched",
-		zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),
-		zap.Duration("took", res.Took), zap.Int64("lineage", token.Lineage), zap.Time("expires_at", token.ExpiresAt))
-	return t.publish(token, realm.FromUpstream, res.Took)
+	log.Info("token fetched", zap.Duration("took", took), zap.Int64("lineage", saved.Lineage), zap.Time("expires_at", saved.ExpiresAt))
+	return t.publish(saved, realm.FromUpstream, took)
 }
 
 // failed takes down a failed call and returns what its callers are told.

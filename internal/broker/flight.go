@@ -18,6 +18,9 @@ type flight struct {
 	owner *compiled
 	kind  kind
 	done  chan struct{}
+	// recheck: memory became suspect while the flight was under way, and what
+	// the flight knows may be older.
+	recheck bool
 	// Set before done is closed.
 	lease *realm.Lease
 	err   error
@@ -45,6 +48,12 @@ func (k kind) String() string { return [...]string{"load", "renew", "flush", "ve
 
 // storeTime is what a flight may spend on the store, besides the provider.
 const storeTime = 10 * time.Second
+
+// bounded limits what a caller waits for the store: a server that hangs, or a
+// lock that somebody else holds, is an error in the end.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, storeTime)
+}
 
 // join waits for a flight that gives what the caller wants, starting one
 // where there is none.
@@ -94,6 +103,9 @@ func (v *View) board(c *compiled, ref realm.Ref, k kind) (*flight, error) {
 func (v *View) ahead(e *entry, c *compiled, ref realm.Ref, k kind) {
 	e.mu.Lock()
 	busy := e.flight != nil || (k == renew && e.trouble.waits(realm.InstantOf(v.pool.now())))
+	if e.flight != nil && k == verify {
+		e.flight.recheck = true
+	}
 	var f *flight
 	if !busy {
 		f = &flight{owner: c, kind: k, done: make(chan struct{})}
@@ -122,8 +134,13 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		e.land(f, lease, err)
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
-	if isNotFound(err) {
+	switch {
+	case isNotFound(err):
 		v.pool.discard(ref, e)
+	case err != nil && f.kind == verify:
+		time.AfterFunc(storeWait, func() { e.suspect.Store(true) })
+	case err != nil && f.kind == renew:
+		e.rest(realm.InstantOf(v.pool.now()))
 	}
 }
 
@@ -134,6 +151,9 @@ func (e *entry) land(f *flight, lease *realm.Lease, err error) {
 		e.flight = nil
 	}
 	f.lease, f.err = lease, err
+	if f.recheck {
+		e.suspect.Store(true)
+	}
 	e.mu.Unlock()
 	close(f.done)
 }

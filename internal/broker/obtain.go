@@ -114,9 +114,14 @@ func (t *task) fromMemory() *realm.Lease {
 	return &fresh.lease
 }
 
-// read fetches the stored token.
+// read fetches the stored token. What another node changed may not have
+// reached a shared cache: to verify, the database is asked.
 func (t *task) read(ctx context.Context) (realm.Source, error) {
-	token, source, err := t.pool.store.Token(ctx, t.ref)
+	ask := t.pool.store.Token
+	if s, ok := t.pool.store.(tokenstore.Rereader); ok && t.f.kind == verify {
+		ask = s.Reread
+	}
+	token, source, err := ask(ctx, t.ref)
 	switch {
 	case errors.Is(err, tokenstore.ErrTokenNotFound):
 		return "", nil
@@ -143,13 +148,24 @@ func (t *task) storedServes() bool {
 // good says whether a stored token may be used by this realm and secret, now.
 func (t *task) good(token realm.Token) bool {
 	return token.Access != "" && token.Fingerprint == t.bound.Fingerprint() &&
-		!token.Expired(t.pool.now().Add(slack))
+		!token.Expired(t.pool.now().Add(slack)) && !t.early(token)
 }
 
-// verify compares memory with the store, and lets the store win.
+// early says whether the clock went back since a token was issued, or the
+// clock of the node that it was issued to is wrong.
+func (t *task) early(token realm.Token) bool {
+	return !token.ExpiresAt.IsZero() && t.pool.now().Before(begins(token))
+}
+
+// verify compares memory with the store, and lets the store win. A token from
+// the future changes nothing: two nodes whose clocks disagree that much would
+// fetch against each other.
 func (t *task) verify() error {
 	l := t.e.live.Load()
 	if l == nil || (l.lineage == t.stored.Lineage && t.good(t.stored)) {
+		return nil
+	}
+	if t.early(t.stored) && l.usable(realm.InstantOf(t.pool.now())) {
 		return nil
 	}
 	if t.good(t.stored) {
@@ -180,7 +196,7 @@ func (t *task) place(l *live, access realm.Hidden) error {
 func (t *task) publish(token realm.Token, source realm.Source, took time.Duration) (*realm.Lease, error) {
 	l := &live{
 		owner: t.f.owner, lineage: token.Lineage, fingerprint: t.bound.Fingerprint(),
-		renewAt: t.renewAt(token, took),
+		renewAt: t.renewAt(token, took), from: realm.InstantOf(begins(token)),
 	}
 	l.lease.Expires, l.lease.Source = realm.InstantOf(token.ExpiresAt), realm.FromMemory
 	if err := t.place(l, token.Access); err != nil {
@@ -200,6 +216,8 @@ func (v *View) secret(ctx context.Context, c *compiled, ref realm.Ref) (realm.Se
 	if s, ok := c.secrets[ref.Key]; ok {
 		return s, nil
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	s, err := v.pool.store.Secret(ctx, ref)
 	switch {
 	case errors.Is(err, tokenstore.ErrSecretNotFound):

@@ -26,6 +26,8 @@ func infoOf(r realm.Realm, defined bool) RealmInfo {
 
 // Realm returns one realm. CodeRealmNotFound.
 func (v *View) Realm(ctx context.Context, id string) (RealmInfo, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if c, ok := v.defined[id]; ok {
 		return infoOf(c.program.Realm(), true), nil
 	}
@@ -42,6 +44,8 @@ func (v *View) Realm(ctx context.Context, id string) (RealmInfo, error) {
 // Realms lists a page of the realms whose id or comment contains the keyword:
 // those of the configuration first, then the stored ones, newest first.
 func (v *View) Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]RealmInfo, int, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := v.pool.Open(ctx); err != nil {
 		return nil, 0, storeFailed(err)
 	}
@@ -70,6 +74,8 @@ func (v *View) Realms(ctx context.Context, page tokenstore.Page, keyword string)
 // stored; it may be called more than once. The result is validated and
 // compiled before it is saved. CodeReadOnly.
 func (v *View) SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (RealmInfo, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := realm.ValidateID("id", id); err != nil {
 		return RealmInfo{}, err
 	}
@@ -101,6 +107,8 @@ func (v *View) SaveRealm(ctx context.Context, id string, change func(r realm.Rea
 // DeleteRealm deletes a realm, with cascade also its secrets and tokens.
 // CodeRealmNotFound, CodeConflict (it has secrets), CodeReadOnly.
 func (v *View) DeleteRealm(ctx context.Context, id string, cascade bool) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if _, ok := v.defined[id]; ok {
 		return readOnly("the realm")
 	}

@@ -37,6 +37,8 @@ type SecretUpdate struct {
 
 // Secret returns one secret. CodeSecretNotFound.
 func (v *View) Secret(ctx context.Context, ref realm.Ref) (SecretInfo, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if c, ok := v.defined[ref.Realm]; ok {
 		if s, ok := c.secrets[ref.Key]; ok {
 			return SecretInfo{Secret: s, ReadOnly: true}, nil
@@ -55,6 +57,8 @@ func (v *View) Secret(ctx context.Context, ref realm.Ref) (SecretInfo, error) {
 // Secrets lists a page of one realm's secrets ("" for all): those of the
 // configuration first, then the stored ones, newest first.
 func (v *View) Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]SecretInfo, int, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := v.pool.Open(ctx); err != nil {
 		return nil, 0, storeFailed(err)
 	}
@@ -86,6 +90,8 @@ func (v *View) Secrets(ctx context.Context, page tokenstore.Page, realmID string
 // token is dropped in the same transaction. CodeRealmNotFound (with status
 // 400) for an unknown realm, CodeReadOnly.
 func (v *View) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := realm.ValidateID("key", u.Ref.Key); err != nil {
 		return SecretInfo{}, err
 	}
@@ -185,6 +191,8 @@ func minTime(a, b time.Time) time.Time {
 // DeleteSecret deletes a secret and its token. CodeSecretNotFound,
 // CodeReadOnly.
 func (v *View) DeleteSecret(ctx context.Context, ref realm.Ref) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if c, ok := v.defined[ref.Realm]; ok {
 		if _, ok := c.secrets[ref.Key]; ok {
 			return readOnly("the secret")

@@ -56,6 +56,8 @@ func (v *View) Status(ctx context.Context) Status {
 }
 
 func (v *View) health(ctx context.Context) []StoreStatus {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := v.pool.Open(ctx); err != nil {
 		return []StoreStatus{{Name: "database", Error: err.Error()}}
 	}

@@ -98,6 +98,8 @@ func (v *View) realm(ctx context.Context, id string) (*compiled, error) {
 // loadRealm reads a realm from the store and remembers it, unless it was
 // changed while it was read.
 func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if err := p.Open(ctx); err != nil {
 		return nil, storeFailed(err)
 	}

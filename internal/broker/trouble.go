@@ -22,22 +22,27 @@ const (
 	// lifelessWait is how soon the provider may be asked again after a token
 	// whose life was zero or less.
 	lifelessWait = time.Second
+	// storeWait is how soon work that nobody waits for is tried again after
+	// the store failed.
+	storeWait = time.Second
 )
 
-// trouble is the memory of calls that failed: until when the provider is left
+// trouble is the memory of work that failed: until when the provider is left
 // alone, and what callers are told meanwhile. It is immutable; nil is none.
 type trouble struct {
 	cause *grant.Error
 	fails int
 	at    realm.Instant // of the last failure
 	until realm.Instant
+	// kept is a token that the provider gave and the store did not take.
+	kept *realm.Token
 }
 
 // next is the trouble after one more failure.
 func (t *trouble) next(cause *grant.Error, now realm.Instant) *trouble {
 	n := &trouble{cause: cause, fails: 1, at: now}
-	if t.failed() {
-		n.fails = t.fails + 1
+	if t != nil {
+		n.fails, n.kept = t.fails+1, t.kept
 	}
 	wait := waitCap
 	if cause.Class != grant.Hopeless {
@@ -54,11 +59,27 @@ func lifeless(now realm.Instant) *trouble {
 	return &trouble{at: now, until: now + realm.Instant(lifelessWait.Microseconds())}
 }
 
+// unsaved is what remains of a token that the store did not take.
+func unsaved(token realm.Token, now realm.Instant) *trouble {
+	return &trouble{at: now, until: now + realm.Instant(storeWait.Microseconds()), kept: &token}
+}
+
+// rested is the trouble after work that failed before the provider was asked.
+func (t *trouble) rested(now realm.Instant) *trouble {
+	var n trouble
+	if t != nil {
+		n = *t
+	}
+	n.at, n.until = now, now+realm.Instant(storeWait.Microseconds())
+	return &n
+}
+
 // failed says whether the last call failed.
 func (t *trouble) failed() bool { return t != nil && t.cause != nil }
 
-// waits says whether the provider is to be left alone now.
-func (t *trouble) waits(now realm.Instant) bool { return t != nil && now < t.until }
+// waits says whether the provider is to be left alone now. A clock that went
+// back would make it wait for ever.
+func (t *trouble) waits(now realm.Instant) bool { return t != nil && t.at <= now && now < t.until }
 
 // left is how long still.
 func (t *trouble) left(now realm.Instant) time.Duration {

@@ -1,0 +1,281 @@
+package broker
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+)
+
+// faulty is a real store that can be made to fail.
+type faulty struct {
+	tokenstore.Store
+	unwritable atomic.Bool // tokens cannot be saved
+	unreadable atomic.Bool // secrets cannot be read
+	hangs      atomic.Bool // realms are never read to the end
+}
+
+func (s *faulty) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
+	if s.unwritable.Load() {
+		return realm.Token{}, tokenstore.ErrUnavailable
+	}
+	return s.Store.SaveToken(ctx, ref, t, parent)
+}
+
+func (s *faulty) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
+	if s.unreadable.Load() {
+		return realm.Secret{}, tokenstore.ErrUnavailable
+	}
+	return s.Store.Secret(ctx, ref)
+}
+
+func (s *faulty) Realm(ctx context.Context, id string) (realm.Realm, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return realm.Realm{}, ctx.Err()
+	}
+	return s.Store.Realm(ctx, id)
+}
+
+func readyWithFaults(t *testing.T) (*node, *faulty) {
+	t.Helper()
+	store := &faulty{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
+	n := nodeOn(t, store, newProvider(t), newClock())
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	return n, store
+}
+
+// idle waits until no flight of the entry is under way.
+func (n *node) idle(t *testing.T) {
+	t.Helper()
+	eventually(t, "the flight lands", func() bool {
+		e, ok := n.pool.entries.Load(wx)
+		if !ok {
+			return true
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.flight == nil
+	})
+}
+
+// A store that can be read and not written (a full disk, a read-only server)
+// costs one call to the provider and not one for each request: the token is
+// kept until it can be saved.
+func TestUnsavedTokenIsKept(t *testing.T) {
+	n, store := readyWithFaults(t)
+	store.unwritable.Store(true)
+	for range 20 {
+		_, err := n.Token(t.Context(), wx)
+		wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
+	}
+	if calls := n.provider.calls.Load(); calls != 1 {
+		t.Fatalf("%d calls to the provider, want 1", calls)
+	}
+	store.unwritable.Store(false)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+}
+
+// The same while a token lives: it goes on being served, and its renewal is
+// not tried with every use.
+func TestUnsavedRenewal(t *testing.T) {
+	n, store := readyWithFaults(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	store.unwritable.Store(true)
+	n.clock.advance(6700 * time.Second)
+	for range 20 {
+		want(t, n.View, wx, "T-1-app", realm.FromMemory)
+		n.idle(t)
+	}
+	if calls := n.provider.calls.Load(); calls != 2 {
+		t.Fatalf("%d calls to the provider, want 2", calls)
+	}
+	store.unwritable.Store(false)
+	n.clock.advance(2 * time.Second)
+	eventually(t, "the renewed token is saved", func() bool { return n.has(t, "T-2-app") })
+	if calls := n.provider.calls.Load(); calls != 2 {
+		t.Fatalf("%d calls to the provider, want 2", calls)
+	}
+}
+
+// A token that was kept is not used for another secret.
+func TestUnsavedTokenOfAnOldSecret(t *testing.T) {
+	n, store := readyWithFaults(t)
+	store.unwritable.Store(true)
+	_, err := n.Token(t.Context(), wx)
+	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
+	store.unwritable.Store(false)
+	n.saveSecret(t, wx, "key_1", "other")
+	want(t, n.View, wx, "T-2-other", realm.FromUpstream)
+}
+
+// A clock that was wrong and is set right must not leave a wait of years.
+func TestBackOffAfterTheClockWentBack(t *testing.T) {
+	n := ready(t)
+	n.provider.then(fails(http.StatusServiceUnavailable))
+	n.clock.advance(10 * 365 * 24 * time.Hour)
+	if _, err := n.Token(t.Context(), wx); err == nil {
+		t.Fatal("the provider is down")
+	}
+	n.clock.advance(-10 * 365 * 24 * time.Hour)
+	n.provider.then(gives(7200))
+	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
+}
+
+// Nor a token that seems to live for years: its life is over when it would
+// have been over.
+func TestTokenOfAClockThatWentBack(t *testing.T) {
+	for _, jump := range []time.Duration{time.Hour, 10 * 365 * 24 * time.Hour} {
+		n := ready(t)
+		n.clock.advance(jump)
+		want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+		n.clock.advance(-jump)
+		want(t, n.View, wx, "T-2-app", realm.FromUpstream)
+		want(t, n.View, wx, "T-2-app", realm.FromMemory)
+		n.clock.advance(7199 * time.Second)
+		want(t, n.View, wx, "T-3-app", realm.FromUpstream)
+	}
+}
+
+// Clocks of nodes differ a little: that takes no token away.
+func TestTokenOfAClockAhead(t *testing.T) {
+	n := ready(t)
+	n.clock.advance(30 * time.Second)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	n.clock.advance(-30 * time.Second)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+}
+
+// What another node changed while a flight was under way is looked at
+// afterwards.
+func TestChangeDuringAFlight(t *testing.T) {
+	n, store := readyWithFaults(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	gate, reached := make(chan struct{}), make(chan struct{}, 1)
+	n.provider.then(blocks(gate, reached, fails(http.StatusServiceUnavailable)))
+	n.clock.advance(6700 * time.Second)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	<-reached
+	if err := store.DeleteToken(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	n.pool.changed(t.Context(), wx)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	n.provider.then(gives(7200))
+	n.clock.advance(2 * time.Second)
+	close(gate)
+	eventually(t, "the deleted token is not used any more", func() bool { return !n.has(t, "T-1-app") })
+}
+
+// A change that could not be looked at is looked at later.
+func TestChangeWhileTheStoreFails(t *testing.T) {
+	n, store := readyWithFaults(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	if err := store.DeleteToken(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	store.unreadable.Store(true)
+	n.pool.changed(t.Context(), wx)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	n.idle(t)
+	store.unreadable.Store(false)
+	eventually(t, "the deleted token is not used any more", func() bool { return !n.has(t, "T-1-app") })
+}
+
+// A reload does not shorten the wait after a failed renewal.
+func TestReloadKeepsTheBackOff(t *testing.T) {
+	n := newNode(t)
+	d := Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
+	}}}
+	v := n.configure(t, d)
+	want(t, v, wx, "T-1-app", realm.FromUpstream)
+	n.provider.then(fails(http.StatusServiceUnavailable))
+	n.clock.advance(6700 * time.Second)
+	for range 20 {
+		v = n.configure(t, d)
+		want(t, v, wx, "T-1-app", realm.FromMemory)
+		want(t, v, wx, "T-1-app", realm.FromMemory)
+		n.idle(t)
+	}
+	if calls := n.provider.calls.Load(); calls != 2 {
+		t.Fatalf("%d calls to the provider, want 2", calls)
+	}
+}
+
+// A store that hangs holds nobody for longer than a bound.
+func TestStoreThatHangs(t *testing.T) {
+	t.Parallel()
+	n, store := readyWithFaults(t)
+	store.hangs.Store(true)
+	for what, do := range map[string]func() error{
+		"token": func() error { _, err := n.Token(t.Context(), realm.Ref{Realm: "cold", Key: "main"}); return err },
+		"realm": func() error { _, err := n.Realm(t.Context(), "wx"); return err },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			wantError(t, do(), realm.CodeUnavailable, http.StatusServiceUnavailable)
+		})
+	}
+}
+
+// stuck is a cache that nothing can be written to any more.
+type stuck struct {
+	tokenstore.Cache
+	has atomic.Pointer[realm.Token]
+}
+
+func (c *stuck) Get(context.Context, realm.Ref) (realm.Token, bool) {
+	if t := c.has.Load(); t != nil {
+		return *t, true
+	}
+	return realm.Token{}, false
+}
+func (c *stuck) Put(context.Context, realm.Ref, realm.Token) {}
+func (c *stuck) Delete(context.Context, realm.Ref, int64)    {}
+func (c *stuck) Health(context.Context) []tokenstore.Health  { return nil }
+func (c *stuck) Close() error                                { return nil }
+
+// What another node changed is looked up in the database: the cache may be
+// behind, and must not bring an older token back.
+func TestChangeThatDidNotReachTheCache(t *testing.T) {
+	db, cache := sqlstore.SQLite(filepath.Join(t.TempDir(), "tokens.db"), testKeyring(t)), &stuck{}
+	n := nodeOn(t, tokenstore.Levels(db, cache), newProvider(t), newClock())
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	old, _, err := db.Token(t.Context(), wx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache.has.Store(&old)
+	newer := old
+	newer.Access = "T-2-elsewhere"
+	if _, err := db.SaveToken(t.Context(), wx, newer, old.Lineage); err != nil {
+		t.Fatal(err)
+	}
+	n.pool.changed(t.Context(), wx)
+	eventually(t, "the newer token is used", func() bool { return n.has(t, "T-2-elsewhere") })
+	n.pool.changed(t.Context(), wx)
+	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
+	n.idle(t)
+	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
+}
+
+// A realm that the feed names is dropped only if it is another one: what this
+// node saved itself must be there while the store is away.
+func TestRealmsOwnChange(t *testing.T) {
+	n, store := readyWithFaults(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	n.pool.changed(t.Context(), realm.Ref{Realm: "wx"})
+	store.hangs.Store(true)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+}
