@@ -47,7 +47,7 @@ func (v *boundVars) get(key string) (any, bool) {
 	case "key":
 		return v.ref.Key, true
 	case "source":
-		return string(v.lease.Source), true
+		return v.lease.Source.String(), true
 	case "expires_in":
 		end := v.lease.Expires.Time()
 		if end.IsZero() {

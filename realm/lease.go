@@ -103,12 +103,18 @@ func (i Instant) Time() time.Time {
 }
 
 // Source tells where a token was found.
-type Source string
+type Source uint8
 
 // The levels of the cache, and the provider behind them.
 const (
-	FromMemory   Source = "memory"
-	FromRedis    Source = "redis"
-	FromDatabase Source = "database"
-	FromUpstream Source = "upstream"
+	FromMemory Source = iota + 1
+	FromRedis
+	FromDatabase
+	FromUpstream
 )
+
+// String is the word for it on the wire: memory, redis, database or upstream;
+// nothing for the zero value.
+func (s Source) String() string {
+	return [...]string{"", "memory", "redis", "database", "upstream"}[s]
+}

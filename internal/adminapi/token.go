@@ -90,7 +90,7 @@ func appendLease(b json.RawMessage, l *realm.Lease, now time.Time) json.RawMessa
 		b = strconv.AppendInt(b, end, 10)
 	}
 	b = append(b, `,"source":`...)
-	b = appendText(b, string(l.Source))
+	b = appendText(b, l.Source.String())
 	return append(b, '}')
 }
 

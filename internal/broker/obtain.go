@@ -124,9 +124,9 @@ func (t *task) read(ctx context.Context) (realm.Source, error) {
 	token, source, err := ask(ctx, t.ref)
 	switch {
 	case errors.Is(err, tokenstore.ErrTokenNotFound):
-		return "", nil
+		return 0, nil
 	case err != nil:
-		return "", storeFailed(err)
+		return 0, storeFailed(err)
 	}
 	t.stored = token
 	return source, nil

@@ -56,7 +56,7 @@ func (s *Store) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.So
 		return nil
 	})
 	if err != nil {
-		return realm.Token{}, "", err
+		return realm.Token{}, 0, err
 	}
 	return t, realm.FromDatabase, nil
 }
