@@ -82,18 +82,16 @@ func startMariaDB(install, program string) (*Server, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
 	}
-	addr, port, err := freeAddr()
+	err = s.firstStart(func(addr, port string) {
+		s.addr = addr
+		s.args = []string{
+			program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(),
+			"--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
+			"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
+			"--max-connections=500",
+		}
+	})
 	if err != nil {
-		return nil, err
-	}
-	s.addr = addr
-	s.args = []string{
-		program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(),
-		"--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
-		"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
-		"--max-connections=500",
-	}
-	if err := s.start(); err != nil {
 		return nil, err
 	}
 	return s, s.createUser()

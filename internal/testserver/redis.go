@@ -2,7 +2,9 @@ package testserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,20 +70,24 @@ func startRedis(program string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, port, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{name: "redis-server", dir: dir, alive: alive, addr: addr, ready: pingRedis}
-	s.args = []string{
-		program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", "", "--appendonly", "no",
-		"--databases", fmt.Sprint(redisDatabases),
-	}
-	return s, s.start()
+	s := &Server{name: "redis-server", dir: dir, alive: alive, ready: pingRedis}
+	return s, s.firstStart(func(addr, port string) {
+		s.addr = addr
+		s.args = []string{
+			program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", "", "--appendonly", "no",
+			"--databases", fmt.Sprint(redisDatabases),
+		}
+	})
 }
 
+// pingRedis asks who answers: the address may have been taken by a server of
+// somebody else's.
 func pingRedis(ctx context.Context, s *Server) error {
 	c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, DialerRetries: 1})
 	defer func() { _ = c.Close() }()
-	return c.Ping(ctx).Err()
+	info, err := c.Info(ctx, "server").Result()
+	if err == nil && !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.PID())) {
+		err = errors.New("another server has the address")
+	}
+	return err
 }

@@ -108,6 +108,32 @@ func (s *Server) exited() <-chan struct{} {
 	return s.done
 }
 
+// startTries bounds the attempts to start a server: the address that was free
+// when it was chosen may be taken by the time that the server wants it.
+const startTries = 3
+
+// firstStart starts a new server on an address that configure is told of;
+// where it ends at once, on another one.
+func (s *Server) firstStart(configure func(addr, port string)) error {
+	var failed error
+	for range startTries {
+		addr, port, err := freeAddr()
+		if err != nil {
+			return err
+		}
+		configure(addr, port)
+		if err := s.start(); err == nil {
+			return nil
+		} else if failed = errors.Join(failed, err); !errors.Is(err, errEnded) {
+			return failed
+		}
+	}
+	return failed
+}
+
+// errEnded: the server ended while it was waited for.
+var errEnded = errors.New("ended at its start")
+
 // start starts the process and waits until it answers.
 func (s *Server) start() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -149,7 +175,7 @@ func (s *Server) wait() error {
 		select {
 		case <-tick.C:
 		case <-s.exited():
-			return fmt.Errorf("%s ended at its start:\n%s", s.name, s.tail())
+			return fmt.Errorf("%s %w:\n%s", s.name, errEnded, s.tail())
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not answer: %w\n%s", s.name, err, s.tail())
 		}

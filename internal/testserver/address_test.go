@@ -1,0 +1,36 @@
+package testserver
+
+import (
+	"context"
+	"net"
+	"testing"
+)
+
+// The address that was free is taken before the server binds it: the server is
+// started on another one.
+func TestAddressTakenInBetween(t *testing.T) {
+	dir, alive, err := newDir("redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{name: "redis-server", dir: dir, alive: alive, ready: pingRedis}
+	t.Cleanup(func() { _ = alive.Close() }) // the watchdog ends the server
+	program := find(t, "redis-server")
+	first := ""
+	err = s.firstStart(func(addr, port string) {
+		s.addr = addr
+		s.args = []string{program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", ""}
+		if first != "" {
+			return
+		}
+		first = addr
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+	})
+	if err != nil || s.addr == first {
+		t.Fatalf("%s after %s: %v", s.addr, first, err)
+	}
+}
