@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -80,8 +82,8 @@ func resolveAll(list []string) ([]string, error) {
 // resolveFields resolves the values of a secret, or of a realm's shared
 // fields, in place.
 func resolveFields(fields map[string]realm.Hidden) error {
-	for name, value := range fields {
-		resolved, err := resolveHidden(value.Reveal())
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		resolved, err := resolveHidden(fields[name].Reveal())
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -1,6 +1,8 @@
 package realm
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -105,8 +107,8 @@ func ValidateID(field, s string) error {
 // A name is 1 to 64 letters, digits, "_", "-" and ".", the first one a letter,
 // a digit or "_"; a value is UTF-8 text of at most 64 KiB.
 func ValidateFields(prefix string, fields map[string]Hidden) error {
-	for name, value := range fields {
-		path := joinPath(prefix, name)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		path, value := joinPath(prefix, name), fields[name]
 		switch {
 		case !isFieldName(name) || len(name) > maxFieldName:
 			return Fieldf(path, "is not a name of a field: 1 to %d letters, digits, _, - and .", maxFieldName)

@@ -1,6 +1,9 @@
 package adminapi
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -63,7 +66,8 @@ func unmask(c realm.Config, stored map[string]realm.Hidden) (realm.Config, error
 		return c, err
 	}
 	shared := make(map[string]realm.Hidden, len(c.Shared))
-	for name, value := range c.Shared {
+	for _, name := range slices.Sorted(maps.Keys(c.Shared)) {
+		value := c.Shared[name]
 		if value.Reveal() == realm.Mask {
 			known, ok := stored[name]
 			if !ok {
