@@ -23,12 +23,14 @@ type injection struct {
 }
 
 func (p *Program) compileInject() error {
+	carried := len(p.realm.Config.Inject) == 0
 	for i, in := range p.realm.Config.Inject {
 		field := "config.inject[" + strconv.Itoa(i) + "]"
 		compiled, err := compileInjection(in, field)
 		if err != nil {
 			return err
 		}
+		carried = carried || compiled.value.holds("token") || compiled.user.holds("token")
 		if in.Place == realm.PlaceBody || in.Place == realm.PlacePath {
 			p.unplaceable = "inject place " + in.Place + " is not active yet"
 			continue
@@ -37,6 +39,9 @@ func (p *Program) compileInject() error {
 			return realm.Fieldf(field+".name", "%s is injected twice", compiled.place.Name)
 		}
 		p.inject = append(p.inject, compiled)
+	}
+	if !carried {
+		return realm.Fieldf("config.inject", "no value holds {token}")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 	"unsafe"
@@ -28,6 +29,33 @@ func injecting(t testing.TB, inject ...realm.Injection) *Bound {
 }
 
 func basic(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// TestSomethingCarriesTheToken: a realm whose injections were all constant,
+// by a slip such as "{{token}}", sent requests on without a token.
+func TestSomethingCarriesTheToken(t *testing.T) {
+	constant := realm.Injection{Place: "header", Name: "X-Version", Value: "2"}
+	for _, c := range []struct {
+		inject []realm.Injection
+		ok     bool
+	}{
+		{nil, true},
+		{[]realm.Injection{constant}, false},
+		{[]realm.Injection{{Place: "url", Name: "t", Value: "{{token}"}}, false},
+		{[]realm.Injection{{Place: "header", Name: "X-Key", Value: "{secret.token}"}}, false},
+		{[]realm.Injection{{Place: "basic", Name: "user", Value: "password"}}, false},
+		{[]realm.Injection{constant, {Place: "url", Name: "t"}}, true},
+		{[]realm.Injection{constant, {Place: "body", Name: "t"}}, true},
+		{[]realm.Injection{{Place: "basic", Name: "{token}", Value: "x-oauth-basic"}}, true},
+	} {
+		var r realm.Realm
+		r.Config.Inject = c.inject
+		_, err := Compile(r, false)
+		var field *realm.FieldError
+		if c.ok != (err == nil) || err != nil && (!errors.As(err, &field) || field.Field != "config.inject") {
+			t.Errorf("%+v: %v", c.inject, err)
+		}
+	}
+}
 
 func TestPlace(t *testing.T) {
 	for _, c := range []struct {

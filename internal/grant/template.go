@@ -55,6 +55,11 @@ func (t template) is(name string) bool {
 	return len(t) == 1 && t[0].name == name && !t[0].field
 }
 
+// holds says whether one of the scope's names stands in the template.
+func (t template) holds(name string) bool {
+	return slices.ContainsFunc(t, func(p part) bool { return p.name == name && !p.field })
+}
+
 // cut splits the template at the first of the characters that stands in its
 // literal text.
 func (t template) cut(chars string) (before template, sep byte, after template) {
