@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -192,6 +193,64 @@ func TestProxyAccess(t *testing.T) {
 		if got := mayProxy(r, repl, c.auth); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestTransportAccess: who called is judged by what the caller sent, whatever
+// the proxy made of the Host.
+func TestTransportAccess(t *testing.T) {
+	for _, c := range []struct {
+		peer, auth, host, origin string
+		want                     bool
+	}{
+		{peer: "127.0.0.1:1", host: "proxy:80", want: true},
+		{peer: "127.0.0.1:1", host: "proxy:80", origin: "http://proxy:80", want: true},
+		{peer: "127.0.0.1:1", host: "proxy:80", origin: "http://api.example.com", want: false},
+		{peer: "192.0.2.1:1", host: "localhost", want: false},
+		{peer: "192.0.2.1:1", host: "localhost", auth: "none", want: true},
+		{peer: "", host: "localhost", want: true},
+	} {
+		repl := caddy.NewReplacer()
+		repl.Set("http.request.hostport", c.host)
+		r := request(c.peer, "api.example.com", repl)
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if got := (&Transport{Auth: c.auth}).mayUse(r, repl); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// TestLongFormAccess: reverse_proxy with the transport serves the same callers
+// as token_proxy. A health check is none, and has no peer.
+func TestLongFormAccess(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	const site = `
+		reverse_proxy %s {
+			health_uri /health
+			health_interval 10ms
+			header_up Host {upstream_hostport}
+			transport token {
+				realm p
+				key main
+				%s
+			}
+		}`
+	i.load(p.realm("p", "inject query access_token"), fmt.Sprintf(site, p.URL, ""))
+	waitFor(t, "a health check with its token", func() bool { return p.calls.Load() > 0 })
+	a := i.get("/x", "Sec-Fetch-Site", "cross-site")
+	if code, detail := problemOf(t, a); a.StatusCode != http.StatusForbidden || code != "forbidden" || !strings.Contains(detail, "auth none") {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+	for _, header := range [][]string{nil, {"Origin", "http://" + i.host}} {
+		if a := i.get("/x", header...); a.StatusCode != http.StatusOK {
+			t.Errorf("%v: %s %s", header, a.Status, a.body)
+		}
+	}
+	i.load(p.realm("p", "inject query access_token"), fmt.Sprintf(site, p.URL, "auth none"))
+	if a := i.get("/x", "Sec-Fetch-Site", "cross-site"); a.StatusCode != http.StatusOK {
+		t.Errorf("auth none: %s %s", a.Status, a.body)
 	}
 }
 

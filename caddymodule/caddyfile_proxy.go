@@ -122,8 +122,8 @@ func (g *Gateway) useTokenTransport() error {
 			return err
 		}
 	}
-	if transport["realm"] != nil || transport["key"] != nil {
-		return errors.New("realm and key stand outside of the transport here")
+	if transport["realm"] != nil || transport["key"] != nil || transport["auth"] != nil {
+		return errors.New("realm, key and auth stand outside of the transport here")
 	}
 	transport["protocol"] = caddyconfig.JSON(transportName, nil)
 	g.TransportRaw = caddyconfig.JSON(transport, nil)

@@ -90,8 +90,8 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	transport, ok := g.Handler.Transport.(*Transport)
-	if !ok || transport.Realm != "" {
-		return errors.New("the transport must be token, without a realm or key of its own")
+	if !ok || transport.Realm != "" || transport.Auth != "" {
+		return errors.New("the transport must be token, without a realm, key or auth of its own")
 	}
 	transport.route, transport.ref = &r, g.ref
 	return nil
@@ -101,8 +101,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !mayProxy(r, repl, g.Auth) {
-		forbid(w, "only callers on this machine are served, and no pages of other sites in its browsers, unless "+
-			"an authentication directive (such as basic_auth) stands in front, or 'auth none' is written")
+		forbid(w, strangers)
 		return nil
 	}
 	e := errand{}

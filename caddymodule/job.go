@@ -55,6 +55,9 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	ctx := req.Context()
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	var job inject.Job
+	if t.route == nil && !t.mayUse(req, repl) {
+		return job, errStranger
+	}
 	if e, ok := errandOf(ctx); ok {
 		job.Ref, job.Lease = e.ref, e.lease
 	} else {
@@ -70,6 +73,22 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	t.aim(&job, req, repl)
 	job.Authenticated = authenticated(repl)
 	return job, nil
+}
+
+// mayUse says whether the caller may use the tokens, where no gateway has
+// asked that already. The proxy may have changed the Host, to which an Origin
+// is compared. Only health checks, which are no caller's, have no peer.
+func (t *Transport) mayUse(req *http.Request, repl *caddy.Replacer) bool {
+	if req.RemoteAddr == "" {
+		return true
+	}
+	if repl != nil {
+		if host, ok := repl.GetString("http.request.hostport"); ok && host != req.Host {
+			came := *req
+			came.Host, req = host, &came
+		}
+	}
+	return mayProxy(req, repl, t.Auth)
 }
 
 // aim tells where the request goes.
@@ -105,6 +124,9 @@ func lease(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
 }
 
 var (
+	errStranger = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: strangers,
+	}
 	errNoRealm = &realm.Error{
 		Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "the request names no realm",
 	}

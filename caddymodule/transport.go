@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +29,8 @@ func init() {
 // with a problem document (RFC 9457), so that it does not count against the
 // upstream.
 //
+// It serves the same callers as token_gateway.
+//
 // Unlike with the transport http, the Host header is the upstream's, unless
 // header_up Host says otherwise; more idle connections are kept (512 per host
 // and 1024 in all); and proxies of the environment (HTTPS_PROXY) are not
@@ -44,6 +47,10 @@ type Transport struct {
 	// The key of the secret within the realm. It may hold placeholders.
 	// Required, except inside token_gateway.
 	Key string `json:"key,omitempty"`
+
+	// Write none to serve everybody without authentication. Default: as
+	// token_gateway, inside which it has to be written there.
+	Auth string `json:"auth,omitempty"`
 
 	reverseproxy.HTTPTransport
 
@@ -70,6 +77,12 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	}
 	if (t.Realm == "") != (t.Key == "") {
 		return errors.New("realm and key belong together")
+	}
+	if t.Auth != "" && t.Auth != authNone {
+		return fmt.Errorf("auth %q: the only word is none", t.Auth)
+	}
+	if t.Auth == authNone {
+		ctx.Logger().Warn("auth none: everybody who can reach this proxy uses the tokens")
 	}
 	t.ref = refTemplate{t.Realm, t.Key}
 	if t.ProxyProtocol != "" {
@@ -109,14 +122,19 @@ func (t *Transport) Cleanup() error {
 //	transport token {
 //	    realm <realm>
 //	    key <key>
+//	    auth none
 //	    <any option of the transport http>
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	own, err := takeOptions(d, "transport token", nil, "realm", "key")
+	own, err := takeOptions(d, "transport token", nil, "realm", "key", "auth")
 	if err != nil {
 		return err
 	}
-	t.Realm, t.Key = own["realm"], own["key"]
+	t.Realm, t.Key, t.Auth = own["realm"], own["key"], own["auth"]
+	if t.Auth != "" && t.Auth != authNone {
+		d.Next() // so that the error has a line
+		return d.Errf("transport token: auth '%s': the only word is none", t.Auth)
+	}
 	return t.HTTPTransport.UnmarshalCaddyfile(d)
 }
 
