@@ -116,8 +116,13 @@ func (a *App) Start() error {
 	a.warnInactive()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
+	return a.open(ctx)
+}
+
+func (a *App) open(ctx context.Context) error {
 	err := a.pool.Open(ctx)
-	if err != nil && a.remote && errors.Is(err, tokenstore.ErrUnavailable) {
+	away := errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	if away && a.remote {
 		a.log.Error("the store cannot be reached; it is tried again with the next requests", zap.Error(err))
 		return nil
 	}
