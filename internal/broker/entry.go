@@ -84,15 +84,22 @@ func (e *entry) publish(l *live, revision uint32) bool {
 	return true
 }
 
-// postpone notes a trouble, unless what the flight knew has been forgotten
-// since.
+// postpone notes that a token is still to be saved, unless what the flight
+// knew has been forgotten since. The one in memory is due then: the provider
+// may have ended it.
 func (e *entry) postpone(t *trouble, revision uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.revision == revision {
-		e.trouble = t
+	if e.revision != revision {
+		return false
 	}
-	return e.revision == revision
+	e.trouble = t
+	if l := e.live.Load(); l != nil && !l.due(t.at) {
+		due := *l
+		due.renewAt = t.at
+		e.live.Store(&due)
+	}
+	return true
 }
 
 // rest makes a renewal that failed before the provider was asked wait a

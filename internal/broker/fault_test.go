@@ -106,6 +106,22 @@ func TestUnsavedRenewal(t *testing.T) {
 	}
 }
 
+// A flush that could not be saved is saved as soon as that is possible: the
+// provider may have ended the token that is in memory.
+func TestUnsavedFlush(t *testing.T) {
+	n, store := readyWithFaults(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	store.unwritable.Store(true)
+	_, err := n.Flush(t.Context(), wx)
+	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
+	store.unwritable.Store(false)
+	n.clock.advance(2 * time.Second)
+	eventually(t, "the flushed token is used", func() bool { return n.has(t, "T-2-app") })
+	if calls := n.provider.calls.Load(); calls != 2 {
+		t.Fatalf("%d calls to the provider, want 2", calls)
+	}
+}
+
 // A token that was kept is not used for another secret.
 func TestUnsavedTokenOfAnOldSecret(t *testing.T) {
 	n, store := readyWithFaults(t)

@@ -64,12 +64,21 @@ func (d *mysqlDB) committed(ctx context.Context, db *sql.DB, id writeID, failed 
 // wrote implements dialect: once a minute it deletes what is too old for any
 // cursor. A failure is met again by the next write.
 func (d *mysqlDB) wrote(ctx context.Context, db *sql.DB) {
-	now, last := time.Now().Unix(), d.pruned.Load()
-	if now-last < int64(pruneEvery.Seconds()) || !d.pruned.CompareAndSwap(last, now) {
+	if !d.mayPrune(time.Now().Unix()) {
 		return
 	}
 	_, _ = db.ExecContext(ctx, "DELETE FROM tokens_changes WHERE at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND LIMIT ?",
 		int64(feedLife.Seconds()), pruneBatch)
+}
+
+// mayPrune says whether a minute has passed. A clock that went back does not
+// count: it might take years to catch up.
+func (d *mysqlDB) mayPrune(now int64) bool {
+	last := d.pruned.Load()
+	if since := now - last; since >= 0 && since < int64(pruneEvery.Seconds()) {
+		return false
+	}
+	return d.pruned.CompareAndSwap(last, now)
 }
 
 // Changes implements tokenstore.ChangeFeed. A change is reported once, unless
