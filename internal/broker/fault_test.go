@@ -79,9 +79,15 @@ func TestUnsavedTokenIsKept(t *testing.T) {
 	if calls := n.provider.calls.Load(); calls != 1 {
 		t.Fatalf("%d calls to the provider, want 1", calls)
 	}
+	if status := n.Status(t.Context()).Tokens[0]; status.LastError == "" || status.State == "live" {
+		t.Errorf("the status hides it: %+v", status)
+	}
 	store.unwritable.Store(false)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	if status := n.Status(t.Context()).Tokens[0]; status.LastError != "" {
+		t.Errorf("the status still complains: %+v", status)
+	}
 }
 
 // The same while a token lives: it goes on being served, and its renewal is
@@ -284,6 +290,19 @@ func TestChangeThatDidNotReachTheCache(t *testing.T) {
 	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
 	n.idle(t)
 	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
+}
+
+// broken is a feed with a bug.
+type broken struct{}
+
+func (broken) Changes(context.Context, string) ([]tokenstore.Change, string, error) { panic("boom") }
+
+// A panic in the feed of changes does not end the process.
+func TestPanicInTheFeed(t *testing.T) {
+	n := ready(t)
+	if _, err := n.pool.poll(t.Context(), broken{}, ""); err == nil {
+		t.Error("it was not noticed")
+	}
 }
 
 // A realm that the feed names is dropped only if it is another one: what this

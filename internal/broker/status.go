@@ -91,6 +91,9 @@ func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
 		}
 		s.ExpiresAt, s.NextRefresh = timeOf(l.lease.Expires), timeOf(l.renewAt)
 	}
+	if t != nil && t.kept != nil {
+		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(t.at)
+	}
 	if t.failed() {
 		if s.State != "live" {
 			s.State = "failing"
