@@ -197,6 +197,27 @@ func TestChangeDuringAFlight(t *testing.T) {
 	eventually(t, "the deleted token is not used any more", func() bool { return !n.has(t, "T-1-app") })
 }
 
+// A token from the future changes nothing as long as the one in memory is of
+// the same secret.
+func TestChangeByANodeWhoseClockIsWrong(t *testing.T) {
+	path, p, right, wrong := filepath.Join(t.TempDir(), "tokens.db"), newProvider(t), newClock(), newClock()
+	wrong.advance(24 * time.Hour)
+	a, b := nodeOn(t, newStore(t, path), p, right), nodeOn(t, newStore(t, path), p, wrong)
+	a.saveRealm(t, "wx", a.wechat())
+	a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, a.View, wx, "T-1-app", realm.FromUpstream)
+	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
+	a.pool.changed(t.Context(), wx)
+	for range 3 {
+		want(t, a.View, wx, "T-1-app", realm.FromMemory)
+		a.idle(t)
+	}
+	b.saveSecret(t, wx, "key_1", "other")
+	want(t, b.View, wx, "T-3-other", realm.FromUpstream)
+	a.pool.changed(t.Context(), wx)
+	eventually(t, "the token of the old secret is not used any more", func() bool { return a.has(t, "T-4-other") })
+}
+
 // A change that could not be looked at is looked at later.
 func TestChangeWhileTheStoreFails(t *testing.T) {
 	n, store := readyWithFaults(t)

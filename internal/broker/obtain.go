@@ -165,7 +165,7 @@ func (t *task) verify() error {
 	if l == nil || (l.lineage == t.stored.Lineage && t.good(t.stored)) {
 		return nil
 	}
-	if t.early(t.stored) && l.usable(realm.InstantOf(t.pool.now())) {
+	if t.early(t.stored) && l.fingerprint == t.bound.Fingerprint() && l.usable(realm.InstantOf(t.pool.now())) {
 		return nil
 	}
 	if t.good(t.stored) {
