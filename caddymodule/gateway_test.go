@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	pathpkg "path"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,8 @@ func TestSplitPath(t *testing.T) {
 		{"/r/k//", "r", "k", "//"},
 		{"/r/k/a%2fb/%e4%B8%AD", "r", "k", "/a%2fb/%e4%B8%AD"},
 		{"/r%2Fs/k%252F/x", "r/s", "k%2F", "/x"},
-		{"/%E4%B8%AD/%20/..", "中", " ", "/.."},
+		{"/%E4%B8%AD/%20/a/..", "中", " ", "/a/.."},
+		{"/r/k/a/%2e%2e/b..%2f", "r", "k", "/a/%2e%2e/b..%2f"},
 		{"/r/k;v=1/x;y", "r", "k;v=1", "/x;y"},
 		{"/r+s/k/a+b", "r+s", "k", "/a+b"},
 		{"/.../..k", "...", "..k", "/"},
@@ -100,7 +102,11 @@ func TestSplitPath(t *testing.T) {
 			t.Errorf("%s: the rest is %q, want %q", c.path, got, c.rest)
 		}
 	}
-	for _, path := range []string{"", "*", "/", "//", "//k", "/r", "/r/", "/r//", "/./k", "/r/..", "/%2e/k", "/r/.%2E/", "/r/%2e%2E/x"} {
+	for _, path := range []string{"", "*", "/", "//", "//k", "/r", "/r/", "/r//", "/./k", "/r/..", "/%2e/k", "/r/.%2E/", "/r/%2e%2E/x",
+		// A matcher in front cleans the path, and would see another credential.
+		"/r/k/..", "/r/k/%2e%2e/%2e%2e/x/y/z", "/r/k/../../x/y", "/r/k/a/..%2f..%2fx", "/r/k//..", "/r/k/./%2e%2e",
+		"/x%2F..%2Fr/k", "/r/x%2F%2e%2e%2Fk", "/r%2F./k",
+	} {
 		u := &url.URL{}
 		if path != "" {
 			var err error
@@ -130,6 +136,9 @@ func FuzzSplitPath(f *testing.F) {
 			if name == "" || name == "." || name == ".." {
 				t.Errorf("%q: %+v", path, ref)
 			}
+		}
+		if seen, ours := pathpkg.Clean(u.Path), pathpkg.Clean("/"+ref.Realm+"/"+ref.Key); seen != ours && !strings.HasPrefix(seen, ours+"/") {
+			t.Errorf("%q: a matcher sees %q, we %q", path, seen, ours)
 		}
 		first, after, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 		second, tail, more := strings.Cut(after, "/")

@@ -10,7 +10,7 @@ import (
 
 var errNoPath = &realm.Error{
 	Code: realm.CodeRealmNotFound, Status: http.StatusNotFound,
-	Detail: "the path must begin with a realm and a key: /<realm>/<key>/...",
+	Detail: "the path must begin with a realm and a key, /<realm>/<key>/..., and not lead out of them",
 }
 
 // cut takes the credential out of the request's path, and returns the request
@@ -30,6 +30,10 @@ func (g *Gateway) cut(r *http.Request) (realm.Ref, *http.Request) {
 // %252F a "%2F"), and returns the URL with the rest, its bytes unchanged. It
 // is false where a segment is missing, empty, or a dot segment: what those
 // mean is not ours to guess (RFC 3986 section 5.2.4).
+//
+// It is false as well where the rest leads out of the first two segments:
+// matchers in front, which may be what keeps a caller from a credential, look
+// at the path decoded and cleaned, and would have seen another one.
 func splitPath(u *url.URL) (ref realm.Ref, rest *url.URL, ok bool) {
 	path, ok := strings.CutPrefix(u.EscapedPath(), "/")
 	if !ok {
@@ -45,7 +49,7 @@ func splitPath(u *url.URL) (ref realm.Ref, rest *url.URL, ok bool) {
 		path = "/"
 	}
 	decoded, err := url.PathUnescape(path)
-	if err != nil {
+	if err != nil || climbs(decoded) {
 		return ref, nil, false
 	}
 	left := *u
@@ -61,8 +65,39 @@ func cutSegment(path string) (segment, rest string, ok bool) {
 		end = len(path)
 	}
 	segment, err := url.PathUnescape(path[:end])
-	if err != nil || segment == "" || segment == "." || segment == ".." {
+	if err != nil || segment == "" || hasDots(segment) {
 		return "", "", false
 	}
 	return segment, path[end:], true
+}
+
+// hasDots says whether a name holds a dot segment.
+func hasDots(name string) bool {
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// climbs says whether a decoded path leads above where it begins.
+func climbs(path string) bool {
+	if !strings.Contains(path, "..") {
+		return false
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(path, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			depth--
+		default:
+			depth++
+		}
+		if depth < 0 {
+			return true
+		}
+	}
+	return false
 }
