@@ -102,7 +102,8 @@ func TestSplitPath(t *testing.T) {
 			t.Errorf("%s: the rest is %q, want %q", c.path, got, c.rest)
 		}
 	}
-	for _, path := range []string{"", "*", "/", "//", "//k", "/r", "/r/", "/r//", "/./k", "/r/..", "/%2e/k", "/r/.%2E/", "/r/%2e%2E/x",
+	for _, path := range []string{
+		"", "*", "/", "//", "//k", "/r", "/r/", "/r//", "/./k", "/r/..", "/%2e/k", "/r/.%2E/", "/r/%2e%2E/x",
 		// A matcher in front cleans the path, and would see another credential.
 		"/r/k/..", "/r/k/%2e%2e/%2e%2e/x/y/z", "/r/k/../../x/y", "/r/k/a/..%2f..%2fx", "/r/k//..", "/r/k/./%2e%2e",
 		"/x%2F..%2Fr/k", "/r/x%2F%2e%2e%2Fk", "/r%2F./k",
