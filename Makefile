@@ -46,8 +46,8 @@ bench:
 
 ## lint: all modules
 lint: $(LINT)
-	$(LINT) run --concurrency 2 ./...
-	(cd test && $(LINT) run --concurrency 2 ./...)
+	$(LINT) run --allow-serial-runners --concurrency 2 ./...
+	(cd test && $(LINT) run --allow-serial-runners --concurrency 2 ./...)
 
 ## fmt: the form that lint wants
 fmt: $(LINT)

@@ -230,8 +230,10 @@ func TestFlushMayInsist(t *testing.T) {
 	if _, err = n.Flush(t.Context(), wx); err == nil || n.provider.calls.Load() != 2 {
 		t.Fatalf("%v, %d calls", err, n.provider.calls.Load())
 	}
-	if _, err = n.Flush(t.Context(), wx); err == nil || n.provider.calls.Load() != 2 {
-		t.Fatalf("insisted twice in a second: %v, %d calls", err, n.provider.calls.Load())
+	_, err = n.Flush(t.Context(), wx)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+	if n.provider.calls.Load() != 2 {
+		t.Fatalf("insisted twice in a second: %d calls", n.provider.calls.Load())
 	}
 }
 

@@ -87,7 +87,7 @@ func (t *trouble) left(now realm.Instant) time.Duration {
 }
 
 // holdOff returns the error of the last call while the provider is to be left
-// alone after a failure.
+// alone after a failure. A flush that asks all the same asks for too much.
 func (e *entry) holdOff(k kind, now realm.Instant) error {
 	t := e.lastTrouble()
 	if !t.failed() || !t.waits(now) {
@@ -96,7 +96,11 @@ func (e *entry) holdOff(k kind, now realm.Instant) error {
 	if k == flush && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
 		return nil
 	}
-	return t.again(now)
+	err := t.again(now)
+	if k == flush {
+		err.Code = realm.CodeBudgetSpent
+	}
+	return err
 }
 
 // pause waits until the provider may be asked again after a token without a
