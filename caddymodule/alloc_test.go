@@ -15,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// TestAllocationsBesideReverseProxy is P1 through the whole of Caddy: what a
+// TestAllocationsBesideReverseProxy counts through the whole of Caddy what a
 // request costs more than with plain reverse_proxy and the same connection
 // settings. Client and upstream are loops over buffers, which allocate
 // nothing, so that only the proxy is counted. It is not built with the race

@@ -17,7 +17,7 @@ type Secret struct {
 
 // Fingerprint is a digest of everything a token depends on: the recipe and
 // the values of the secret. A token is good for a request only if it was
-// obtained with the fingerprint that is current (invariant I9). It is stored
+// obtained with the fingerprint that is current. It is stored
 // inside the seal only: outside, it would let a reader of the database test
 // guesses.
 type Fingerprint [16]byte

@@ -13,7 +13,7 @@ import (
 // its life, in a realm that says nothing either.
 const fallbackLife = 5 * time.Minute
 
-// Every answer that a token endpoint has given somewhere (F4 to F8): the token
+// Every answer that a token endpoint has given somewhere: the token
 // is got out, with the life that was said, or there is a clear refusal and
 // nothing goes to the API.
 func TestMalformedAnswers(t *testing.T) {

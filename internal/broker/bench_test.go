@@ -53,7 +53,7 @@ func fill(tb testing.TB, v *View, c *compiled, bound *grant.Bound, ref realm.Ref
 	}
 }
 
-// A hit allocates nothing (P4).
+// A hit allocates nothing.
 func TestHitAllocatesNothing(t *testing.T) {
 	v, refs := filled(t, 100)
 	ctx := t.Context()

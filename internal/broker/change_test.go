@@ -27,7 +27,7 @@ func TestChangedSecretDropsItsToken(t *testing.T) {
 }
 
 // The result of a flight that began with the old secret is not published:
-// its callers get a token of the new one (F34).
+// its callers get a token of the new one.
 func TestSecretChangedInFlight(t *testing.T) {
 	n := ready(t)
 	gate, reached := make(chan struct{}), make(chan struct{}, 2)

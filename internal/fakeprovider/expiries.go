@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// expiries are the forms in which an expiry has been seen (F8). The token can
+// expiries are the forms in which an expiry has been seen. The token can
 // be used in all of them.
 func expiries() []Answer {
 	said := func(name, value string, life time.Duration) Answer {

@@ -56,7 +56,7 @@ func raw(status int, contentType, body string) func(wire) reply {
 
 const good = `{"NAME":"TOKEN","EXPIRY":7200}`
 
-// unreadable answers hold no token that can be got out (F4), or hold it in an
+// unreadable answers hold no token that can be got out, or hold it in an
 // odd but readable form.
 func unreadable() []Answer {
 	broken := func(name, body string) Answer {
@@ -92,7 +92,7 @@ func unreadable() []Answer {
 	}
 }
 
-// oversized answers must be given up after 1 MiB (F5).
+// oversized answers must be given up after 1 MiB.
 func oversized() []Answer {
 	return []Answer{
 		{Name: "gigabyte", reply: func(g wire) reply { return reply{stream: gigabyte} }},
@@ -103,7 +103,7 @@ func oversized() []Answer {
 	}
 }
 
-// mislabelled answers are right but for their header (F6): QQ and WeChat send
+// mislabelled answers are right but for their header: QQ and WeChat send
 // JSON as text.
 func mislabelled() []Answer {
 	labelled := func(name, contentType string) Answer {
@@ -123,7 +123,7 @@ func mislabelled() []Answer {
 	}
 }
 
-// refusing answers are refusals in the form of a success (F7), or the other
+// refusing answers are refusals in the form of a success, or the other
 // way round.
 func refusing() []Answer {
 	refusal := func(name string, status int, body string) Answer {

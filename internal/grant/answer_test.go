@@ -32,8 +32,8 @@ func fetchFrom(t *testing.T, config string, answer http.HandlerFunc) (Result, *E
 	return got, failed
 }
 
-// TestAnswersRead has a line for every readable form of an answer: rows F4, F6
-// of reliability.md, C.2 and C.3 of providers.md.
+// TestAnswersRead has a line for every readable form of an answer that some
+// provider gives.
 func TestAnswersRead(t *testing.T) {
 	deep := strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000)
 	for _, c := range []struct {

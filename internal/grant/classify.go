@@ -11,7 +11,7 @@ import (
 // maxRetryAfter bounds what a provider can ask for.
 const maxRetryAfter = 24 * time.Hour
 
-// throttledCodes say "too often" (providers.md B).
+// throttledCodes say "too often".
 var throttledCodes = []string{
 	"45009", "45011", // WeChat, WeCom: quota of the day, of the minute
 	"10020",                       // Douyin: 500 in 5 minutes

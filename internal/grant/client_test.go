@@ -64,7 +64,7 @@ func endless(w io.Writer, chunk []byte) int {
 }
 
 // TestTooLarge: what is too large is given up after 1 MiB, before and after
-// decompression, and does not fill the memory (row F5 of reliability.md).
+// decompression, and does not fill the memory.
 func TestTooLarge(t *testing.T) {
 	bomb := bytes.Repeat(gzipped(t, make([]byte, 4<<20)), 256) // 1 GiB in 1 MiB
 	hollow := bytes.Repeat(gzipped(t, nil), 2000)
@@ -142,7 +142,7 @@ func bindGuarded(t *testing.T, config string) *Bound {
 }
 
 // TestDeadline: the deadline is that of the whole call, not of a silence, and
-// the shortest of all wins (row F1 of reliability.md).
+// the shortest of all wins.
 func TestDeadline(t *testing.T) {
 	hang := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 	trickle := func(conn net.Conn) {

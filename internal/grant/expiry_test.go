@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// TestExpiry has a line for every form of row F8 of reliability.md and C.4 of
-// providers.md. The request is sent at noon.
+// TestExpiry has a line for every form of an expiry that has been seen. The
+// request is sent at noon.
 func TestExpiry(t *testing.T) {
 	const never = time.Duration(-1)
 	epoch := strconv.FormatInt(noon.Add(time.Hour).Unix(), 10)

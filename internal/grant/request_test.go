@@ -17,7 +17,7 @@ var fields = map[string]string{
 	"client_id": "id:1", "client_secret": "s %&=ü", "dir": "a/b c", "flag": "true",
 }
 
-// TestRequests has a line for every form of request in providers.md C.1.
+// TestRequests has a line for every form of request that some provider wants.
 func TestRequests(t *testing.T) {
 	const ok = `"token_path":"access_token","expires_in_path":"expires_in"`
 	for _, c := range []struct {

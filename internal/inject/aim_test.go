@@ -9,7 +9,7 @@ import (
 )
 
 // TestAim has every way to name a host that is, or only looks like, one of
-// the realm's (T3).
+// the realm's.
 func TestAim(t *testing.T) {
 	hosts := []string{"api.example.com", "*.cdn.example.com:8443", "10.0.0.7:9000", "[2001:db8::7]", "bücher.example"}
 	for _, tt := range []struct {

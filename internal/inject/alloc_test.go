@@ -34,7 +34,7 @@ func typicalAnswer() fixed {
 	}}}
 }
 
-// P1: the exact price of an injection. What is measured is the whole round
+// The exact price of an injection. What is measured is the whole round
 // trip over a base that allocates nothing.
 func TestAllocations(t *testing.T) {
 	for _, tt := range []struct {

@@ -24,7 +24,7 @@ func answered(t tester, l *realm.Lease, method string, h http.Header) http.Heade
 	return resp.Header
 }
 
-// T17: nobody between the caller and us may keep what a credential opened.
+// Nobody between the caller and us may keep what a credential opened.
 func TestAnswerStaysPrivate(t *testing.T) {
 	for _, place := range []realm.Place{inQuery, inHeader} {
 		for _, tt := range []struct {
@@ -43,7 +43,7 @@ func TestAnswerStaysPrivate(t *testing.T) {
 	}
 }
 
-// T5: an upstream that quotes the token in a header does not give it away.
+// An upstream that quotes the token in a header does not give it away.
 func TestAnswerScrubsHeaders(t *testing.T) {
 	basic := base64.StdEncoding.EncodeToString([]byte("x:" + token))
 	l := apiLease(inQuery, inHeader, realm.Place{In: realm.PlaceHeader, Name: "X-Basic"})

@@ -86,7 +86,7 @@ func TestHeaderSeveralPlaces(t *testing.T) {
 	equal(t, 3, len(out.Header), "fields")
 }
 
-// T1: a Connection header cannot make the next hop drop the token, in any
+// A Connection header cannot make the next hop drop the token, in any
 // spelling.
 func TestHeaderConnectionCannotStrip(t *testing.T) {
 	for _, tt := range []struct{ in, want []string }{

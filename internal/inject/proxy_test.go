@@ -25,7 +25,7 @@ func TestProxyInjects(t *testing.T) {
 	})
 }
 
-// T1, T2 over a raw socket: no Connection list, duplicate or other spelling
+// Over a raw socket: no Connection list, duplicate or other spelling
 // makes the token vanish or come twice.
 func TestProxyRawClients(t *testing.T) {
 	p := serve(t, false, echo, inHeader, inCustom)
@@ -82,7 +82,7 @@ func TestProxyAbsoluteForm(t *testing.T) {
 	equal(t, 0, strangers.Load(), "requests elsewhere")
 }
 
-// T4: redirects are the caller's to follow, whatever their status and goal.
+// Redirects are the caller's to follow, whatever their status and goal.
 func TestProxyDoesNotFollow(t *testing.T) {
 	var canaries atomic.Int64
 	sink := start(t, false, func(_ http.ResponseWriter, r *http.Request) {

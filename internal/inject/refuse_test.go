@@ -104,7 +104,7 @@ func TestRefuseCallerIsGone(t *testing.T) {
 	}
 }
 
-// T20: TRACE would be answered with the token in it.
+// TRACE would be answered with the token in it.
 func TestRefuseMethods(t *testing.T) {
 	for method, ok := range map[string]bool{
 		"TRACE": false, "trace": false, "TRACK": false, "CONNECT": false, "connect": false,
@@ -178,7 +178,7 @@ func TestRefuseWithoutPlace(t *testing.T) {
 	}
 }
 
-// I12: refusals are logged without the token.
+// Refusals are logged without the token.
 func TestRefuseLogs(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	for _, job := range []Job{

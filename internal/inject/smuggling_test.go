@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// T18: what the proxy takes for one request, the upstream takes for one, and
+// What the proxy takes for one request, the upstream takes for one, and
 // none of the caller's bytes becomes a request line of a hop that carries a
 // token.
 func TestProxySmuggling(t *testing.T) {

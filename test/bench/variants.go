@@ -6,7 +6,7 @@ import "fmt"
 // of the ratios.
 type comparison struct {
 	title    string
-	target   string // what performance.md asks, in words
+	target   string // in words
 	conns    int
 	variants []variant
 }
