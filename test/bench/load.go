@@ -17,31 +17,38 @@ type sample struct {
 	errors    int
 }
 
-// compare runs the variants of a comparison against each other.
+// compare runs the variants of a comparison against each other. Each round has
+// processes of its own: two runs of one binary differ, by the luck of memory
+// and collector, as much as what is compared here.
 func (b *bench) compare(ctx context.Context, c comparison, r *report) error {
-	servers := make([]*process, len(c.variants))
-	for i, v := range c.variants {
-		p, _, err := b.start(ctx, v.config, v.path, v.header)
-		if err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
-		}
-		defer p.stop()
-		servers[i] = p
-	}
 	samples := make([][]sample, len(c.variants))
-	for round := -1; round < b.rounds; round++ { // the first one warms up
+	for range b.rounds {
 		for _, i := range rand.Perm(len(c.variants)) {
-			s, err := b.load(ctx, servers[i], c.variants[i], c.conns)
+			s, err := b.measure(ctx, c.variants[i], c.conns)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.variants[i].name, err)
 			}
-			if round >= 0 {
-				samples[i] = append(samples[i], s)
-			}
+			samples[i] = append(samples[i], s)
 		}
 	}
 	r.add(c, samples)
 	return nil
+}
+
+// warmUp is how many seconds of load are not counted.
+const warmUp = 1
+
+// measure starts a variant, warms it up and loads it.
+func (b *bench) measure(ctx context.Context, v variant, conns int) (sample, error) {
+	p, _, err := b.start(ctx, v.config, v.path, v.header)
+	if err != nil {
+		return sample{}, err
+	}
+	defer p.stop()
+	if _, err := b.load(ctx, p, v, conns, warmUp); err != nil {
+		return sample{}, err
+	}
+	return b.load(ctx, p, v, conns, b.seconds)
 }
 
 var (
@@ -51,8 +58,8 @@ var (
 )
 
 // load runs wrk against one server.
-func (b *bench) load(ctx context.Context, p *process, v variant, conns int) (sample, error) {
-	args := []string{"-t2", fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", b.seconds), "--timeout", "10s"}
+func (b *bench) load(ctx context.Context, p *process, v variant, conns, seconds int) (sample, error) {
+	args := []string{"-t2", fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", seconds), "--timeout", "10s"}
 	if v.header != "" {
 		args = append(args, "-H", v.header)
 	}

@@ -24,6 +24,7 @@ type options struct {
 	rounds  int
 	seconds int
 	secrets int
+	only    string
 	out     string
 }
 
@@ -37,6 +38,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 8, "rounds, each with all variants in shuffled order")
 	flag.IntVar(&o.seconds, "seconds", 3, "seconds of load for each variant in a round")
 	flag.IntVar(&o.secrets, "secrets", 100_000, "stored secrets for the start-up comparison")
+	flag.StringVar(&o.only, "only", "", "run only the comparisons whose title holds this text")
 	flag.StringVar(&o.out, "out", "", "file to write the results to, besides standard output")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,10 +89,16 @@ func (b *bench) all(ctx context.Context) (string, error) {
 	defer up.stop()
 	r := &report{date: time.Now().UTC()}
 	for _, c := range b.comparisons(up) {
+		if !strings.Contains(c.title, b.only) {
+			continue
+		}
 		log.Printf("%s: %d rounds of %d variants", c.title, b.rounds, len(c.variants))
 		if err := b.compare(ctx, c, r); err != nil {
 			return "", fmt.Errorf("%s: %w", c.title, err)
 		}
+	}
+	if b.only != "" {
+		return r.markdown(b), nil
 	}
 	log.Printf("start-up with %d secrets", b.secrets)
 	if err := b.startups(ctx, r); err != nil {
