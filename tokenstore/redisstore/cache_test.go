@@ -135,6 +135,8 @@ func TestRoundTripAndLife(t *testing.T) {
 	r := testserver.Redis(t)
 	c, clk, _ := newCache(t, r, keyring(t))
 	want := tok(1, time.Hour)
+	want.IssuedAt = clk.Now().UTC().Truncate(time.Microsecond) // the clock by which the life is counted
+	want.ExpiresAt = want.IssuedAt.Add(time.Hour)
 	want.Refresh, want.RefreshExpiresAt = "refresh", want.ExpiresAt.Add(time.Hour)
 	eventually(t, "the token is cached", func() bool {
 		c.Put(t.Context(), ref, want)
