@@ -8,7 +8,10 @@
 // (templates, answer paths, grants) is compiled by internal/grant.
 package realm
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Realm is one provider, or one way of using it.
 type Realm struct {
@@ -99,6 +102,18 @@ type Config struct {
 
 	// Limits bound the calls to the token endpoint.
 	Limits Limits `json:"limits,omitzero"`
+}
+
+// IsZero tells encoding/json that nothing was said. Empty lists say nothing:
+// written, they are left out.
+func (c Config) IsZero() bool { return saysNothing(c) }
+
+// IsZero tells encoding/json that nothing was said.
+func (l Limits) IsZero() bool { return saysNothing(l) }
+
+func saysNothing(v any) bool {
+	text, err := json.Marshal(v)
+	return err == nil && string(text) == "{}"
 }
 
 // Grant is a named constructor of recipes for a standard.
