@@ -1,0 +1,68 @@
+package failpoint_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// child builds testdata/child with the tags.
+func child(t *testing.T, tags string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "child")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", file, "./testdata/child")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
+}
+
+// run returns what the child printed, without blanks, and whether it was
+// killed.
+func run(t *testing.T, file, failpoint string) (printed string, killed bool) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), file)
+	cmd.Env = append(os.Environ(), "TOKENS_FAILPOINT="+failpoint)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		status, ok := exit.Sys().(syscall.WaitStatus)
+		killed = ok && status.Signal() == syscall.SIGKILL
+	}
+	if err != nil && !killed {
+		t.Fatalf("%s: %v", failpoint, err)
+	}
+	return strings.Join(strings.Fields(string(out)), " "), killed
+}
+
+func TestHit(t *testing.T) {
+	file := child(t, "failpoints")
+	for _, c := range []struct {
+		failpoint, printed string
+		killed             bool
+	}{
+		{"here", "", true},
+		{"here:1", "", true},
+		{"here:3", "1 2", true},
+		{"other:2", "1", true},
+		{"here:4", "1 2 3 deferred", false},
+		{"here:x", "1 2 3 deferred", false},
+		{"elsewhere", "1 2 3 deferred", false},
+		{"", "1 2 3 deferred", false},
+	} {
+		if printed, killed := run(t, file, c.failpoint); printed != c.printed || killed != c.killed {
+			t.Errorf("%q: printed %q, killed %v", c.failpoint, printed, killed)
+		}
+	}
+}
+
+// A normal build has no such places, whatever the environment says.
+func TestNormalBuild(t *testing.T) {
+	if printed, killed := run(t, child(t, ""), "here"); printed != "1 2 3 deferred" || killed {
+		t.Errorf("printed %q, killed %v", printed, killed)
+	}
+}
