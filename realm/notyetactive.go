@@ -12,12 +12,6 @@ func (r *Realm) NotYetActive() []string {
 		value any
 	}{
 		{"preset", c.Preset},
-		{"refresh_token_path", c.RefreshTokenPath},
-		{"refresh_expires_in_path", c.RefreshExpiresInPath},
-		{"refresh_expires_in_unit", c.RefreshExpiresInUnit},
-		{"refresh_semantics", c.RefreshSemantics},
-		{"refresh_grace", c.RefreshGrace},
-		{"refresh", recipeOf(c.Refresh)},
 		{"authorize", recipeOf(c.Authorize)},
 		{"exchange", recipeOf(c.Exchange)},
 		{"renew_on", len(c.RenewOn)},
@@ -43,21 +37,27 @@ func (r *Realm) NotYetActive() []string {
 
 // notYetActiveWords lists the fields of which only some values are inactive.
 func (c *Config) notYetActiveWords() []string {
-	var paths []string
-	for i, a := range c.Arguments {
-		if a.Expr != "" {
-			paths = append(paths, indexPath("config.arguments", i)+".expr")
-		}
-	}
+	paths := computed("config.arguments", c.Arguments)
+	paths = append(paths, computed("config.refresh.arguments", recipeOf(c.Refresh).Arguments)...)
 	if c.Grant != nil {
 		switch c.Grant.Name {
-		case GrantRefreshToken, GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange:
+		case GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange:
 			paths = append(paths, "config.grant")
 		}
 	}
 	for i, in := range c.Inject {
 		if in.Place == PlaceBody || in.Place == PlacePath {
 			paths = append(paths, indexPath("config.inject", i)+".place")
+		}
+	}
+	return paths
+}
+
+// computed lists the arguments at path that are an expression.
+func computed(path string, arguments []Argument) (paths []string) {
+	for i, a := range arguments {
+		if a.Expr != "" {
+			paths = append(paths, indexPath(path, i)+".expr")
 		}
 	}
 	return paths

@@ -12,6 +12,11 @@ import (
 var activeFields = []string{
 	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
 	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].type",
+	"refresh_token_path", "refresh_expires_in_path", "refresh_expires_in_unit", "refresh_semantics", "refresh_grace",
+	"refresh.url", "refresh.method", "refresh.content_type", "refresh.success*",
+	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
+	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
+	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].type",
 	"success*", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
 	"grant*",                                               // all fields; some names are not active, see below
 	"inject[0].name", "inject[0].value", "inject[0].place", // some places are not active, see below
@@ -101,8 +106,8 @@ func sample(t *testing.T, typ reflect.Type) reflect.Value {
 
 func TestOnlySomeWordsAreActive(t *testing.T) {
 	for name, want := range map[string]bool{
-		GrantStatic: false, GrantDelegate: false, GrantClientCredentials: false,
-		GrantRefreshToken: true, GrantAuthorizationCode: true, GrantJWTBearer: true, GrantTokenExchange: true,
+		GrantStatic: false, GrantDelegate: false, GrantClientCredentials: false, GrantRefreshToken: false,
+		GrantAuthorizationCode: true, GrantJWTBearer: true, GrantTokenExchange: true,
 	} {
 		r := Realm{Config: Config{Grant: &Grant{Name: name}}}
 		if got := slices.Equal(r.NotYetActive(), []string{"config.grant"}); got != want {

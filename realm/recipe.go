@@ -25,6 +25,14 @@ const (
 	UnitRFC3339      = "rfc3339"
 )
 
+// What becomes of a refresh token that was used (refresh_semantics).
+const (
+	RefreshStable = "stable" // it never changes
+	RefreshGrace  = "grace"  // a new one each time; the old one stays good for refresh_grace
+	RefreshStrict = "strict" // one use
+	RefreshFamily = "family" // one use, and another one ends all (RFC 9700 section 4.14.2)
+)
+
 // Types of a JSON argument.
 const (
 	TypeString  = "string"

@@ -65,7 +65,7 @@ func (c *Config) validateWords() error {
 			return err
 		}
 	}
-	if err := oneOf("config.refresh_semantics", c.RefreshSemantics, "stable", "grace", "strict", "family"); err != nil {
+	if err := oneOf("config.refresh_semantics", c.RefreshSemantics, RefreshStable, RefreshGrace, RefreshStrict, RefreshFamily); err != nil {
 		return err
 	}
 	return oneOf("config.semantics", c.Semantics, "same", "rotate", "parallel")

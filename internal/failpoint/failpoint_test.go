@@ -13,6 +13,11 @@ import (
 // child builds testdata/child with the tags.
 func child(t *testing.T, tags string) string {
 	t.Helper()
+	for _, source := range []string{"on.go", "off.go", "testdata/child/main.go"} {
+		if _, err := os.Stat(source); err != nil { // also so that a change to it counts for go test's cache
+			t.Fatal(err)
+		}
+	}
 	file := filepath.Join(t.TempDir(), "child")
 	build := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", file, "./testdata/child")
 	if out, err := build.CombinedOutput(); err != nil {

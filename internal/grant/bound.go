@@ -29,16 +29,32 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 			return nil, realm.Fieldf(name, "the secret has no such field")
 		}
 	}
-	if p.fetch != nil && p.inactive == "" {
-		if _, err := p.fetch.render(b.values, b.ref); err != nil {
-			return nil, err
-		}
+	if err := b.check(); err != nil {
+		return nil, err
 	}
 	var err error
 	if b.target == nil {
 		b.target, err = p.target.bind(&b.values)
 	}
 	return b, err
+}
+
+// check renders what can be sent, so that a value that cannot stand where it
+// should is told now.
+func (b *Bound) check() error {
+	if p := b.program; p.CanFetch() {
+		if _, err := p.fetch.render(b.values, b.ref); err != nil {
+			return err
+		}
+	}
+	if p := b.program; p.CanRefresh() {
+		v := b.values
+		v.refresh = "1" // a sample: good wherever a token may stand
+		if _, err := p.refresh.render(v, b.ref); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Target says where the token may go. It is the same pointer for every secret

@@ -23,6 +23,13 @@ var throttledCodes = []string{
 	"rate_limit_exceeded", "quota_exceeded",
 }
 
+// brokenCodes say that the provider failed while it worked, as a status 5xx
+// does: what was asked may have been done.
+var brokenCodes = []string{
+	"-1", // WeChat, WeCom, DingTalk: system busy
+	"server_error", "internal_server_error", "internal_error",
+}
+
 // hopelessCodes say that the credential or the request is wrong: nothing
 // changes until somebody changes the secret or the realm.
 var hopelessCodes = []string{
@@ -33,7 +40,39 @@ var hopelessCodes = []string{
 	"41002", "41004", // WeChat: appid, secret missing
 	"10013",                  // Douyin: client_key or client_secret
 	"100200100", "100200101", // Kuaishou: app_id, app_secret
+	"bad_client_secret", "invalid_client_id", // Slack
+	"incorrect_client_credentials", // GitHub
 }
+
+// refusedGrants say that the refresh token is not good any more. A number
+// counts at its place only: elsewhere it means other things. What may as well
+// mean the client's secret (WeCom's 40001, the old DingTalk's 40089) is not
+// here: nobody must be asked for consent because a secret was mistyped.
+var refusedGrants = map[string][]string{
+	"": {
+		"invalid_grant",         // RFC 6749 section 5.2
+		"invalid_refresh_token", // Slack
+		"bad_refresh_token",     // GitHub
+		"expired_token",         // Baidu: used or expired
+	},
+	"errcode": {
+		"40030", "42002", // WeChat: invalid, expired
+		"42007", // WeChat: the user changed the password
+		"61023", // WeChat open platform
+	},
+	"data.error_code": {"10010"},                   // Douyin
+	"code":            {"20026", "20037", "20064"}, // Feishu: invalid, expired, revoked
+}
+
+// invalidGrant says whether the words, as the answer to a refresh, are about
+// the refresh token itself.
+func (w words) invalidGrant() bool {
+	code := strings.ToLower(w.code)
+	return slices.Contains(refusedGrants[""], code) || slices.Contains(refusedGrants[w.at], code)
+}
+
+// broken says whether the words are about a failure inside the provider.
+func (w words) broken() bool { return slices.Contains(brokenCodes, strings.ToLower(w.code)) }
 
 // classify says what to do about an answer that is no success.
 func classify(status int, code string) Class {
@@ -43,7 +82,7 @@ func classify(status int, code string) Class {
 		return Throttled
 	case status == http.StatusForbidden && code == "99": // X, when asked too often
 		return Throttled
-	case status >= http.StatusInternalServerError,
+	case status >= http.StatusInternalServerError, slices.Contains(brokenCodes, code),
 		status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return Retryable
 	case slices.Contains(hopelessCodes, code), status >= http.StatusBadRequest:

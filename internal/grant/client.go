@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 )
 
@@ -57,7 +58,7 @@ func newTransport(dial netguard.Dialer) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		DialContext:            dial,
+		DialContext:            watching(dial),
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
@@ -72,10 +73,11 @@ type answer struct {
 	body   []byte // decompressed; nil for a redirect
 }
 
-// send makes one call. It uses the transport alone, because an http.Client
-// follows redirects and puts the URL, with its query, into its errors.
-func (c *Client) send(ctx context.Context, out *outgoing, trusted bool) (*answer, error) {
-	req, err := out.request(ctx)
+// send makes one call, under the watch of w. It uses the transport alone,
+// because an http.Client follows redirects and puts the URL, with its query,
+// into its errors.
+func (c *Client) send(ctx context.Context, out *outgoing, trusted bool, w *wire) (*answer, error) {
+	req, err := out.request(w.watch(ctx))
 	if err != nil {
 		return nil, errors.New("the request could not be made")
 	}
@@ -88,6 +90,7 @@ func (c *Client) send(ctx context.Context, out *outgoing, trusted bool) (*answer
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	failpoint.Hit("answer_begun")
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	if a.redirect() {
 		return a, nil

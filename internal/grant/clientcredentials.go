@@ -9,9 +9,19 @@ import (
 
 // clientCredentials is RFC 6749 section 4.4. The realm's own arguments are
 // added to the request (audience, resource), its own paths read the answer.
+// A refresh token is read only where the realm has a refresh_token_path: the
+// server should not send one (section 4.4.3).
 func clientCredentials(r *realm.Realm) (construction, error) {
+	p, err := tokenEndpoint(r, "client_credentials")
+	return construction{fetch: p}, err
+}
+
+// tokenEndpoint plans a request of RFC 6749 section 3.2, with the client's
+// credentials and the realm's own arguments. own are the names that the grant
+// sets besides.
+func tokenEndpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 	cfg, g := &r.Config, r.Config.Grant
-	p := plan{recipe: cfg.Recipe, field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
+	p := &plan{recipe: cfg.Recipe, field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
 	p.recipe.URL, p.recipe.Method = g.TokenURL, http.MethodPost
 	p.recipe.ContentType = or(cfg.ContentType, realm.ContentForm)
 	p.recipe.TokenPath = or(cfg.TokenPath, "access_token")
@@ -21,14 +31,14 @@ func clientCredentials(r *realm.Realm) (construction, error) {
 		p.recipe.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}
 	}
 	p.add(cfg.Arguments, "config")
-	if err := refuse(p.args, "grant_type", "scope", "client_id", "client_secret"); err != nil {
-		return construction{}, err
+	if err := refuse(p.args, append(own, "grant_type", "scope", "client_id", "client_secret")...); err != nil {
+		return nil, err
 	}
-	p.own("config.grant.name", realm.PlaceBody, "grant_type", "client_credentials")
+	p.own("config.grant.name", realm.PlaceBody, "grant_type", grantType)
 	if len(g.Scopes) > 0 {
 		p.own("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
 	}
-	return construction{fetch: &p}, p.authenticate(g)
+	return p, p.authenticate(g)
 }
 
 // own appends an argument that the grant itself makes.

@@ -106,6 +106,14 @@ func TestCompileRefuses(t *testing.T) {
 		{`{"grant":{"name":"jwt_bearer","token_url":"https://{x}/t"}}`, "config.grant.token_url"},
 
 		{head + `"refresh":{"url":"x"}}`, "config.refresh.url"},
+		{head + `"refresh":{"url":"https://x.example/r"}}`, "config.refresh"}, // nothing holds {refresh_token}
+		{head + `"refresh":{"url":"https://x.example/r?r={refresh_token}","token_path":"."}}`, "config.refresh.token_path"},
+		{`{"refresh":{"url":"https://x.example/r?r={refresh_token}"}}`, "config.refresh.token_path"},
+		{`{"refresh":{"url":"http://x.example/r?r={refresh_token}"},"token_path":"t"}`, "config.refresh.url"}, // not trusted
+		{`{"grant":{"name":"static"},"refresh":{"url":"https://x.example/r?r={refresh_token}","token_path":"t"}}`, "config.refresh"},
+		{`{"grant":{"name":"refresh_token","token_url":"https://x.example/t"},"refresh":{"url":"https://x.example/r?r={refresh_token}"}}`, "config.refresh"},
+		{`{"grant":{"name":"refresh_token"}}`, "config.grant.token_url"},
+		{`{"grant":{"name":"refresh_token","token_url":"https://x.example/t"},"arguments":[{"name":"Refresh_Token","place":"body","value":"x"}]}`, "config.arguments[0].name"},
 		{head + `"refresh":{"url":"https://x.example/r","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`, "config.refresh.arguments[0].value"},
 		{head + `"exchange":{"url":"https://x.example/r","arguments":[{"name":"c","place":"url","value":"{refresh_token}"}]}}`, "config.exchange.arguments[0].value"},
 		{head + `"authorize":{"url":"https://x.example/r","arguments":[{"name":"c","place":"url","value":"{code_verifier}"}]}}`, "config.authorize.arguments[0].value"},
@@ -156,10 +164,9 @@ func TestInactive(t *testing.T) {
 		`{"url":"https://x/t","method":"POST","token_path":"t","arguments":[{"name":"s","place":"body","type":"number","expr":"now('s')"}]}`: "config.arguments[0].expr: computed arguments are not active yet",
 		`{"preset":"wechat"}`: "presets are not active yet",
 		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`: "the grant authorization_code is not active yet",
-		`{"grant":{"name":"refresh_token"}}`:                                "the grant refresh_token is not active yet",
 		`{"grant":{"name":"jwt_bearer"}}`:                                   "the grant jwt_bearer is not active yet",
 		`{"grant":{"name":"token_exchange"}}`:                               "the grant token_exchange is not active yet",
-		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize, exchange and refresh are not active yet",
+		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize and exchange are not active yet",
 		`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}"}]},
 			"authorize":{"url":"https://x/a?c={code_challenge}&s={state}&u={callback_url}"},"exchange":{"url":"https://x/e?v={code_verifier}&c={code}"}}`: "",
 		`{"url":"https://x/t","token_path":"t","refresh":{},"exchange":{},"authorize":{}}`: "",

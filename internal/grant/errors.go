@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -25,15 +26,19 @@ type Kind string
 
 // The kinds of failure.
 const (
-	KindTimeout     Kind = "timeout"      // no complete answer in time
-	KindConnection  Kind = "connection"   // no connection, or it broke
-	KindForbidden   Kind = "forbidden"    // the address must not be dialled
-	KindRefused     Kind = "refused"      // the provider said no
-	KindBadResponse Kind = "bad_response" // the answer could not be read
-	KindTooLarge    Kind = "too_large"    // more than 1 MiB
-	KindRedirect    Kind = "redirect"     // a redirect, which is never followed
-	KindRequest     Kind = "bad_request"  // the request could not be made
-	KindInactive    Kind = "not_yet_active"
+	KindTimeout    Kind = "timeout"    // no complete answer in time
+	KindConnection Kind = "connection" // no connection, or it broke
+	KindForbidden  Kind = "forbidden"  // the address must not be dialled
+	KindRefused    Kind = "refused"    // the provider said no
+	// KindInvalidGrant: the provider refused the refresh token itself, and
+	// certainly (RFC 6749 section 5.2, and what others say instead). Of a
+	// refresh only.
+	KindInvalidGrant Kind = "invalid_grant"
+	KindBadResponse  Kind = "bad_response" // the answer could not be read
+	KindTooLarge     Kind = "too_large"    // more than 1 MiB
+	KindRedirect     Kind = "redirect"     // a redirect, which is never followed
+	KindRequest      Kind = "bad_request"  // the request could not be made
+	KindInactive     Kind = "not_yet_active"
 )
 
 // Error is a failed call. It holds nothing confidential: the provider's words
@@ -50,8 +55,31 @@ type Error struct {
 	ProviderMessage string
 	// RetryAfter is what the provider asked for.
 	RetryAfter time.Duration
+	// NotSent: certainly no byte of the request left. The same refresh token
+	// may be sent again at once.
+	NotSent bool
+	// doubtful: a refusal of which the provider's answer does not say that
+	// nothing was done.
+	doubtful bool
 	// Detail says more, for people.
 	Detail string
+}
+
+// Uncertain says whether the provider may have done what was asked, although
+// nothing usable came back: a refresh token that was sent may be spent. It is
+// certain that it has not where nothing was sent, and where the provider
+// refused: a status 4xx, or a document that says why and holds no token.
+// Everything else is uncertain: no complete answer, an unreadable one, a
+// redirect, a status 5xx.
+func (e *Error) Uncertain() bool {
+	switch e.Kind {
+	case KindForbidden, KindRequest, KindInactive, KindInvalidGrant:
+		return false
+	case KindRefused:
+		// 408 comes from gateways that gave up a server behind them, too.
+		return !e.NotSent && (e.doubtful || e.Status >= http.StatusInternalServerError || e.Status == http.StatusRequestTimeout)
+	}
+	return !e.NotSent
 }
 
 // Error is one line without anything confidential.

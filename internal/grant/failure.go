@@ -40,6 +40,10 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 		Class: classify(a.status, said.code), Kind: KindRefused, Status: a.status,
 		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
 		RetryAfter: retryAfter(a.header, c.client.now()),
+		doubtful:   said.broken() || a.status < http.StatusBadRequest && (said.code == "" || c.holdsToken(root)),
+	}
+	if c.refreshing && said.invalidGrant() && !e.Uncertain() {
+		e.Class, e.Kind = Hopeless, KindInvalidGrant
 	}
 	if unmet != nil {
 		e.Detail = "the success rule for " + or(unmet.name, "the status") + " does not match"
@@ -47,13 +51,23 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	return e
 }
 
+// holdsToken says whether there is a token in an answer that counts as a
+// refusal: what the realm takes for one may be none.
+func (c *call) holdsToken(root gjson.Result) bool {
+	token, ok := scalarAt(root, c.recipe.reading.token)
+	return ok && token != ""
+}
+
 // transportFailure says why there is no complete answer, with the host and
 // nothing else of the URL. Errors of net/http are not quoted: some hold the
 // first bytes of the answer.
 func (c *call) transportFailure(ctx context.Context, err error) *Error {
-	e := &Error{Class: Retryable, Kind: KindConnection}
+	reached := c.wire.stop()
+	e := &Error{Class: Retryable, Kind: KindConnection, NotSent: reached != sending}
 	var timeout net.Error
 	switch {
+	case reached == late:
+		e.Kind = KindTimeout
 	case errors.Is(err, netguard.ErrForbidden):
 		e.Class, e.Kind = Hopeless, KindForbidden
 	case errors.Is(err, errTooLarge):
@@ -63,7 +77,11 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Kind = KindTimeout
 	}
-	e.Detail = c.host() + ": " + c.redactor(gjson.Result{}).text(reason(ctx, err))
+	why := reason(ctx, err)
+	if reached == late {
+		why = errLate.Error()
+	}
+	e.Detail = c.host() + ": " + c.redactor(gjson.Result{}).text(why)
 	return e
 }
 

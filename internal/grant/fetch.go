@@ -15,8 +15,16 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// Request says how a token is to be fetched.
+// Request says how a token is to be got.
 type Request struct {
+	// RefreshToken is what Refresh sends; Fetch does not look at it.
+	RefreshToken realm.Hidden
+	// SendBy is the latest moment at which the request may begin to be sent,
+	// by the process's own clock (time.Now, with its monotonic reading);
+	// zero for no bound. It is checked immediately before the first byte, so
+	// that a process that was stopped between a claim and the request does
+	// not send it late: the call then fails with NotSent.
+	SendBy time.Time
 	// Force asks the provider for a new token even where it would give the
 	// old one again ({force} in the recipe).
 	Force bool
@@ -30,7 +38,9 @@ type Request struct {
 // Result is what a provider gave.
 type Result struct {
 	// Token has Access, ExpiresAt, IssuedAt (the moment at which the request
-	// was sent), Refresh, RefreshExpiresAt and Fingerprint; not Lineage.
+	// was sent), Refresh, RefreshExpiresAt and Fingerprint; not Lineage. An
+	// empty Refresh after a refresh: the one that was sent stays good, and
+	// RefreshExpiresAt may tell a new end of it.
 	Token realm.Token
 	// Once: the provider gave a life of zero or less. The token serves the
 	// callers that wait for it, and the next fetch is not before a second
@@ -49,46 +59,53 @@ type call struct {
 	client  *Client
 	request Request
 	report  *Report
-	out     *outgoing
-	sent    time.Time
+	recipe  *recipe
+	// refreshing: the recipe is that of a refresh.
+	refreshing bool
+	// unable is why there is no such call to make.
+	unable string
+	out    *outgoing
+	wire   wire
+	sent   time.Time
 }
 
 // Fetch asks the provider for a token: one HTTP call, bounded by ctx, the
 // realm's timeout and 1 MiB, without redirects and without a retry. Errors
 // are *Error.
 func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, error) {
-	report := req.Report
-	if report == nil {
-		report = new(Report)
+	call := &call{bound: b, client: c, request: req, recipe: b.program.fetch, unable: b.program.noFetch}
+	return call.make(ctx)
+}
+
+// make makes the call and reports.
+func (c *call) make(ctx context.Context) (Result, error) {
+	if c.report = c.request.Report; c.report == nil {
+		c.report = new(Report)
 	}
-	call := &call{bound: b, client: c, request: req, report: report}
-	result, failed := call.run(ctx)
-	report.Warnings = result.Warnings
+	result, failed := c.run(ctx)
+	c.report.Warnings = result.Warnings
 	if failed != nil {
-		report.Error, report.Kind = failed.Error(), failed.Kind
+		c.report.Error, c.report.Kind = failed.Error(), failed.Kind
 		return result, failed
 	}
-	report.Token = reportToken(result, c.now())
+	c.report.Token = reportToken(result, c.client.now())
 	return result, nil
 }
 
 func (c *call) run(ctx context.Context) (Result, *Error) {
-	b := c.bound
-	switch {
-	case b.program.inactive != "":
-		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: b.program.inactive}
-	case b.program.isFixed:
-		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: "the realm has fixed tokens, nothing is fetched"}
+	if c.unable != "" {
+		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: c.unable, NotSent: true}
 	}
 	if err := c.render(); err != nil {
-		return Result{}, &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error()}
+		return Result{}, &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error(), NotSent: true}
 	}
+	c.wire.sendBy = c.request.SendBy
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
 	// The life of a token counts from here: what comes later only makes it
 	// shorter.
 	c.sent = c.client.now()
-	a, err := c.client.send(ctx, c.out, b.program.names(b.program.fetch.url))
+	a, err := c.client.send(ctx, c.out, c.bound.program.names(c.recipe.url), &c.wire)
 	took := c.client.now().Sub(c.sent)
 	var (
 		result Result
@@ -111,11 +128,14 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 func (c *call) render() (err error) {
 	v := c.bound.values
 	v.force = c.request.Force
-	if c.out, err = c.bound.program.fetch.render(v, c.bound.ref); err != nil || c.request.Report == nil {
+	if c.refreshing {
+		v.refresh = c.request.RefreshToken
+	}
+	if c.out, err = c.recipe.render(v, c.bound.ref); err != nil || c.request.Report == nil {
 		return err
 	}
 	v.masked = true
-	masked, err := c.bound.program.fetch.render(v, c.bound.ref)
+	masked, err := c.recipe.render(v, c.bound.ref)
 	if err == nil {
 		c.report.Request = masked.report()
 	}
@@ -135,7 +155,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 	if a.redirect() {
 		return Result{}, redirected(a)
 	}
-	r := &c.bound.program.fetch.reading
+	r := &c.recipe.reading
 	root, problem := parseDocument(a.body, r.contentType)
 	ok, unmet, err := succeeded(r.success, a.status, root)
 	success := a.status >= http.StatusOK && a.status < http.StatusMultipleChoices
@@ -160,7 +180,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 
 // accept makes the result of an answer that has a token.
 func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result, *Error) {
-	r := &c.bound.program.fetch.reading
+	r := &c.recipe.reading
 	end, err := r.expiry.read(root, c.sent)
 	if err != nil {
 		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
@@ -178,9 +198,10 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	return result, nil
 }
 
-// redactor hides the secret, and the tokens of an answer, in its words.
+// redactor hides the secret, the refresh token that was sent and the tokens
+// of an answer, in its words.
 func (c *call) redactor(root gjson.Result) *redactor {
-	var confidential []string
+	confidential := []string{c.request.RefreshToken.Reveal()}
 	for _, fields := range []map[string]realm.Hidden{c.bound.values.secret, c.bound.values.shared} {
 		for _, value := range slices.Collect(maps.Values(fields)) {
 			confidential = append(confidential, value.Reveal())
@@ -191,7 +212,7 @@ func (c *call) redactor(root gjson.Result) *redactor {
 	if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
 		confidential = append(confidential, string(pair)) // it may be quoted in another form of base64
 	}
-	r := &c.bound.program.fetch.reading
+	r := &c.recipe.reading
 	for _, p := range []path{r.token, r.refresh} {
 		if p == nil {
 			continue

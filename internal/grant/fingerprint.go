@@ -15,7 +15,9 @@ const fingerprintVersion = "caddy-tokens fingerprint 1"
 
 // decisive is everything in a realm that decides about its tokens. What only
 // decides about their use (inject, hosts, renew_on, limits, comment) is not
-// in it: to change that must not throw tokens away.
+// in it: to change that must not throw tokens away. The refresh recipe is in
+// it only where it stands for the fetch recipe, because there is none: beside
+// one, it decides about the next token and not about this one.
 type decisive struct {
 	Version   string
 	Recipe    realm.Recipe
@@ -33,7 +35,10 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 	cfg := &p.realm.Config
 	d := decisive{
 		Version: fingerprintVersion, Recipe: cfg.Recipe, Lifetime: cfg.Lifetime,
-		Refresh: cfg.Refresh, Authorize: cfg.Authorize, Exchange: cfg.Exchange, Grant: cfg.Grant,
+		Authorize: cfg.Authorize, Exchange: cfg.Exchange, Grant: cfg.Grant,
+	}
+	if p.seeded() {
+		d.Refresh = cfg.Refresh
 	}
 	if p.fetch != nil && p.fetch.url.field == "logic_code" { // config does not win over it
 		d.LogicCode = p.realm.LogicCode
@@ -43,7 +48,8 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 }
 
 // Fingerprint identifies recipe and secret together: the recipes, and the
-// values of the fields that they read.
+// values of the fields that they read. Its end is that of the secret's own
+// refresh token, where there is one.
 func (b *Bound) Fingerprint() realm.Fingerprint {
 	text := slices.Clone(b.program.digest[:])
 	for _, name := range b.decisiveFields() {
@@ -54,7 +60,11 @@ func (b *Bound) Fingerprint() realm.Fingerprint {
 		text = appendPrefixed(appendPrefixed(text, name), value.Reveal())
 	}
 	sum := sha256.Sum256(text)
-	return realm.Fingerprint(sum[:len(realm.Fingerprint{})])
+	f := realm.Fingerprint(sum[:len(realm.Fingerprint{})])
+	if seed, ok := b.seed(); ok {
+		copy(f[len(f)-seedSize:], seed[:])
+	}
+	return f
 }
 
 func (b *Bound) decisiveFields() []string {

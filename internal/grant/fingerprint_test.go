@@ -46,7 +46,7 @@ func TestFingerprintChanges(t *testing.T) {
 		"the expiry's unit":               fingerprint(t, func(r *realm.Realm) { r.Config.ExpiresInUnit = "ms" }, nil),
 		"the success rules":               fingerprint(t, func(r *realm.Realm) { r.Config.Success[0].Values[0] = realm.ScalarOf("1") }, nil),
 		"the lifetime":                    fingerprint(t, func(r *realm.Realm) { r.Config.Lifetime.Duration *= 2 }, nil),
-		"a refresh recipe":                fingerprint(t, func(r *realm.Realm) { r.Config.Refresh = &realm.Recipe{URL: "https://x.example/r"} }, nil),
+		"an exchange recipe":              fingerprint(t, func(r *realm.Realm) { r.Config.Exchange = &realm.Recipe{URL: "https://x.example/r"} }, nil),
 		"a shared field in a secret's place": fingerprint(t, func(r *realm.Realm) {
 			r.Config.URL += "{secret.s}"
 			r.Config.Shared = map[string]realm.Hidden{"s": "x"}
@@ -68,6 +68,13 @@ func TestFingerprintStays(t *testing.T) {
 		"comment":                       fingerprint(t, func(r *realm.Realm) { r.Comment = "x" }, nil),
 		"limits":                        fingerprint(t, func(r *realm.Realm) { r.Config.Limits.Concurrency = 9 }, nil),
 		"renew_on":                      fingerprint(t, func(r *realm.Realm) { r.Config.RenewOn = []realm.Rule{{Status: []int{401}}} }, nil),
+		"a refresh recipe and what it reads": fingerprint(t, func(r *realm.Realm) {
+			r.Config.Refresh = &realm.Recipe{URL: "https://x.example/{secret.other}?r={refresh_token}"}
+		}, nil),
+		"a refresh_token of the secret beside a fetch": fingerprint(t, func(r *realm.Realm) {
+			r.Config.Refresh = &realm.Recipe{URL: "https://x.example/?r={refresh_token}"}
+		}, map[string]string{"refresh_token": "R"}),
+		"refresh_semantics and refresh_grace":         fingerprint(t, func(r *realm.Realm) { r.Config.RefreshSemantics, r.Config.RefreshGrace = "grace", 1 }, nil),
 		"the logic_code of a realm that has a recipe": fingerprint(t, func(r *realm.Realm) { r.LogicCode = "https://y.example" }, nil),
 		"a shared field that nobody reads":            fingerprint(t, func(r *realm.Realm) { r.Config.Shared = map[string]realm.Hidden{"s": "x"} }, nil),
 	} {

@@ -24,12 +24,14 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add([]byte(goodAnswer), 200, byte(0))
 	f.Add([]byte("\xef\xbb\xbfTOKEN"), 200, byte(1))
 	f.Add([]byte("errcode=0&data=x"), 200, byte(2))
+	f.Add([]byte(`{"errcode":40030,"errmsg":"x"}`), 200, byte(3))
 	f.Fuzz(func(t *testing.T, body []byte, status int, recipe byte) {
+		refreshing := recipe%2 == 1
 		if status < 100 || status > 999 || len(body) > maxAnswer {
 			return
 		}
 		b := bind(t, realmOf(t, recipes[int(recipe)%len(recipes)], ""), map[string]string{"s": "CANARY-0123456789"})
-		c := &call{bound: b, client: NewClient(nil, nil), sent: noon}
+		c := &call{bound: b, client: NewClient(nil, nil), recipe: b.program.fetch, refreshing: refreshing, sent: noon}
 		if err := c.render(); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +59,7 @@ func checkShown(t *testing.T, failed *Error) {
 	if strings.Contains(text, "CANARY-0123456789") || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 3000 {
 		t.Errorf("error %q", text)
 	}
-	if failed.Class < Retryable || failed.Class > Hopeless || failed.Kind == "" {
+	if failed.Class < Retryable || failed.Class > Hopeless || failed.Kind == "" || failed.NotSent {
 		t.Errorf("error %+v", failed)
 	}
 }
@@ -69,6 +71,8 @@ func FuzzCompile(f *testing.F) {
 	f.Add([]byte(reportRealm), "1", false)
 	f.Add([]byte(`{"grant":{"name":"client_credentials","token_url":"https://{secret.h}/t","scopes":["a"]},"arguments":[{"name":"a.b","place":"body","value":"{force}"}]}`), "x", false)
 	f.Add([]byte(`{"url":"https://x/{id}/","method":"POST","content_type":"form","token_path":"t","arguments":[{"name":"id","place":"path","value":"$v"},{"name":"f","place":"body","value":"$v"}]}`), "..", false)
+	f.Add([]byte(`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`), "r&b=c", true)
+	f.Add([]byte(`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/{id}?r={refresh_token}","arguments":[{"name":"id","place":"path","value":"{refresh_token}"},{"name":"X","place":"header","value":"{refresh_token}"}]}}`), "../a?b#c", true)
 	f.Fuzz(func(t *testing.T, config []byte, value string, trusted bool) {
 		r := realm.Realm{ID: "fuzz"}
 		if json.Unmarshal(config, &r.Config) != nil {
@@ -81,7 +85,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		b := bindAll(p, value)
 		reference := bindAll(p, "1")
-		if b == nil || reference == nil || p.fetch == nil || p.inactive != "" {
+		if b == nil || reference == nil || !p.CanFetch() && !p.CanRefresh() {
 			return
 		}
 		if b.Fingerprint() != bindAll(p, value).Fingerprint() {
@@ -90,7 +94,17 @@ func FuzzCompile(f *testing.F) {
 		if _, _, err := b.Place("TOKEN"); err != nil {
 			checkField(t, err)
 		}
-		compareRequests(t, b, reference)
+		if p.CanFetch() {
+			compareRequests(t, requestOf(t, p.fetch, b), requestOf(t, p.fetch, reference))
+		}
+		if p.CanRefresh() {
+			b.values.refresh, reference.values.refresh = realm.Hidden(value), "1"
+			if _, err := p.refresh.render(b.values, b.ref); err != nil { // Bind does not know the refresh token
+				checkField(t, err)
+				return
+			}
+			compareRequests(t, requestOf(t, p.refresh, b), requestOf(t, p.refresh, reference))
+		}
 	})
 }
 
@@ -115,9 +129,8 @@ func bindAll(p *Program, value string) *Bound {
 	return b
 }
 
-func compareRequests(t *testing.T, b, reference *Bound) {
+func compareRequests(t *testing.T, got, want *http.Request) {
 	t.Helper()
-	got, want := requestOf(t, b), requestOf(t, reference)
 	if got.URL.Scheme != want.URL.Scheme || got.URL.User != nil || got.URL.Fragment != "" || got.Host == "" {
 		t.Errorf("URL %s, reference %s", got.URL, want.URL)
 	}
@@ -137,13 +150,13 @@ func compareRequests(t *testing.T, b, reference *Bound) {
 	}
 }
 
-func requestOf(t *testing.T, b *Bound) *http.Request {
+func requestOf(t *testing.T, r *recipe, b *Bound) *http.Request {
 	t.Helper()
-	out, err := b.program.fetch.render(b.values, b.ref)
+	out, err := r.render(b.values, b.ref)
 	if err != nil {
 		t.Fatalf("Bind let through: %v", err)
 	}
-	if b.program.fetch.body.tree != nil && out.body != nil && !json.Valid(out.body) {
+	if r.body.tree != nil && out.body != nil && !json.Valid(out.body) {
 		t.Errorf("body %q", out.body)
 	}
 	req, err := out.request(t.Context())
@@ -166,7 +179,7 @@ func BenchmarkReadAnswer(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := &call{bound: bound, client: NewClient(nil, nil), sent: noon}
+	c := &call{bound: bound, client: NewClient(nil, nil), recipe: p.fetch, sent: noon}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, failed := c.read(&answer{status: http.StatusOK, body: []byte(goodAnswer)}); failed != nil {

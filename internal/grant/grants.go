@@ -8,13 +8,30 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// construction is what a grant makes of a realm: the recipe that fetches, or
-// the value of a fixed token.
+// construction is what a grant makes of a realm: the recipe that fetches, the
+// recipe that refreshes, or the value of a fixed token.
 type construction struct {
 	fetch    *plan
+	refresh  *plan
 	fixed    template
 	isFixed  bool
-	inactive string // why neither can be used yet
+	inactive string // why there is no fetch yet
+}
+
+// reads is the recipe that says how answers are read, where another does not.
+func (c *construction) reads(cfg *realm.Config) realm.Recipe {
+	if c.fetch != nil {
+		return c.fetch.recipe
+	}
+	return cfg.Recipe
+}
+
+// name is how the realm gets its tokens, for a message.
+func (c *construction) name(cfg *realm.Config) string {
+	if cfg.Grant == nil {
+		return "a fixed token"
+	}
+	return "the grant " + cfg.Grant.Name
 }
 
 // constructor makes the recipes of a standard.
@@ -25,7 +42,7 @@ var grants = map[string]constructor{
 	realm.GrantStatic:            static,
 	realm.GrantDelegate:          delegate,
 	realm.GrantClientCredentials: clientCredentials,
-	realm.GrantRefreshToken:      unbuilt,
+	realm.GrantRefreshToken:      refreshToken,
 	realm.GrantAuthorizationCode: unbuilt,
 	realm.GrantJWTBearer:         unbuilt,
 	realm.GrantTokenExchange:     unbuilt,
@@ -43,12 +60,14 @@ func construct(r *realm.Realm) (construction, error) {
 	case cfg.URL != "":
 		p := planOf(cfg.Recipe, "config", cfg.Lifetime)
 		return construction{fetch: &p}, nil
-	case says(cfg.Exchange), says(cfg.Authorize), says(cfg.Refresh):
-		return construction{inactive: "the recipes authorize, exchange and refresh are not active yet"}, nil
+	case says(cfg.Exchange), says(cfg.Authorize):
+		return construction{inactive: "the recipes authorize and exchange are not active yet"}, nil
 	case r.LogicCode != "":
 		return delegate(r)
 	case len(cfg.Arguments) > 0:
 		return construction{}, realm.Fieldf("config.url", "is missing: there are arguments of a token request")
+	case says(cfg.Refresh): // all that it can do
+		return construction{}, nil
 	}
 	return static(r)
 }

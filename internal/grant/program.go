@@ -13,10 +13,13 @@ type Program struct {
 	realm   realm.Realm
 	trusted bool
 
-	fetch    *recipe  // nil where isFixed or inactive
-	fixed    template // the value of a fixed token
-	isFixed  bool
-	inactive string
+	fetch   *recipe  // nil where there is none, or none yet
+	noFetch string   // why nothing can be fetched
+	fixed   template // the value of a fixed token
+	isFixed bool
+	// refresh is the recipe that spends a refresh token.
+	refresh   *recipe
+	noRefresh string // why there is no refreshing
 	// wholeSecret: the request holds every field of the secret.
 	wholeSecret bool
 
@@ -37,7 +40,7 @@ type Program struct {
 // where netguard lets them. A host that a secret fills in was not named.
 func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	p := &Program{realm: r, trusted: trusted}
-	for _, step := range []func() error{p.compileTokens, p.compileRecipes, p.compileInject, p.compileTarget} {
+	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -51,51 +54,66 @@ func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	return p, nil
 }
 
-// compileTokens compiles how the realm gets its tokens.
-func (p *Program) compileTokens() error {
+// compileRecipes compiles how the realm gets its tokens.
+func (p *Program) compileRecipes() error {
 	c, err := construct(&p.realm)
 	if err != nil {
 		return err
 	}
-	p.fixed, p.isFixed, p.inactive = c.fixed, c.isFixed, c.inactive
+	p.fixed, p.isFixed, p.noFetch = c.fixed, c.isFixed, c.inactive
 	if c.isFixed {
 		p.decides = append(c.fixed.fields(nil), endField)
+		p.noFetch = "the realm has fixed tokens, nothing is fetched"
 	}
-	if c.fetch == nil {
-		return nil
-	}
-	p.wholeSecret = c.fetch.wholeSecret
-	if p.fetch, err = p.compilePlan(c.fetch, scopeFetch); err != nil {
+	if err := p.compileFetch(c.fetch); err != nil {
 		return err
 	}
-	p.inactive = c.fetch.inactive()
+	if p.realm.Config.Preset != "" { // it says the rest of them
+		p.noRefresh = p.noFetch
+		return nil
+	}
+	if err := p.compileRefresh(&c); err != nil {
+		return err
+	}
+	return p.compileAuthorization(c.reads(&p.realm.Config))
+}
+
+func (p *Program) compileFetch(plan *plan) error {
+	if plan == nil {
+		p.noFetch = or(p.noFetch, "the realm has no recipe that fetches: it needs a refresh token")
+		return nil
+	}
+	var err error
+	p.wholeSecret = plan.wholeSecret
+	if p.fetch, err = p.compilePlan(plan, scopeFetch); err != nil {
+		return err
+	}
+	p.noFetch = plan.inactive()
+	p.decides = append(p.decides, p.fetch.fields()...)
 	return nil
 }
 
-// compileRecipes checks the recipes that are not executed yet. What they do
-// not say about reading an answer, the fetch recipe says.
-func (p *Program) compileRecipes() error {
+// compileAuthorization checks the recipes that are not executed yet.
+func (p *Program) compileAuthorization(reads realm.Recipe) error {
 	cfg := &p.realm.Config
-	if cfg.Preset != "" { // it says the rest of them
-		return nil
-	}
 	for _, o := range []struct {
 		recipe *realm.Recipe
 		field  string
 		scope  scope
 	}{
-		{cfg.Refresh, "config.refresh", scopeRefresh},
 		{cfg.Exchange, "config.exchange", scopeExchange},
 		{cfg.Authorize, "config.authorize", scopeAuthorize},
 	} {
 		if !says(o.recipe) {
 			continue
 		}
-		plan := planOf(inherit(*o.recipe, cfg.Recipe), o.field, cfg.Lifetime)
+		plan := planOf(inherit(*o.recipe, reads), o.field, cfg.Lifetime)
 		plan.unread = o.recipe == cfg.Authorize
-		if _, err := p.compilePlan(&plan, o.scope); err != nil {
+		compiled, err := p.compilePlan(&plan, o.scope)
+		if err != nil {
 			return err
 		}
+		p.decides = append(p.decides, compiled.fields()...)
 	}
 	return nil
 }
@@ -122,18 +140,17 @@ func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkScheme(r.url); err != nil {
-		return nil, err
-	}
-	p.decides = append(p.decides, r.fields()...)
-	return r, nil
+	return r, p.checkScheme(r.url)
 }
 
-// requiredFields are those without which the token cannot be fetched or used.
+// requiredFields are those without which the token cannot be got or used.
 func (p *Program) requiredFields() []string {
 	list := p.fixed.fields(p.target.fields())
-	if p.fetch != nil && p.inactive == "" {
+	if p.CanFetch() {
 		list = append(list, p.fetch.fields()...)
+	}
+	if p.CanRefresh() {
+		list = append(list, p.refresh.fields()...)
 	}
 	for _, in := range p.inject {
 		list = in.user.fields(in.value.fields(list))
@@ -149,8 +166,8 @@ func compact(names []string) []string {
 // Realm is what was compiled.
 func (p *Program) Realm() realm.Realm { return p.realm }
 
-// Fetches says whether the realm has a way to get a token at all; a realm
-// with a fixed token (static) has none.
+// Fetches says whether the realm has a way to get a token at all, by a fetch
+// or by a refresh; a realm with a fixed token (static) has none.
 func (p *Program) Fetches() bool { return !p.isFixed }
 
 // NotProxyable returns why requests cannot be proxied with this realm ("" if
@@ -165,9 +182,18 @@ func (p *Program) NotProxyable() string {
 	return p.unplaceable
 }
 
+// CanFetch says whether a token can be got from the secret alone.
+func (p *Program) CanFetch() bool { return p.noFetch == "" }
+
 // Inactive is the reason why the realm cannot get a token yet, "" if it can:
-// it uses a field whose behaviour is not built.
-func (p *Program) Inactive() string { return p.inactive }
+// it uses a field whose behaviour is not built. A realm that can only refresh
+// is active; it needs a refresh token.
+func (p *Program) Inactive() string {
+	if p.isFixed || p.CanRefresh() {
+		return ""
+	}
+	return p.noFetch
+}
 
 // Timeout is the deadline of one call: the realm's, else DefaultTimeout.
 func (p *Program) Timeout() time.Duration {

@@ -181,18 +181,28 @@ func (r *recipe) addPath(a argument) error {
 	return nil
 }
 
+// templates are all values of the recipe.
+func (r *recipe) templates() []template {
+	list := []template{r.url.host, r.url.path, r.url.query}
+	for _, a := range slices.Concat(r.query, r.path, r.header, r.body.args) {
+		list = append(list, a.value)
+	}
+	if r.basic != nil {
+		list = append(list, r.basic.user, r.basic.value)
+	}
+	return list
+}
+
 // fields are the secret's fields that the recipe reads.
 func (r *recipe) fields() []string {
 	var list []string
-	for _, t := range []template{r.url.host, r.url.path, r.url.query} {
+	for _, t := range r.templates() {
 		list = t.fields(list)
 	}
-	args := slices.Concat(r.query, r.path, r.header, r.body.args)
-	if r.basic != nil {
-		args = append(args, *r.basic)
-	}
-	for _, a := range args {
-		list = a.user.fields(a.value.fields(list))
-	}
 	return list
+}
+
+// holds says whether one of the scope's names stands in a value.
+func (r *recipe) holds(name string) bool {
+	return slices.ContainsFunc(r.templates(), func(t template) bool { return t.holds(name) })
 }

@@ -47,7 +47,7 @@ func (c *call) describe(a *answer, took time.Duration) {
 	if c.request.Report == nil {
 		return
 	}
-	r := &c.bound.program.fetch.reading
+	r := &c.recipe.reading
 	root, _ := parseDocument(a.body, r.contentType)
 	said, redact := wordsOf(root), c.redactor(root)
 	response := &ReportResponse{

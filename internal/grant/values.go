@@ -10,6 +10,7 @@ import (
 type values struct {
 	secret, shared map[string]realm.Hidden
 	token          string
+	refresh        realm.Hidden
 	force          bool
 	path           map[string]string // the arguments of the URL's path
 	// masked values are for showing: every one that is confidential is
@@ -29,13 +30,15 @@ func (v *values) field(name string) (realm.Hidden, bool) {
 // get returns the value of a name. Bind has made sure that fields exist.
 func (v *values) get(p part) string {
 	switch {
-	case p.field && v.masked:
+	case v.masked && (p.field || p.name == "refresh_token"):
 		return realm.Mask
 	case p.field:
 		value, _ := v.field(p.name)
 		return value.Reveal()
 	case p.name == "token":
 		return v.token
+	case p.name == "refresh_token":
+		return v.refresh.Reveal()
 	case p.name == "force":
 		return strconv.FormatBool(v.force)
 	}

@@ -9,6 +9,7 @@ import (
 // words are a provider's own: why it refused.
 type words struct {
 	code, message string
+	at            string // where the code stood: "data.error_code"
 }
 
 // wordings are the places where providers say why, the more telling first.
@@ -49,7 +50,7 @@ func wordsOf(root gjson.Result) words {
 	for _, w := range wordings {
 		code, ok := scalarAt(root, w.code)
 		if ok && !meansSuccess(code) {
-			return words{code: code, message: firstText(root, w.messages)}
+			return words{code: code, message: firstText(root, w.messages), at: strings.Join(w.code, ".")}
 		}
 	}
 	return words{message: firstText(root, all("message", "errmsg", "msg"))}
