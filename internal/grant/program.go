@@ -189,8 +189,11 @@ func (p *Program) CanFetch() bool { return p.noFetch == "" }
 // it uses a field whose behaviour is not built. A realm that can only refresh
 // is active; it needs a refresh token.
 func (p *Program) Inactive() string {
-	if p.isFixed || p.CanRefresh() {
+	switch {
+	case p.isFixed, p.CanRefresh():
 		return ""
+	case p.fetch == nil && p.refresh != nil:
+		return p.noRefresh
 	}
 	return p.noFetch
 }
