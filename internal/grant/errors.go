@@ -78,8 +78,9 @@ func (e *Error) Uncertain() bool {
 	case KindRefused:
 		// 408 comes from gateways that gave up a server behind them, too.
 		return !e.NotSent && (e.doubtful || e.Status >= http.StatusInternalServerError || e.Status == http.StatusRequestTimeout)
+	default:
+		return !e.NotSent
 	}
-	return !e.NotSent
 }
 
 // Error is one line without anything confidential.

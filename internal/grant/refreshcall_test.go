@@ -224,6 +224,15 @@ func TestFieldsOfTheRefreshRecipe(t *testing.T) {
 	}
 }
 
+// Bind has no refresh token to try a recipe with, and must not mind.
+func TestTypedRefreshToken(t *testing.T) {
+	b := bind(t, realmOf(t, `{"refresh":{"url":"https://x/r","method":"POST","token_path":"t","arguments":[{"name":"r","place":"body","type":"number","value":"{refresh_token}"}]}}`, ""), nil)
+	_, err := b.Refresh(t.Context(), testClient(t), Request{RefreshToken: "R"})
+	if failed := failure(t, err); failed.Kind != KindRequest || !failed.NotSent {
+		t.Errorf("error %+v", failed)
+	}
+}
+
 // A server that answers client_credentials with a refresh token is not
 // believed, unless the realm says so (RFC 6749 section 4.4.3).
 func TestRefreshTokenOfClientCredentials(t *testing.T) {

@@ -71,15 +71,16 @@ func (w *wire) admit() (begins bool, err error) {
 		return false, errLate
 	case stopped:
 		return false, errStopped
-	case connecting, sending:
+	case ready:
+		if past(w.sendBy, time.Now()) {
+			w.stage = late
+			return false, errLate
+		}
+		w.stage = sending
+		return true, nil
+	default: // connecting, or in the midst of it
 		return false, nil
 	}
-	if past(w.sendBy, time.Now()) {
-		w.stage = late
-		return false, errLate
-	}
-	w.stage = sending
-	return true, nil
 }
 
 // past says whether the time to send is over. The monotonic clock says so;
