@@ -167,6 +167,7 @@ func TestInactive(t *testing.T) {
 		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`: "the grant authorization_code is not active yet",
 		`{"grant":{"name":"jwt_bearer"}}`:                                   "the grant jwt_bearer is not active yet",
 		`{"grant":{"name":"token_exchange"}}`:                               "the grant token_exchange is not active yet",
+
 		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize and exchange are not active yet",
 		`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}"}]},
 			"authorize":{"url":"https://x/a?c={code_challenge}&s={state}&u={callback_url}"},"exchange":{"url":"https://x/e?v={code_verifier}&c={code}"}}`: "",
