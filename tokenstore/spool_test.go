@@ -308,7 +308,8 @@ func FuzzSpool(f *testing.F) {
 			t.Fatal(err)
 		}
 		got, err := s.Entries(t.Context())
-		if same := bytes.Equal(text, whole); same != (err == nil) || same && got[0] != spooled {
+		// A worker of the fuzzer has sealed another one, with the same key.
+		if err == nil && (len(got) != 1 || got[0] != spooled) || err != nil && bytes.Equal(text, whole) {
 			t.Fatalf("%q gives %d entries, %v", text, len(got), err)
 		}
 	})
