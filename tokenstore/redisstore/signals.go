@@ -47,7 +47,7 @@ func (c *Cache) Wake(ctx context.Context, ref realm.Ref) {
 func (c *Cache) Wakes(ctx context.Context, woken func(realm.Ref)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.base, cancel)()
+	defer context.AfterFunc(c.base, cancel)() //nolint:contextcheck // the cache may end first
 	for ctx.Err() == nil {
 		c.listen(ctx, woken)
 		select {

@@ -62,8 +62,8 @@ func sameState(t *testing.T, want, got tokenstore.State) {
 
 // fullAttempt has every field set, times in a zone and with nanoseconds.
 func fullAttempt(now time.Time) tokenstore.Attempt {
-	at := func(n time.Duration) time.Time {
-		return now.Add(n*time.Second + 999).In(time.FixedZone("CST", 8*3600))
+	at := func(seconds int) time.Time {
+		return now.Add(time.Duration(seconds)*time.Second + 999).In(time.FixedZone("CST", 8*3600))
 	}
 	return tokenstore.Attempt{
 		ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Why: `expired <"& '`, Parent: 7, Spends: true,
