@@ -19,7 +19,8 @@ const (
 	// leasePrefix begins as the entry of a realm without an id would, which
 	// there is not: no entry shares a name with a lease.
 	leasePrefix = prefix + "\x00lease:"
-	// listenPause is how long Redis is left alone after it hung up.
+	// listenPause is how long Redis is left alone after it hung up; it doubles
+	// up to maxPause.
 	listenPause = time.Second
 	// listenIdle is how long nothing may be heard until the connection is
 	// asked whether it still lives; it has as long to answer.
@@ -42,36 +43,39 @@ func (c *Cache) Wake(ctx context.Context, ref realm.Ref) {
 	})
 }
 
-// Wakes implements tokenstore.Waker. While Redis is away it tries once a
-// second to reach it.
+// Wakes implements tokenstore.Waker. While Redis is away it tries ever more
+// rarely to reach it, and for ever.
 func (c *Cache) Wakes(ctx context.Context, woken func(realm.Ref)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.base, cancel)() //nolint:contextcheck // the cache may end first
-	for ctx.Err() == nil {
-		c.listen(ctx, woken)
+	for pause := listenPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		if c.listen(ctx, woken) {
+			pause = listenPause
+		}
 		select {
-		case <-time.After(listenPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// listen passes on what comes until the connection breaks.
-func (c *Cache) listen(ctx context.Context, woken func(realm.Ref)) {
+// listen passes on what comes until the connection breaks, and says whether
+// there was one.
+func (c *Cache) listen(ctx context.Context, woken func(realm.Ref)) (reached bool) {
 	sub := c.client.Subscribe(ctx)
 	defer func() { _ = sub.Close() }()                         // it may be closed already
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // nothing else ends a read
 	if err := sub.Subscribe(ctx, wakeChannel); err != nil {
-		return
+		return false
 	}
 	for asked := false; ; {
 		got, err := sub.ReceiveTimeout(ctx, listenIdle)
 		switch {
 		case err == nil:
-			asked = false
+			asked, reached = false, true
 		case asked || !isTimeout(err) || sub.Ping(ctx) != nil:
-			return
+			return reached
 		default:
 			asked = true
 			continue
