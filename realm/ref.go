@@ -20,5 +20,26 @@ func (r Ref) AppendTo(b []byte) []byte {
 	return append(b, r.Key...)
 }
 
+// CutRef reads what AppendTo wrote from the front of b and returns what comes
+// behind it; false where b does not begin so.
+func CutRef(b []byte) (r Ref, rest []byte, ok bool) {
+	if r.Realm, b, ok = cutText(b); !ok {
+		return Ref{}, nil, false
+	}
+	if r.Key, b, ok = cutText(b); !ok {
+		return Ref{}, nil, false
+	}
+	return r, b, true
+}
+
+func cutText(b []byte) (text string, rest []byte, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return "", nil, false
+	}
+	b = b[n:]
+	return string(b[:size]), b[size:], true
+}
+
 // String is for logs: neither part is confidential.
 func (r Ref) String() string { return r.Realm + "/" + r.Key }

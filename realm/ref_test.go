@@ -46,3 +46,33 @@ func TestRefAppendToAppends(t *testing.T) {
 		t.Errorf("prints as %s", s)
 	}
 }
+
+func TestCutRef(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Ref{rapid.StringN(0, 300, -1).Draw(t, "realm"), rapid.StringN(0, 300, -1).Draw(t, "key")}
+		behind := rapid.SliceOf(rapid.Byte()).Draw(t, "behind")
+		whole := want.AppendTo(nil)
+		got, rest, ok := CutRef(append(whole[:len(whole):len(whole)], behind...))
+		if !ok || got != want || !bytes.Equal(rest, behind) {
+			t.Fatalf("%q became %q and %q, %v", want, got, rest, ok)
+		}
+		for n := range whole { // cut short
+			if _, _, ok := CutRef(whole[:n]); ok {
+				t.Fatalf("%d bytes of %d are read", n, len(whole))
+			}
+		}
+	})
+}
+
+// FuzzCutRef: no bytes do harm, and what is read says no more than they do.
+func FuzzCutRef(f *testing.F) {
+	f.Add([]byte("\x02wx\x04main rest"))
+	f.Add([]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x"))
+	f.Add([]byte("\x80\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, rest, ok := CutRef(b)
+		if ok && len(r.Realm)+len(r.Key)+len(rest)+2 > len(b) {
+			t.Fatalf("%q became %q and %q", b, r, rest)
+		}
+	})
+}

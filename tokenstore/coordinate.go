@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -63,9 +64,14 @@ func (id AttemptID) MarshalText() ([]byte, error) { return []byte(id.String()), 
 
 // UnmarshalText reads what MarshalText wrote.
 func (id *AttemptID) UnmarshalText(text []byte) error {
+	if hex.DecodedLen(len(text)) != len(id) { // more would not fit
+		return errAttemptID
+	}
 	_, err := hex.Decode(id[:], text)
 	return err
 }
+
+var errAttemptID = errors.New("is not the id of an attempt")
 
 // Attempt is the row of a (realm, key): the claim on the one call to the
 // provider that may be under way, and what became of those before. A zero one

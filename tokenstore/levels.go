@@ -54,11 +54,19 @@ type Database interface {
 
 // Levels puts a cache in front of a database. Tokens are read from the cache
 // first and filled upwards; everything is written to the database first. The
-// store that it returns has the database's ChangeFeed, if there is one.
+// store that it returns has the database's ChangeFeed, if there is one, and is
+// a Waker and a Leaser if the cache has Signals.
 func Levels(db Database, cache Cache) Store {
 	l := &levels{Database: db, cache: cache}
-	if feed, ok := db.(ChangeFeed); ok {
+	feed, feeds := db.(ChangeFeed)
+	signals, talks := cache.(Signals)
+	switch {
+	case feeds && talks:
+		return &signalFeedLevels{levels: l, ChangeFeed: feed, Waker: signals, Leaser: signals}
+	case feeds:
 		return &feedLevels{levels: l, ChangeFeed: feed}
+	case talks:
+		return &signalLevels{levels: l, Waker: signals, Leaser: signals}
 	}
 	return l
 }
@@ -128,6 +136,33 @@ func (l *levels) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, pa
 		l.cache.Delete(ctx, ref, parent)
 	}
 	return saved, err
+}
+
+// Coordinate offers the cache what the database has: the token that was saved,
+// or the one that another node saved and that may not have reached the cache.
+// After an error the cache keeps what it has. If something was saved all the
+// same, the database's feed says so; if the database is away, the cached token
+// may be the last one there is.
+func (l *levels) Coordinate(ctx context.Context, ref realm.Ref, decide func(*State) error) (State, error) {
+	start := time.Now() // monotonic: a process that was stopped notices it
+	news := false
+	st, err := l.Database.Coordinate(ctx, ref, func(st *State) error {
+		open := st.Attempt.ID != AttemptID{}
+		err := decide(st)
+		news = st.Save != nil || open && st.Attempt.ID == AttemptID{}
+		return err
+	})
+	if err != nil {
+		return st, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if st.Token.Lineage > 0 && time.Since(start) < TombstoneTTL/2 {
+		l.cache.Put(ctx, ref, st.Token)
+	}
+	if news {
+		l.wake(ctx, ref)
+	}
+	return st, nil
 }
 
 // DeleteToken deletes durably first. It clears the cache also after an error:

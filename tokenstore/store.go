@@ -45,6 +45,7 @@ type Store interface {
 	RealmStore
 	SecretStore
 	TokenStore
+	Coordinator
 
 	// Open prepares the store for use: it connects, migrates the schema under
 	// a lock, and checks that the encryption keys are those that sealed what

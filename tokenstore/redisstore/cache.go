@@ -61,6 +61,7 @@ type Cache struct {
 	breaker *breaker
 	missed  missed
 	now     func() time.Time
+	id      cacheID
 
 	// base ends with the cache; work is the goroutine that makes up for what
 	// was missed.
@@ -92,7 +93,7 @@ func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger) (*Cache, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now}
+	c := &Cache{client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now, id: newCacheID()}
 	c.breaker = newBreaker(func() time.Time { return c.now() })
 	c.base, c.stop = context.WithCancel(context.Background())
 	return c, nil

@@ -128,9 +128,9 @@ func (c *cursor) locate(ctx context.Context, db *sql.DB) (newest uint64, err err
 }
 
 // readChanges returns what last has not seen, and notes in next what it has
-// seen now.
+// seen now. Rows without a realm tell the other nodes nothing.
 func readChanges(ctx context.Context, db *sql.DB, last cursor, next *cursor) ([]tokenstore.Change, error) {
-	rows, err := db.QueryContext(ctx, "SELECT id, realm, ref_key, at FROM tokens_changes WHERE id > ? ORDER BY id", last.settled)
+	rows, err := db.QueryContext(ctx, "SELECT id, realm, ref_key, at FROM tokens_changes WHERE id > ? AND realm <> '' ORDER BY id", last.settled)
 	if err != nil {
 		return nil, err
 	}

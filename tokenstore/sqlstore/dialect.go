@@ -29,6 +29,8 @@ type dialect interface {
 	forUpdate() string
 	// now is the time that rows are dated by, to the microsecond.
 	now(ctx context.Context, x execer) (time.Time, error)
+	// nowSQL is the same as an expression of a statement, with its argument.
+	nowSQL() (expr string, args []any)
 	// stamp is a time as a column keeps it; NULL for the zero time.
 	stamp(t time.Time) any
 	// record notes a write in its own transaction, for the other nodes.
@@ -39,6 +41,11 @@ type dialect interface {
 	// again says whether the same transaction may succeed when it is tried
 	// once more.
 	again(err error) bool
+	// duplicate says that a row with this primary key is there already.
+	duplicate(err error) bool
+	// inherit voids the claims that dead processes left open, where they are
+	// known to be dead. The caller holds the lock.
+	inherit(ctx context.Context, x execer) error
 	// damaged says whether the database itself is broken.
 	damaged(err error) bool
 	// wrote is told after every write; it may clear away what is old.

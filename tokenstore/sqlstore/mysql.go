@@ -129,6 +129,8 @@ func (d *mysqlDB) now(ctx context.Context, x execer) (time.Time, error) {
 	return now.Time, err
 }
 
+func (d *mysqlDB) nowSQL() (string, []any) { return "UTC_TIMESTAMP(6)", nil }
+
 func (d *mysqlDB) stamp(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -145,6 +147,11 @@ func (d *mysqlDB) again(err error) bool {
 	}
 	return brokenConn(err) && !refused(err)
 }
+
+func (d *mysqlDB) duplicate(err error) bool { return serverError(err) == erDuplicate }
+
+// inherit leaves claims alone: other nodes hold them.
+func (d *mysqlDB) inherit(context.Context, execer) error { return nil }
 
 func (d *mysqlDB) damaged(err error) bool {
 	n := serverError(err)

@@ -278,6 +278,40 @@ func TestUnknownCommit(t *testing.T) {
 	}
 }
 
+// TestUnknownCommitOfAClaim: a claim whose COMMIT was not answered is taken
+// once, and only by the one who asked; so is a run.
+func TestUnknownCommitOfAClaim(t *testing.T) {
+	m := testserver.MariaDB(t)
+	p := newProxy(t, m.Addr())
+	s, other := openMySQL(t, strings.Replace(m.DSN(), m.Addr(), p.Addr().String(), 1)), openMySQL(t, m.DSN())
+	for n, lose := range []int32{1, 2, 1, 2} {
+		p.lose.Store(lose)
+		id := tokenstore.NewAttemptID()
+		st, err := s.Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
+			st.Attempt.ID = id
+			st.Budget.Trouble.Fails++
+			return nil
+		})
+		if err != nil || st.Attempt.ID != id || st.Budget.Trouble.Fails != n+1 {
+			t.Fatalf("lost %d: %+v, %v", lose, st, err)
+		}
+		if got, err := other.Peek(t.Context(), ref); err != nil || got.Attempt.ID != id || got.Budget.Trouble.Fails != n+1 {
+			t.Fatalf("lost %d: %+v is there, %v", lose, got, err)
+		}
+		p.lose.Store(lose)
+		at := time.Now().Add(time.Duration(n) * time.Minute)
+		if mine, err := s.Once(t.Context(), "nightly", at); err != nil || !mine {
+			t.Fatalf("lost %d: the run is another one's, %v", lose, err)
+		}
+		if mine, err := other.Once(t.Context(), "nightly", at); err != nil || mine {
+			t.Fatalf("lost %d: the run is done twice, %v", lose, err)
+		}
+	}
+	if p.lost.Load() != 8 {
+		t.Fatalf("the proxy lost %d: the test proves nothing", p.lost.Load())
+	}
+}
+
 // TestServerGoes: while the server is away everything is ErrUnavailable; when
 // it is back, so is the store.
 func TestServerGoes(t *testing.T) {

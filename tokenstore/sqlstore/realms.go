@@ -70,14 +70,18 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 		if err != nil && found {
 			return err
 		}
+		now, err := tx.now(ctx)
+		if err != nil {
+			return err
+		}
 		created := old.CreatedAt
 		if !found {
-			old, created = realm.Realm{ID: id}, tx.now
+			old, created = realm.Realm{ID: id}, now
 		}
 		if saved, err = change(old, found); err != nil {
 			return finalError{err}
 		}
-		saved.ID, saved.CreatedAt, saved.UpdatedAt = id, created, tx.now
+		saved.ID, saved.CreatedAt, saved.UpdatedAt = id, created, now
 		return s.putRealm(ctx, tx, saved, version+1)
 	})
 	if err != nil {
@@ -94,14 +98,23 @@ func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error 
 			return err
 		}
 		if !cascade {
-			return refuseSecrets(ctx, tx, id)
+			if err := refuseSecrets(ctx, tx, id); err != nil {
+				return err
+			}
+			return execAll(ctx, tx, id, dropBudget)
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM tokens_secrets WHERE realm = ?", []byte(id)); err != nil {
+		return execAll(ctx, tx, id, dropBudget, dropAttempts, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+	})
+}
+
+// execAll runs statements about one realm.
+func execAll(ctx context.Context, tx *txn, id string, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement, []byte(id)); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, clearTokens+" WHERE realm = ?", []byte(id))
-		return err
-	})
+	}
+	return nil
 }
 
 func refuseSecrets(ctx context.Context, tx *txn, id string) error {

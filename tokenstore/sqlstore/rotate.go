@@ -28,6 +28,7 @@ var sealedTables = []sealedTable{
 	{table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
 	{table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
 	{table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
+	{table: "tokens_attempts", column: "sealed", version: "version", realm: "realm", key: "ref_key"},
 }
 
 // sealedRow is one row of such a table.

@@ -10,10 +10,23 @@ import (
 
 // seal seals a value as JSON and says with which key.
 func (s *Store) seal(ad tokenstore.AD, v any) (sealed, keyID []byte, err error) {
-	plain, err := json.Marshal(v)
+	plain, err := marshal(v)
 	if err != nil {
-		return nil, nil, finalError{fmt.Errorf("seal %s of %s: %w", ad.Column, ad.Ref, err)}
+		return nil, nil, err
 	}
+	return s.sealPlain(ad, plain)
+}
+
+// marshal writes JSON. What cannot be written so is the caller's fault.
+func marshal(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, finalError{err}
+	}
+	return text, nil
+}
+
+func (s *Store) sealPlain(ad tokenstore.AD, plain []byte) (sealed, keyID []byte, err error) {
 	sealed, err = s.keys.Seal(ad, plain)
 	if err != nil {
 		return nil, nil, finalError{err}

@@ -63,15 +63,19 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 		if err != nil && found {
 			return err
 		}
+		now, err := tx.now(ctx)
+		if err != nil {
+			return err
+		}
 		created := old.CreatedAt
 		if !found {
-			old, created = realm.Secret{Ref: ref}, tx.now
+			old, created = realm.Secret{Ref: ref}, now
 		}
 		var token tokenstore.TokenChange
 		if saved, token, err = change(old, found); err != nil {
 			return finalError{err}
 		}
-		saved.Ref, saved.CreatedAt, saved.UpdatedAt = ref, created, tx.now
+		saved.Ref, saved.CreatedAt, saved.UpdatedAt = ref, created, now
 		if err := s.putSecret(ctx, tx, saved, version+1); err != nil {
 			return err
 		}
@@ -88,6 +92,9 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 	return s.write(ctx, "delete secret", ref, func(tx *txn) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_secrets WHERE realm = ? AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key))
 		if err := expectRow(res, err, tokenstore.ErrSecretNotFound); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, dropAttempts+" AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key)); err != nil {
 			return err
 		}
 		return clearToken(ctx, tx, ref)

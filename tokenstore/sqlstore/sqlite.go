@@ -162,6 +162,11 @@ func (d *sqliteDB) now(context.Context, execer) (time.Time, error) {
 	return d.clock().UTC().Truncate(time.Microsecond), nil
 }
 
+func (d *sqliteDB) nowSQL() (string, []any) {
+	now, _ := d.now(context.Background(), nil) // asks the clock only
+	return "?", []any{d.stamp(now)}
+}
+
 func (d *sqliteDB) stamp(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -175,6 +180,25 @@ func (d *sqliteDB) record(context.Context, *sql.Tx, writeID, realm.Ref) error { 
 // committed is always false: what fails to commit is rolled back.
 func (d *sqliteDB) committed(context.Context, *sql.DB, writeID, error) (bool, error) {
 	return false, nil
+}
+
+func (d *sqliteDB) duplicate(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
+}
+
+// inherit voids what other processes left open: a file is for one process, so
+// they are dead, and nobody needs to wait for them. Another pool of this
+// process, which a reload is about to replace, keeps its claims.
+func (d *sqliteDB) inherit(ctx context.Context, x execer) error {
+	now, err := d.now(ctx, x)
+	if err != nil {
+		return err
+	}
+	_, err = x.ExecContext(ctx, `UPDATE tokens_attempts SET deadline = ?, state = json_set(state, '$.deadline', ?)
+		WHERE deadline > ? AND json_extract(state, '$.node') IS NOT ?`,
+		d.stamp(now), now.Format(time.RFC3339Nano), d.stamp(now), tokenstore.NodeID())
+	return err
 }
 
 func (d *sqliteDB) damaged(err error) bool {

@@ -95,14 +95,17 @@ func (s *Store) Open(ctx context.Context) error {
 	return nil
 }
 
-// prepare brings the schema up to date, checks the keys, and seals anew what
-// an older key sealed.
+// prepare brings the schema up to date, checks the keys, voids the claims of
+// dead processes, and seals anew what an older key sealed.
 func (s *Store) prepare(ctx context.Context, db *pools) error {
 	err := s.dialect.locked(ctx, db.write, func(x execer) error {
 		if err := s.migrate(ctx, x); err != nil {
 			return err
 		}
-		return s.checkKeys(ctx, x)
+		if err := s.checkKeys(ctx, x); err != nil {
+			return err
+		}
+		return s.dialect.inherit(ctx, x)
 	})
 	if err != nil {
 		return err

@@ -175,23 +175,40 @@ func clearToken(ctx context.Context, tx *txn, ref realm.Ref) error {
 
 // scanToken reads a row, if there is one, and opens it.
 func (s *Store) scanToken(ref realm.Ref, from row) (tokenRow, error) {
-	r := tokenRow{found: true}
-	var sealed []byte
-	var issued, expires, refreshExpires instant
-	err := from.Scan(&r.lineage, &sealed, &issued, &expires, &refreshExpires)
+	var cells tokenCells
+	err := from.Scan(cells.dest()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tokenRow{}, nil
 	}
-	if err != nil || sealed == nil {
-		return r, err
+	if err != nil {
+		return tokenRow{}, err
+	}
+	return s.openToken(ref, cells)
+}
+
+// tokenCells are tokenColumns; all are NULL where a join found no row.
+type tokenCells struct {
+	lineage                         sql.NullInt64
+	sealed                          []byte
+	issued, expires, refreshExpires instant
+}
+
+func (c *tokenCells) dest() []any {
+	return []any{&c.lineage, &c.sealed, &c.issued, &c.expires, &c.refreshExpires}
+}
+
+func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
+	r := tokenRow{found: cells.lineage.Valid, lineage: cells.lineage.Int64}
+	if cells.sealed == nil {
+		return r, nil
 	}
 	var open sealedToken
-	if err := s.open(tokenAD(ref, r.lineage), sealed, &open); err != nil {
+	if err := s.open(tokenAD(ref, r.lineage), cells.sealed, &open); err != nil {
 		return r, err
 	}
 	r.token = &realm.Token{
-		Access: realm.Hidden(open.Access), Refresh: realm.Hidden(open.Refresh),
-		IssuedAt: issued.Time, ExpiresAt: expires.Time, RefreshExpiresAt: refreshExpires.Time, Lineage: r.lineage,
+		Access: realm.Hidden(open.Access), Refresh: realm.Hidden(open.Refresh), Lineage: r.lineage,
+		IssuedAt: cells.issued.Time, ExpiresAt: cells.expires.Time, RefreshExpiresAt: cells.refreshExpires.Time,
 	}
 	copy(r.token.Fingerprint[:], open.Fingerprint)
 	return r, nil

@@ -26,12 +26,19 @@ const (
 // others.
 type writeID [16]byte
 
-// txn is a transaction of a write, and the time that it dates rows by.
+// txn is a transaction of a write.
 type txn struct {
 	*sql.Tx
 	dialect dialect
-	now     time.Time
+	// changed is what the other nodes are told; nothing, where its realm is
+	// empty.
+	changed realm.Ref
+	// idle says that nothing was written.
+	idle bool
 }
+
+// now is the time that the transaction dates rows by.
+func (tx *txn) now(ctx context.Context) (time.Time, error) { return tx.dialect.now(ctx, tx) }
 
 // finalError is an error that is the result of an operation and not a failure of
 // the database: it is neither tried again nor called unavailable.
@@ -77,18 +84,15 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // of no effect after a commit
-	now, err := s.dialect.now(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if err := do(&txn{Tx: tx, dialect: s.dialect, now: now}); err != nil {
+	t := &txn{Tx: tx, dialect: s.dialect, changed: ref}
+	if err := do(t); err != nil || t.idle {
 		return err
 	}
 	var id writeID
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}
-	if err := s.dialect.record(ctx, tx, id, ref); err != nil {
+	if err := s.dialect.record(ctx, tx, id, t.changed); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

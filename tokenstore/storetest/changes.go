@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -49,6 +50,11 @@ func testChanges(t *testing.T, b Backend) {
 			_, err := writer.SaveToken(t.Context(), ref, token(1), 0)
 			return err
 		}},
+		{"save token under a claim", ref, func() error {
+			child := token(2)
+			coordinate(t, writer, ref, func(st *tokenstore.State) { st.Save, st.Attempt.Why = &child, "x" })
+			return nil
+		}},
 		{"delete token", ref, func() error { return writer.DeleteToken(t.Context(), ref) }},
 		{"delete secret", ref, func() error { return writer.DeleteSecret(t.Context(), ref) }},
 		{"delete realm", realm.Ref{Realm: "wx"}, func() error { return writer.DeleteRealm(t.Context(), "wx", true) }},
@@ -61,6 +67,12 @@ func testChanges(t *testing.T, b Backend) {
 		if got := heard(); len(got) != 0 {
 			t.Errorf("%s: it says so again: %v", step.name, got)
 		}
+	}
+	coordinate(t, writer, ref, func(st *tokenstore.State) { st.Attempt.Why, st.Budget.Trouble.Fails = "x", 1 })
+	_, err = writer.Once(t.Context(), "nightly", time.Now())
+	ok(t, err)
+	if got := heard(); len(got) != 0 {
+		t.Errorf("no token was saved, and it says %v", got)
 	}
 	if err := writer.DeleteSecret(t.Context(), ref); err == nil {
 		t.Fatal("deleted twice")

@@ -27,7 +27,7 @@ func testCanaries(t *testing.T, b Backend) {
 	db := b.Fresh(t)
 	s := Open(t, db.Handle(t, Ring(t)))
 	ref := realm.Ref{Realm: "visible-realm-7731", Key: "visible-key-7732"}
-	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405"}
+	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!"}
 	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
 	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
 	_, err := s.SaveRealm(t.Context(), r)
@@ -37,11 +37,15 @@ func testCanaries(t *testing.T, b Backend) {
 	ok(t, err)
 	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
 	ok(t, err)
+	coordinate(t, s, ref, func(st *tokenstore.State) {
+		st.Attempt.Why, st.Attempt.Fingerprint = "visible-why-7734", realm.Fingerprint([]byte(canaries[6]))
+		st.Attempt.Candidates = []realm.Token{{Refresh: realm.Hidden(canaries[5])}}
+	})
 	_, _, err = s.Token(t.Context(), ref)
 	ok(t, err)
 	ok(t, s.Close())
 	raw := db.Raw(t)
-	for _, visible := range []string{ref.Realm, ref.Key, "visible-comment-7733"} {
+	for _, visible := range []string{ref.Realm, ref.Key, "visible-comment-7733", "visible-why-7734"} {
 		if !bytes.Contains(raw, []byte(visible)) {
 			t.Errorf("%s is not found in the raw data: the search proves nothing", visible)
 		}
@@ -69,6 +73,7 @@ func testSwap(t *testing.T, b Backend) {
 		putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
 		_, err := s.SaveToken(t.Context(), ref, token(1), 0)
 		ok(t, err)
+		coordinate(t, s, ref, func(st *tokenstore.State) { st.Attempt = fullAttempt(st.Now) })
 	}
 	ok(t, s.Close())
 	db.Swap(t, one, two)
@@ -79,6 +84,13 @@ func testSwap(t *testing.T, b Backend) {
 		}
 		if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
 			t.Errorf("token %s: %v", ref, err)
+		}
+		ok(t, s.DeleteToken(t.Context(), ref)) // or it is what does not open
+		if _, err := s.Peek(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
+			t.Errorf("attempt %s: %v", ref, err)
+		}
+		if _, err := s.Coordinate(t.Context(), ref, func(*tokenstore.State) error { return nil }); !errors.Is(err, tokenstore.ErrDamaged) {
+			t.Errorf("attempt %s: %v", ref, err)
 		}
 	}
 	ok(t, s.Close())
@@ -130,8 +142,12 @@ func testRotation(t *testing.T, b Backend) {
 		if i%9 == 0 {
 			_, err := s.SaveToken(t.Context(), ref, token(i), 0)
 			ok(t, err)
+			coordinate(t, s, ref, func(st *tokenstore.State) {
+				st.Attempt.Candidates = []realm.Token{{Refresh: realm.Hidden(fmt.Sprint("candidate-", i))}}
+			})
 		}
 	}
+	coordinate(t, s, realm.Ref{Realm: "wx0", Key: "nothing sealed"}, func(st *tokenstore.State) { st.Attempt.Why = "x" })
 	deleted := realm.Ref{Realm: "wx0", Key: "0"}
 	ok(t, s.DeleteToken(t.Context(), deleted))
 	ok(t, s.Close())
@@ -159,6 +175,9 @@ func testRotation(t *testing.T, b Backend) {
 			ok(t, err)
 			if got.Lineage != 1 || got.Access.Reveal() != fmt.Sprint("access-", i) {
 				t.Fatalf("token %d is lost", i)
+			}
+			if c := peek(t, s, ref).Attempt.Candidates; len(c) != 1 || c[0].Refresh.Reveal() != fmt.Sprint("candidate-", i) {
+				t.Fatalf("candidate %d is lost", i)
 			}
 		}
 	}

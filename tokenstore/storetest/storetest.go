@@ -29,7 +29,8 @@ type Database struct {
 	// Raw returns everything that the database has written down: its files,
 	// or the answers of its server. All handles are closed.
 	Raw func(t *testing.T) []byte
-	// Swap exchanges what is sealed of two secrets, and of their tokens.
+	// Swap exchanges what is sealed of two secrets, and of their tokens and
+	// attempts.
 	Swap func(t *testing.T, a, b realm.Ref)
 }
 
@@ -39,6 +40,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("secrets", func(t *testing.T) { testSecrets(t, b) })
 	t.Run("tokens", func(t *testing.T) { testTokens(t, b) })
 	t.Run("sealing", func(t *testing.T) { testSealing(t, b) })
+	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
 	t.Run("concurrency", func(t *testing.T) { testConcurrency(t, b) })
 	if b.Shared {
 		t.Run("changes", func(t *testing.T) { testChanges(t, b) })

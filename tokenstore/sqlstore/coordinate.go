@@ -1,0 +1,149 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	stateColumns = "b.state, a.state, a.sealed, a.version, t.lineage, t.sealed, t.issued_at, t.expires_at, t.refresh_expires_at"
+	// lockedState reads the rows in this order, so that whoever has the
+	// realm's has the others. A realm without a row gives nothing.
+	lockedState = "SELECT " + stateColumns + " FROM tokens_budgets b" +
+		" LEFT JOIN tokens_attempts a ON a.realm = b.realm AND a.ref_key = ?" +
+		" LEFT JOIN tokens_tokens t ON t.realm = b.realm AND t.ref_key = ? WHERE b.realm = ?"
+	openClaims = "SELECT COUNT(*) FROM tokens_attempts WHERE realm = ? AND ref_key <> ? AND deadline > "
+
+	dropAttempts = "DELETE FROM tokens_attempts WHERE realm = ?"
+	dropBudget   = "DELETE FROM tokens_budgets WHERE realm = ?"
+)
+
+// stateRow is the state of a (realm, key), and the rows that it was read from.
+type stateRow struct {
+	tokenstore.State
+	attempt attemptRow
+	budget  []byte
+	token   tokenRow
+}
+
+// Coordinate implements tokenstore.Coordinator.
+func (s *Store) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	var after tokenstore.State
+	err := s.write(ctx, "coordinate", ref, func(tx *txn) error {
+		row, err := s.lockState(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		after = row.State
+		if err := decide(&after); err != nil {
+			return finalError{err}
+		}
+		after.Now, after.Token, after.Open = row.Now, row.Token, row.Open
+		return s.putState(ctx, tx, ref, row, &after)
+	})
+	if err != nil {
+		return tokenstore.State{}, err
+	}
+	return after, nil
+}
+
+// Peek implements tokenstore.Coordinator.
+func (s *Store) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, error) {
+	var row stateRow
+	err := s.read(ctx, "peek", func(db *sql.DB) error {
+		now, at := s.dialect.nowSQL()
+		query := "SELECT " + stateColumns + ", " + now + ", (" + openClaims + now + ") FROM (SELECT 1 AS one) o" +
+			" LEFT JOIN tokens_budgets b ON b.realm = ?" +
+			" LEFT JOIN tokens_attempts a ON a.realm = ? AND a.ref_key = ?" +
+			" LEFT JOIN tokens_tokens t ON t.realm = ? AND t.ref_key = ?"
+		id, key := []byte(ref.Realm), []byte(ref.Key)
+		args := slices.Concat(at, []any{id, key}, at, []any{id, id, key, id, key})
+		var asked instant
+		err := s.scanState(ref, db.QueryRowContext(ctx, query, args...), &row, &asked, &row.Open) // #nosec G202 -- constants
+		row.Now = asked.Time
+		return err
+	})
+	return row.State, err
+}
+
+// lockState reads the state of a (realm, key) and holds its rows, the realm's
+// first.
+func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (stateRow, error) {
+	var row stateRow
+	id, key := []byte(ref.Realm), []byte(ref.Key)
+	locked := func() error {
+		return s.scanState(ref, tx.QueryRowContext(ctx, lockedState+tx.dialect.forUpdate(), key, key, id), &row)
+	}
+	err := locked()
+	if errors.Is(err, sql.ErrNoRows) {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO tokens_budgets (realm, state) VALUES (?, '{}')", id); err != nil {
+			return row, err
+		}
+		err = locked()
+	}
+	if err != nil {
+		return row, err
+	}
+	// Only now, behind the lock: the statement that waited for it still saw
+	// the time and the claims of before.
+	now, at := tx.dialect.nowSQL()
+	var asked instant
+	query := "SELECT " + now + ", (" + openClaims + now + ")" // #nosec G202 -- constants
+	err = tx.QueryRowContext(ctx, query, slices.Concat(at, []any{id, key}, at)...).Scan(&asked, &row.Open)
+	row.Now = asked.Time
+	return row, err
+}
+
+// scanState reads stateColumns, and what comes behind them into further.
+func (s *Store) scanState(ref realm.Ref, from row, into *stateRow, further ...any) error {
+	var attempt attemptCells
+	var token tokenCells
+	err := from.Scan(slices.Concat([]any{&into.budget}, attempt.dest(), token.dest(), further)...)
+	if err != nil {
+		return err
+	}
+	if into.Budget, err = openBudget(ref, into.budget); err != nil {
+		return err
+	}
+	if into.attempt, into.Attempt, err = s.openAttempt(ref, attempt); err != nil {
+		return err
+	}
+	into.token, err = s.openToken(ref, token)
+	if into.token.token != nil {
+		into.Token = *into.token.token
+	}
+	return err
+}
+
+// putState writes what differs from the rows that were read, and leaves in
+// after what will be read again.
+func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row stateRow, after *tokenstore.State) error {
+	tx.changed, tx.idle = realm.Ref{}, true
+	after.Budget = microBudget(after.Budget)
+	budget, err := marshal(after.Budget)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(budget, row.budget) {
+		tx.idle = false
+		if _, err := tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ? WHERE realm = ?", string(budget), []byte(ref.Realm)); err != nil {
+			return err
+		}
+	}
+	after.Attempt = microAttempt(after.Attempt)
+	if err := s.putAttempt(ctx, tx, ref, row.attempt, after.Attempt); err != nil || after.Save == nil {
+		return err
+	}
+	child := *after.Save
+	child.Lineage = row.token.lineage + 1
+	tx.changed, tx.idle = ref, false
+	after.Token, err = s.putToken(ctx, tx, ref, child, row.token.found)
+	after.Save = nil
+	return err
+}
