@@ -1,6 +1,6 @@
 // Package fakeprovider is a simulated provider of tokens: the token endpoint
-// and the API of WeChat, WeCom, DingTalk, Feishu or a plain OAuth2 server, as
-// their documentation describes them, and as strict.
+// and the API of WeChat, WeCom, DingTalk, Feishu, Douyin or a plain OAuth2
+// server, as their documentation describes them, and as strict.
 //
 // It keeps a ledger of every token that was asked for, issued, spent and
 // revoked, in the order in which the provider decided. Tests believe the

@@ -102,9 +102,9 @@ func (g wire) reply() reply {
 }
 
 func (g wire) seconds(d time.Duration) any {
-	if s := int64(d / time.Second); !g.names.text {
-		return s
-	} else {
+	s := int64(d / time.Second)
+	if g.names.text {
 		return strconv.FormatInt(s, 10)
 	}
+	return s
 }
