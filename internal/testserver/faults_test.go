@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -219,6 +221,65 @@ func TestRedisThroughAFaultyNetwork(t *testing.T) {
 	}
 	if suffix := strings.TrimPrefix(r.URL(), "redis://"+r.Addr()); !strings.HasSuffix(r.URLVia("x:1"), suffix) {
 		t.Errorf("%s is another database than %s", r.URLVia("x:1"), r.URL())
+	}
+}
+
+// A primary is cut off, and its replica is promoted with what it has got.
+func TestRedisFailover(t *testing.T) {
+	primary, replica := testserver.OwnRedis(t), testserver.OwnRedis(t)
+	network := faultproxy.New(t, primary.Addr())
+	replica.Follow(t, network.Addr())
+	c, r := primary.Client(t), replica.Client(t)
+	set := func(value string) {
+		t.Helper()
+		if err := c.Set(t.Context(), "a", value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("old")
+	eventually(t, "it is replicated", func() bool { return r.Get(t.Context(), "a").Val() == "old" })
+	if err := r.Set(t.Context(), "a", "x", 0).Err(); err == nil {
+		t.Error("the replica writes")
+	}
+	network.Set(faultproxy.Faults{Cut: true})
+	set("new") // and lost
+	replica.Promote(t)
+	if got := r.Get(t.Context(), "a").Val(); got != "old" {
+		t.Errorf("the new primary has %q", got)
+	}
+	if err := r.Set(t.Context(), "a", "x", 0).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOwnRedisEndsWithItsTest(t *testing.T) {
+	pid := 0
+	t.Run("inner", func(t *testing.T) { pid = testserver.OwnRedis(t).PID() })
+	if !gone(pid) {
+		t.Error("it runs")
+	}
+}
+
+// The limit of another process, while it runs.
+func TestLimitFilesOfAnotherProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `trap "" XFSZ; read -r _; head -c 10000 /dev/zero >"$0"`, path) // #nosec G204 -- our own script
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testserver.LimitFiles(t, cmd.Process.Pid, 5000)
+	if _, err := io.WriteString(in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("it wrote everything")
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 5000 {
+		t.Errorf("%v, %v", info, err)
 	}
 }
 

@@ -79,6 +79,7 @@ func startRedis(program string) (*Server, error) {
 		s.args = []string{
 			program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", "", "--appendonly", "no",
 			"--databases", fmt.Sprint(redisDatabases),
+			"--repl-diskless-sync-delay", "0", // a replica need not wait for others
 		}
 	})
 }
