@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -19,11 +20,12 @@ const patience = time.Minute
 
 // node is one running binary with a configuration of its own.
 type node struct {
-	t    *testing.T
-	dir  string // HOME, XDG directories, working directory, Caddyfile, log
-	env  []string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process was reaped
+	t       *testing.T
+	program string // the binary
+	dir     string // HOME, XDG directories, working directory, Caddyfile, log
+	env     []string
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when the process was reaped
 
 	// proxy and admin are the base URLs of its two sites.
 	proxy string
@@ -35,9 +37,17 @@ type node struct {
 // the ports that it was given.
 func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
 	t.Helper()
+	n := prepare(t, caddyfile, env...)
+	n.start()
+	return n
+}
+
+// prepare is launch without the start.
+func prepare(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
+	t.Helper()
 	proxyPort, adminPort := freePort(t), freePort(t)
 	n := &node{
-		t: t, dir: t.TempDir(), env: env,
+		t: t, program: binary, dir: t.TempDir(), env: env,
 		proxy: "http://127.0.0.1:" + strconv.Itoa(proxyPort),
 		admin: "http://127.0.0.1:" + strconv.Itoa(adminPort),
 	}
@@ -46,24 +56,31 @@ func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env .
 		t.Fatal(err)
 	}
 	t.Cleanup(n.stop)
-	n.start()
 	return n
 }
 
-// start starts the process, on the data that its directory holds.
-func (n *node) start() {
+// start starts the process, on the data that its directory holds, and waits
+// until it answers. It has the variables beside its own this time only.
+func (n *node) start(env ...string) {
+	n.t.Helper()
+	n.spawn(env...)
+	n.waitReady()
+}
+
+// spawn is start without the waiting.
+func (n *node) spawn(env ...string) {
 	n.t.Helper()
 	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.CommandContext(context.Background(), binary, "run", "--config", "Caddyfile") // #nosec G204 -- our own program
+	cmd := exec.CommandContext(context.Background(), n.program, "run", "--config", "Caddyfile") // #nosec G204 -- our own program
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir,
 		"XDG_DATA_HOME=" + filepath.Join(n.dir, "data"), "XDG_CONFIG_HOME=" + filepath.Join(n.dir, "config"),
-	}, n.env...)
+	}, slices.Concat(n.env, env)...)
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -75,7 +92,6 @@ func (n *node) start() {
 		endWatch()
 	}()
 	n.cmd, n.done = cmd, done
-	n.waitReady()
 }
 
 func (n *node) waitReady() {
@@ -101,12 +117,37 @@ func (n *node) kill() {
 	<-n.done
 }
 
+// pause stops the process with SIGSTOP: its connections stay open, and its
+// clock goes on without it.
+func (n *node) pause() { n.signal(syscall.SIGSTOP) }
+
+// resume lets a paused process go on.
+func (n *node) resume() { n.signal(syscall.SIGCONT) }
+
+func (n *node) signal(sig syscall.Signal) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(sig); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// waitEnd waits until the process is gone by itself, as at a failpoint.
+func (n *node) waitEnd() {
+	n.t.Helper()
+	select {
+	case <-n.done:
+	case <-time.After(patience):
+		n.t.Fatalf("the node did not end:\n%s", n.logTail())
+	}
+}
+
 // stop ends the process as an operator does, and by force if it does not obey.
 func (n *node) stop() {
 	if n.cmd == nil {
 		return
 	}
 	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
+	_ = n.cmd.Process.Signal(syscall.SIGCONT) // or paused
 	select {
 	case <-n.done:
 	case <-time.After(patience):

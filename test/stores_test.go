@@ -27,16 +27,21 @@ func mariaDBAndRedis(t *testing.T) store {
 // Several nodes may use it.
 func mariaDBWith(t *testing.T, redis *testserver.RedisDB) store {
 	t.Helper()
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // it never fails, see crypto/rand
+	return storeAt(testserver.MariaDB(t).DSN(), redis.URL(), newKey())
+}
+
+// storeAt is a MariaDB and a Redis; the nodes that share them have one key.
+func storeAt(dsn, redisURL, key string) store {
 	return store{
 		config: "storage mysql {env.TOKENS_DSN}\ncache redis {env.TOKENS_REDIS}\nencryption_key {env.TOKENS_KEY}\n",
-		env: []string{
-			"TOKENS_DSN=" + testserver.MariaDB(t).DSN(),
-			"TOKENS_REDIS=" + redis.URL(),
-			"TOKENS_KEY=" + base64.StdEncoding.EncodeToString(key),
-		},
+		env:    []string{"TOKENS_DSN=" + dsn, "TOKENS_REDIS=" + redisURL, "TOKENS_KEY=" + key},
 	}
+}
+
+func newKey() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // it never fails, see crypto/rand
+	return base64.StdEncoding.EncodeToString(key)
 }
 
 // launchOn launches a node with a gateway on a store. Its realms may be on

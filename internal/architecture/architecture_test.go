@@ -48,6 +48,7 @@ var arrows = map[string][]string{
 	// For tests only: nothing of the above imports them.
 	"tokenstore/storetest":  {"realm", "tokenstore"},
 	"internal/testserver":   {},
+	"internal/faultproxy":   {},
 	"internal/fakeprovider": {},
 	"internal/architecture": {},
 }

@@ -8,6 +8,7 @@ import "net/http"
 // request are from memory.
 var dingtalkOld = dialect{
 	rule: Rule{Semantics: Same, Life: twoHours, Extends: true},
+	main: "/gettoken",
 	endpoints: map[string]endpoint{
 		"/gettoken": {name: "gettoken", ask: askQuery("appkey", "appsecret", nil)},
 	},
@@ -35,6 +36,7 @@ var dingtalkOld = dialect{
 // own, and refusals with HTTP 400 and a code in words (satorijs/satori#240).
 var dingtalk = dialect{
 	rule: Rule{Semantics: Same, Life: twoHours, Extends: true},
+	main: "/v1.0/oauth2/accessToken",
 	endpoints: map[string]endpoint{
 		"/v1.0/oauth2/accessToken": {name: "accessToken", ask: askJSON("appKey", "appSecret")},
 	},

@@ -13,12 +13,16 @@ type Faults struct {
 	// lost a token (or spent a refresh token) without knowing it.
 	Latency time.Duration
 	Linger  time.Duration
+	// Trickle passes before each byte of an answer to a token request.
+	Trickle time.Duration
 	// Refuse refuses every token request with this reason.
 	Refuse Refusal
 	// RetryAfter is sent along with refusals.
 	RetryAfter time.Duration
 	// RefuseTokens makes the API refuse every token, also a fresh one.
 	RefuseTokens bool
+	// API is what else goes wrong there.
+	API APIFaults
 	// Answer is the name of the malformed answer (see Malformed) that every
 	// granted token request gets.
 	Answer string

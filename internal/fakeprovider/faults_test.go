@@ -58,13 +58,14 @@ func TestEveryStyleHasWordsForEveryRefusal(t *testing.T) {
 		fakeprovider.Feishu: func(b *bench) answer {
 			return b.post("/open-apis/auth/v3/tenant_access_token/internal", map[string]any{"app_id": "app", "app_secret": "s3cret"})
 		},
-		fakeprovider.OAuth: (*bench).fetch,
+		fakeprovider.Douyin: func(b *bench) answer { return b.post(douyinPath, douyinAsk()).data() },
+		fakeprovider.OAuth:  (*bench).fetch,
 	} {
 		b := newBench(t, fakeprovider.Options{Style: style})
 		for _, refusal := range refusals {
 			b.Set(fakeprovider.Faults{Refuse: refusal})
 			a := ask(b)
-			if code, has := a.json["errcode"]; a.status < 300 && a.number("code") <= 0 && (!has || code == float64(0)) {
+			if code, has := a.json["errcode"]; a.status < 300 && a.number("code") <= 0 && a.number("error_code") <= 0 && (!has || code == float64(0)) {
 				t.Errorf("%s: %s is answered with HTTP %d %s", style, refusal, a.status, a.raw)
 			}
 		}
@@ -202,7 +203,7 @@ func TestMalformedAnswersHoldWhatTheySay(t *testing.T) {
 			t.Errorf("%q: the fault stays: %s", m.Name, a.raw)
 		}
 	}
-	for _, name := range []string{"hang up", "half"} {
+	for _, name := range []string{"hang up", "half", "reset"} {
 		b.Set(fakeprovider.Faults{Answer: name})
 		if _, err := b.readAtMost(1 << 20); err == nil {
 			t.Errorf("%q: no error", name)

@@ -13,6 +13,7 @@ import (
 // (multica-ai/multica#7611).
 var feishu = dialect{
 	rule: Rule{Semantics: Same, Life: twoHours, RenewBelow: 30 * time.Minute},
+	main: "/open-apis/auth/v3/tenant_access_token/internal",
 	endpoints: map[string]endpoint{
 		"/open-apis/auth/v3/tenant_access_token/internal": {name: "tenant", ask: askJSON("app_id", "app_secret")},
 	},

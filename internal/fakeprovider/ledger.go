@@ -17,6 +17,7 @@ const (
 	Revoked Kind = "revoked" // an access token was ended before its time
 	Spent   Kind = "spent"   // a refresh token was exchanged
 	Reused  Kind = "reused"  // a refresh token came that was spent before
+	Stolen  Kind = "stolen"  // somebody else fetched a token, see Steal
 	// CalledDead is an API call without a token that lives.
 	CalledDead Kind = "called_dead"
 )
@@ -37,7 +38,8 @@ type Event struct {
 	Refresh string
 	// Reason of a refusal, a revocation or a dead call.
 	Reason string
-	// From is when a revocation begins.
+	// From is when a revocation begins; for a dead call, when the token had
+	// died: zero where it was never issued or would still live but for a fault.
 	From time.Time
 	// Path of a dead call.
 	Path string
@@ -45,20 +47,21 @@ type Event struct {
 
 // book is the ledger. The provider's lock guards it.
 type book struct {
-	events []Event
-	calls  int
+	events   []Event
+	calls    int
+	returned map[string]bool // tokens that an answer held which went out
 }
+
+func newBook() book { return book{returned: map[string]bool{}} }
 
 func (b *book) add(e Event) {
 	e.Seq = int64(len(b.events)) + 1
 	b.events = append(b.events, e)
 }
 
-// Events returns the ledger so far.
-func (p *Provider) Events() []Event {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.book.events)
+// Events returns the ledger so far, of the given apps or of all.
+func (p *Provider) Events(refs ...string) []Event {
+	return p.where(refs, func(Event) bool { return true })
 }
 
 // Fetches counts the token requests of the given apps (all apps where none is
@@ -131,29 +134,17 @@ func (p *Provider) DeadCalls() []Event { return p.of(CalledDead, nil) }
 // Reuses returns the attempts to spend a refresh token a second time.
 func (p *Provider) Reuses(refs ...string) []Event { return p.of(Reused, refs) }
 
-// Peak is the greatest number of token requests that were open at once.
-func (p *Provider) Peak() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.peak
-}
-
-// Revoke ends an access token now, as a provider does that killed it early.
-func (p *Provider) Revoke(token string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if rec := p.mint.records[token]; rec != nil {
-		now := p.opts.Now()
-		p.revoke(rec, now, now, "taken back")
-	}
-}
-
 func (p *Provider) of(kind Kind, refs []string) []Event {
+	return p.where(refs, func(e Event) bool { return e.Kind == kind })
+}
+
+// where returns the events of the apps (of all where none is named) that fit.
+func (p *Provider) where(refs []string, fits func(Event) bool) []Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var found []Event
 	for _, e := range p.book.events {
-		if e.Kind == kind && (len(refs) == 0 || slices.Contains(refs, e.Ref)) {
+		if (len(refs) == 0 || slices.Contains(refs, e.Ref)) && fits(e) {
 			found = append(found, e)
 		}
 	}
@@ -177,7 +168,7 @@ func (p *Provider) judge(tokens []string, path string) state {
 		e.Token = tokens[0]
 	}
 	if rec != nil {
-		e.Ref = rec.ref
+		e.Ref, e.From = rec.ref, rec.diedAt(now)
 	}
 	p.book.add(e)
 	return s

@@ -1,8 +1,6 @@
 package fakeprovider
 
 import (
-	"bytes"
-	"compress/gzip"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,6 +23,15 @@ type Answer struct {
 	reply func(wire) reply
 }
 
+// of is the answer with a token.
+func (a Answer) of(g wire) reply {
+	out := a.reply(g)
+	if a.Usable {
+		out.holds = []string{g.token}
+	}
+	return out
+}
+
 // Malformed are all such answers.
 func Malformed() []Answer {
 	return slices.Concat(unreadable(), oversized(), mislabelled(), refusing(), expiries())
@@ -45,6 +52,9 @@ const jsonType = "application/json"
 // token) and EXPIRY (its name).
 func raw(status int, contentType, body string) func(wire) reply {
 	return func(g wire) reply {
+		if g.names.inside != "" && strings.HasPrefix(strings.TrimSpace(body), `{"NAME"`) {
+			body = `{"` + g.names.inside + `":` + body + `}`
+		}
 		text := strings.NewReplacer("TOKEN", g.token, "NAME", g.names.token, "EXPIRY", g.names.expiry).Replace(body)
 		a := reply{status: status, raw: []byte(text)}
 		if contentType != "" {
@@ -80,9 +90,12 @@ func unreadable() []Answer {
 		broken("token boolean", `{"NAME":true,"EXPIRY":7200}`),
 		broken("token with line break", `{"NAME":"TOKEN\r\nX-Evil: 1","EXPIRY":7200}`),
 		broken("invalid utf-8", "{\"NAME\":\"TOKEN\xff\xfe\",\"EXPIRY\":7200}"),
+		broken("as a form", "NAME=TOKEN&EXPIRY=7200"),
+		broken("expiry bare nan", `{"NAME":"TOKEN","EXPIRY":NaN}`),
 		broken("name twice", `{"NAME":"first","NAME":"TOKEN","EXPIRY":7200}`),
 		{Name: "byte order mark", Usable: true, Life: twoHours, reply: raw(http.StatusOK, jsonType, "\ufeff"+good)},
 		{Name: "blanks around", Usable: true, Life: twoHours, reply: raw(http.StatusOK, jsonType, "\n  "+good+"\r\n\r\n")},
+		{Name: "reset", reply: func(wire) reply { return reply{stream: reset} }},
 		{Name: "hang up", reply: func(wire) reply { return reply{stream: hangUp} }},
 		{Name: "half", reply: func(g wire) reply { return reply{stream: half(g)} }},
 		{Name: "redirect", reply: func(wire) reply {
@@ -115,12 +128,22 @@ func mislabelled() []Answer {
 		labelled("as javascript", "application/x-javascript"),
 		labelled("as nonsense", ";;;"),
 		{Name: "created", Usable: true, Life: twoHours, reply: raw(http.StatusCreated, jsonType, good)},
-		{Name: "gzip", Usable: true, Life: twoHours, reply: func(g wire) reply {
-			a := raw(http.StatusOK, jsonType, good)(g)
-			a.raw = compress(a.raw)
-			return a.with("Content-Encoding", "gzip")
+		{Name: "gzip", Usable: true, Life: twoHours, reply: encoded(Gzip)},
+		{Name: "deflate", reply: encoded(Deflate)}, // nobody asked for these two
+		{Name: "zstd", reply: encoded(Zstd)},
+		{Name: "half of gzip", reply: func(g wire) reply {
+			a := encoded(Gzip)(g)
+			a.raw = a.raw[:len(a.raw)/2]
+			return a
+		}},
+		{Name: "gzip that is none", reply: func(g wire) reply {
+			return raw(http.StatusOK, jsonType, good)(g).with("Content-Encoding", string(Gzip))
 		}},
 	}
+}
+
+func encoded(e Encoding) func(wire) reply {
+	return func(g wire) reply { return raw(http.StatusOK, jsonType, good)(g).encoded(e) }
 }
 
 // refusing answers are refusals in the form of a success, or the other
@@ -138,12 +161,4 @@ func refusing() []Answer {
 		refusal("token in 500", http.StatusInternalServerError, good),
 		refusal("token in 404", http.StatusNotFound, good),
 	}
-}
-
-func compress(b []byte) []byte {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, _ = w.Write(b) // a bytes.Buffer takes everything
-	_ = w.Close()
-	return out.Bytes()
 }

@@ -15,6 +15,7 @@ type record struct {
 	// revokedAt ends it before endsAt; zero for never.
 	revokedAt time.Time
 	uses      int
+	before    *record // of the same series
 }
 
 type seriesKey struct{ endpoint, ref string }
@@ -31,6 +32,18 @@ func newMint() mint {
 }
 
 func randomToken(int64) string { return rand.Text() + rand.Text()[:6] }
+
+// diedAt is when the token died; zero while it lives.
+func (r *record) diedAt(now time.Time) time.Time {
+	switch r.state(now) {
+	case revoked:
+		return r.revokedAt
+	case expired:
+		return r.endsAt
+	default:
+		return time.Time{}
+	}
+}
 
 func (r *record) state(now time.Time) state {
 	switch {
@@ -56,25 +69,38 @@ func (p *Provider) give(e endpoint, a ask, now time.Time) grant {
 	if a.refresh != "" {
 		return p.spendRefresh(e, a, now)
 	}
-	rule, key := p.rule(e), seriesKey{e.name, a.ref}
+	rule, key := p.rule(e, a.ref), seriesKey{e.name, a.ref}
 	cur := p.mint.current[key]
 	if rule.again(cur, a.force, now) {
 		if rule.Extends {
 			cur.endsAt = now.Add(rule.Life)
 		}
 		p.book.add(Event{At: now, Kind: Given, Ref: a.ref, Token: cur.token})
-		return p.granted(cur, nil, now)
+		return p.granted(e, cur, nil, now)
 	}
 	if cur != nil && rule.overtakes(a.force) {
 		p.revoke(cur, now.Add(rule.Overlap), now, "overtaken")
 	}
 	var rt *refreshRecord
-	if p.opts.Refresh.Semantics != "" {
+	if p.opts.Refresh.Semantics != "" && !e.lone {
 		rt = p.newRefresh(a.ref, 0, now)
 	}
 	rec := p.issue(a.ref, rule.Life, rt, now)
-	p.mint.current[key] = rec
-	return p.granted(rec, rt, now)
+	rec.before, p.mint.current[key] = cur, rec
+	p.thin(rec, rule.Newest, now)
+	return p.granted(e, rec, rt, now)
+}
+
+// thin ends all tokens of a series but the newest n; 0 keeps all.
+func (p *Provider) thin(newest *record, n int, now time.Time) {
+	if n == 0 {
+		return
+	}
+	for rec := newest; rec != nil; rec = rec.before {
+		if n--; n < 0 {
+			p.revoke(rec, now, now, "too many")
+		}
+	}
 }
 
 // grant is the outcome of give.
@@ -83,8 +109,12 @@ type grant struct {
 	refusal Refusal
 }
 
-func (p *Provider) granted(rec *record, rt *refreshRecord, now time.Time) grant {
-	g := wire{names: p.speak.names, extras: p.speak.extras, token: rec.token, life: rec.endsAt.Sub(now)}
+func (p *Provider) granted(e endpoint, rec *record, rt *refreshRecord, now time.Time) grant {
+	spelled := p.speak.names
+	if e.names != nil {
+		spelled = *e.names
+	}
+	g := wire{names: spelled, extras: p.speak.extras, token: rec.token, life: rec.endsAt.Sub(now)}
 	if rt != nil {
 		g.refresh, g.refreshLife = rt.token, p.opts.Refresh.Life
 	}

@@ -12,6 +12,7 @@ import (
 // and an API of RFC 6750.
 var oauth = dialect{
 	rule: Rule{Semantics: Parallel, Life: time.Hour},
+	main: "/oauth2/token",
 	endpoints: map[string]endpoint{
 		"/oauth2/token": {name: "token", ask: askOAuth},
 	},
@@ -35,18 +36,9 @@ var oauth = dialect{
 // (3.2), a form, no parameter twice (3.2), one way of authenticating (2.3),
 // and id and secret form-encoded in Basic (2.3.1).
 func askOAuth(r *http.Request) (ask, Refusal) {
-	if r.Method != http.MethodPost {
-		return ask{}, NeedsPOST
-	}
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind != "application/x-www-form-urlencoded" || r.ParseForm() != nil {
-		return ask{}, BadBody
-	}
-	form := r.PostForm
-	for _, values := range form {
-		if len(values) > 1 {
-			return ask{}, BadBody
-		}
+	form, refusal := postedForm(r)
+	if refusal != "" {
+		return ask{}, refusal
 	}
 	a, refusal := askClient(r, form)
 	if refusal != "" {
@@ -65,6 +57,23 @@ func askOAuth(r *http.Request) (ask, Refusal) {
 	default:
 		return a, WrongGrant
 	}
+}
+
+// postedForm reads a form that holds no parameter twice.
+func postedForm(r *http.Request) (url.Values, Refusal) {
+	if r.Method != http.MethodPost {
+		return nil, NeedsPOST
+	}
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind != "application/x-www-form-urlencoded" || r.ParseForm() != nil {
+		return nil, BadBody
+	}
+	for _, values := range r.PostForm {
+		if len(values) > 1 {
+			return nil, BadBody
+		}
+	}
+	return r.PostForm, ""
 }
 
 func askClient(r *http.Request, form url.Values) (ask, Refusal) {

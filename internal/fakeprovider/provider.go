@@ -1,6 +1,6 @@
 // Package fakeprovider is a simulated provider of tokens: the token endpoint
-// and the API of WeChat, WeCom, DingTalk, Feishu or a plain OAuth2 server, as
-// their documentation describes them, and as strict.
+// and the API of WeChat, WeCom, DingTalk, Feishu, Douyin or a plain OAuth2
+// server, as their documentation describes them, and as strict.
 //
 // It keeps a ledger of every token that was asked for, issued, spent and
 // revoked, in the order in which the provider decided. Tests believe the
@@ -31,6 +31,9 @@ type Options struct {
 	// Quotas replace the documented limits of the token endpoint; an empty,
 	// non-nil slice means that there are none.
 	Quotas []Quota
+	// Total limits the token endpoints together, over all apps. Refused
+	// requests do not count.
+	Total []Quota
 	// Mint makes the n-th token; by default 32 random characters.
 	Mint func(n int64) string
 	// API serves the calls that carried a live token; by default they are
@@ -47,6 +50,7 @@ type Provider struct {
 
 	mu         sync.Mutex
 	secrets    map[string]string
+	lives      map[string]time.Duration
 	book       book
 	mint       mint
 	refresh    refreshBook
@@ -55,8 +59,7 @@ type Provider struct {
 	gate       chan struct{} // before a decision; nil while it is open
 	answerGate chan struct{} // between a decision and its answer
 	toHold     int           // how many answers have to wait there
-	inFlight   int
-	peak       int
+	open       traffic
 }
 
 // New makes a provider.
@@ -72,8 +75,8 @@ func New(opts Options) *Provider {
 	}
 	p := &Provider{
 		opts: opts, speak: dialects[opts.Style],
-		secrets: map[string]string{}, windows: map[string][]time.Time{},
-		mint: newMint(), refresh: newRefreshBook(),
+		secrets: map[string]string{}, lives: map[string]time.Duration{}, windows: map[string][]time.Time{},
+		mint: newMint(), refresh: newRefreshBook(), open: newTraffic(), book: newBook(),
 	}
 	for id, secret := range opts.Credentials {
 		p.secrets[id] = secret
@@ -101,6 +104,14 @@ func (p *Provider) SetSecret(id, secret string) {
 	p.secrets[id] = secret
 }
 
+// SetLife lets the tokens that an app gets from now on live for d, instead of
+// the rule's Life; 0 goes back to that.
+func (p *Provider) SetLife(id string, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lives[id] = d
+}
+
 // ServeHTTP answers the token endpoints; every other path is the API.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<20)
@@ -112,13 +123,17 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint) {
-	leave := p.enter()
-	defer leave()
 	a, refusal := e.ask(r)
-	p.note(Event{Kind: Asked, Ref: a.ref})
 	p.mu.Lock()
+	p.book.add(Event{At: p.opts.Now(), Kind: Asked, Ref: a.ref})
+	leave := p.open.enter(a.ref)
 	gate, latency := p.gate, p.faults.Latency
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		leave()
+	}()
 	if !pass(r.Context(), gate, latency) {
 		return
 	}
@@ -127,8 +142,20 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint
 	held, linger := p.answerHeld(), p.faults.Linger
 	p.mu.Unlock()
 	if pass(r.Context(), held, linger) {
-		answer.write(w, r)
+		p.send(answer, w, r)
 	}
+}
+
+// send lets an answer out. What it holds counts as returned from the first
+// byte on: whoever knows a token has got it by an answer that was noted here.
+func (p *Provider) send(answer reply, w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	for _, token := range answer.holds {
+		p.book.returned[token] = true
+	}
+	pause := p.faults.Trickle
+	p.mu.Unlock()
+	answer.write(slowly(w, r, pause), r)
 }
 
 // decide is the moment at which the provider commits: what the ledger says
@@ -149,7 +176,7 @@ func (p *Provider) decide(e endpoint, a ask, refusal Refusal) reply {
 		return p.speak.refuse(given.refusal)
 	}
 	if name := p.faults.next(); name != "" {
-		return answerNamed(name).reply(given.wire)
+		return answerNamed(name).of(given.wire)
 	}
 	return given.wire.reply()
 }
@@ -163,7 +190,7 @@ func (p *Provider) admit(e endpoint, a ask, now time.Time) (Refusal, time.Durati
 	if !known {
 		return UnknownApp, 0
 	}
-	if secret != a.secret {
+	if secret != a.secret && !e.public {
 		return WrongSecret, 0
 	}
 	quotas := e.quotas
@@ -174,36 +201,4 @@ func (p *Provider) admit(e endpoint, a ask, now time.Time) (Refusal, time.Durati
 		return QuotaSpent, max(free, p.faults.RetryAfter)
 	}
 	return "", 0
-}
-
-func (p *Provider) serveAPI(w http.ResponseWriter, r *http.Request) {
-	state := p.judge(p.speak.carried(r), r.URL.Path)
-	if state != live {
-		p.speak.dead(state).write(w, r)
-		return
-	}
-	if p.opts.API != nil {
-		p.opts.API.ServeHTTP(w, r)
-		return
-	}
-	p.speak.ok(r).write(w, r)
-}
-
-func (p *Provider) enter() (leave func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inFlight++
-	p.peak = max(p.peak, p.inFlight)
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.inFlight--
-	}
-}
-
-func (p *Provider) note(e Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e.At = p.opts.Now()
-	p.book.add(e)
 }

@@ -18,24 +18,42 @@ func (p *Provider) spend(e endpoint, a ask, quotas []Quota, now time.Time) time.
 		if q.Forced && !a.force {
 			continue
 		}
-		spent := p.windows[windowKey(e, a, q.Forced)]
-		if n := len(spent); n >= q.Calls {
-			if free := spent[n-q.Calls].Add(q.Per).Sub(now); free > 0 {
-				return free
-			}
+		if wait := q.wait(p.windows[windowKey(e, a, q.Forced)], now); wait > 0 {
+			return wait
 		}
 	}
-	p.count(e, a, false, now)
-	if a.force {
-		p.count(e, a, true, now)
+	for _, q := range p.opts.Total {
+		if wait := q.wait(p.windows[totalWindow], now); wait > 0 {
+			return wait
+		}
 	}
+	p.count(e, a, now)
 	return 0
 }
 
-func (p *Provider) count(e endpoint, a ask, forced bool, now time.Time) {
-	key := windowKey(e, a, forced)
-	p.windows[key] = append(p.windows[key], now)
+// wait is how long it takes until the quota allows another request after those
+// that were granted.
+func (q Quota) wait(granted []time.Time, now time.Time) time.Duration {
+	n := len(granted)
+	if n < q.Calls {
+		return 0
+	}
+	return granted[n-q.Calls].Add(q.Per).Sub(now)
 }
+
+// count writes a granted request into all its windows. The caller holds the
+// lock.
+func (p *Provider) count(e endpoint, a ask, now time.Time) {
+	keys := []string{windowKey(e, a, false), totalWindow}
+	if a.force {
+		keys = append(keys, windowKey(e, a, true))
+	}
+	for _, key := range keys {
+		p.windows[key] = append(p.windows[key], now)
+	}
+}
+
+const totalWindow = "\x00total"
 
 // windowKey cannot be ambiguous: endpoint names are ours and hold no NUL.
 func windowKey(e endpoint, a ask, forced bool) string {

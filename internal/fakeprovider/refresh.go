@@ -68,8 +68,9 @@ func (p *Provider) Authorize(ref string) Pair {
 	defer p.mu.Unlock()
 	now := p.opts.Now()
 	rt := p.newRefresh(ref, 0, now)
-	life := p.rule(endpoint{}).Life
+	life := p.rule(endpoint{}, ref).Life
 	rec := p.issue(ref, life, rt, now)
+	p.book.returned[rec.token], p.book.returned[rt.token] = true, true
 	return Pair{Access: rec.token, Refresh: rt.token, Life: life}
 }
 
@@ -79,6 +80,22 @@ func (p *Provider) LiveRefresh(token string) bool {
 	defer p.mu.Unlock()
 	rt := p.refresh.records[token]
 	return rt != nil && p.opts.Refresh.accepts(rt, p.opts.Now())
+}
+
+// Descendant is the newest refresh token of the chain that a refresh token
+// began: of each, the child that was issued last. It is the token itself where
+// it was never spent, or never changes, and "" for one that was never issued.
+func (p *Provider) Descendant(token string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rt := p.refresh.records[token]
+	if rt == nil {
+		return ""
+	}
+	for rt.child != nil {
+		rt = rt.child
+	}
+	return rt.token
 }
 
 // newRefresh makes a refresh token; family 0 starts a new family.
@@ -129,7 +146,7 @@ func (p *Provider) spendRefresh(e endpoint, a ask, now time.Time) grant {
 		rt.spentAt = now
 	}
 	next := p.successor(rt, now)
-	return p.granted(p.issue(a.ref, p.rule(e).Life, next, now), next, now)
+	return p.granted(e, p.issue(a.ref, p.rule(e, a.ref).Life, next, now), next, now)
 }
 
 // successor is the refresh token after rt, and ends what it replaces.

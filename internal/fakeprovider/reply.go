@@ -14,6 +14,7 @@ type reply struct {
 	header http.Header
 	body   any
 	raw    []byte
+	holds  []string // the tokens that its reader gets out of it
 	// stream writes the answer itself, for those that http.ResponseWriter's
 	// rules do not allow.
 	stream func(http.ResponseWriter, *http.Request)
@@ -45,16 +46,25 @@ func (a reply) write(w http.ResponseWriter, r *http.Request) {
 		a.stream(w, r)
 		return
 	}
-	body := a.raw
-	if a.body != nil {
-		body, _ = json.Marshal(a.body) // strings, numbers and maps of them
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	}
+	a = a.flat()
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(a.raw)
+}
+
+// flat is the reply with its body in raw.
+func (a reply) flat() reply {
+	if a.body == nil {
+		return a
+	}
+	if a.header.Get("Content-Type") == "" {
+		a = a.with("Content-Type", "application/json; charset=utf-8")
+	}
+	a.raw, _ = json.Marshal(a.body) // strings, numbers and maps of them
+	a.body = nil
+	return a
 }
 
 // wire is a granted token on its way out.
@@ -70,16 +80,31 @@ type wire struct {
 
 // reply is the answer as the provider documents it.
 func (g wire) reply() reply {
-	body := map[string]any{g.names.token: g.token, g.names.expiry: int64(g.life / time.Second)}
+	body := map[string]any{g.names.token: g.token, g.names.expiry: g.seconds(g.life)}
+	holds := []string{g.token}
+	if g.refresh != "" {
+		body["refresh_token"] = g.refresh
+		holds = append(holds, g.refresh)
+	}
+	if g.refreshLife > 0 {
+		body["refresh_expires_in"] = g.seconds(g.refreshLife)
+	}
+	if g.names.inside != "" {
+		body = map[string]any{g.names.inside: body}
+	}
 	for name, value := range g.extras {
 		body[name] = value
 	}
-	if g.refresh != "" {
-		body["refresh_token"] = g.refresh
-	}
-	if g.refreshLife > 0 {
-		body["refresh_expires_in"] = int64(g.refreshLife / time.Second)
-	}
 	// RFC 6749 section 5.1; the others do no harm with it.
-	return jsonReply(http.StatusOK, body).with("Cache-Control", "no-store")
+	a := jsonReply(http.StatusOK, body).with("Cache-Control", "no-store")
+	a.holds = holds
+	return a
+}
+
+func (g wire) seconds(d time.Duration) any {
+	s := int64(d / time.Second)
+	if g.names.text {
+		return strconv.FormatInt(s, 10)
+	}
+	return s
 }

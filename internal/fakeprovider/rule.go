@@ -28,6 +28,9 @@ type Rule struct {
 	// ForceGap is the time after a new token in which forcing another one is
 	// ignored and gives the same one.
 	ForceGap time.Duration
+	// Newest is how many tokens of an app live at most; older ones end at
+	// once. Zero: as many as there are.
+	Newest int
 }
 
 // again returns the current token of a series where the rule gives it again.

@@ -3,9 +3,11 @@ package fakeprovider
 import (
 	"bytes"
 	"compress/gzip"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // hangUp closes the connection without an answer.
@@ -32,6 +34,48 @@ func gigabyte(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 	}
+}
+
+// slowly is a writer that takes a pause before each byte of a body.
+func slowly(w http.ResponseWriter, r *http.Request, pause time.Duration) http.ResponseWriter {
+	if pause <= 0 {
+		return w
+	}
+	return trickle{w, r, pause}
+}
+
+type trickle struct {
+	http.ResponseWriter
+	r     *http.Request
+	pause time.Duration
+}
+
+func (t trickle) Write(b []byte) (int, error) {
+	for i := range b {
+		if !pass(t.r.Context(), nil, t.pause) {
+			return i, t.r.Context().Err()
+		}
+		if _, err := t.ResponseWriter.Write(b[i : i+1]); err != nil {
+			return i, err
+		}
+		_ = http.NewResponseController(t.ResponseWriter).Flush()
+	}
+	return len(b), nil
+}
+
+// Unwrap is for http.ResponseController.
+func (t trickle) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// reset closes the connection with an RST.
+func reset(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok { // a pipe knows no RST
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // bomb is 64 MiB of blanks, compressed to less than 1 MiB.

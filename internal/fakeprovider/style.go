@@ -1,6 +1,7 @@
 package fakeprovider
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 )
@@ -15,6 +16,7 @@ const (
 	DingTalkOld Style = "dingtalk_old" // oapi.dingtalk.com
 	DingTalk    Style = "dingtalk"     // api.dingtalk.com
 	Feishu      Style = "feishu"       // internal app, tenant_access_token
+	Douyin      Style = "douyin"       // open.douyin.com
 	OAuth       Style = "oauth"        // RFC 6749
 )
 
@@ -56,6 +58,8 @@ type dialect struct {
 	rule Rule
 	// endpoints by path.
 	endpoints map[string]endpoint
+	// main is the path of the endpoint that most callers use.
+	main string
 	// carried returns every token that an API request presents.
 	carried func(*http.Request) []string
 	// names and extras of the answer to a token request.
@@ -72,6 +76,8 @@ type dialect struct {
 type names struct {
 	token  string
 	expiry string
+	inside string // the object that holds them; "" for the answer itself
+	text   bool   // numbers are sent in quotes
 }
 
 // endpoint is one way of asking for a token. Tokens of two endpoints do not
@@ -82,6 +88,9 @@ type endpoint struct {
 	ask    func(*http.Request) (ask, Refusal)
 	rule   *Rule
 	quotas []Quota
+	names  *names // nil for the dialect's
+	public bool   // the app proves nothing
+	lone   bool   // never issues a refresh token
 }
 
 // ask is what a token request says.
@@ -94,23 +103,22 @@ type ask struct {
 
 // dialects of all styles.
 var dialects = map[Style]dialect{
-	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, OAuth: oauth,
+	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, Douyin: douyin, OAuth: oauth,
 }
 
-// rule of one endpoint, after what the options say.
-func (p *Provider) rule(e endpoint) Rule {
+// rule of one endpoint for an app, after what the options and SetLife say. The
+// caller holds the lock.
+func (p *Provider) rule(e endpoint, ref string) Rule {
 	r := p.speak.rule
 	if e.rule != nil {
 		r = *e.rule
 	}
-	if p.opts.Rule == nil {
-		return r
+	if p.opts.Rule != nil {
+		life := r.Life
+		r = *p.opts.Rule
+		r.Life = cmp.Or(r.Life, life)
 	}
-	life := r.Life
-	r = *p.opts.Rule
-	if r.Life == 0 {
-		r.Life = life
-	}
+	r.Life = cmp.Or(p.lives[ref], r.Life)
 	return r
 }
 

@@ -12,6 +12,7 @@ import (
 // developers.weixin.qq.com, getAccessToken and getStableAccessToken.
 var wechat = dialect{
 	rule: Rule{Semantics: Rotate, Life: twoHours, Overlap: 5 * time.Minute},
+	main: "/cgi-bin/token",
 	endpoints: map[string]endpoint{
 		"/cgi-bin/token": {
 			name: "token",
@@ -84,6 +85,7 @@ func askStable(r *http.Request) (ask, Refusal) {
 // nothing else. developer.work.weixin.qq.com/document/path/91039.
 var wecom = dialect{
 	rule: Rule{Semantics: Same, Life: twoHours},
+	main: "/cgi-bin/gettoken",
 	endpoints: map[string]endpoint{
 		"/cgi-bin/gettoken": {name: "gettoken", ask: askQuery("corpid", "corpsecret", nil)},
 	},

@@ -52,8 +52,11 @@ func MariaDB(tb testing.TB) *MySQL {
 }
 
 // DSN is the data source name of the schema, over TCP and with a password.
-func (m *MySQL) DSN() string {
-	return fmt.Sprintf("%s:%s@tcp(%s)/%s", user, Password, m.addr, m.schema)
+func (m *MySQL) DSN() string { return m.DSNVia(m.addr) }
+
+// DSNVia is DSN by another address: that of a proxy before the server.
+func (m *MySQL) DSNVia(addr string) string {
+	return fmt.Sprintf("%s:%s@tcp(%s)/%s", user, Password, addr, m.schema)
 }
 
 // Schema is the schema's name; its files lie in a directory of that name in

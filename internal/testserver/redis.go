@@ -45,7 +45,10 @@ func Redis(tb testing.TB) *RedisDB {
 }
 
 // URL is the database's address.
-func (r *RedisDB) URL() string { return fmt.Sprintf("redis://%s/%d", r.addr, r.number) }
+func (r *RedisDB) URL() string { return r.URLVia(r.addr) }
+
+// URLVia is URL by another address: that of a proxy before the server.
+func (r *RedisDB) URLVia(addr string) string { return fmt.Sprintf("redis://%s/%d", addr, r.number) }
 
 // Client is a plain client of the database, closed when the test ends.
 func (r *RedisDB) Client(tb testing.TB) *redis.Client {
@@ -76,6 +79,7 @@ func startRedis(program string) (*Server, error) {
 		s.args = []string{
 			program, "--bind", "127.0.0.1", "--port", port, "--dir", s.Dir(), "--save", "", "--appendonly", "no",
 			"--databases", fmt.Sprint(redisDatabases),
+			"--repl-diskless-sync-delay", "0", // a replica need not wait for others
 		}
 	})
 }
