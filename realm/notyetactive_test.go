@@ -12,7 +12,7 @@ import (
 var activeFields = []string{
 	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
 	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].type",
-	"success*", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
+	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
 	"grant*",                                               // all fields; some names are not active, see below
 	"inject[0].name", "inject[0].value", "inject[0].place", // some places are not active, see below
 }
