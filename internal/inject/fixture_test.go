@@ -103,6 +103,12 @@ type sources func(context.Context, realm.Ref) (*realm.Lease, error)
 
 func (f sources) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) { return f(ctx, ref) }
 
+func (f sources) Renew(context.Context, realm.Ref, realm.Hidden) (*realm.Lease, error) {
+	panic("asked to renew")
+}
+
+func (f sources) Worked(realm.Ref, *realm.Lease) {}
+
 // over makes a transport over one base, for one job.
 func over(base http.RoundTripper, job Job) *Transport {
 	return &Transport{
