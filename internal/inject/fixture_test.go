@@ -163,6 +163,7 @@ type proxied struct {
 	front, upstream *httptest.Server
 	lease           *realm.Lease
 	job             Job
+	transport       *Transport
 }
 
 // serve starts an upstream with the handler and a proxy in front of it, both
@@ -175,6 +176,7 @@ func serve(t *testing.T, h2 bool, upstream http.HandlerFunc, places ...realm.Pla
 	p.job = Job{Lease: p.lease, Dial: p.upstream.Listener.Addr().String()}
 	transport := over(p.upstream.Client().Transport, Job{})
 	transport.Job = func(*http.Request) (Job, error) { return p.job, nil }
+	p.transport = transport
 	to, err := url.Parse(p.upstream.URL)
 	noError(t, err)
 	proxy := &httputil.ReverseProxy{

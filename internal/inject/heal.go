@@ -36,17 +36,27 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 	resp, verdict := h.judged(resp, lease)
 	if verdict == realm.Dead {
 		if again := h.renew(); again != nil {
-			_ = resp.Body.Close()
+			h.abandon(resp)
 			return h.replay(again)
 		}
 		if own := req.Context().Err(); own != nil {
 			body.release()
-			_ = resp.Body.Close()
+			h.abandon(resp)
 			return nil, own
 		}
 	}
 	body.release()
 	return t.finish(out, resp, req, job, used{lease})
+}
+
+// abandon closes the answer to the first attempt. Over HTTP/2 that waits until
+// nobody reads the request's body, which may be as long as the caller likes.
+func (h *healing) abandon(resp *http.Response) {
+	if h.body.idle() {
+		_ = resp.Body.Close()
+		return
+	}
+	go func() { _ = resp.Body.Close() }()
 }
 
 // judged judges an answer, and tells the source of a token that worked.

@@ -18,11 +18,11 @@ func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRul
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols: // the body is a connection
 		return resp, realm.Alive
-	case resp.Body == nil || resp.Body == http.NoBody || method == http.MethodHead:
+	case method == http.MethodHead:
 		return resp, verdict
 	case verdict == realm.Dead:
 		// Nobody may want it: read, it gives its connection back.
-		if resp.ContentLength <= peekMost {
+		if resp.Body != nil && resp.ContentLength <= peekMost {
 			resp, _, _ = t.peek(resp, anything)
 		}
 		return resp, verdict
@@ -70,7 +70,7 @@ func isDocument(resp *http.Response) bool {
 	case http.StatusNoContent, http.StatusPartialContent, http.StatusNotModified:
 		return false
 	}
-	if resp.ContentLength == 0 || resp.ContentLength > peekMost {
+	if resp.Body == nil || resp.ContentLength == 0 || resp.ContentLength > peekMost {
 		return false
 	}
 	if word, _, _ := strings.Cut(resp.Header.Get("Content-Disposition"), ";"); strings.EqualFold(strings.TrimSpace(word), "attachment") {

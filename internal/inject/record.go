@@ -129,6 +129,19 @@ func (r *record) take() bool {
 	return r.taken
 }
 
+// idle says whether nobody reads the source now. Once it is taken, the first
+// attempt does not begin to.
+func (r *record) idle() bool {
+	if r == nil {
+		return true
+	}
+	idle := r.reading.TryLock()
+	if idle {
+		r.unlock()
+	}
+	return idle
+}
+
 // release says that there is no second attempt, and drops what was kept.
 func (r *record) release() {
 	if r == nil {
