@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,20 @@ func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *
 		t.last.p.Store(vars)
 	}
 	repl.Map(vars.lookup)
+}
+
+// renewed shows the token with which a request is sent again. A value that is
+// set comes before a lookup.
+func renewed(req *http.Request, ref realm.Ref, lease *realm.Lease) {
+	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	vars := boundVars{ref: ref, lease: lease}
+	for _, key := range [...]string{"http.token.source", "http.token.expires_in"} {
+		value, _ := vars.get(key)
+		repl.Set(key, value)
+	}
 }
 
 func (v *boundVars) get(key string) (any, bool) {

@@ -94,7 +94,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	}
 	t.closer = guarded.CloseIdleConnections
 	t.inject = &inject.Transport{
-		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Log: ctx.Logger(),
+		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Renewed: renewed, Log: ctx.Logger(),
 	}
 	return nil
 }

@@ -59,6 +59,12 @@ type Target struct {
 	AllowHTTP bool
 	Upgrade   bool
 	Forwarded bool
+	// Dead tells a dead token by the API's answers; nil where the realm has no
+	// renew_on.
+	Dead DeadRule
+	// ReplayMax is how many bytes of a request's body are kept, so that it can
+	// be sent again with another token.
+	ReplayMax int64
 }
 
 // String lists the hosts. A secret's field may stand in the path of API.

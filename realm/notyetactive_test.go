@@ -17,7 +17,7 @@ var activeFields = []string{
 	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
 	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
 	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].type",
-	"success*", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
+	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits.timeout",
 	"grant*",                                               // all fields; some names are not active, see below
 	"inject[0].name", "inject[0].value", "inject[0].place", // some places are not active, see below
 }
@@ -91,6 +91,8 @@ func sample(t *testing.T, typ reflect.Type) reflect.Value {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(1)
+	case reflect.Float64:
+		v.SetFloat(0.1)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(typ, 1, 1))
 	case reflect.Map:

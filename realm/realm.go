@@ -89,7 +89,8 @@ type Config struct {
 
 	// KeepWarm renews the token even when nobody uses it.
 	KeepWarm bool `json:"keep_warm,omitempty"`
-	// ReplayMax bounds the request bodies that are kept for a replay.
+	// ReplayMax bounds the request bodies that are kept for a replay after
+	// the API refused the token; 1MiB by default, at most 64MiB.
 	ReplayMax Size `json:"replay_max,omitempty"`
 	// Upgrade allows WebSocket and other upgrades.
 	Upgrade bool `json:"upgrade,omitempty"`

@@ -35,6 +35,9 @@ func (s Scalar) Equal(o Scalar) bool {
 	if a == b && strings.HasPrefix(s.raw, `"`) == strings.HasPrefix(o.raw, `"`) {
 		return true
 	}
+	if isPlain(a) && isPlain(b) { // the usual case, without a big.Rat
+		return a == b
+	}
 	x, ok := number(a)
 	if !ok {
 		return false
@@ -51,6 +54,15 @@ func (s Scalar) text() string {
 		return t
 	}
 	return s.raw
+}
+
+// isPlain says whether s is a whole number in its only usual spelling, so that
+// two of them are equal exactly if their spellings are.
+func isPlain(s string) bool {
+	if len(s) == 0 || len(s) > 40 || s[0] == '0' && len(s) > 1 {
+		return false
+	}
+	return strings.Trim(s, "0123456789") == ""
 }
 
 // number reads a decimal number. Its length and exponent are bounded: a

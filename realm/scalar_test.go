@@ -47,6 +47,9 @@ func TestScalarEqual(t *testing.T) {
 		{`16`, `"0x10"`, false},
 		{`0.5`, `"1/2"`, false},
 		{`1000`, `"1_000"`, false},
+		{`"07"`, `7`, true},
+		{`"07"`, `"7"`, true},
+		{`7`, `70`, false},
 	} {
 		a, b := scalar(t, c.a), scalar(t, c.b)
 		if a.Equal(b) != c.want || b.Equal(a) != c.want {

@@ -43,6 +43,9 @@ func TestCompileRefuses(t *testing.T) {
 		{head + `"success":[{"status":[200]},{"values":[1]}]}`, "config.success[1].json"},
 		{head + `"success":[{"json":"a","absent":true}]}`, "config.success[0].values"},
 		{head + `"success":[{"json":".","values":[1]}]}`, "config.success[0].json"},
+		{head + `"renew_on":[{"status":[401]},{}]}`, "config.renew_on[1]"},
+		{head + `"renew_on":[{"json":"a..b","values":[1]}]}`, "config.renew_on[0].json"},
+		{head + `"renew_on":[{"json":"a","absent":true}]}`, "config.renew_on[0].values"},
 
 		{arg(`{"name":"a","place":"cookie","value":"b"}`), "config.arguments[0].place"},
 		{arg(`{"name":"a","place":"url","value":"$token"}`), "config.arguments[0].value"},

@@ -51,10 +51,15 @@ func compileRule(r realm.Rule, field string) (rule, error) {
 	return c, nil
 }
 
+// concerns says whether the rule is about answers of this status.
+func (r rule) concerns(status int) bool {
+	return len(r.status) == 0 || slices.Contains(r.status, status)
+}
+
 // matches says whether all of the rule holds. root is a Result that does not
 // exist when the answer is no document.
 func (r rule) matches(status int, root gjson.Result) (bool, error) {
-	if len(r.status) > 0 && !slices.Contains(r.status, status) {
+	if !r.concerns(status) {
 		return false, nil
 	}
 	if r.json == nil {

@@ -27,6 +27,17 @@ func (p *Program) compileTarget() error {
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
 		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
+		ReplayMax: int64(cfg.ReplayMax),
+	}
+	if cfg.ReplayMax == 0 {
+		t.common.ReplayMax = int64(realm.DefaultReplayMax)
+	}
+	if len(cfg.RenewOn) > 0 {
+		dead, err := compileDead(cfg.RenewOn, "config.renew_on")
+		if err != nil {
+			return err
+		}
+		t.common.Dead = dead
 	}
 	if cfg.API != "" {
 		api, err := parseURL("config.api", cfg.API, scopeTarget)

@@ -1,8 +1,10 @@
 package inject
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -32,6 +34,29 @@ func typicalAnswer() fixed {
 		"Content-Type": {"application/json"}, "Content-Length": {"894"}, "Date": {"Sun, 22 Nov 2026 10:00:00 GMT"},
 		"Server": {"provider"}, "X-Request-Id": {"f5b1c1de-9b8e-4ac1-8f8f-0c8a3e5c7a55"},
 	}}}
+}
+
+// kilobyte is what the answer says where somebody reads it: 1 KB.
+var kilobyte = []byte(`{"errcode":0,"errmsg":"ok","data":[` + strings.Repeat(`{"id":12345,"name":"somebody"},`, 31) + `{}]}`)
+
+// memory is a body that can be read again without an allocation.
+type memory struct{ bytes.Reader }
+
+func (*memory) Close() error { return nil }
+
+// refill makes the answer anew, with a body.
+func (f fixed) refill() {
+	body, ok := f.resp.Body.(*memory)
+	if !ok {
+		if inner, peeked := f.resp.Body.(*peeked); peeked {
+			body = inner.ReadCloser.(*memory)
+		} else {
+			body = new(memory)
+		}
+	}
+	body.Reset(kilobyte)
+	f.resp.Body, f.resp.ContentLength, f.resp.ProtoMajor = body, int64(len(kilobyte)), 1
+	delete(f.resp.Header, "Cache-Control")
 }
 
 // The exact price of an injection. What is measured is the whole round
@@ -65,6 +90,24 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// What a rule costs where it need not look into the body, and where it does: a
+// buffer, its reader, and what the rule itself does.
+func TestAllocationsOfRules(t *testing.T) {
+	for renewOn, most := range map[string]float64{onStatus: 2, onBody: 5} {
+		l := apiLease(inQuery)
+		l.Target.Dead = ruleOf(t, renewOn)
+		base := typicalAnswer()
+		transport := over(base, Job{Lease: l, Dial: "api.example.com:443"})
+		req := typical(12)
+		got := testing.AllocsPerRun(100, func() {
+			base.refill()
+			_, err := transport.RoundTrip(req) //nolint:bodyclose // it is in memory
+			noError(t, err)
+		})
+		equal(t, most, got, renewOn)
+	}
+}
+
 func benchmark(b *testing.B, transport http.RoundTripper) {
 	req := typical(8)
 	b.ReportAllocs()
@@ -84,6 +127,28 @@ func BenchmarkRoundTripQuery(b *testing.B) {
 
 func BenchmarkRoundTripHeader(b *testing.B) {
 	benchmark(b, over(typicalAnswer(), Job{Lease: apiLease(inHeader), Dial: "api.example.com:443"}))
+}
+
+// BenchmarkRoundTripRule looks into an answer of 1 KB; BenchmarkRoundTripNoRule
+// is the same without a rule.
+func BenchmarkRoundTripRule(b *testing.B)   { benchmarkRule(b, onBody) }
+func BenchmarkRoundTripNoRule(b *testing.B) { benchmarkRule(b, "") }
+
+func benchmarkRule(b *testing.B, renewOn string) {
+	l := apiLease(inQuery)
+	if renewOn != "" {
+		l.Target.Dead = ruleOf(b, renewOn)
+	}
+	base := typicalAnswer()
+	transport := over(base, Job{Lease: l, Dial: "api.example.com:443"})
+	req := typical(8)
+	b.ReportAllocs()
+	for b.Loop() {
+		base.refill()
+		if _, err := transport.RoundTrip(req); err != nil { //nolint:bodyclose // it is in memory
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkRoundTripQueryCopies has a copy of the caller's to remove.

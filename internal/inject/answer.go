@@ -4,17 +4,15 @@ import (
 	"errors"
 	"io"
 	"net/http"
-
-	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // finish makes the answer the caller's. Redirects are among what passes
 // unchanged: whoever follows one with a token sends it where the upstream
 // wants.
-func (out *outgoing) finish(resp *http.Response, req *http.Request, lease *realm.Lease) {
+func (out *outgoing) finish(resp *http.Response, req *http.Request, tokens used) {
 	resp.Request = req
-	scrubHeader(resp.Header, lease)
-	out.scrubTrailers(resp, lease)
+	scrubHeader(resp.Header, tokens)
+	out.scrubTrailers(resp, tokens)
 	out.keepPrivate(resp)
 }
 
@@ -22,8 +20,8 @@ func (out *outgoing) finish(resp *http.Response, req *http.Request, lease *realm
 // They are in the answer's Trailer map, announced or not, from io.EOF on.
 type scrubbedBody struct {
 	io.ReadCloser
-	resp  *http.Response
-	lease *realm.Lease
+	resp   *http.Response
+	tokens used
 }
 
 // Read reads the body. A trailer that net/http cannot read is quoted in its
@@ -33,8 +31,8 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
-		scrubHeader(b.resp.Trailer, b.lease)
-	case quotes(err.Error(), b.lease):
+		scrubHeader(b.resp.Trailer, b.tokens)
+	case quotes(err.Error(), b.tokens):
 		err = errMalformed
 	}
 	return n, err
@@ -43,12 +41,12 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 // scrubTrailers scrubs trailers where there may be some: behind HTTP/1.1
 // bodies of a known length there are none. The body of a 101 is a connection,
 // and has to stay one.
-func (out *outgoing) scrubTrailers(resp *http.Response, lease *realm.Lease) {
+func (out *outgoing) scrubTrailers(resp *http.Response, tokens used) {
 	known := resp.ContentLength >= 0 && resp.ProtoMajor < 2
 	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
 		return
 	}
-	out.answer = scrubbedBody{resp.Body, resp, lease}
+	out.answer = scrubbedBody{resp.Body, resp, tokens}
 	resp.Body = &out.answer
 }
 

@@ -28,21 +28,21 @@ var errMalformed = upstreamError{"the upstream's answer is malformed"}
 // fail hands an error of the base transport on: as it is wherever possible,
 // since the proxy in front looks at its type (a dial error may be retried, a
 // timeout is a 504).
-func (t *Transport) fail(req *http.Request, job Job, lease *realm.Lease, err error) (*http.Response, error) {
+func (t *Transport) fail(req *http.Request, job Job, tokens used, err error) (*http.Response, error) {
 	if errors.Is(err, netguard.ErrForbidden) {
 		return t.refuse(req, job, errForbiddenAddress)
 	}
 	if own := req.Context().Err(); own != nil {
 		return nil, own
 	}
-	return nil, clean(err, lease)
+	return nil, clean(err, tokens)
 }
 
 // clean returns err without what must not leave: a *url.Error (it prints the
 // whole URL, with the token in its query), any other quotation of the token
 // (net/http quotes malformed answers), and a cancellation, which the proxy in
 // front would take for the caller's own (status 499).
-func clean(err error, lease *realm.Lease) error {
+func clean(err error, tokens used) error {
 	for outer := (*url.Error)(nil); errors.As(err, &outer); {
 		if err = outer.Err; err == nil {
 			return upstreamError{"the upstream cannot be reached"}
@@ -50,7 +50,7 @@ func clean(err error, lease *realm.Lease) error {
 	}
 	text := err.Error()
 	switch {
-	case quotes(text, lease):
+	case quotes(text, tokens):
 		return errMalformed
 	case errors.Is(err, context.Canceled), strings.Contains(text, "operation was canceled"):
 		return upstreamError{"the connection to the upstream was given up"}

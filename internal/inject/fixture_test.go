@@ -103,6 +103,12 @@ type sources func(context.Context, realm.Ref) (*realm.Lease, error)
 
 func (f sources) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) { return f(ctx, ref) }
 
+func (f sources) Renew(context.Context, realm.Ref, realm.Hidden) (*realm.Lease, error) {
+	panic("asked to renew")
+}
+
+func (f sources) Worked(realm.Ref, *realm.Lease) {}
+
 // over makes a transport over one base, for one job.
 func over(base http.RoundTripper, job Job) *Transport {
 	return &Transport{
@@ -157,6 +163,7 @@ type proxied struct {
 	front, upstream *httptest.Server
 	lease           *realm.Lease
 	job             Job
+	transport       *Transport
 }
 
 // serve starts an upstream with the handler and a proxy in front of it, both
@@ -169,6 +176,7 @@ func serve(t *testing.T, h2 bool, upstream http.HandlerFunc, places ...realm.Pla
 	p.job = Job{Lease: p.lease, Dial: p.upstream.Listener.Addr().String()}
 	transport := over(p.upstream.Client().Transport, Job{})
 	transport.Job = func(*http.Request) (Job, error) { return p.job, nil }
+	p.transport = transport
 	to, err := url.Parse(p.upstream.URL)
 	noError(t, err)
 	proxy := &httputil.ReverseProxy{

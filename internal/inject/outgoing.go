@@ -41,6 +41,9 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	f := filter{places: lease.Target.Inject, authenticated: job.Authenticated, forwarded: lease.Target.Forwarded}
 	out.Header = f.header(req.Header, lease)
 	f.trailers(out)
+	if dead := lease.Target.Dead; dead != nil && dead.Looks() {
+		out.Header = narrow(out.Header)
+	}
 	if !out.carries(lease) {
 		return nil, errPlace
 	}

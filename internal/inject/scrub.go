@@ -11,6 +11,10 @@ import (
 // Shorter ones would be found in ordinary words.
 const minScrubbed = 6
 
+// used are the leases whose tokens the upstream has seen in a request: one,
+// or two where the request was sent again.
+type used [2]*realm.Lease
+
 // needle is a confidential text, and a piece of it that is quick to look for.
 type needle struct{ secret, probe string }
 
@@ -18,9 +22,9 @@ type needle struct{ secret, probe string }
 // quotes it: a Location back to the request's own URL, a Link, an error text.
 // The body passes untouched, and interim answers (1xx) do not come by here:
 // net/http hands them to the proxy in front directly.
-func scrubHeader(h http.Header, lease *realm.Lease) {
+func scrubHeader(h http.Header, tokens used) {
 	var array [4]needle
-	needles := appendNeedles(array[:0], lease)
+	needles := appendNeedles(array[:0], tokens)
 	for _, values := range h {
 		for i, v := range values {
 			if masked, found := scrub(v, needles); found {
@@ -30,16 +34,25 @@ func scrubHeader(h http.Header, lease *realm.Lease) {
 	}
 }
 
-// quotes says whether the text holds the token in any of its forms.
-func quotes(text string, lease *realm.Lease) bool {
-	_, found := scrub(text, appendNeedles(nil, lease))
+// quotes says whether the text holds a token in any of its forms.
+func quotes(text string, tokens used) bool {
+	_, found := scrub(text, appendNeedles(nil, tokens))
 	return found
 }
 
-// appendNeedles appends the token, and what is injected where that does not
+func appendNeedles(needles []needle, tokens used) []needle {
+	for _, lease := range tokens {
+		if lease != nil {
+			needles = appendLease(needles, lease)
+		}
+	}
+	return needles
+}
+
+// appendLease appends the token, and what is injected where that does not
 // hold the token in clear (Basic credentials, for one). A scheme in front of
 // a value is no secret, and may be cut off by who quotes it.
-func appendNeedles(needles []needle, lease *realm.Lease) []needle {
+func appendLease(needles []needle, lease *realm.Lease) []needle {
 	token := lease.Access.Reveal()
 	if len(token) >= minScrubbed {
 		needles = append(needles, needle{token, rarePart(token)})

@@ -6,10 +6,14 @@
 // header that the caller sent is removed first; all other bytes stay as they
 // came. Refusals are answers (problem documents), never errors: an error
 // would count against the upstream's health and be tried again.
+//
+// When the API refuses a token as dead, another one is asked for, and the
+// request is sent again where that is possible.
 package inject
 
 import (
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -44,7 +48,7 @@ type Job struct {
 }
 
 // Transport puts tokens into requests. Its fields are set before the first
-// use; all but Log are required.
+// use; all but Renewed and Log are required.
 type Transport struct {
 	Source Source
 	// Base makes the round trips to upstreams that the operator named,
@@ -55,7 +59,13 @@ type Transport struct {
 	// Job tells what the router decided. A *realm.Error becomes its problem
 	// document.
 	Job func(*http.Request) (Job, error)
-	Log *zap.Logger
+	// Renewed is told the lease with which a request is sent again; nil for
+	// nobody.
+	Renewed func(*http.Request, realm.Ref, *realm.Lease)
+	Log     *zap.Logger
+
+	// after is the clock of the peeks; nil for the real one.
+	after func(time.Duration) (expired <-chan time.Time, stop func() bool)
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -66,6 +76,9 @@ var _ http.RoundTripper = (*Transport)(nil)
 // transport's, without anything confidential, or that of the request's own
 // context.
 //
+// Where the realm says how a dead token looks, and the answer looks so, the
+// request is sent once more with another token; see heal.
+//
 // The request itself is not changed, but for header fields and trailers that
 // do not go to a provider, see filter.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -73,19 +86,27 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
+	if lease.Target.Dead != nil {
+		return t.heal(req, job, lease)
+	}
 	out, err := prepare(req, job, lease)
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
-		return t.fail(req, job, lease, err)
+		return t.fail(req, job, used{lease}, err)
 	}
+	return t.finish(out, resp, req, job, used{lease})
+}
+
+// finish makes the answer the caller's.
+func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request, job Job, tokens used) (*http.Response, error) {
 	if resp.StatusCode == http.StatusSwitchingProtocols && !isUpgrade(req) {
 		_ = resp.Body.Close()
 		return t.refuse(req, job, errUnasked)
 	}
-	out.finish(resp, req, lease)
+	out.finish(resp, req, tokens)
 	return resp, nil
 }
 

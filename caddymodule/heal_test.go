@@ -1,0 +1,75 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+)
+
+// A token that the provider killed early: the caller sees a 200, the provider
+// one refused call and one fetch, and whatever the request was, it acts once.
+func TestHealing(t *testing.T) {
+	i := newInstance(t)
+	provider := fakeprovider.New(fakeprovider.Options{
+		Style: fakeprovider.WeChat, Credentials: map[string]string{"app": canary + "-secret"},
+		API: http.HandlerFunc(echo),
+	})
+	base := provider.Start(t)
+	i.load(fmt.Sprintf(`
+		realm p {
+			api %[1]s
+			fetch GET %[1]s/cgi-bin/token {
+				query grant_type client_credential
+				query appid {secret.appid}
+				query secret {secret.appsecret}
+			}
+			token_path access_token
+			expires_in_path expires_in
+			inject query access_token
+			renew_on json errcode 40001 40014 42001
+			secret main {
+				appid app
+				appsecret %[2]s-secret
+			}
+		}`, base, canary), `
+		handle_path /p/* {
+			token_proxy {
+				realm p
+				key main
+				header_down X-Token {http.token.source}/{http.token.expires_in}
+			}
+		}
+		handle_path /any/* {
+			token_gateway
+		}`)
+	for n, path := range []string{"/p/a", "/any/p/main/a"} {
+		if a := i.get(path); a.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s\n%s", path, a.Status, a.body)
+		}
+		provider.Revoke(provider.Newest())
+		a := i.do(http.MethodPost, "http://"+i.host+path, "body", "Accept-Encoding", "br, gzip")
+		if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, "POST /a?access_token="+provider.Newest()) {
+			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+		}
+		if !strings.Contains(a.body, "Accept-Encoding: gzip\r\n") {
+			t.Errorf("the codings are not narrowed:\n%s", a.body)
+		}
+		if got := a.Header.Get("X-Token"); path == "/p/a" && !strings.HasPrefix(got, "upstream/") {
+			t.Errorf("placeholders: %q", got)
+		}
+		if got := len(provider.DeadCalls()); got != n+1 {
+			t.Errorf("%d refused calls, want %d", got, n+1)
+		}
+		if fetches, calls := provider.Fetches(), provider.Calls(); fetches != n+2 || calls != 2*(n+1) {
+			t.Errorf("%d fetches, want %d; %d calls, want %d", fetches, n+2, calls, 2*(n+1))
+		}
+	}
+	for _, token := range provider.Issued() {
+		if strings.Contains(i.log(), token) {
+			t.Error("the log holds a token")
+		}
+	}
+}
