@@ -114,6 +114,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) Start() error {
 	newestLog.Store(a.log)
 	a.warnInactive()
+	a.view.Drive()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	return a.open(ctx)
@@ -142,6 +143,9 @@ func (a *App) Cleanup() error {
 	newestLog.CompareAndSwap(a.log, nil)
 	if a.id == nil {
 		return nil
+	}
+	if a.view != nil {
+		a.view.Rest()
 	}
 	_, err := pools.Delete(*a.id)
 	a.id = nil

@@ -2,12 +2,14 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -122,7 +124,10 @@ func (a *App) parseAllowPrivate(d *caddyfile.Dispenser) error {
 //
 //	refresh {
 //	    before <percent>%|<duration>
+//	    jitter <percent>%
+//	    concurrency <number>
 //	    timeout <duration>
+//	    cron <expression>
 //	}
 func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 	if a.Refresh != nil {
@@ -134,7 +139,22 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 	a.Refresh = new(Refresh)
 	return options{
 		"before": value(&a.Refresh.Before, func(s string) (string, error) {
-			_, _, err := parseBefore(s)
+			_, err := realm.ParseLead(s)
+			return s, err
+		}),
+		"jitter": value(&a.Refresh.Jitter, func(s string) (string, error) {
+			_, err := parseJitter(s)
+			return s, err
+		}),
+		"concurrency": value(&a.Refresh.Concurrency, func(s string) (int, error) {
+			n, err := strconv.Atoi(s)
+			if err != nil || n == 0 {
+				n = -1
+			}
+			return checkConcurrency(n)
+		}),
+		"cron": value(&a.Refresh.Cron, func(s string) (string, error) {
+			_, err := broker.ParseCron(s)
 			return s, err
 		}),
 		"timeout": value(&a.Refresh.Timeout, func(s string) (caddy.Duration, error) {

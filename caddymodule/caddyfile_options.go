@@ -12,9 +12,6 @@ import (
 // notAvailable names the options of the Caddyfile whose behaviour is not
 // built yet, beyond those that realm.NotYetActive knows: "block option".
 var notAvailable = []string{
-	"refresh jitter",
-	"refresh concurrency",
-	"refresh cron",
 	"recipe expr",
 }
 

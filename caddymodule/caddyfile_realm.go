@@ -92,6 +92,7 @@ func (p *realmParser) options() options {
 		"refresh_grace":     duration(&c.RefreshGrace),
 		"semantics":         text(&c.Semantics),
 		"overlap":           duration(&c.Overlap),
+		"renew_before":      value(&c.RenewBefore, realm.ParseLead),
 		"default_key":       text(&c.DefaultKey),
 		"callback_url":      text(&c.CallbackURL),
 		"replay_max":        value(&c.ReplayMax, realm.ParseSize),

@@ -22,7 +22,7 @@ func TestHangingMySQL(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	s := storeSettings{dsn: fmt.Sprintf("u:p@tcp(%s)/d", l.Addr()), keys: []realm.Hidden{realm.Hidden(newKey(t))}}
-	store, err := s.store(zap.NewNop())
+	store, _, err := s.store(zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

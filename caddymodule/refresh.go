@@ -15,16 +15,35 @@ import (
 // Refresh says when and how tokens are renewed.
 type Refresh struct {
 	// How long ahead of its end a token is renewed: a share of its life, as
-	// "10%", capped at ten minutes, or a duration. Default: 10%.
+	// "10%", capped at ten minutes, or a duration. A realm may say another one
+	// (renew_before). Default: 10%.
 	Before string `json:"before,omitempty"`
+
+	// The share of a token's life over which renewals are spread, ahead of
+	// that, so that tokens that end together are not renewed together; capped
+	// at ten minutes. 0% to 50%. Default: 10%.
+	Jitter string `json:"jitter,omitempty"`
+
+	// How many token requests of one realm may be under way, over all nodes,
+	// where the realm does not say it. Default: 4.
+	Concurrency int `json:"concurrency,omitempty"`
 
 	// How long a token request may take, in total, where the realm does not
 	// say it. Default: 10s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// When all tokens are renewed, as well, by one node of all: a cron
+	// expression of five fields, or six with seconds in front, perhaps with
+	// CRON_TZ=<zone> before it. Default: never.
+	Cron string `json:"cron,omitempty"`
 }
 
-// maxTimeout is the longest a token request may be allowed to take.
-const maxTimeout = 5 * time.Minute
+const (
+	// maxTimeout is the longest a token request may be allowed to take.
+	maxTimeout = 5 * time.Minute
+	// maxConcurrency is the largest number of token requests under way.
+	maxConcurrency = 1000
+)
 
 // apply tells the view of it.
 func (r *Refresh) apply(cfg *broker.ViewConfig) (err error) {
@@ -34,11 +53,26 @@ func (r *Refresh) apply(cfg *broker.ViewConfig) (err error) {
 	if cfg.Timeout, err = checkTimeout(time.Duration(r.Timeout)); err != nil {
 		return fmt.Errorf("refresh: timeout: %w", err)
 	}
-	if r.Before == "" {
-		return nil
+	if cfg.Concurrency, err = checkConcurrency(r.Concurrency); err != nil {
+		return fmt.Errorf("refresh: concurrency: %w", err)
 	}
-	if cfg.Before, cfg.BeforeFixed, err = parseBefore(r.Before); err != nil {
-		return fmt.Errorf("refresh: before: %w", err)
+	if r.Before != "" {
+		if cfg.Before, err = realm.ParseLead(r.Before); err != nil {
+			return fmt.Errorf("refresh: before: %w", err)
+		}
+	}
+	if r.Jitter != "" {
+		jitter, err := parseJitter(r.Jitter)
+		if err != nil {
+			return fmt.Errorf("refresh: jitter: %w", err)
+		}
+		cfg.Jitter = &jitter
+	}
+	if r.Cron != "" {
+		if _, err := broker.ParseCron(r.Cron); err != nil {
+			return fmt.Errorf("refresh: cron: %w", err)
+		}
+		cfg.Cron = r.Cron
 	}
 	return nil
 }
@@ -50,18 +84,19 @@ func checkTimeout(d time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// parseBefore reads a share of a token's life ("10%") or a duration ("5m").
-func parseBefore(s string) (share float64, fixed time.Duration, err error) {
-	if number, ok := strings.CutSuffix(s, "%"); ok {
-		percent, err := strconv.ParseFloat(number, 64)
-		if err != nil || !(percent > 0 && percent <= 50) {
-			return 0, 0, fmt.Errorf("%q is not a share above 0%% and up to 50%%", s)
-		}
-		return percent / 100, 0, nil
+func checkConcurrency(n int) (int, error) {
+	if n < 0 || n > maxConcurrency {
+		return 0, fmt.Errorf("must be 1 to %d", maxConcurrency)
 	}
-	d, err := realm.ParseDuration(s)
-	if err == nil && d == 0 {
-		err = fmt.Errorf("%q is no time at all", s)
+	return n, nil
+}
+
+// parseJitter reads a share of a token's life, from "0%" to "50%".
+func parseJitter(s string) (float64, error) {
+	number, ok := strings.CutSuffix(s, "%")
+	percent, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(percent >= 0 && percent <= 50) {
+		return 0, fmt.Errorf("%.40q is not a share from 0%% to 50%%", s)
 	}
-	return 0, d.Std(), err
+	return percent / 100, nil
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -82,11 +83,11 @@ func (a *App) hold() error {
 	a.remote = s.dsn != ""
 	id := s.id()
 	pool, _, err := pools.LoadOrNew(id, func() (caddy.Destructor, error) {
-		store, err := s.store(poolLog)
+		store, keys, err := s.store(poolLog)
 		if err != nil {
 			return nil, err
 		}
-		return broker.New(store, poolLog, nil), nil
+		return broker.New(store, poolLog, nil, s.spool(id, keys)...), nil
 	})
 	if err != nil {
 		return err
@@ -160,24 +161,35 @@ func (s storeSettings) id() storeID {
 	return id
 }
 
-// store makes the store; it opens nothing.
-func (s storeSettings) store(log *zap.Logger) (tokenstore.Store, error) {
+// store makes the store, with its keys; it opens nothing.
+func (s storeSettings) store(log *zap.Logger) (tokenstore.Store, *tokenstore.Keyring, error) {
 	keys := tokenstore.KeyFile(keyPath(s.path))
 	if len(s.keys) > 0 {
 		var err error
 		if keys, err = tokenstore.NewKeyring(s.keys...); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	db, err := s.database(keys, log)
 	if err != nil || len(s.cache) == 0 {
-		return db, err
+		return db, keys, err
 	}
 	cache, err := redisstore.New(s.cache, keys, log)
 	if err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
+		return nil, nil, fmt.Errorf("cache: %w", err)
 	}
-	return tokenstore.Levels(db, cache), nil
+	return tokenstore.Levels(db, cache), keys, nil
+}
+
+// spool is where refresh tokens are kept on their way to a database on another
+// machine; a directory for each, in Caddy's data directory.
+func (s storeSettings) spool(id storeID, keys *tokenstore.Keyring) []broker.Option {
+	if s.dsn == "" {
+		return nil
+	}
+	name := sha256.Sum256([]byte(id.database))
+	dir := filepath.Join(caddy.AppDataDir(), "tokens-spool", hex.EncodeToString(name[:8]))
+	return []broker.Option{broker.WithSpool(tokenstore.NewSpool(dir, keys))}
 }
 
 // database makes the handle of the database.

@@ -14,17 +14,10 @@ func (r *Realm) NotYetActive() []string {
 		{"preset", c.Preset},
 		{"authorize", recipeOf(c.Authorize)},
 		{"exchange", recipeOf(c.Exchange)},
-		{"semantics", c.Semantics},
-		{"overlap", c.Overlap},
 		{"default_key", c.DefaultKey},
 		{"callback_url", c.CallbackURL},
 		{"unattended", c.Unattended},
-		{"keep_warm", c.KeepWarm},
 		{"scrub", c.Scrub},
-		{"limits.concurrency", c.Limits.Concurrency},
-		{"limits.min_interval", c.Limits.MinInterval},
-		{"limits.backoff_cap", c.Limits.BackoffCap},
-		{"limits.windows", len(c.Limits.Windows)},
 	} {
 		if !reflect.ValueOf(f.value).IsZero() {
 			paths = append(paths, "config."+f.path)

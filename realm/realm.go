@@ -76,6 +76,10 @@ type Config struct {
 	Semantics string   `json:"semantics,omitempty"`
 	Overlap   Duration `json:"overlap,omitempty"`
 
+	// RenewBefore is how long ahead of its end a token is renewed, where it is
+	// not what the configuration says for all realms.
+	RenewBefore Lead `json:"renew_before,omitzero"`
+
 	// DefaultKey is the account that is meant where none is named.
 	DefaultKey string `json:"default_key,omitempty"`
 	// CallbackURL is where the provider sends the authorization code.
@@ -116,6 +120,13 @@ func saysNothing(v any) bool {
 	text, err := json.Marshal(v)
 	return err == nil && string(text) == "{}"
 }
+
+// What fetching again does to the token before.
+const (
+	SemanticsSame     = "same"     // the provider gives it again until it is about to end
+	SemanticsRotate   = "rotate"   // the new one ends it, after an overlap
+	SemanticsParallel = "parallel" // both live
+)
 
 // Grant is a named constructor of recipes for a standard.
 type Grant struct {

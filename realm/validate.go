@@ -68,7 +68,7 @@ func (c *Config) validateWords() error {
 	if err := oneOf("config.refresh_semantics", c.RefreshSemantics, RefreshStable, RefreshGrace, RefreshStrict, RefreshFamily); err != nil {
 		return err
 	}
-	return oneOf("config.semantics", c.Semantics, "same", "rotate", "parallel")
+	return oneOf("config.semantics", c.Semantics, SemanticsSame, SemanticsRotate, SemanticsParallel)
 }
 
 // Validate checks the shape of a secret: the realm's id, the key, the names

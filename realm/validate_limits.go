@@ -28,6 +28,9 @@ func (c *Config) validateTimes() error {
 	if err := between("config.refresh_grace", c.RefreshGrace, 0, MaxLifetime); err != nil {
 		return err
 	}
+	if err := between("config.renew_before", c.RenewBefore.Fixed, 0, MaxLifetime); err != nil {
+		return err
+	}
 	return between("config.overlap", c.Overlap, 0, MaxLifetime)
 }
 

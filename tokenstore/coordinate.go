@@ -104,10 +104,19 @@ type Attempt struct {
 	// none. RefusedAt is when.
 	Refused   int64     `json:"refused,omitempty"`
 	RefusedAt time.Time `json:"refused_at,omitzero"`
+	// InitialRefused: the provider refused the refresh token that the secret
+	// itself holds.
+	InitialRefused bool `json:"initial_refused,omitempty"`
+	// Refuted is the lineage whose access token the API refused before any
+	// call succeeded with it.
+	Refuted int64 `json:"refuted,omitempty"`
 	// Reauth is the lineage for which nothing that is stored works any more: a
 	// person has to authorize again. 0 for none; then -1 stands for the
 	// lineage 0.
 	Reauth int64 `json:"reauth,omitempty"`
+
+	// Settled are the last calls with a refresh token whose outcome was saved.
+	Settled []AttemptID `json:"settled,omitempty"`
 
 	// Candidates are tokens with a refresh token that arrived after another
 	// one had taken their place. Sealed.

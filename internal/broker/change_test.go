@@ -69,12 +69,17 @@ func (s *hooked) Realm(ctx context.Context, id string) (realm.Realm, error) {
 	return r, err
 }
 
-func (s *hooked) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
-	saved, err := s.Store.SaveToken(ctx, ref, t, parent)
-	if s.saved != nil {
+func (s *hooked) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	saves := false
+	state, err := s.Store.Coordinate(ctx, ref, func(state *tokenstore.State) error {
+		err := decide(state)
+		saves = state.Save != nil
+		return err
+	})
+	if saves && s.saved != nil {
 		s.saved()
 	}
-	return saved, err
+	return state, err
 }
 
 func (s *hooked) Close() error {
@@ -86,8 +91,9 @@ func (s *hooked) Close() error {
 
 // The same, in the last moment before the token would be published.
 func TestSecretChangedWhileItsTokenIsSaved(t *testing.T) {
-	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
-	n := nodeOn(t, store, newProvider(t), newClock())
+	c := newClock()
+	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	store.saved = func() {
@@ -118,8 +124,9 @@ func TestChangedRealm(t *testing.T) {
 // A realm that changes while it is read from the store is not remembered as
 // it was.
 func TestRealmChangedWhileItIsRead(t *testing.T) {
-	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
-	n := nodeOn(t, store, newProvider(t), newClock())
+	c := newClock()
+	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	n.pool.forgetAll()
@@ -242,15 +249,16 @@ func TestBadInputStoresNothing(t *testing.T) {
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 }
 
-// Two nodes on one store that fetch at the same time: the token whose request
-// was sent later is the one that stays, whoever answers first.
+// Two nodes on one store that fetch at the same time, since the claim of the
+// first ran out: the token whose request was sent later is the one that stays,
+// whoever answers first.
 func TestOlderTokenNeverOverwritesANewerOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	p, c := newProvider(t), newClock()
-	a := nodeOn(t, newStore(t, path), p, c)
+	a := nodeOn(t, newStore(t, path, c), p, c)
 	a.saveRealm(t, "wx", a.wechat())
 	a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
-	b := nodeOn(t, newStore(t, path), p, c)
+	b := nodeOn(t, newStore(t, path, c), p, c)
 
 	older, reached := make(chan struct{}), make(chan struct{}, 1)
 	p.then(blocks(older, reached, gives(7200)))
@@ -263,7 +271,7 @@ func TestOlderTokenNeverOverwritesANewerOne(t *testing.T) {
 		got <- lease
 	}()
 	<-reached // a has sent its request; b sends one later and is answered first
-	c.advance(time.Second)
+	c.advance(defaultTimeout + claimMargin)
 	p.then(gives(7200))
 	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
 	close(older)
@@ -280,7 +288,7 @@ func TestClosingWaitsForFlights(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	p, c := newProvider(t), newClock()
 	var saved atomic.Bool
-	store := &hooked{Store: newStore(t, path), saved: func() { saved.Store(true) }}
+	store := &hooked{Store: newStore(t, path, c), saved: func() { saved.Store(true) }}
 	store.closed = func() {
 		if !saved.Load() {
 			t.Error("the store was closed under a flight")
@@ -307,7 +315,7 @@ func TestClosingWaitsForFlights(t *testing.T) {
 	}
 	_, err := n.Token(t.Context(), realm.Ref{Realm: "wx", Key: "later"})
 	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
-	again := nodeOn(t, newStore(t, path), p, c)
+	again := nodeOn(t, newStore(t, path, c), p, c)
 	want(t, again.View, wx, "T-1-app", realm.FromDatabase)
 }
 
@@ -341,23 +349,6 @@ func testPaged(t *testing.T, own, stored, size int) {
 		})
 		if err != nil || total != len(all) || !slices.Equal(got, wanted) {
 			t.Fatalf("own %d, stored %d, page %d of %d: got %v, want %v", own, stored, number, size, got, wanted)
-		}
-	}
-}
-
-func TestMargin(t *testing.T) {
-	for _, c := range []struct{ life, took, fixed, want time.Duration }{
-		{life: 2 * time.Hour, want: 10 * time.Minute},
-		{life: 30 * 24 * time.Hour, want: 10 * time.Minute},
-		{life: time.Hour, want: 6 * time.Minute},
-		{life: 6 * time.Second, took: time.Second, want: 3 * time.Second},
-		{life: 6 * time.Second, took: 5 * time.Second, want: 3 * time.Second},
-		{life: time.Minute, took: 4 * time.Second, want: 12 * time.Second},
-		{life: time.Hour, fixed: 20 * time.Minute, want: 20 * time.Minute},
-		{life: time.Hour, fixed: 2 * time.Hour, want: 30 * time.Minute},
-	} {
-		if got := margin(c.life, c.took, defaultBefore, c.fixed); got != c.want {
-			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -10,22 +10,27 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
-	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 )
 
 // faulty is a real store that can be made to fail.
 type faulty struct {
 	tokenstore.Store
-	unwritable atomic.Bool // tokens cannot be saved
+	unwritable atomic.Bool // nothing about tokens can be written
+	unsavable  atomic.Bool // claims can be written, and tokens cannot be saved
 	unreadable atomic.Bool // secrets cannot be read
 	hangs      atomic.Bool // realms are never read to the end
 }
 
-func (s *faulty) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
+func (s *faulty) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
 	if s.unwritable.Load() {
-		return realm.Token{}, tokenstore.ErrUnavailable
+		return tokenstore.State{}, tokenstore.ErrUnavailable
 	}
-	return s.Store.SaveToken(ctx, ref, t, parent)
+	return s.Store.Coordinate(ctx, ref, func(state *tokenstore.State) error {
+		if err := decide(state); err != nil || state.Save == nil || !s.unsavable.Load() {
+			return err
+		}
+		return tokenstore.ErrUnavailable
+	})
 }
 
 func (s *faulty) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
@@ -45,8 +50,9 @@ func (s *faulty) Realm(ctx context.Context, id string) (realm.Realm, error) {
 
 func readyWithFaults(t *testing.T) (*node, *faulty) {
 	t.Helper()
-	store := &faulty{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
-	n := nodeOn(t, store, newProvider(t), newClock())
+	c := newClock()
+	store := &faulty{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	return n, store
@@ -62,53 +68,74 @@ func (n *node) idle(t *testing.T) {
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return e.flight == nil
+		return e.underWay() == nil
 	})
 }
 
 // A store that can be read and not written (a full disk, a read-only server)
-// costs one call to the provider and not one for each request: the token is
-// kept until it can be saved.
+// costs one call to the provider and not one for each request: this node asks
+// for itself, and the token is kept until it can be saved.
 func TestUnsavedTokenIsKept(t *testing.T) {
+	for name, damage := range map[string]func(*faulty, bool){
+		"no claim can be written": func(s *faulty, on bool) { s.unwritable.Store(on) },
+		"no token can be saved":   func(s *faulty, on bool) { s.unsavable.Store(on) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, store := readyWithFaults(t)
+			damage(store, true)
+			want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+			for range 20 {
+				want(t, n.View, wx, "T-1-app", realm.FromMemory)
+				n.idle(t)
+			}
+			if status := n.Status(t.Context()).Tokens[0]; status.LastError == "" {
+				t.Errorf("the status hides it: %+v", status)
+			}
+			damage(store, false)
+			eventually(t, "the token is saved", func() bool {
+				n.clock.advance(time.Second)
+				_ = n.has(t, "T-1-app")
+				stored, _, err := store.Token(t.Context(), wx)
+				return err == nil && stored.Access == "T-1-app"
+			})
+			n.idle(t)
+			if status := n.Status(t.Context()).Tokens[0]; status.LastError != "" {
+				t.Errorf("the status still complains: %+v", status)
+			}
+			if calls := n.provider.calls.Load(); calls != 1 {
+				t.Fatalf("%d calls to the provider, want 1", calls)
+			}
+		})
+	}
+}
+
+// While nothing can be written a token is served to its end, without a call;
+// then this node asks for itself, at most every 30 seconds.
+func TestServedToItsEndWithoutTheStore(t *testing.T) {
 	n, store := readyWithFaults(t)
+	n.provider.then(gives(600))
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 	store.unwritable.Store(true)
-	for range 20 {
-		_, err := n.Token(t.Context(), wx)
-		wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
+	for range 50 {
+		n.clock.advance(11 * time.Second)
+		want(t, n.View, wx, "T-1-app", realm.FromMemory)
+		n.idle(t)
 	}
 	if calls := n.provider.calls.Load(); calls != 1 {
 		t.Fatalf("%d calls to the provider, want 1", calls)
 	}
-	if status := n.Status(t.Context()).Tokens[0]; status.LastError == "" || status.State == "live" {
-		t.Errorf("the status hides it: %+v", status)
-	}
-	store.unwritable.Store(false)
-	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	want(t, n.View, wx, "T-1-app", realm.FromMemory)
-	if status := n.Status(t.Context()).Tokens[0]; status.LastError != "" {
-		t.Errorf("the status still complains: %+v", status)
-	}
-}
-
-// The same while a token lives: it goes on being served, and its renewal is
-// not tried with every use.
-func TestUnsavedRenewal(t *testing.T) {
-	n, store := readyWithFaults(t)
-	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	store.unwritable.Store(true)
-	n.clock.advance(6700 * time.Second)
-	for range 20 {
-		want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	n.provider.then(gives(2))
+	n.clock.advance(time.Minute)
+	for range 60 {
+		n.clock.advance(time.Second)
+		_, _ = n.Token(t.Context(), wx)
 		n.idle(t)
 	}
-	if calls := n.provider.calls.Load(); calls != 2 {
-		t.Fatalf("%d calls to the provider, want 2", calls)
+	if calls := n.provider.calls.Load(); calls < 2 || calls > 4 {
+		t.Fatalf("%d calls to the provider, want 1 and then one in 30 seconds", calls)
 	}
-	store.unwritable.Store(false)
-	n.clock.advance(2 * time.Second)
-	eventually(t, "the renewed token is saved", func() bool { return n.has(t, "T-2-app") })
-	if calls := n.provider.calls.Load(); calls != 2 {
-		t.Fatalf("%d calls to the provider, want 2", calls)
+	if s := n.Status(t.Context()); s.WithoutClaims != 1 {
+		t.Errorf("the status hides it: %+v", s)
 	}
 }
 
@@ -117,12 +144,22 @@ func TestUnsavedRenewal(t *testing.T) {
 func TestUnsavedFlush(t *testing.T) {
 	n, store := readyWithFaults(t)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	store.unsavable.Store(true)
+	if lease, err := n.Flush(t.Context(), wx); err != nil || lease.Access != "T-2-app" {
+		t.Fatalf("%v %v", lease, err)
+	}
+	want(t, n.View, wx, "T-2-app", realm.FromMemory)
+	store.unsavable.Store(false)
+	eventually(t, "the flushed token is saved", func() bool {
+		n.clock.advance(time.Second)
+		_ = n.has(t, "T-2-app")
+		stored, _, err := store.Token(t.Context(), wx)
+		return err == nil && stored.Access == "T-2-app"
+	})
 	store.unwritable.Store(true)
-	_, err := n.Flush(t.Context(), wx)
-	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
-	store.unwritable.Store(false)
-	n.clock.advance(2 * time.Second)
-	eventually(t, "the flushed token is used", func() bool { return n.has(t, "T-2-app") })
+	if _, err := n.Flush(t.Context(), wx); err == nil {
+		t.Fatal("a flush without a claim")
+	}
 	if calls := n.provider.calls.Load(); calls != 2 {
 		t.Fatalf("%d calls to the provider, want 2", calls)
 	}
@@ -131,10 +168,9 @@ func TestUnsavedFlush(t *testing.T) {
 // A token that was kept is not used for another secret.
 func TestUnsavedTokenOfAnOldSecret(t *testing.T) {
 	n, store := readyWithFaults(t)
-	store.unwritable.Store(true)
-	_, err := n.Token(t.Context(), wx)
-	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
-	store.unwritable.Store(false)
+	store.unsavable.Store(true)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	store.unsavable.Store(false)
 	n.saveSecret(t, wx, "key_1", "other")
 	want(t, n.View, wx, "T-2-other", realm.FromUpstream)
 }
@@ -197,25 +233,32 @@ func TestChangeDuringAFlight(t *testing.T) {
 	eventually(t, "the deleted token is not used any more", func() bool { return !n.has(t, "T-1-app") })
 }
 
-// A token from the future changes nothing as long as the one in memory is of
-// the same secret.
-func TestChangeByANodeWhoseClockIsWrong(t *testing.T) {
-	path, p, right, wrong := filepath.Join(t.TempDir(), "tokens.db"), newProvider(t), newClock(), newClock()
-	wrong.advance(24 * time.Hour)
-	a, b := nodeOn(t, newStore(t, path), p, right), nodeOn(t, newStore(t, path), p, wrong)
-	a.saveRealm(t, "wx", a.wechat())
-	a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
-	want(t, a.View, wx, "T-1-app", realm.FromUpstream)
-	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
-	a.pool.changed(t.Context(), wx)
-	for range 3 {
-		want(t, a.View, wx, "T-1-app", realm.FromMemory)
-		a.idle(t)
+// The clocks of two nodes may be a day apart: the times of a token are those
+// of the store.
+func TestNodesWhoseClocksDiffer(t *testing.T) {
+	for name, off := range map[string]time.Duration{"fast": 24 * time.Hour, "slow": -24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			path, p, right, wrong := filepath.Join(t.TempDir(), "tokens.db"), newProvider(t), newClock(), newClock()
+			wrong.advance(off)
+			both := func(d time.Duration) { right.advance(d); wrong.advance(d) }
+			a, b := nodeOn(t, newStore(t, path, right), p, right), nodeOn(t, newStore(t, path, right), p, wrong)
+			a.saveRealm(t, "wx", a.wechat())
+			a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+			want(t, b.View, wx, "T-1-app", realm.FromUpstream)
+			want(t, a.View, wx, "T-1-app", realm.FromDatabase)
+			both(7190 * time.Second)
+			want(t, a.View, wx, "T-1-app", realm.FromMemory)
+			want(t, b.View, wx, "T-1-app", realm.FromMemory)
+			a.idle(t)
+			b.idle(t)
+			both(10 * time.Second)
+			for _, n := range []*node{a, b} {
+				if n.has(t, "T-1-app") {
+					t.Error("a token is handed out after its end")
+				}
+			}
+		})
 	}
-	b.saveSecret(t, wx, "key_1", "other")
-	want(t, b.View, wx, "T-3-other", realm.FromUpstream)
-	a.pool.changed(t.Context(), wx)
-	eventually(t, "the token of the old secret is not used any more", func() bool { return a.has(t, "T-4-other") })
 }
 
 // A change that could not be looked at is looked at later.
@@ -290,8 +333,9 @@ func (c *stuck) Close() error                                { return nil }
 // What another node changed is looked up in the database: the cache may be
 // behind, and must not bring an older token back.
 func TestChangeThatDidNotReachTheCache(t *testing.T) {
-	db, cache := sqlstore.SQLite(filepath.Join(t.TempDir(), "tokens.db"), testKeyring(t)), &stuck{}
-	n := nodeOn(t, tokenstore.Levels(db, cache), newProvider(t), newClock())
+	c := newClock()
+	db, cache := newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c).(tokenstore.Database), &stuck{}
+	n := nodeOn(t, tokenstore.Levels(db, cache), newProvider(t), c)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)

@@ -69,8 +69,30 @@ func (p *Pool) changed(ctx context.Context, ref realm.Ref) {
 		p.realmChanged(ctx, ref.Realm)
 		return
 	}
-	if e, ok := p.entries.Load(ref); ok {
-		e.suspect.Store(true)
+	p.secrets.drop(ref)
+	p.doubt(ref)
+}
+
+// woken takes notice that another node did something with a (realm, key).
+func (p *Pool) woken(_ context.Context, ref realm.Ref) { p.doubt(ref) }
+
+// doubt has what memory knows compared with the store when it is used next,
+// and lets a flight that waits for another node look.
+func (p *Pool) doubt(ref realm.Ref) {
+	e, ok := p.entries.Load(ref)
+	if !ok {
+		return
+	}
+	e.suspect.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.underWay(); f != nil {
+		select {
+		case f.woken <- struct{}{}:
+		default:
+		}
+	} else if e.live.Load() == nil {
+		e.pardon() // what failed may work now
 	}
 }
 

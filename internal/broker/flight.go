@@ -15,15 +15,32 @@ import (
 // belongs to none of them: it has a deadline of its own, and a caller that
 // leaves takes nothing with it.
 type flight struct {
+	aim
 	owner *compiled
-	kind  kind
 	done  chan struct{}
+	// woken: another node did something with the (realm, key).
+	woken chan struct{}
 	// recheck: memory became suspect while the flight was under way, and what
 	// the flight knows may be older.
 	recheck bool
+	// queued: the schedule started it and waits for it.
+	queued bool
+	// barred is the token that is not handed out while its renewal is under
+	// way, because that ends it.
+	barred   *live
+	revision uint32 // of the entry when it was barred
 	// Set before done is closed.
 	lease *realm.Lease
 	err   error
+}
+
+// aim is what a flight is for.
+type aim struct {
+	kind kind
+	// failed is the token that the API refused (heal).
+	failed realm.Hidden
+	// anew: a token that is stored already does not do (renew).
+	anew bool
 }
 
 // kind is what a flight is for.
@@ -32,19 +49,35 @@ type kind uint8
 const (
 	load   kind = iota // whatever is live: memory, store, provider
 	renew              // a token from the provider, before the live one ends
+	heal               // a token other than the one that failed
 	flush              // a token from the provider, now, by force
 	verify             // compare memory with the store; never asks the provider
 )
 
-// serves says whether a caller that wants k may take this flight's result.
-func (f *flight) serves(k kind, owner *compiled) bool {
-	if f.owner != owner || f.kind == verify {
-		return false
-	}
-	return f.kind == k || k == load || (k == renew && f.kind == flush)
+func (k kind) String() string { return [...]string{"load", "renew", "heal", "flush", "verify"}[k] }
+
+// errElsewhere: another node is at it, and nobody waits for this flight.
+var errElsewhere = errors.New("another node renews the token")
+
+func newFlight(c *compiled, a aim) *flight {
+	return &flight{aim: a, owner: c, done: make(chan struct{}), woken: make(chan struct{}, 1)}
 }
 
-func (k kind) String() string { return [...]string{"load", "renew", "flush", "verify"}[k] }
+// serves says whether a caller that wants a may take this flight's result.
+func (f *flight) serves(a aim, owner *compiled) bool {
+	if f.owner != owner || f.kind == verify || errors.Is(f.err, errElsewhere) {
+		return false
+	}
+	switch a.kind {
+	case load:
+		return true
+	case heal:
+		return f.aim == a || f.err == nil && f.lease.Access != a.failed
+	case renew:
+		return f.kind == renew || f.kind == flush
+	}
+	return f.kind == a.kind
+}
 
 // storeTime is what a flight may spend on the store, besides the provider.
 const storeTime = 10 * time.Second
@@ -57,9 +90,9 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // join waits for a flight that gives what the caller wants, starting one
 // where there is none.
-func (v *View) join(ctx context.Context, c *compiled, ref realm.Ref, k kind) (*realm.Lease, error) {
+func (v *View) join(ctx context.Context, c *compiled, ref realm.Ref, a aim) (*realm.Lease, error) {
 	for {
-		f, err := v.board(c, ref, k)
+		f, err := v.board(c, ref, a)
 		if err != nil {
 			return nil, err
 		}
@@ -68,23 +101,23 @@ func (v *View) join(ctx context.Context, c *compiled, ref realm.Ref, k kind) (*r
 		case <-ctx.Done():
 			return nil, gaveUp(ctx)
 		}
-		if f.serves(k, c) {
+		if f.serves(a, c) {
 			return f.lease, f.err
 		}
 	}
 }
 
 // board returns the flight that is under way, or starts one.
-func (v *View) board(c *compiled, ref realm.Ref, k kind) (*flight, error) {
+func (v *View) board(c *compiled, ref realm.Ref, a aim) (*flight, error) {
 	for {
 		e := v.pool.entry(ref)
 		e.mu.Lock()
-		if f := e.flight; f != nil {
+		if f := e.underWay(); f != nil {
 			e.mu.Unlock()
 			return f, nil
 		}
-		f := &flight{owner: c, kind: k, done: make(chan struct{})}
-		e.flight = f
+		f := newFlight(c, a)
+		e.work().flight = f
 		e.mu.Unlock()
 		// The entry may have been discarded in between: what happens in it
 		// would be seen by nobody.
@@ -92,36 +125,49 @@ func (v *View) board(c *compiled, ref realm.Ref, k kind) (*flight, error) {
 			e.land(f, nil, errDiscarded)
 			continue
 		}
-		if !v.pool.start(func(ctx context.Context) { v.fly(ctx, e, f, ref) }) {
-			e.land(f, nil, errClosed)
-		}
+		v.launch(e, f, ref)
 		return f, nil
 	}
 }
 
-// ahead starts a flight that nobody waits for, if none is under way.
-func (v *View) ahead(e *entry, c *compiled, ref realm.Ref, k kind) {
-	e.mu.Lock()
-	busy := e.flight != nil || (k == renew && e.trouble.waits(realm.InstantOf(v.pool.now())))
-	if e.flight != nil && k == verify {
-		e.flight.recheck = true
-	}
-	var f *flight
-	if !busy {
-		f = &flight{owner: c, kind: k, done: make(chan struct{})}
-		e.flight = f
-	}
-	e.mu.Unlock()
-	if f != nil && !v.pool.start(func(ctx context.Context) { v.fly(ctx, e, f, ref) }) {
+// launch lets a flight begin.
+func (v *View) launch(e *entry, f *flight, ref realm.Ref) {
+	if !v.pool.start(func(ctx context.Context) { v.fly(ctx, e, f, ref) }) {
 		e.land(f, nil, errClosed)
+		if f.queued {
+			v.pool.schedule.renewed(ref.Realm)
+		}
 	}
+}
+
+// verify starts a flight that compares memory with the store, for nobody in
+// particular. One that is under way is told that what it knows may be old.
+func (v *View) verify(e *entry, c *compiled, ref realm.Ref) {
+	e.mu.Lock()
+	f := e.underWay()
+	if f != nil {
+		f.recheck = true
+		e.mu.Unlock()
+		return
+	}
+	f = newFlight(c, aim{kind: verify})
+	e.work().flight = f
+	e.mu.Unlock()
+	v.launch(e, f, ref)
+}
+
+// flightTime is how long a flight may take: the claim of a node that died has
+// to run out first.
+func (v *View) flightTime(c *compiled) time.Duration {
+	t := v.terms(c)
+	return t.lease() + t.timeout + storeTime
 }
 
 // fly does the work of a flight and lands it, whatever happens.
 func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
-	// Not derived from base: a pool that closes waits for its flights, it
-	// does not cut off an answer that may hold the only live token.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(base), v.timeout(f.owner)+storeTime)
+	// A pool that closes ends what waits. It does not cut off an answer that
+	// may hold the only live token: calls are not derived from base.
+	ctx, cancel := context.WithTimeout(base, v.flightTime(f.owner))
 	defer cancel()
 	var lease *realm.Lease
 	var err error = errPanic
@@ -132,23 +178,31 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 				zap.String("type", fmt.Sprintf("%T", r)), zap.Stack("stack"))
 		}
 		e.land(f, lease, err)
+		v.pool.schedule.landed(v, e, f, ref)
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
 	switch {
+	case err != nil && base.Err() != nil:
+		err = errClosed
 	case isNotFound(err):
 		v.pool.discard(ref, e)
 	case err != nil && f.kind == verify:
 		time.AfterFunc(storeWait, func() { e.suspect.Store(true) })
 	case err != nil && f.kind == renew:
-		e.rest(realm.InstantOf(v.pool.now()))
+		e.pause(realm.InstantOf(v.pool.now()))
 	}
 }
 
-// land ends a flight and lets its callers go on.
+// land ends a flight and lets its callers go on. A token that was held back
+// for a renewal which failed is handed out again.
 func (e *entry) land(f *flight, lease *realm.Lease, err error) {
 	e.mu.Lock()
-	if e.flight == f {
-		e.flight = nil
+	if e.underWay() == f {
+		e.doing.flight = nil
+		e.rest()
+	}
+	if f.barred != nil && e.revision == f.revision && e.live.Load() == nil {
+		e.live.Store(f.barred)
 	}
 	f.lease, f.err = lease, err
 	if f.recheck {
@@ -156,6 +210,14 @@ func (e *entry) land(f *flight, lease *realm.Lease, err error) {
 	}
 	e.mu.Unlock()
 	close(f.done)
+}
+
+// bar holds the live token back until the flight lands: the provider ends it
+// as soon as it makes the new one, and a request that took it now would fail.
+func (e *entry) bar(f *flight) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.barred, f.revision = e.live.Swap(nil), e.revision
 }
 
 // gaveUp is the error of a caller that does not wait any longer: its own

@@ -34,13 +34,22 @@ type provider struct {
 
 	mu     sync.Mutex
 	answer func(w http.ResponseWriter, r *http.Request, n int64)
+	asked  map[string]int // calls by app id
+}
+
+// of counts the calls of one app.
+func (p *provider) of(appid string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[appid]
 }
 
 func newProvider(t *testing.T) *provider {
-	p := &provider{}
+	p := &provider{asked: map[string]int{}}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := p.calls.Add(1)
 		p.mu.Lock()
+		p.asked[r.URL.Query().Get("appid")]++
 		answer := p.answer
 		p.mu.Unlock()
 		if answer == nil {
@@ -117,20 +126,25 @@ func testKeyring(t testing.TB) *tokenstore.Keyring {
 	return keys
 }
 
-func newStore(t testing.TB, path string) tokenstore.Store {
+func newStore(t testing.TB, path string, c *clock) tokenstore.Store {
 	t.Helper()
-	return sqlstore.SQLite(path, testKeyring(t))
+	return sqlstore.SQLite(path, testKeyring(t), sqlstore.WithClock(c.now))
 }
 
 func newNode(t *testing.T, definitions ...Definition) *node {
 	t.Helper()
-	return nodeOn(t, newStore(t, filepath.Join(t.TempDir(), "tokens.db")), newProvider(t), newClock(), definitions...)
+	c := newClock()
+	return nodeOn(t, newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), newProvider(t), c, definitions...)
 }
 
 func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definitions ...Definition) *node {
 	t.Helper()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	n := &node{pool: New(store, log, c.now), clock: c, provider: p}
+	n.pool.sleep = func(ctx context.Context, d time.Duration) error {
+		c.advance(d) // who sleeps does so by the clock of the test
+		return ctx.Err()
+	}
 	t.Cleanup(func() {
 		if err := n.pool.Destruct(); err != nil {
 			t.Error(err)

@@ -19,7 +19,7 @@ var errStale = errors.New("secret changed meanwhile")
 // obtain does what a flight is for. When the secret changes while it works,
 // it begins again with the new one: a token of the old is never published.
 func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
-	if err := v.pool.Open(ctx); err != nil {
+	if err := v.pool.Open(ctx); err != nil && !v.pool.opened.Load() {
 		return nil, storeFailed(err)
 	}
 	for range 3 {
@@ -31,7 +31,8 @@ func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (
 	return nil, unavailable(http.StatusServiceUnavailable, "the secret keeps changing", nil)
 }
 
-// task is one attempt: what it is about, and what it found so far.
+// task is one attempt: what it is about, and what it found so far. Its times
+// are those of this machine's clock.
 type task struct {
 	*View
 	e        *entry
@@ -41,10 +42,17 @@ type task struct {
 	revision uint32
 	// stored is the token of the store; zero where there is none.
 	stored realm.Token
+	// base is the lineage that a new token has to be newer than.
+	base int64
+	// refuted: the token that failed never worked.
+	refuted bool
+	// force asks the provider for a new token even where it would give the
+	// old one again.
+	force bool
 }
 
 func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
-	t := &task{View: v, e: e, f: f, ref: ref}
+	t := &task{View: v, e: e, f: f, ref: ref, force: f.kind == flush}
 	e.mu.Lock()
 	t.revision = e.revision
 	e.mu.Unlock()
@@ -61,22 +69,29 @@ func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) 
 	if lease := t.fromMemory(); lease != nil {
 		return lease, nil
 	}
+	return t.fromStore(ctx)
+}
+
+// fromStore takes the stored token, or goes on to the provider. A store that
+// cannot be read does not stop a call: what may be done without it is decided
+// later.
+func (t *task) fromStore(ctx context.Context) (*realm.Lease, error) {
 	source, err := t.read(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if t.f.kind == verify {
+		if err != nil {
+			return nil, err
+		}
 		return nil, t.verify()
 	}
-	if t.storedServes() {
+	if err == nil && t.storedServes() {
 		return t.publish(t.stored, source, 0)
 	}
-	return t.fetch(ctx)
+	return t.call(ctx)
 }
 
 // fixed is the way of a realm without a token request.
 func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
-	if t.f.kind == flush {
+	if t.f.kind == flush || t.f.kind == heal {
 		return nil, &realm.Error{
 			Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
 			Detail: "the realm has a fixed token: there is nothing to fetch",
@@ -115,34 +130,47 @@ func (t *task) fromMemory() *realm.Lease {
 }
 
 // read fetches the stored token. What another node changed may not have
-// reached a shared cache: to verify, the database is asked.
+// reached a shared cache: to verify, and to heal, the database is asked.
 func (t *task) read(ctx context.Context) (realm.Source, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	ask := t.pool.store.Token
-	if s, ok := t.pool.store.(tokenstore.Rereader); ok && t.f.kind == verify {
+	if s, ok := t.pool.store.(tokenstore.Rereader); ok && (t.f.kind == verify || t.f.kind == heal) {
 		ask = s.Reread
 	}
 	token, source, err := ask(ctx, t.ref)
+	if l := t.e.live.Load(); l != nil {
+		t.base = l.lineage
+	}
 	switch {
 	case errors.Is(err, tokenstore.ErrTokenNotFound):
 		return 0, nil
 	case err != nil:
 		return 0, storeFailed(err)
 	}
-	t.stored = token
+	t.stored = t.pool.local(token)
+	if t.f.kind == flush || t.e.live.Load() == nil {
+		t.base = max(t.base, token.Lineage)
+	}
 	return source, nil
 }
 
 // storedServes says whether the stored token is what the flight is for.
 func (t *task) storedServes() bool {
-	if t.f.kind == flush || !t.good(t.stored) {
+	if !t.good(t.stored) {
 		return false
 	}
-	if t.f.kind == load {
+	switch t.f.kind {
+	case flush:
+		return false
+	case heal:
+		return t.stored.Access != t.f.failed
+	case renew: // only if somebody else has done it
+		l := t.e.live.Load()
+		return l == nil && !t.f.anew || l != nil && t.stored.Lineage > l.lineage
+	default:
 		return true
 	}
-	// Renewing: only if somebody else has done it.
-	l := t.e.live.Load()
-	return l == nil || t.stored.Lineage > l.lineage
 }
 
 // good says whether a stored token may be used by this realm and secret, now.
@@ -194,9 +222,14 @@ func (t *task) place(l *live, access realm.Hidden) error {
 
 // publish makes a token the one in memory and returns it as it was found.
 func (t *task) publish(token realm.Token, source realm.Source, took time.Duration) (*realm.Lease, error) {
+	return t.publishUntil(token, source, t.renewAt(t.f.owner, t.ref, token, took))
+}
+
+func (t *task) publishUntil(token realm.Token, source realm.Source, renewAt realm.Instant) (*realm.Lease, error) {
+	now := realm.InstantOf(t.pool.now())
 	l := &live{
 		owner: t.f.owner, lineage: token.Lineage, fingerprint: t.bound.Fingerprint(),
-		renewAt: t.renewAt(token, took), from: realm.InstantOf(begins(token)),
+		renewAt: renewAt, from: realm.InstantOf(begins(token)),
 	}
 	l.lease.Expires, l.lease.Source = realm.InstantOf(token.ExpiresAt), realm.FromMemory
 	if err := t.place(l, token.Access); err != nil {
@@ -205,27 +238,13 @@ func (t *task) publish(token realm.Token, source realm.Source, took time.Duratio
 	if !t.e.publish(l, t.revision) {
 		return nil, errStale
 	}
+	if t.f.kind == load || t.f.kind == heal {
+		t.e.touch(now)
+	}
+	t.pool.schedule.published(t.ref, t.e, l, now)
 	lease := l.lease
 	lease.Source = source
 	return &lease, nil
-}
-
-// secret returns the credential set: the configuration's own, else the
-// store's.
-func (v *View) secret(ctx context.Context, c *compiled, ref realm.Ref) (realm.Secret, error) {
-	if s, ok := c.secrets[ref.Key]; ok {
-		return s, nil
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	s, err := v.pool.store.Secret(ctx, ref)
-	switch {
-	case errors.Is(err, tokenstore.ErrSecretNotFound):
-		return s, secretNotFound()
-	case err != nil:
-		return s, storeFailed(err)
-	}
-	return s, nil
 }
 
 // warn logs what was odd about an answer.

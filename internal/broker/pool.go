@@ -21,6 +21,14 @@ type Pool struct {
 	store tokenstore.Store
 	log   *zap.Logger
 	now   func() time.Time
+	sleep func(ctx context.Context, d time.Duration) error
+	node  string // names this process in claims
+	draw  draw
+	spool *tokenstore.Spool // nil for none
+
+	observer atomic.Pointer[Observer]
+	// ahead is how far the store's clock is ahead of this machine's.
+	ahead atomic.Int64
 
 	// entries is the memory level. Nothing is evicted: there is an entry for
 	// no more than the secrets that exist.
@@ -30,6 +38,13 @@ type Pool struct {
 	// epoch grows with every invalidation of a stored realm. A realm that was
 	// read before the epoch changed is not remembered.
 	epoch atomic.Int64
+
+	schedule *schedule
+	// budgets is what the realms' tightest windows allowed when this node
+	// looked last; -1 for no windows.
+	budgets *xsync.Map[string, int]
+	secrets remembered
+	away    turns
 
 	opening chan struct{} // a semaphore of one
 	opened  atomic.Bool
@@ -43,17 +58,29 @@ type Pool struct {
 	work    sync.WaitGroup
 }
 
+// Option changes a pool that is being made.
+type Option func(*Pool)
+
+// WithSpool keeps answers with a refresh token on this machine's disk until
+// the store has them. It is for stores on other machines.
+func WithSpool(s *tokenstore.Spool) Option { return func(p *Pool) { p.spool = s } }
+
 // New makes a pool over a store, which it owns from then on. Nothing is
 // opened yet. now is the clock (nil: time.Now).
-func New(store tokenstore.Store, log *zap.Logger, now func() time.Time) *Pool {
+func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...Option) *Pool {
 	if now == nil {
 		now = time.Now
 	}
 	p := &Pool{
-		store: store, log: log, now: now,
+		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), draw: randomly,
 		entries: xsync.NewMap[realm.Ref, *entry](),
 		stored:  xsync.NewMap[string, *compiled](),
+		budgets: xsync.NewMap[string, int](),
 		opening: make(chan struct{}, 1),
+	}
+	p.schedule = newSchedule(p)
+	for _, opt := range opts {
+		opt(p)
 	}
 	p.base, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -85,13 +112,23 @@ func (p *Pool) Open(ctx context.Context) error {
 		}
 		p.start(func(ctx context.Context) { p.follow(ctx, feed, cursor) })
 	}
+	if w, ok := p.store.(tokenstore.Waker); ok {
+		p.start(func(ctx context.Context) { w.Wakes(ctx, func(ref realm.Ref) { p.woken(ctx, ref) }) })
+	}
+	if err := p.settleClock(ctx); err != nil {
+		return err
+	}
+	if err := p.replay(ctx); err != nil {
+		return err
+	}
+	p.start(p.schedule.run)
 	p.opened.Store(true)
 	return nil
 }
 
-// Destruct ends what is under way and closes the store: it waits for the
-// flights, which have deadlines, so that nothing that a provider gave is
-// lost. It has the form of caddy.Destructor.
+// Destruct ends what is under way and closes the store. It waits for the calls
+// to providers, which have deadlines, and for their outcome to be saved: what
+// a provider gave is not lost. It has the form of caddy.Destructor.
 func (p *Pool) Destruct() error {
 	p.closing.Lock()
 	p.closed = true
@@ -123,6 +160,7 @@ func (p *Pool) invalidateRealm(id string) {
 
 // invalidate forgets what memory knows of a (realm, key).
 func (p *Pool) invalidate(ref realm.Ref) {
+	p.secrets.drop(ref)
 	if e, ok := p.entries.Load(ref); ok {
 		e.forget()
 	}

@@ -14,6 +14,10 @@ import (
 type Status struct {
 	Stores []StoreStatus `json:"stores"`
 	Tokens []TokenStatus `json:"tokens"`
+	// WithoutClaims counts the (realm, key) for which this node asked the
+	// provider a moment ago though the database could not be written: other
+	// nodes may have done the same.
+	WithoutClaims int `json:"without_claims,omitempty"`
 }
 
 // StoreStatus is the health of one level.
@@ -27,17 +31,25 @@ type StoreStatus struct {
 type TokenStatus struct {
 	Realm string `json:"realm"`
 	Key   string `json:"key"`
-	// State is live, failing (the last call to the provider was refused and
-	// there is no live token), expired or idle.
-	State       string     `json:"state"`
-	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
-	Lineage     int64      `json:"lineage,omitempty"`
+	// State is live, expired, failing (the last call to the provider was
+	// refused and there is no live token), reauth_required (a person has to
+	// authorize again) or idle.
+	State     string     `json:"state"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Lineage   int64      `json:"lineage,omitempty"`
+	// Note says what an operator should look at.
+	Note        string     `json:"note,omitempty"`
 	LastError   string     `json:"last_error,omitempty"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+	// LastFetch is when the live token was asked for.
+	LastFetch *time.Time `json:"last_fetch,omitempty"`
 	// NextRefresh is the earliest time of the next call to the provider.
 	NextRefresh *time.Time `json:"next_refresh,omitempty"`
-	// Fetches are the calls to the provider that this node made.
-	Fetches uint32 `json:"fetches"`
+	// Fetches are the calls to the provider that this node made. BudgetLeft is
+	// how many more the realm's tightest window allowed when this node asked
+	// last; absent without windows.
+	Fetches    uint32 `json:"fetches"`
+	BudgetLeft *int   `json:"budget_left,omitempty"`
 }
 
 // Status tells the health of the stores and the state of every token that
@@ -45,8 +57,13 @@ type TokenStatus struct {
 func (v *View) Status(ctx context.Context) Status {
 	s := Status{Stores: v.health(ctx), Tokens: []TokenStatus{}}
 	now := realm.InstantOf(v.pool.now())
+	s.WithoutClaims = v.pool.away.count(now)
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		s.Tokens = append(s.Tokens, e.status(ref, now))
+		t := e.status(ref, now)
+		if n, ok := v.pool.budgets.Load(ref.Realm); ok && n >= 0 {
+			t.BudgetLeft = &n
+		}
+		s.Tokens = append(s.Tokens, t)
 		return true
 	})
 	slices.SortFunc(s.Tokens, func(a, b TokenStatus) int {
@@ -80,27 +97,44 @@ func storeStatus(name string, err error) StoreStatus {
 }
 
 func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
-	e.mu.Lock()
-	t, fetches := e.trouble, e.fetches
-	e.mu.Unlock()
+	t, fetches, contention := e.past()
 	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: "idle", Fetches: fetches}
+	if contention {
+		s.Note = "another system fetches this credential"
+	}
 	if l := e.live.Load(); l != nil {
 		s.State, s.Lineage = "live", l.lineage
 		if !l.usable(now) {
 			s.State = "expired"
 		}
-		s.ExpiresAt, s.NextRefresh = timeOf(l.lease.Expires), timeOf(l.renewAt)
+		s.ExpiresAt, s.NextRefresh, s.LastFetch = timeOf(l.lease.Expires), timeOf(l.renewAt), timeOf(l.issued())
 	}
-	if t != nil && t.kept != nil {
+	if t.unsaved() != nil {
 		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(t.at)
 	}
 	if t.failed() {
 		if s.State != "live" {
 			s.State = "failing"
 		}
-		s.LastError, s.LastErrorAt, s.NextRefresh = t.cause.Error(), timeOf(t.at), timeOf(t.until)
+		s.LastError, s.LastErrorAt, s.NextRefresh = t.detail(), timeOf(t.at), timeOf(t.until)
+		if t.cause != nil {
+			s.LastError = t.cause.Error()
+		}
+		if t.code == realm.CodeReauthRequired {
+			s.State, s.NextRefresh = string(realm.CodeReauthRequired), nil
+		}
 	}
 	return s
+}
+
+// past is what the entry remembers beside its token.
+func (e *entry) past() (t *trouble, fetches uint32, contention bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.doing != nil {
+		t, contention = e.doing.trouble, e.doing.deaths.count == contended
+	}
+	return t, e.fetches, contention
 }
 
 func timeOf(i realm.Instant) *time.Time {

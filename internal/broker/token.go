@@ -15,6 +15,7 @@ import (
 // of the old one are not handed out any more.
 type compiled struct {
 	program *grant.Program
+	config  realm.Config
 	// secrets are those that a configuration defines; the store may have more.
 	secrets map[string]realm.Secret
 	// defined in a configuration: read-only for the API.
@@ -24,7 +25,7 @@ type compiled struct {
 // Token returns the live token of (realm, key): from memory without a lock or
 // an allocation, else from the store, else by one fetch for all who wait.
 //
-// Errors: CodeRealmNotFound, CodeSecretNotFound, CodeTokenUnavailable,
+// Errors: CodeReauthRequired, CodeBudgetSpent, CodeRealmNotFound, CodeSecretNotFound, CodeTokenUnavailable,
 // CodeNotActive, CodeUnavailable; or the error of a context that was
 // cancelled.
 func (v *View) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
@@ -40,17 +41,18 @@ func (v *View) token(ctx context.Context, c *compiled, ref realm.Ref) (*realm.Le
 		if l := e.live.Load(); l != nil && l.owner == c {
 			now := realm.Instant(v.pool.now().UnixMicro())
 			if l.usable(now) {
+				e.touch(now)
 				if l.due(now) {
-					v.ahead(e, c, ref, renew)
+					v.ahead(e, ref, now)
 				}
 				if e.suspect.Load() && e.suspect.CompareAndSwap(true, false) {
-					v.ahead(e, c, ref, verify)
+					v.verify(e, c, ref)
 				}
 				return &l.lease, nil
 			}
 		}
 	}
-	return v.join(ctx, c, ref, load)
+	return v.join(ctx, c, ref, aim{kind: load})
 }
 
 // Proxyable returns the token for a proxied request. CodeNotProxyable where
@@ -80,7 +82,7 @@ func (v *View) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.join(ctx, c, ref, flush)
+	return v.join(ctx, c, ref, aim{kind: flush})
 }
 
 // realm returns the compiled realm: the configuration's own, else the
@@ -119,7 +121,7 @@ func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
 			Detail: "the stored realm is not understood: " + err.Error(), Err: err,
 		}
 	}
-	c := &compiled{program: program}
+	c := &compiled{program: program, config: r.Config}
 	kept, _ := p.stored.Compute(id, func(old *compiled, loaded bool) (*compiled, computeOp) {
 		if loaded || p.epoch.Load() != epoch {
 			return old, cancelOp

@@ -290,8 +290,9 @@ func TestNotProxyable(t *testing.T) {
 // A panic in a flight reaches its callers as an error, and the next flight
 // starts as if nothing had been.
 func TestPanicInAFlight(t *testing.T) {
-	store := &panicky{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"))}
-	n := nodeOn(t, store, newProvider(t), newClock())
+	c := newClock()
+	store := &panicky{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	store.armed = true

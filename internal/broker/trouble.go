@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -12,56 +11,28 @@ import (
 )
 
 const (
-	firstWait = time.Second
-	// waitCap is the longest wait between two calls that fail, unless the
-	// provider asks for more.
-	waitCap = time.Minute
-	// insist is how soon a flush may try a hopeless call again: somebody may
-	// have put right at the provider what no change here would show.
-	insist = time.Second
 	// lifelessWait is how soon the provider may be asked again after a token
 	// whose life was zero or less.
 	lifelessWait = time.Second
 	// storeWait is how soon work that nobody waits for is tried again after
 	// the store failed.
 	storeWait = time.Second
+	// lapsedWait is how soon it is looked again whether a person has
+	// authorized anew.
+	lapsedWait = time.Minute
 )
 
-// trouble is the memory of work that failed: until when the provider is left
-// alone, and what callers are told meanwhile. It is immutable; nil is none.
+// trouble is what this node remembers of work that failed: until when it is of
+// no use to ask the store again, and what callers are told meanwhile. What all
+// nodes have to know is in the store. It is immutable; nil is none.
 type trouble struct {
+	code  realm.Code // of what callers are told; "" where nothing failed
 	cause *grant.Error
 	fails int
-	at    realm.Instant // of the last failure
+	at    realm.Instant // of the failure
 	until realm.Instant
-	// kept is a token that the provider gave and the store did not take.
-	kept *realm.Token
-}
-
-// next is the trouble after one more failure.
-func (t *trouble) next(cause *grant.Error, now realm.Instant) *trouble {
-	n := &trouble{cause: cause, fails: 1, at: now}
-	if t != nil {
-		n.fails, n.kept = t.fails+1, t.kept
-	}
-	wait := waitCap
-	if cause.Class != grant.Hopeless {
-		wait = min(firstWait<<min(n.fails-1, 16), waitCap)
-		// Between half and the whole of it, so that nodes do not keep step.
-		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads load, guards nothing
-	}
-	n.until = now + realm.Instant(max(wait, cause.RetryAfter).Microseconds())
-	return n
-}
-
-// lifeless is what remains of a token that nobody else could use.
-func lifeless(now realm.Instant) *trouble {
-	return &trouble{at: now, until: now + realm.Instant(lifelessWait.Microseconds())}
-}
-
-// unsaved is what remains of a token that the store did not take.
-func unsaved(token realm.Token, now realm.Instant) *trouble {
-	return &trouble{at: now, until: now + realm.Instant(storeWait.Microseconds()), kept: &token}
+	// kept is a call whose outcome the store did not take yet.
+	kept *ended
 }
 
 // rested is the trouble after work that failed before the provider was asked.
@@ -74,8 +45,16 @@ func (t *trouble) rested(now realm.Instant) *trouble {
 	return &n
 }
 
-// failed says whether the last call failed.
-func (t *trouble) failed() bool { return t != nil && t.cause != nil }
+// keptOnly is what must not be forgotten.
+func (t *trouble) keptOnly() *trouble {
+	if t == nil || t.kept == nil {
+		return nil
+	}
+	return &trouble{at: t.at, until: t.until, kept: t.kept}
+}
+
+// failed says whether callers are to be told of it.
+func (t *trouble) failed() bool { return t != nil && t.code != "" }
 
 // waits says whether the provider is to be left alone now. A clock that went
 // back would make it wait for ever.
@@ -87,43 +66,74 @@ func (t *trouble) left(now realm.Instant) time.Duration {
 }
 
 // holdOff returns the error of the last call while the provider is to be left
-// alone after a failure. A flush that asks all the same asks for too much.
+// alone. A flush that asks all the same asks for too much.
 func (e *entry) holdOff(k kind, now realm.Instant) error {
 	t := e.lastTrouble()
-	if !t.failed() || !t.waits(now) {
+	if !t.failed() || !t.waits(now) || k == flush && t.code == realm.CodeReauthRequired {
 		return nil
 	}
-	if k == flush && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
+	if k == flush && t.cause != nil && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
 		return nil
 	}
-	err := t.again(now)
-	if k == flush {
-		err.Code = realm.CodeBudgetSpent
-	}
-	return err
-}
-
-// pause waits until the provider may be asked again after a token without a
-// life: that is so soon that nobody has to be told.
-func (e *entry) pause(ctx context.Context, now realm.Instant) error {
-	t := e.lastTrouble()
-	if t.failed() || !t.waits(now) {
-		return nil
-	}
-	timer := time.NewTimer(min(t.left(now), lifelessWait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
-	}
+	return t.again(k, now)
 }
 
 func (e *entry) lastTrouble() *trouble {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.trouble
+	if e.doing == nil {
+		return nil
+	}
+	return e.doing.trouble
+}
+
+// suffer remembers trouble, unless what the flight knew has been forgotten
+// since. A call whose outcome is still to be saved stays.
+func (e *entry) suffer(t *trouble, revision uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revision != revision {
+		return
+	}
+	w := e.work()
+	if t.kept == nil && w.trouble != nil && w.trouble.kept != nil {
+		kept := *t
+		kept.kept, t = w.trouble.kept, &kept
+	}
+	w.trouble = t
+}
+
+// postpone notes that the outcome of a call is still to be saved, whatever
+// else was forgotten since. The token in memory is due then: the provider may
+// have ended it.
+func (e *entry) postpone(kept *ended, now realm.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.work().trouble = &trouble{at: now, until: now + realm.Instant(storeWait.Microseconds()), kept: kept}
+	if l := e.live.Load(); l != nil && !l.due(now) {
+		due := *l
+		due.renewAt = now
+		e.live.Store(&due)
+	}
+}
+
+// saved ends what postpone began.
+func (e *entry) saved(kept *ended) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.doing != nil && e.doing.trouble != nil && e.doing.trouble.kept == kept {
+		e.doing.trouble = nil
+		e.rest()
+	}
+}
+
+// pause makes work that failed before the provider was asked wait a moment.
+func (e *entry) pause(now realm.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.work(); !w.trouble.waits(now) {
+		w.trouble = w.trouble.rested(now)
+	}
 }
 
 // first is what the callers of the failed call are told.
@@ -139,14 +149,47 @@ func (t *trouble) first(now realm.Instant) *realm.Error {
 }
 
 // again is what everybody else is told until the next call.
-func (t *trouble) again(now realm.Instant) *realm.Error {
-	return t.error(http.StatusServiceUnavailable,
-		fmt.Sprintf("waiting after %d failed token requests, the last: %s", t.fails, t.cause.Error()), now)
+func (t *trouble) again(k kind, now realm.Instant) *realm.Error {
+	err := t.error(http.StatusServiceUnavailable, t.detail(), now)
+	switch {
+	case t.code == realm.CodeReauthRequired:
+		err.Status, err.RetryAfter = http.StatusBadGateway, 0
+	case k == flush:
+		err.Code = realm.CodeBudgetSpent
+	}
+	return err
+}
+
+func (t *trouble) detail() string {
+	switch {
+	case t.code == realm.CodeReauthRequired && t.cause != nil:
+		return "somebody has to authorize again: the provider refused every refresh token, the last time: " + t.cause.Error()
+	case t.code == realm.CodeReauthRequired:
+		return "somebody has to authorize first: there is no refresh token"
+	case t.code == realm.CodeBudgetSpent:
+		return "the realm's limits allow no call to the provider now"
+	case t.cause == nil:
+		return "the provider is left alone for a moment"
+	}
+	return fmt.Sprintf("waiting after %d failed token requests, the last: %s", t.fails, t.cause.Error())
 }
 
 func (t *trouble) error(status int, detail string, now realm.Instant) *realm.Error {
-	return &realm.Error{
-		Code: realm.CodeTokenUnavailable, Status: status, Detail: detail, RetryAfter: t.left(now),
-		ProviderCode: t.cause.ProviderCode, ProviderMessage: t.cause.ProviderMessage, Err: t.cause,
+	e := &realm.Error{Code: t.code, Status: status, Detail: detail, RetryAfter: t.left(now)}
+	if t.cause != nil {
+		e.ProviderCode, e.ProviderMessage, e.Err = t.cause.ProviderCode, t.cause.ProviderMessage, t.cause
+	}
+	return e
+}
+
+// sleep waits, unless the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
 	}
 }

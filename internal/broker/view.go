@@ -8,8 +8,11 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"time"
+
+	"github.com/robfig/cron/v3"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -27,11 +30,18 @@ type ViewConfig struct {
 	Definitions []Definition
 	// Client makes the token requests of this configuration.
 	Client *grant.Client
-	// Before is how long ahead of its end a token is renewed: a share of its
-	// life (0: 0.1), capped at ten minutes; or a duration, where BeforeFixed
-	// is set.
-	Before      float64
-	BeforeFixed time.Duration
+	// Before is how long ahead of its end a token is renewed, where the realm
+	// says nothing; the zero value: 10% of its life.
+	Before realm.Lead
+	// Jitter is the share of a token's life over which renewals are spread,
+	// ahead of that; nil: 0.1.
+	Jitter *float64
+	// Concurrency is how many calls of a realm may be under way, over all
+	// nodes, where the realm says nothing; 0: 4.
+	Concurrency int
+	// Cron is when all tokens are renewed, as well; "" for never. See
+	// ParseCron.
+	Cron string
 	// Timeout of one token request where the realm says none; 0: 10s.
 	Timeout time.Duration
 }
@@ -41,29 +51,45 @@ type ViewConfig struct {
 type View struct {
 	pool        *Pool
 	client      *grant.Client
-	before      float64
-	beforeFixed time.Duration
+	before      realm.Lead
+	jitter      float64
+	concurrency int
 	callTimeout time.Duration
+	cron        cron.Schedule // nil for none
 
 	defined map[string]*compiled
 	order   []string // the ids of defined, as they were written
 }
 
-// defaultTimeout of one token request.
-const defaultTimeout = 10 * time.Second
+const (
+	// defaultTimeout of one token request.
+	defaultTimeout = 10 * time.Second
+	// defaultConcurrency is how many calls of a realm may be under way.
+	defaultConcurrency = 4
+)
 
 // View makes the face of the pool for one configuration. Errors name the
 // realm and field that is wrong. Nothing is opened or started.
 func (p *Pool) View(cfg ViewConfig) (*View, error) {
 	v := &View{
-		pool: p, client: cfg.Client, before: cfg.Before, beforeFixed: cfg.BeforeFixed, callTimeout: cfg.Timeout,
+		pool: p, client: cfg.Client, callTimeout: cfg.Timeout, before: cfg.Before,
+		jitter: defaultJitter, concurrency: cmp.Or(cfg.Concurrency, defaultConcurrency),
 		defined: make(map[string]*compiled, len(cfg.Definitions)),
 	}
-	if v.before == 0 {
-		v.before = defaultBefore
+	if v.before.IsZero() {
+		v.before.Share = defaultBefore
+	}
+	if cfg.Jitter != nil {
+		v.jitter = *cfg.Jitter
 	}
 	if v.callTimeout == 0 {
 		v.callTimeout = defaultTimeout
+	}
+	if cfg.Cron != "" {
+		var err error
+		if v.cron, err = ParseCron(cfg.Cron); err != nil {
+			return nil, err
+		}
 	}
 	for _, d := range cfg.Definitions {
 		c, err := define(d)
@@ -88,7 +114,7 @@ func define(d Definition) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{program: program, defined: true, secrets: make(map[string]realm.Secret, len(d.Secrets))}
+	c := &compiled{program: program, config: d.Realm.Config, defined: true, secrets: make(map[string]realm.Secret, len(d.Secrets))}
 	for _, s := range d.Secrets {
 		s.Realm = d.Realm.ID
 		if err := s.Validate(); err != nil {
@@ -105,7 +131,18 @@ func define(d Definition) (*compiled, error) {
 	return c, nil
 }
 
-// timeout of one token request of a realm.
-func (v *View) timeout(c *compiled) time.Duration {
-	return c.program.Realm().Config.Limits.Timeout.Or(v.callTimeout)
+// terms are what a realm says about calls to its provider.
+func (v *View) terms(c *compiled) terms {
+	l, semantics := &c.config.Limits, c.program.RefreshSemantics()
+	return terms{
+		canFetch: c.program.CanFetch(), canRefresh: c.program.CanRefresh(),
+		keeps:       semantics == realm.RefreshStable || semantics == realm.RefreshGrace,
+		concurrency: cmp.Or(l.Concurrency, v.concurrency), minInterval: l.MinInterval.Std(),
+		backoffCap: l.BackoffCap.Or(defaultCap), windows: l.Windows, timeout: l.Timeout.Or(v.callTimeout),
+	}
+}
+
+// exclusive says whether a new token ends the one before at once.
+func (c *compiled) exclusive() bool {
+	return c.config.Semantics == realm.SemanticsRotate && c.config.Overlap == 0
 }

@@ -166,11 +166,9 @@ func TestInactive(t *testing.T) {
 		`{"url":"https://x/t","token_path":"t","arguments":[{"name":"s","place":"url","expr":"md5(secret.a)"}]}`:                             "config.arguments[0].expr: computed arguments are not active yet",
 		`{"url":"https://x/t","method":"POST","token_path":"t","arguments":[{"name":"s","place":"body","type":"number","expr":"now('s')"}]}`: "config.arguments[0].expr: computed arguments are not active yet",
 		`{"preset":"wechat"}`: "presets are not active yet",
-
 		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`: "the grant authorization_code is not active yet",
 		`{"grant":{"name":"jwt_bearer"}}`:                                   "the grant jwt_bearer is not active yet",
 		`{"grant":{"name":"token_exchange"}}`:                               "the grant token_exchange is not active yet",
-
 		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize and exchange are not active yet",
 		`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}"}]},
 			"authorize":{"url":"https://x/a?c={code_challenge}&s={state}&u={callback_url}"},"exchange":{"url":"https://x/e?v={code_verifier}&c={code}"}}`: "",

@@ -202,3 +202,9 @@ func (p *Program) Inactive() string {
 func (p *Program) Timeout() time.Duration {
 	return p.realm.Config.Limits.Timeout.Or(DefaultTimeout)
 }
+
+// TakesForce says whether the fetch recipe can ask for a new token where the
+// provider would give the old one again ({force}).
+func (p *Program) TakesForce() bool {
+	return p.fetch != nil && slices.ContainsFunc(p.fetch.templates(), func(t template) bool { return t.holds("force") })
+}

@@ -1,0 +1,317 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// shortWait is up to how long a flight waits for the provider to be asked,
+// instead of telling its callers to come back.
+const shortWait = 2 * time.Second
+
+// call asks the provider: once, unless somebody else does, it was asked in
+// vain a moment ago, or it gave a token that was not saved yet.
+func (t *task) call(ctx context.Context) (*realm.Lease, error) {
+	if t.f.kind == heal {
+		t.bury()
+	}
+	if why := t.f.owner.program.Inactive(); why != "" {
+		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
+	}
+	if kept := t.e.lastTrouble().unsaved(); kept != nil {
+		lease, err := t.keep(ctx, kept)
+		if err == nil || !storeAway(err) || kept.token.Refresh != "" {
+			return lease, err
+		}
+		// What was kept has ended meanwhile.
+	}
+	if err := t.e.holdOff(t.f.kind, realm.InstantOf(t.pool.now())); err != nil {
+		return nil, err
+	}
+	if err := t.outlast(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		lease, next, err := t.inLane(ctx)
+		if next == nil {
+			return lease, err
+		}
+		if err := next(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again is what a flight does before it tries once more; nil for never.
+type again func(ctx context.Context) error
+
+// atOnce tries once more without a wait.
+func atOnce(context.Context) error { return nil }
+
+// after waits for so long.
+func (t *task) after(d time.Duration) again {
+	return func(ctx context.Context) error { return t.pool.sleep(ctx, d) }
+}
+
+// inLane tries when there is a place among the realm's calls. Who has to wait
+// for something else waits without one.
+func (t *task) inLane(ctx context.Context) (*realm.Lease, again, error) {
+	leave, err := t.pool.schedule.enter(ctx, t.ref.Realm, t.terms(t.f.owner).concurrency)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
+	return t.try(ctx)
+}
+
+// outlast waits for the last moment of a token's life to pass, where the
+// provider would give it once more until then.
+func (t *task) outlast(ctx context.Context) error {
+	left := t.stored.ExpiresAt.Sub(t.pool.now())
+	same := t.f.owner.config.Semantics == realm.SemanticsSame && t.f.owner.config.Overlap == 0
+	if !same || t.f.kind == flush || t.f.kind == heal || left <= 0 || left > slack || t.stored.Fingerprint != t.bound.Fingerprint() {
+		return nil
+	}
+	return t.pool.sleep(ctx, left)
+}
+
+// try asks for the claim and does what the verdict says.
+func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err error) {
+	w := t.asks()
+	began := time.Now() // the real clock: the claim runs out by it
+	v, err := t.claim(ctx, w)
+	if err != nil {
+		lease, err = t.unclaimed(ctx, w, err)
+		return lease, nil, err
+	}
+	switch v.ruling {
+	case granted:
+		return t.spend(ctx, w, v, began)
+	case served:
+		lease, err = t.publish(t.pool.local(v.token), realm.FromDatabase, 0)
+		return lease, nil, err
+	case busy:
+		if t.f.kind == renew {
+			return nil, nil, errElsewhere
+		}
+		return nil, func(ctx context.Context) error { return t.await(ctx, v) }, nil
+	case outpaced:
+		return nil, t.after(pollFirst), nil
+	case lapsed:
+		return nil, nil, t.lapse(v)
+	}
+	if v.wait <= shortWait && (v.scope != scopeKey || v.cause == nil) && t.f.kind != flush {
+		return nil, t.after(v.wait), nil
+	}
+	return nil, nil, t.refuse(v)
+}
+
+// asks is what this attempt wants of the provider.
+func (t *task) asks() *asks {
+	return &asks{
+		terms: t.terms(t.f.owner), id: tokenstore.NewAttemptID(), node: t.pool.node, kind: t.f.kind,
+		after: t.base, failed: t.f.failed, refuted: t.refuted && !t.force, initial: t.bound.SecretRefreshToken(), reseeded: t.bound.Reseeded,
+		fingerprint: t.bound.Fingerprint(), draw: t.pool.draw,
+		usable: func(token realm.Token) bool { return t.good(t.pool.local(token)) },
+	}
+}
+
+// claim asks for the claim, durably.
+func (t *task) claim(ctx context.Context, w *asks) (v verdict, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	sent := t.pool.now()
+	s, err := t.pool.store.Coordinate(ctx, t.ref, func(s *tokenstore.State) error {
+		v = w.decide(s)
+		return nil
+	})
+	if err != nil {
+		return v, storeFailed(err)
+	}
+	t.pool.setClock(s.Now, sent)
+	t.pool.budgets.Store(t.ref.Realm, left(&s.Budget, w.windows, s.Now))
+	return v, nil
+}
+
+const (
+	pollFirst = 50 * time.Millisecond
+	pollMost  = 500 * time.Millisecond
+)
+
+// await waits until the claim of another node is closed or void. Being woken
+// is a hint that may be lost, so the store is looked at, too.
+func (t *task) await(ctx context.Context, v verdict) error {
+	end := time.Now().Add(v.wait)
+	for pause := pollFirst; ; pause = min(pause*3/2, pollMost) {
+		timer := time.NewTimer(min(pause, max(time.Until(end), 0)))
+		select {
+		case <-t.f.woken:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
+		}
+		timer.Stop()
+		s, err := t.pool.store.Peek(ctx, t.ref)
+		if err != nil {
+			return storeFailed(err)
+		}
+		if s.Attempt.ID != v.holder || !s.Attempt.Deadline.After(s.Now) {
+			return nil
+		}
+	}
+}
+
+// refuse tells callers to come back later, and this node not to ask the store
+// before.
+func (t *task) refuse(v verdict) error {
+	now := realm.InstantOf(t.pool.now())
+	tr := &trouble{
+		code: realm.CodeTokenUnavailable, cause: v.cause, fails: v.fails,
+		at: now, until: now + realm.Instant(v.wait.Microseconds()),
+	}
+	if v.scope == scopeBudget {
+		tr.code = realm.CodeBudgetSpent
+		t.pool.log.Warn("the realm's limits allow no call to the provider now",
+			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.Duration("next_in", v.wait))
+		t.pool.observe(func(o Observer) { o.BudgetSpent(t.ref) })
+	}
+	t.e.suffer(tr, t.revision)
+	t.pool.schedule.hold(t.ref.Realm, v, tr.until)
+	return tr.again(t.f.kind, now)
+}
+
+// lapse says that a person has to authorize again.
+func (t *task) lapse(v verdict) error {
+	now := realm.InstantOf(t.pool.now())
+	old := t.e.lastTrouble()
+	tr := &trouble{
+		code: realm.CodeReauthRequired, cause: v.cause,
+		at: now, until: now + realm.Instant(lapsedWait.Microseconds()),
+	}
+	if old == nil || old.code != realm.CodeReauthRequired {
+		t.pool.log.Error("the provider refuses every refresh token: somebody has to authorize again",
+			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), causeField(v.cause))
+		t.pool.observe(func(o Observer) { o.ReauthRequired(t.ref) })
+	}
+	t.e.suffer(tr, t.revision)
+	return tr.again(t.f.kind, now)
+}
+
+// causeField is the cause of a failure for a log; it may be missing.
+func causeField(cause *grant.Error) zap.Field {
+	if cause == nil {
+		return zap.Skip()
+	}
+	return zap.Error(cause)
+}
+
+// spend makes the call that was claimed. Another one may follow at once: with
+// another refresh token, or by force.
+func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (*realm.Lease, again, error) {
+	failpoint.Hit("claimed")
+	if t.f.kind == renew && t.f.owner.exclusive() {
+		t.e.bar(t.f)
+	}
+	end := &ended{asks: w, verdict: v}
+	res, err := t.request(ctx, w, v, began)
+	if err != nil {
+		return t.settleFailure(ctx, end, err)
+	}
+	t.warn(res.Warnings)
+	t.take(end, res)
+	if t.insists(end) && !t.force && t.f.owner.program.TakesForce() {
+		// The provider gives what its API refuses. It may be asked harder.
+		t.force, end.harder = true, true
+		if _, err := t.settle(ctx, end); err != nil {
+			return nil, nil, err
+		}
+		return nil, atOnce, nil
+	}
+	lease, err := t.keep(ctx, end)
+	return lease, nil, err
+}
+
+// request makes one HTTP call, which ends before the claim does.
+func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(w.timeout))
+	defer cancel()
+	req := grant.Request{
+		Force: t.force, DefaultTimeout: t.callTimeout, SendBy: began.Add(w.timeout), RefreshToken: v.refresh,
+	}
+	do := t.bound.Fetch
+	if v.source != noRefresh {
+		do = t.bound.Refresh
+	}
+	t.e.mu.Lock()
+	t.e.fetches++
+	t.e.mu.Unlock()
+	return do(ctx, t.client, req)
+}
+
+// take notes what the provider gave, in the store's time.
+func (t *task) take(end *ended, res grant.Result) {
+	end.took, end.token = res.Took, t.pool.remote(res.Token)
+	// What ends before it reaches the provider is of use to those only who
+	// wait for it.
+	left := res.Token.ExpiresAt.Sub(t.pool.now())
+	end.once = res.Once || !res.Token.ExpiresAt.IsZero() && left <= slack
+	t.e.mu.Lock()
+	end.discard = t.e.revision != t.revision
+	t.e.mu.Unlock()
+}
+
+// insists says whether the provider gave the token again that its API refuses.
+func (t *task) insists(end *ended) bool {
+	return t.f.kind == heal && end.token.Access == t.f.failed
+}
+
+// settleFailure takes down a failed call and returns what its callers are
+// told.
+func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm.Lease, again, error) {
+	if !errors.As(err, &end.cause) {
+		end.cause = &grant.Error{Class: grant.Retryable, Kind: grant.KindConnection, Detail: "internal"}
+	}
+	s, err := t.settle(ctx, end)
+	if err != nil {
+		t.e.postpone(end, realm.InstantOf(t.pool.now()))
+	}
+	t.pool.observe(func(o Observer) { o.Fetched(t.ref.Realm, string(end.cause.Kind), end.took) })
+	now := realm.InstantOf(t.pool.now())
+	tr := t.pool.troubleOf(&s, end.cause, now)
+	t.e.suffer(tr, t.revision)
+	t.pool.log.Warn("token not fetched",
+		zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),
+		zap.Stringer("class", end.cause.Class), zap.Error(end.cause), zap.Duration("next_in", tr.left(now)))
+	if err == nil && end.source != noRefresh && end.cause.Kind == grant.KindInvalidGrant {
+		return nil, atOnce, nil // the next decision says whether anything is left
+	}
+	return nil, nil, tr.first(now)
+}
+
+// troubleOf is what this node remembers of a failure: as long as the store
+// says, or a moment where that could not be asked.
+func (p *Pool) troubleOf(s *tokenstore.State, cause *grant.Error, now realm.Instant) *trouble {
+	wait := storeWait
+	fails := 1
+	if !s.Now.IsZero() {
+		until := s.Attempt.Trouble.Until
+		if waits(s.Budget.Trouble, s.Now) {
+			until = later(until, s.Budget.Trouble.Until)
+		}
+		wait, fails = max(until.Sub(s.Now), 0), max(s.Attempt.Trouble.Fails, 1)
+	}
+	return &trouble{
+		code: realm.CodeTokenUnavailable, cause: cause, fails: fails,
+		at: now, until: now + realm.Instant(wait.Microseconds()),
+	}
+}

@@ -1,0 +1,316 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// A call to a provider is made under a claim: a row that is written durably
+// before any byte goes out, by compare-and-swap, and that is void after a
+// deadline which the call itself does not outlive. What is decided about it is
+// here and in settle.go, as functions of what the nodes share and of nothing
+// else: no clock of this machine, no I/O.
+
+// claimMargin is how much longer a claim lives than the call that it is for:
+// time for a packet that is under way, and for a provider that is still busy
+// with it.
+const claimMargin = 5 * time.Second
+
+// terms are what a realm says about calls to its provider.
+type terms struct {
+	canFetch   bool
+	canRefresh bool
+	// keeps: the refresh token may be sent again after an uncertain outcome
+	// (stable, grace). Else a second one may cost everything.
+	keeps       bool
+	concurrency int
+	minInterval time.Duration
+	backoffCap  time.Duration
+	windows     []realm.Window
+	timeout     time.Duration
+}
+
+// lease is how long a claim lives.
+func (t terms) lease() time.Duration { return t.timeout + claimMargin }
+
+// asks is what a flight wants of the provider.
+type asks struct {
+	terms
+	id   tokenstore.AttemptID
+	node string
+	kind kind
+	// after is the lineage that a token must be newer than to serve (renew,
+	// flush); failed is the token that the API refused (heal).
+	after  int64
+	failed realm.Hidden
+	// refuted: the failed token was refused before any call succeeded with it.
+	refuted bool
+	// initial is the refresh token that the secret itself holds; reseeded says
+	// whether it was replaced since a token was obtained.
+	initial     realm.Hidden
+	reseeded    func(realm.Fingerprint) bool
+	fingerprint realm.Fingerprint
+	// usable says whether a stored token may be used now.
+	usable func(realm.Token) bool
+	draw   draw
+}
+
+// verdict is what was decided about a claim.
+type verdict struct {
+	ruling
+	// token that serves.
+	token realm.Token
+	// parent is the lineage that the call is to replace, source where the
+	// refresh token came from that is to be sent.
+	parent  int64
+	source  rtSource
+	refresh realm.Hidden
+	// holder is the call that another flight makes (busy).
+	holder tokenstore.AttemptID
+	// wait is how long asking again is useless; cause is why, where a call
+	// failed; scope says what has to wait.
+	wait  time.Duration
+	cause *grant.Error
+	fails int
+	scope scope
+	// uncertain: the outcome of an earlier call is not known, and to send the
+	// refresh token again now might cost more than it gives.
+	uncertain bool
+}
+
+// ruling is the kind of a verdict.
+type ruling uint8
+
+const (
+	granted  ruling = iota // make the call
+	served                 // somebody else was faster
+	busy                   // somebody else is at it
+	refused                // not now
+	lapsed                 // never: a person has to authorize again
+	outpaced               // the calls for other keys take all places
+)
+
+// scope says what has to wait.
+type scope uint8
+
+const (
+	scopeKey    scope = iota // this (realm, key): its last call failed
+	scopeRealm               // the realm: its provider fails, or asked for a pause
+	scopeBudget              // the realm's quota, or the least time between two calls
+)
+
+// rtSource is where a refresh token comes from.
+type rtSource uint8
+
+const (
+	noRefresh     rtSource = iota // the fetch recipe is used
+	fromToken                     // the stored token's
+	fromSecret                    // the one that the secret holds
+	fromCandidate                 // one that arrived too late once
+)
+
+// decide says whether the call may be made, and writes the claim into s if so.
+// What is found out about earlier calls is written in any case.
+func (w *asks) decide(s *tokenstore.State) verdict {
+	if w.serves(s.Token) {
+		return verdict{ruling: served, token: s.Token}
+	}
+	a := &s.Attempt
+	if a.ID != (tokenstore.AttemptID{}) {
+		if left := a.Deadline.Sub(s.Now); left > 0 {
+			return verdict{ruling: busy, wait: left, holder: a.ID}
+		}
+		w.expire(s)
+	}
+	w.renounce(s)
+	v := verdict{parent: s.Token.Lineage}
+	v.source, v.refresh = w.means(s)
+	if v.source == noRefresh && !w.canFetch {
+		return w.exhausted(s)
+	}
+	if w.held(s, &v); v.wait > 0 {
+		v.ruling = refused
+		return v
+	}
+	places := w.concurrency
+	if s.Budget.Trouble.Fails > 0 {
+		places = 1 // one call tries whether the provider is back
+	}
+	if s.Open >= places {
+		return verdict{ruling: outpaced}
+	}
+	w.grant(s, v)
+	return v
+}
+
+// serves says whether a stored token is what the flight is for.
+func (w *asks) serves(t realm.Token) bool {
+	if t.Access == "" || !w.usable(t) {
+		return false
+	}
+	switch w.kind {
+	case renew, flush:
+		return t.Lineage > w.after
+	case heal:
+		return t.Access != w.failed
+	default:
+		return true
+	}
+}
+
+// expire takes down a claim whose time is over: its process died, or was
+// stopped, and what became of the call is not known.
+func (w *asks) expire(s *tokenstore.State) {
+	a := &s.Attempt
+	done(&s.Budget, a.Started, a.Deadline)
+	if a.Spends && a.Parent == s.Token.Lineage {
+		doubt(a, a.Deadline)
+	}
+	a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
+}
+
+// doubt notes that a refresh token was sent and no answer tells what became of
+// it.
+func doubt(a *tokenstore.Attempt, at time.Time) {
+	if a.UncertainOf != a.Parent {
+		a.Uncertain, a.UncertainOf = 0, a.Parent
+	}
+	a.Uncertain++
+	a.UncertainAt = at
+}
+
+// renounce forgets what is known of another recipe or secret, and counts a
+// healed token that no call succeeded with either as a call that failed.
+func (w *asks) renounce(s *tokenstore.State) {
+	a := &s.Attempt
+	if a.Fingerprint != w.fingerprint {
+		a.Trouble, a.Refused, a.RefusedAt, a.Reauth, a.InitialRefused = tokenstore.Trouble{}, 0, time.Time{}, 0, false
+		a.Fingerprint = w.fingerprint
+	}
+	if w.kind == heal && w.refuted && a.Why == heal.String() && s.Token.Access == w.failed && a.Refuted != s.Token.Lineage {
+		a.Refuted = s.Token.Lineage
+		a.Trouble = w.draw.after(a.Trouble, errRefuted, a.Started, w.backoffCap)
+	}
+}
+
+// errRefuted is the failure of a call that gave a token which the API refused
+// at once.
+var errRefuted = &grant.Error{
+	Class: grant.Retryable, Kind: grant.KindRefused,
+	Detail: "the API refused the new token before any call succeeded with it",
+}
+
+// means chooses what is sent: the stored refresh token, that of the secret,
+// one that arrived too late once; else nothing, and the fetch recipe is used.
+// A refresh token whose end has passed is tried all the same, unless there is
+// another way: the provider's word counts.
+func (w *asks) means(s *tokenstore.State) (rtSource, realm.Hidden) {
+	if !w.canRefresh {
+		return noRefresh, ""
+	}
+	a, t := &s.Attempt, s.Token
+	if w.initial != "" && !a.InitialRefused && w.reseeded(t.Fingerprint) {
+		return fromSecret, w.initial
+	}
+	if t.Refresh != "" && (a.Refused == 0 || a.Refused != t.Lineage) {
+		ended := !t.RefreshExpiresAt.IsZero() && !s.Now.Before(t.RefreshExpiresAt)
+		unsafe := w.inDoubt(s) && !w.keeps
+		if !w.canFetch || !ended && !unsafe {
+			return fromToken, t.Refresh
+		}
+	}
+	if w.initial != "" && w.initial != t.Refresh && !a.InitialRefused {
+		return fromSecret, w.initial
+	}
+	if len(a.Candidates) > 0 {
+		return fromCandidate, a.Candidates[0].Refresh
+	}
+	return noRefresh, ""
+}
+
+// inDoubt says whether the stored refresh token was sent without an answer.
+func (w *asks) inDoubt(s *tokenstore.State) bool {
+	return s.Attempt.Uncertain > 0 && s.Attempt.UncertainOf == s.Token.Lineage
+}
+
+// exhausted is the verdict when nothing is left to send. A call whose outcome
+// is not known may still come back with what everything hangs on: as long as
+// that can be, nothing is given up.
+func (w *asks) exhausted(s *tokenstore.State) verdict {
+	a := &s.Attempt
+	if w.inDoubt(s) {
+		if left := a.UncertainAt.Add(w.lease()).Sub(s.Now); left > 0 {
+			return verdict{ruling: refused, wait: left, cause: causeOf(a.Trouble), fails: a.Trouble.Fails, uncertain: true}
+		}
+	}
+	a.Reauth = s.Token.Lineage
+	if a.Reauth == 0 {
+		a.Reauth = noLineage
+	}
+	return verdict{ruling: lapsed, cause: causeOf(a.Trouble)}
+}
+
+// noLineage stands for the lineage 0 in Attempt.Reauth.
+const noLineage = -1
+
+// held finds out how long the call has to wait, and for what.
+func (w *asks) held(s *tokenstore.State, v *verdict) {
+	a, now := &s.Attempt, s.Now
+	wait := func(d time.Duration, what scope, t tokenstore.Trouble) {
+		if d > v.wait {
+			v.wait, v.scope, v.cause, v.fails = d, what, causeOf(t), t.Fails
+		}
+	}
+	if waits(a.Trouble, now) && !w.insists(a.Trouble, now) {
+		wait(a.Trouble.Until.Sub(now), scopeKey, a.Trouble)
+	}
+	if waits(s.Budget.Trouble, now) {
+		wait(s.Budget.Trouble.Until.Sub(now), scopeRealm, s.Budget.Trouble)
+	}
+	if !a.Started.IsZero() && !now.Before(a.Started) {
+		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
+	}
+	wait(spent(&s.Budget, w.windows, now), scopeBudget, tokenstore.Trouble{})
+	if v.source == fromToken && !w.keeps && w.inDoubt(s) {
+		if left := w.repeatAt(s).Sub(now); left > v.wait {
+			wait(left, scopeKey, a.Trouble)
+			v.uncertain = true
+		}
+	}
+}
+
+// insist is how soon a flush may try a hopeless call again: somebody may have
+// put right at the provider what no change here would show.
+const insist = time.Second
+
+func (w *asks) insists(t tokenstore.Trouble, now time.Time) bool {
+	cause := causeOf(t)
+	return w.kind == flush && cause != nil && cause.Class == grant.Hopeless && !now.Before(t.At.Add(insist))
+}
+
+// repeatAt is when a refresh token may be sent again whose use is not known to
+// have failed: once shortly before the access token ends (if it was consumed
+// nothing more is lost than the rest of that life; if not, it succeeds), and
+// then not before that end.
+func (w *asks) repeatAt(s *tokenstore.State) time.Time {
+	t := s.Token
+	if t.Access == "" || w.kind == heal && t.Access == w.failed || t.Fingerprint != w.fingerprint {
+		return time.Time{}
+	}
+	if s.Attempt.Uncertain > 1 {
+		return t.ExpiresAt
+	}
+	lead := min(w.timeout+claimMargin, t.ExpiresAt.Sub(t.IssuedAt)/4)
+	return t.ExpiresAt.Add(-lead)
+}
+
+// grant writes the claim.
+func (w *asks) grant(s *tokenstore.State, v verdict) {
+	a := &s.Attempt
+	a.ID, a.Node, a.Why, a.Parent, a.Spends = w.id, w.node, w.kind.String(), v.parent, v.source != noRefresh
+	a.Started, a.Deadline = s.Now, s.Now.Add(w.lease())
+	spend(&s.Budget, w.windows, s.Now)
+}

@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+var (
+	noon   = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	print1 = realm.Fingerprint{1}
+)
+
+// half draws the middle, so that waits are known.
+func half(n time.Duration) time.Duration { return n - 1 }
+
+// wants is a flight of a realm with the grant client_credentials.
+func wants(k kind) *asks {
+	return &asks{
+		terms: terms{canFetch: true, concurrency: 4, backoffCap: time.Minute, timeout: 10 * time.Second},
+		id:    tokenstore.NewAttemptID(), node: "n", kind: k, fingerprint: print1, draw: half,
+		reseeded: func(f realm.Fingerprint) bool { return f == realm.Fingerprint{9} },
+		usable:   func(t realm.Token) bool { return t.Fingerprint == print1 && t.ExpiresAt.After(noon) },
+	}
+}
+
+// refreshes is a flight of a realm that can only refresh, strictly.
+func refreshes(k kind) *asks {
+	w := wants(k)
+	w.canFetch, w.canRefresh = false, true
+	return w
+}
+
+// token is one with an hour of life, of which left remains.
+func tokenOf(access, refresh string, lineage int64, left time.Duration) realm.Token {
+	return realm.Token{
+		Access: realm.Hidden(access), Refresh: realm.Hidden(refresh), Lineage: lineage, Fingerprint: print1,
+		IssuedAt: noon.Add(left - time.Hour), ExpiresAt: noon.Add(left),
+	}
+}
+
+func cause(class grant.Class) string {
+	return encodeCause(&grant.Error{Class: class, Kind: grant.KindRefused})
+}
+
+func TestDecide(t *testing.T) {
+	live, dead := tokenOf("A1", "", 7, time.Minute), tokenOf("A1", "", 7, -time.Minute)
+	rt, rtDead := tokenOf("A1", "R1", 7, time.Minute), tokenOf("A1", "R1", 7, -time.Minute)
+	other := tokenstore.NewAttemptID()
+	open := tokenstore.Attempt{ID: other, Started: noon.Add(-time.Second), Deadline: noon.Add(14 * time.Second), Parent: 7}
+	void := tokenstore.Attempt{ID: other, Started: noon.Add(-20 * time.Second), Deadline: noon.Add(-5 * time.Second), Parent: 7}
+	voidSpends := void
+	voidSpends.Spends = true
+	for name, c := range map[string]struct {
+		w    *asks
+		set  func(w *asks)
+		s    tokenstore.State
+		want ruling
+		wait time.Duration
+		src  rtSource
+	}{
+		"nothing is there":         {w: wants(load), want: granted},
+		"somebody fetched":         {w: wants(load), s: tokenstore.State{Token: live}, want: served},
+		"the stored one has ended": {w: wants(load), s: tokenstore.State{Token: dead}, want: granted},
+		"of another secret": {w: wants(load), set: func(w *asks) {
+			w.fingerprint = realm.Fingerprint{2}
+			w.usable = func(realm.Token) bool { return false }
+		}, s: tokenstore.State{Token: live}, want: granted},
+		"renewing what is newest":         {w: wants(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: live}, want: granted},
+		"renewed by somebody":             {w: wants(renew), set: func(w *asks) { w.after = 6 }, s: tokenstore.State{Token: live}, want: served},
+		"healing the current one":         {w: wants(heal), set: func(w *asks) { w.failed = "A1" }, s: tokenstore.State{Token: live}, want: granted},
+		"a late failure of an older one":  {w: wants(heal), set: func(w *asks) { w.failed = "A0" }, s: tokenstore.State{Token: live}, want: served},
+		"flushed by somebody":             {w: wants(flush), set: func(w *asks) { w.after = 6 }, s: tokenstore.State{Token: live}, want: served},
+		"a claim is open":                 {w: wants(load), s: tokenstore.State{Token: dead, Attempt: open}, want: busy, wait: 14 * time.Second},
+		"a claim is void":                 {w: wants(load), s: tokenstore.State{Token: dead, Attempt: void}, want: granted},
+		"all places are taken":            {w: wants(load), s: tokenstore.State{Open: 4}, want: outpaced},
+		"one place while it fails":        {w: wants(load), s: tokenstore.State{Open: 1, Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{Fails: 1}}}, want: outpaced},
+		"the key has to wait":             {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{Fails: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: refused, wait: 4 * time.Second},
+		"another secret need not":         {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Trouble: tokenstore.Trouble{Fails: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: granted},
+		"the realm has to wait":           {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{At: noon, Until: noon.Add(7 * time.Second)}}}, want: refused, wait: 7 * time.Second},
+		"a clock that went back":          {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{At: noon.Add(time.Hour), Until: noon.Add(2 * time.Hour)}}}, want: granted},
+		"hopeless":                        {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: refused, wait: time.Minute},
+		"hopeless, and somebody insists":  {w: wants(flush), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: granted},
+		"throttled, and somebody insists": {w: wants(flush), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}}}, want: refused, wait: time.Minute},
+		"too soon for the realm":          {w: wants(load), set: func(w *asks) { w.minInterval = 30 * time.Second }, s: tokenstore.State{Attempt: tokenstore.Attempt{Started: noon.Add(-10 * time.Second)}}, want: refused, wait: 20 * time.Second},
+
+		"a refresh token":                      {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt}, want: granted, src: fromToken},
+		"its end is believed only to prefer":   {w: refreshes(load), s: tokenstore.State{Token: func() realm.Token { t := rtDead; t.RefreshExpiresAt = noon.Add(-time.Hour); return t }()}, want: granted, src: fromToken},
+		"never authorized":                     {w: refreshes(load), want: lapsed},
+		"the secret's own":                     {w: refreshes(load), set: func(w *asks) { w.initial = "R0" }, want: granted, src: fromSecret},
+		"refused, and the secret has one":      {w: refreshes(load), set: func(w *asks) { w.initial = "R0" }, s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: granted, src: fromSecret},
+		"refused, and a candidate is kept":     {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)}}}, want: granted, src: fromCandidate},
+		"all refused":                          {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: lapsed},
+		"all refused, and it can fetch anew":   {w: refreshes(load), set: func(w *asks) { w.canFetch = true }, s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: granted},
+		"refused before the secret changed":    {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Refused: 7}}, want: granted, src: fromToken},
+		"refused was an older one":             {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 6}}, want: granted, src: fromToken},
+		"a process died with the token alive":  {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: refused, wait: 45 * time.Second},
+		"a process died, and the token is old": {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: voidSpends}, want: granted, src: fromToken},
+		"a process died, stable":               {w: refreshes(renew), set: func(w *asks) { w.after, w.keeps = 7, true }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted, src: fromToken},
+		"in doubt, and it can fetch anew":      {w: refreshes(renew), set: func(w *asks) { w.after, w.canFetch = 7, true }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted},
+		"in doubt twice":                       {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Attempt: tokenstore.Attempt{Fingerprint: print1, Uncertain: 2, UncertainOf: 7}}, want: refused, wait: time.Minute},
+		"in doubt, and the API refuses it":     {w: refreshes(heal), set: func(w *asks) { w.failed = "A1" }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted, src: fromToken},
+		"refused after a process was stopped":  {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7, Uncertain: 1, UncertainOf: 7, UncertainAt: noon.Add(-5 * time.Second)}}, want: refused, wait: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.set != nil {
+				c.set(c.w)
+			}
+			s := c.s
+			s.Now = noon
+			v := c.w.decide(&s)
+			if v.ruling != c.want || v.wait != c.wait || v.source != c.src && c.want == granted {
+				t.Fatalf("got %d wait %v source %d, want %d wait %v source %d", v.ruling, v.wait, v.source, c.want, c.wait, c.src)
+			}
+			a := s.Attempt
+			if claimed := a.ID == c.w.id; claimed != (c.want == granted) {
+				t.Errorf("claimed: %v", claimed)
+			}
+			if c.want == granted && (a.Started != noon || a.Deadline != noon.Add(15*time.Second) || a.Spends != (c.src != noRefresh) || a.Parent != c.s.Token.Lineage) {
+				t.Errorf("the claim is %+v", a)
+			}
+		})
+	}
+}
+
+// A token that the API refuses at once counts as a failed call: the next one
+// waits, longer each time, until one worked.
+func TestDecideOnATokenThatNeverWorked(t *testing.T) {
+	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Attempt: tokenstore.Attempt{Started: noon, Fingerprint: print1, Why: "heal"}}
+	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		w := wants(heal)
+		w.failed, w.refuted = s.Token.Access, true
+		v := w.decide(&s)
+		if v.ruling != refused || v.wait != want {
+			t.Fatalf("refusal %d: got %d, wait %v; want a wait of %v", i, v.ruling, v.wait, want)
+		}
+		if again := w.decide(&s); again.wait != want {
+			t.Fatalf("the same refusal counted twice: %v", again.wait)
+		}
+		s.Now = s.Now.Add(want)
+		if v = w.decide(&s); v.ruling != granted {
+			t.Fatalf("after the wait: %d", v.ruling)
+		}
+		next := tokenOf("A"+string(rune('2'+i)), "", 0, time.Hour)
+		(&ended{asks: w, verdict: v, token: next}).settle(&s)
+		next.Lineage = s.Token.Lineage + 1
+		s.Token, s.Save, s.Attempt.Started = next, nil, s.Now
+	}
+	w := wants(heal)
+	w.failed = s.Token.Access // this one had worked
+	s.Now = s.Now.Add(time.Minute)
+	v := w.decide(&s)
+	if v.ruling != granted {
+		t.Fatalf("%d", v.ruling)
+	}
+	(&ended{asks: w, verdict: v, token: tokenOf("A9", "", 0, time.Hour)}).settle(&s)
+	if s.Attempt.Trouble.Fails != 0 {
+		t.Errorf("a success does not reset: %+v", s.Attempt.Trouble)
+	}
+}

@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	// refreshAll names the runs of the cron expression in the store, so that
+	// one node of all does each.
+	refreshAll = "refresh-all"
+	// missed is how late a run may begin: a node that slept through it does
+	// not make up for it.
+	missed = time.Minute
+	// warmEvery is how often it is looked whether every token of the realms
+	// that are kept warm is in memory.
+	warmEvery = 10 * time.Minute
+	// secretsPage is how many secrets are read at a time.
+	secretsPage = 500
+)
+
+var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+
+// ParseCron reads a cron expression of five fields, or of six with seconds in
+// front; CRON_TZ=<zone> may stand before it, else it is meant in the zone of
+// this machine. "?" is "*".
+func ParseCron(text string) (cron.Schedule, error) {
+	s, err := cronParser.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%.80q is not a cron expression: write five fields, as \"0 3 * * *\", or six with seconds in front", text)
+	}
+	if strings.TrimSpace(text) == "" || s.Next(time.Unix(0, 0)).IsZero() {
+		return nil, errors.New("the cron expression never comes true")
+	}
+	return s, nil
+}
+
+// runCron has all tokens renewed when the expression says so, by one node.
+func (s *schedule) runCron(v *View, now time.Time) {
+	if v.cron == nil {
+		return
+	}
+	next := v.cron.Next(now)
+	if s.cronOf != v || next.Before(s.cronAt) { // new, or the clock went back
+		s.cronAt, s.cronOf = next, v
+	}
+	if now.Before(s.cronAt) {
+		return
+	}
+	at := s.cronAt
+	s.cronAt = next
+	if now.Sub(at) > missed {
+		return
+	}
+	s.pool.start(func(ctx context.Context) {
+		ours, err := s.pool.store.Once(ctx, refreshAll, at)
+		switch {
+		case err != nil:
+			s.pool.log.Error("refresh-all cannot begin", zap.Error(err))
+		case ours:
+			n, err := v.each(ctx, nil, func(ref realm.Ref) { v.enqueue(ref, aim{kind: renew, anew: true}) })
+			s.pool.log.Info("refresh-all begins", zap.Int("tokens", n), zap.Error(err))
+		}
+	})
+}
+
+// warm loads the tokens of the realms that are kept warm.
+func (s *schedule) warm(v *View, now realm.Instant) {
+	if since := time.Duration(now-s.warmed) * time.Microsecond; s.warmed != 0 && since >= 0 && since < warmEvery {
+		return
+	}
+	s.warmed = now
+	s.pool.start(func(ctx context.Context) {
+		_, err := v.each(ctx, func(c *compiled) bool { return c.config.KeepWarm }, func(ref realm.Ref) {
+			if e, ok := s.pool.entries.Load(ref); !ok || e.live.Load() == nil {
+				v.enqueue(ref, aim{kind: load})
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			s.pool.log.Warn("the tokens that are kept warm cannot be listed", zap.Error(err))
+		}
+	})
+}
+
+// enqueue has a flight started for a reference when its turn comes.
+func (v *View) enqueue(ref realm.Ref, a aim) {
+	now := realm.InstantOf(v.pool.now())
+	v.pool.schedule.queue(v, renewal{at: now, ref: ref, e: v.pool.entry(ref), aim: a})
+}
+
+// each calls do for every secret whose realm gets tokens, and is one of those
+// that are wanted (nil: all); it counts them.
+func (v *View) each(ctx context.Context, wanted func(*compiled) bool, do func(realm.Ref)) (n int, err error) {
+	want := func(c *compiled) bool {
+		return c.program.Fetches() && c.program.Inactive() == "" && (wanted == nil || wanted(c))
+	}
+	for _, id := range v.order {
+		if c := v.defined[id]; want(c) {
+			for key := range c.secrets {
+				do(realm.Ref{Realm: id, Key: key})
+				n++
+			}
+		}
+	}
+	realms, err := v.storedRealms(ctx)
+	for _, id := range realms {
+		c, failed := v.realm(ctx, id)
+		if failed != nil || !want(c) {
+			continue
+		}
+		more, failed := v.eachStored(ctx, id, do)
+		n, err = n+more, errors.Join(err, failed)
+	}
+	return n, err
+}
+
+// storedRealms are the ids of all realms that may have secrets in the store.
+func (v *View) storedRealms(ctx context.Context) ([]string, error) {
+	ids := append([]string(nil), v.order...)
+	for page := 1; ; page++ {
+		list, total, err := v.pool.store.Realms(ctx, tokenstore.Page{Number: page, Size: secretsPage}, "")
+		for _, r := range list {
+			if _, ok := v.defined[r.ID]; !ok {
+				ids = append(ids, r.ID)
+			}
+		}
+		if err != nil || len(list) == 0 || page*secretsPage >= total {
+			return ids, err
+		}
+	}
+}
+
+// eachStored calls do for the secrets of a realm that the store has.
+func (v *View) eachStored(ctx context.Context, id string, do func(realm.Ref)) (n int, err error) {
+	for page := 1; ; page++ {
+		list, total, err := v.pool.store.Secrets(ctx, tokenstore.Page{Number: page, Size: secretsPage}, id)
+		for _, s := range list {
+			do(s.Ref)
+			n++
+		}
+		if err != nil || len(list) == 0 || page*secretsPage >= total {
+			return n, err
+		}
+	}
+}
+
+// Drive lets this configuration renew tokens ahead of their end. Of several
+// that are started, the newest one does.
+func (v *View) Drive() { v.pool.schedule.drive(v, true) }
+
+// Rest ends what Drive began; the configuration before goes on.
+func (v *View) Rest() { v.pool.schedule.drive(v, false) }
+
+func (s *schedule) drive(v *View, on bool) {
+	s.mu.Lock()
+	var drivers []*View
+	for _, d := range s.drivers {
+		if d != v {
+			drivers = append(drivers, d)
+		}
+	}
+	if on {
+		drivers = append(drivers, v)
+	}
+	s.drivers = drivers
+	if len(drivers) == 0 {
+		s.driver.Store(nil)
+	} else {
+		s.driver.Store(drivers[len(drivers)-1])
+	}
+	s.mu.Unlock()
+	s.wake()
+}

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// maxCandidates bounds the refresh tokens that are kept beside the stored one.
+const maxCandidates = 8
+
+// maxSettled bounds the list of calls whose outcome was saved.
+const maxSettled = 16
+
+// sameEnd is how far two answers may be apart that tell the same end.
+const sameEnd = 2 * time.Second
+
+// ended is how a claimed call ended.
+type ended struct {
+	*asks
+	verdict
+	token realm.Token // what the provider gave, in the store's time
+	took  time.Duration
+	once  bool         // the token serves those who wait, nobody else
+	cause *grant.Error // why it gave nothing
+	// unclaimed: the call was made while no claim could be written.
+	unclaimed bool
+	// harder: the provider gave the token again that its API refuses, and is
+	// asked once more, by force.
+	harder bool
+	// discard: the secret changed meanwhile; only a refresh token is kept.
+	discard bool
+}
+
+// settle closes the claim and takes down what came of it. It may run long
+// after the claim became void, on a state that others have changed since: what
+// was received is never dropped, and what somebody else has is never
+// overwritten by what is older.
+func (e *ended) settle(s *tokenstore.State) {
+	if s.Attempt.Started.IsZero() && !e.unclaimed {
+		return // the secret was deleted meanwhile, with all that belonged to it
+	}
+	done(&s.Budget, s.Attempt.Started, s.Now)
+	if e.cause != nil {
+		e.fail(s)
+	} else {
+		e.accept(s)
+	}
+	if a := &s.Attempt; a.ID == e.id {
+		a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
+	}
+}
+
+// accept takes down a token.
+func (e *ended) accept(s *tokenstore.State) {
+	a := &s.Attempt
+	same := e.token.Access == s.Token.Access && e.token.Fingerprint == s.Token.Fingerprint
+	insists := e.kind == heal && e.token.Access == e.failed
+	if insists && !e.harder {
+		a.Trouble = e.draw.after(a.Trouble, errSame, s.Now, e.backoffCap)
+	} else if !e.refuted {
+		a.Trouble = tokenstore.Trouble{}
+	}
+	e.healthy(s)
+	if e.source == fromCandidate {
+		a.Candidates = without(a.Candidates, e.refresh)
+	}
+	switch {
+	case e.discard && e.token.Refresh == "":
+	case e.once:
+		a.Trouble = tokenstore.Trouble{At: s.Now, Until: later(e.token.ExpiresAt, s.Now.Add(lifelessWait))}
+	case same && e.token.Refresh == "" && near(e.token.ExpiresAt, s.Token.ExpiresAt):
+		// The provider has nothing newer: there is nothing to save.
+	default:
+		e.save(s)
+	}
+	if e.token.Refresh != "" {
+		a.Settled = append(a.Settled, e.id)
+		a.Settled = a.Settled[max(len(a.Settled)-maxSettled, 0):]
+	}
+}
+
+// errSame is the failure of a call that gave the very token that the API had
+// refused.
+var errSame = &grant.Error{
+	Class: grant.Retryable, Kind: grant.KindRefused,
+	Detail: "the provider gave the token again that its API refuses",
+}
+
+// save makes the token the stored one, if it is the child of that. An answer
+// without a refresh token leaves the old one good (RFC 6749 section 6).
+func (e *ended) save(s *tokenstore.State) {
+	if s.Token.Lineage != e.parent {
+		e.late(s)
+		return
+	}
+	t := e.token
+	if t.Refresh == "" {
+		switch e.source {
+		case fromToken, noRefresh:
+			t.Refresh = s.Token.Refresh
+			if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
+				t.RefreshExpiresAt = s.Token.RefreshExpiresAt
+			}
+		case fromCandidate:
+			t.Refresh = e.refresh
+		case fromSecret: // it stays where it is
+		}
+	}
+	put(s, t)
+}
+
+// late finds a place for a token that somebody else was faster than: of two
+// access tokens the one that was asked for later is the newer; of two refresh
+// tokens nobody knows which one lives, so that both are kept.
+func (e *ended) late(s *tokenstore.State) {
+	t, have := e.token, s.Token
+	newer := have.Access == "" || t.IssuedAt.After(have.IssuedAt)
+	switch {
+	case t.Refresh == "" && !newer:
+	case t.Refresh == "":
+		t.Refresh, t.RefreshExpiresAt = have.Refresh, have.RefreshExpiresAt
+		put(s, t)
+	case have.Refresh != "" && have.Refresh != t.Refresh:
+		a := &s.Attempt
+		a.Candidates = append([]realm.Token{t}, a.Candidates...)
+		a.Candidates, a.Reauth = a.Candidates[:min(len(a.Candidates), maxCandidates)], 0
+	case newer:
+		put(s, t)
+	default:
+		have.Refresh, have.RefreshExpiresAt = t.Refresh, t.RefreshExpiresAt
+		put(s, have)
+	}
+}
+
+// put saves a token; what was in doubt about the one before is over.
+func put(s *tokenstore.State, t realm.Token) {
+	s.Save = &t
+	a := &s.Attempt
+	a.Uncertain, a.UncertainOf, a.UncertainAt = 0, 0, time.Time{}
+	a.Refused, a.RefusedAt, a.Reauth = 0, time.Time{}, 0
+}
+
+// healthy ends the trouble of the realm: its provider answers. A pause that
+// the provider asked for stays.
+func (e *ended) healthy(s *tokenstore.State) {
+	t := &s.Budget.Trouble
+	if cause := causeOf(*t); cause != nil && cause.Class == grant.Throttled && waits(*t, s.Now) {
+		t.Fails = 0
+		return
+	}
+	*t = tokenstore.Trouble{}
+}
+
+// fail takes down a call that gave nothing.
+func (e *ended) fail(s *tokenstore.State) {
+	a := &s.Attempt
+	if e.cause.Kind == grant.KindInvalidGrant && e.source != noRefresh {
+		e.denied(s)
+		return
+	}
+	if e.source != noRefresh && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
+		doubt(a, s.Now)
+	}
+	a.Trouble = e.draw.after(a.Trouble, e.cause, s.Now, e.backoffCap)
+	if e.cause.Class != grant.Hopeless {
+		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
+	}
+}
+
+// denied takes down that the provider refused a refresh token. Nothing is
+// concluded from it here: the next decision looks for others.
+func (e *ended) denied(s *tokenstore.State) {
+	a := &s.Attempt
+	a.Trouble.Cause, a.Trouble.At = encodeCause(e.cause), s.Now
+	e.healthy(s)
+	switch e.source {
+	case fromToken:
+		if s.Token.Lineage == e.parent && s.Token.Refresh == e.refresh {
+			a.Refused, a.RefusedAt = e.parent, s.Now
+		}
+	case fromSecret:
+		a.InitialRefused = true
+	case fromCandidate:
+		a.Candidates = without(a.Candidates, e.refresh)
+	case noRefresh: // no refresh token was sent
+	}
+}
+
+func without(tokens []realm.Token, refresh realm.Hidden) []realm.Token {
+	var kept []realm.Token
+	for _, t := range tokens {
+		if t.Refresh != refresh {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < sameEnd }

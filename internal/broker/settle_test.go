@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// claimed is a state in which w has its claim, and the verdict.
+func claimed(t *testing.T, w *asks, token realm.Token) (*tokenstore.State, verdict) {
+	t.Helper()
+	s := &tokenstore.State{Now: noon, Token: token}
+	v := w.decide(s)
+	if v.ruling != granted {
+		t.Fatalf("no claim: %d", v.ruling)
+	}
+	s.Now = noon.Add(time.Second)
+	return s, v
+}
+
+func failure(class grant.Class, kind grant.Kind, notSent bool) *grant.Error {
+	return &grant.Error{Class: class, Kind: kind, NotSent: notSent}
+}
+
+func TestSettleAToken(t *testing.T) {
+	old := tokenOf("A1", "R1", 7, -time.Minute)
+	for name, c := range map[string]struct {
+		between func(s *tokenstore.State, w *asks) // what others did meanwhile
+		token   realm.Token
+		access  realm.Hidden // of what is saved; "" for nothing
+		refresh realm.Hidden
+		kept    int // candidates
+	}{
+		"a new pair":                      {token: tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2"},
+		"without a refresh token":         {token: tokenOf("A2", "", 0, time.Hour), access: "A2", refresh: "R1"},
+		"the same token, extended":        {token: tokenOf("A1", "", 0, time.Hour), access: "A1", refresh: "R1"},
+		"the same token, nothing new":     {token: tokenOf("A1", "", 0, -time.Minute)},
+		"taken over, and nobody is ahead": {between: takeOver, token: tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2"},
+		"somebody saved another pair": {
+			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "R3", 8, time.Hour) },
+			token:   tokenOf("A2", "R2", 0, 59*time.Minute), kept: 1,
+		},
+		"somebody saved a token asked for later": {
+			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "", 8, time.Hour) },
+			token:   tokenOf("A2", "R2", 0, 59*time.Minute), access: "A3", refresh: "R2",
+		},
+		"somebody saved a token asked for earlier": {
+			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "", 8, 58*time.Minute) },
+			token:   tokenOf("A2", "R2", 0, 59*time.Minute), access: "A2", refresh: "R2",
+		},
+		"the secret was changed": { // its row lost the access token
+			between: func(s *tokenstore.State, _ *asks) { s.Token.Access = "" },
+			token:   tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2",
+		},
+		"the secret was deleted": {
+			between: func(s *tokenstore.State, _ *asks) { s.Token, s.Attempt = realm.Token{}, tokenstore.Attempt{} },
+			token:   tokenOf("A2", "R2", 0, time.Hour),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := refreshes(load)
+			s, v := claimed(t, w, old)
+			if c.between != nil {
+				c.between(s, w)
+			}
+			holder := s.Attempt.ID
+			(&ended{asks: w, verdict: v, token: c.token}).settle(s)
+			var saved realm.Token
+			if s.Save != nil {
+				saved = *s.Save
+			}
+			if saved.Access != c.access || saved.Refresh != c.refresh || len(s.Attempt.Candidates) != c.kept {
+				t.Fatalf("saved %q %q, %d candidates", saved.Access.Reveal(), saved.Refresh.Reveal(), len(s.Attempt.Candidates))
+			}
+			if open := s.Attempt.ID != (tokenstore.AttemptID{}); open != (holder != w.id && holder != tokenstore.AttemptID{}) {
+				t.Errorf("a claim is open: %v", open)
+			}
+		})
+	}
+}
+
+func takeOver(s *tokenstore.State, _ *asks) { s.Attempt.ID = tokenstore.NewAttemptID() }
+
+// Of two access tokens of a realm without refresh tokens the one that was
+// asked for later stays.
+func TestSettleALateToken(t *testing.T) {
+	for life, want := range map[time.Duration]realm.Hidden{59 * time.Minute: "", 61 * time.Minute: "A2"} {
+		w := wants(load)
+		s, v := claimed(t, w, realm.Token{})
+		s.Token = tokenOf("A3", "", 1, time.Hour)
+		(&ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, life)}).settle(s)
+		var saved realm.Hidden
+		if s.Save != nil {
+			saved = s.Save.Access
+		}
+		if saved != want {
+			t.Errorf("%v: saved %q, want %q", life, saved.Reveal(), want.Reveal())
+		}
+	}
+}
+
+func TestSettleAFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		cause     *grant.Error
+		uncertain int
+		key       int // failures
+		realm     int
+	}{
+		"no answer":             {failure(grant.Retryable, grant.KindTimeout, false), 1, 1, 1},
+		"nothing was sent":      {failure(grant.Retryable, grant.KindConnection, true), 0, 1, 1},
+		"the secret is wrong":   {&grant.Error{Class: grant.Hopeless, Kind: grant.KindRefused, Status: 401}, 0, 1, 0},
+		"too often":             {&grant.Error{Class: grant.Throttled, Kind: grant.KindRefused, Status: 429, RetryAfter: time.Minute}, 0, 1, 1},
+		"a broken server":       {&grant.Error{Class: grant.Retryable, Kind: grant.KindRefused, Status: 502}, 1, 1, 1},
+		"an answer of nonsense": {&grant.Error{Class: grant.Retryable, Kind: grant.KindBadResponse, Status: 200}, 1, 1, 1},
+		"it was spent":          {&grant.Error{Class: grant.Hopeless, Kind: grant.KindInvalidGrant, Status: 400}, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := refreshes(load)
+			s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
+			(&ended{asks: w, verdict: v, cause: c.cause}).settle(s)
+			a, b := s.Attempt, s.Budget
+			if a.Uncertain != c.uncertain || a.Trouble.Fails != c.key || b.Trouble.Fails != c.realm || a.ID != (tokenstore.AttemptID{}) || s.Save != nil {
+				t.Fatalf("%+v\n%+v", a, b)
+			}
+			if c.cause.RetryAfter > 0 && !b.Trouble.Until.Equal(s.Now.Add(c.cause.RetryAfter)) {
+				t.Errorf("the realm waits until %v", b.Trouble.Until)
+			}
+			if refusedIt := c.cause.Kind == grant.KindInvalidGrant; (a.Refused == 7) != refusedIt {
+				t.Errorf("refused: %d", a.Refused)
+			}
+		})
+	}
+}
+
+// A refresh token that the provider refuses is no verdict yet: somebody may
+// have spent it and saved the next one.
+func TestSettleARefusalOfAnOlderToken(t *testing.T) {
+	w := refreshes(load)
+	s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
+	s.Token = tokenOf("A2", "R2", 8, time.Hour)
+	(&ended{asks: w, verdict: v, cause: failure(grant.Hopeless, grant.KindInvalidGrant, false)}).settle(s)
+	if s.Attempt.Refused != 0 {
+		t.Errorf("refused: %d", s.Attempt.Refused)
+	}
+	if v := w.decide(s); v.ruling != served || v.token.Access != "A2" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A provider that is down for an hour is asked within the promised bound, and
+// is asked again within the cap when it is back. (A cap of an hour is reached
+// by twelve doublings, two more than the promise counts.)
+func TestCallsToAProviderThatIsDown(t *testing.T) {
+	for seed := range 50 {
+		limit := []time.Duration{time.Minute, 10 * time.Second, 15 * time.Minute}[seed%3]
+		s := &tokenstore.State{Now: noon}
+		calls, last := 0, noon
+		for s.Now.Before(noon.Add(time.Hour)) {
+			w := wants(load)
+			w.backoffCap, w.draw = limit, randomly
+			v := w.decide(s)
+			if v.ruling == refused {
+				if gap := s.Now.Add(v.wait).Sub(last); gap > limit+time.Second {
+					t.Fatalf("a wait of %v, the cap is %v", gap, limit)
+				}
+				s.Now = s.Now.Add(max(v.wait, time.Millisecond))
+				continue
+			}
+			calls, last = calls+1, s.Now
+			(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindConnection, true)}).settle(s)
+		}
+		if most := 10 + 2*int(time.Hour/limit); calls > most {
+			t.Errorf("cap %v: %d calls in an hour, promised are %d", limit, calls, most)
+		}
+	}
+}
+
+// A pause that the provider asked for is not ended by another call's success.
+func TestSuccessDuringAPause(t *testing.T) {
+	w := wants(load)
+	s, v := claimed(t, w, realm.Token{})
+	s.Budget.Trouble = tokenstore.Trouble{Fails: 1, At: noon, Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}
+	(&ended{asks: w, verdict: v, token: tokenOf("A1", "", 0, time.Hour)}).settle(s)
+	if !waits(s.Budget.Trouble, s.Now) || s.Save == nil {
+		t.Errorf("%+v", s.Budget)
+	}
+}
+
+// No more candidates are kept than fit, the newest ones first.
+func TestCandidatesAreBounded(t *testing.T) {
+	s := &tokenstore.State{Now: noon, Token: tokenOf("A", "R", 99, time.Hour), Attempt: tokenstore.Attempt{Started: noon}}
+	for i := range 2 * maxCandidates {
+		w := refreshes(load)
+		end := &ended{asks: w, verdict: verdict{parent: int64(i), source: fromToken}, token: tokenOf("B", fmt.Sprint("R-", i), 0, time.Minute)}
+		end.settle(s)
+	}
+	if c := s.Attempt.Candidates; len(c) != maxCandidates || c[0].Refresh != "R-15" {
+		t.Errorf("%d candidates, the first is %s", len(c), c[0].Refresh.Reveal())
+	}
+	if len(s.Attempt.Settled) > maxSettled {
+		t.Errorf("%d ids are kept", len(s.Attempt.Settled))
+	}
+}

@@ -1,0 +1,72 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// spool writes an answer that holds a refresh token to this machine's disk,
+// before the store is asked, and says whether it did. Where the store is on
+// this machine too, it is as quick itself.
+func (t *task) spool(end *ended) bool {
+	if t.pool.spool == nil || end.cause != nil || end.token.Refresh == "" || end.keeps {
+		return false
+	}
+	err := t.pool.spool.Add(t.ref, end.id, end.parent, end.token)
+	if err != nil {
+		t.pool.log.Error("an answer could not be spooled",
+			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.Error(err))
+	}
+	return err == nil
+}
+
+func (p *Pool) unspool(id tokenstore.AttemptID) {
+	if err := p.spool.Remove(id); err != nil {
+		p.log.Warn("a spooled answer could not be removed; it is looked at again with the next start", zap.Error(err))
+	}
+}
+
+// replay brings what lies in the spool into the store: answers that arrived
+// and were not saved when the process ended.
+func (p *Pool) replay(ctx context.Context) error {
+	if p.spool == nil {
+		return nil
+	}
+	entries, err := p.spool.Entries(ctx)
+	if err != nil {
+		p.log.Error("the spool cannot be read as a whole", zap.Error(err))
+	}
+	for _, s := range entries {
+		if err := p.replayOne(ctx, s); err != nil {
+			return fmt.Errorf("spooled token of %s: %w", s.Ref, err)
+		}
+		p.unspool(s.ID)
+	}
+	return nil
+}
+
+// replayOne settles a call of a process that is gone.
+func (p *Pool) replayOne(ctx context.Context, s tokenstore.SpoolEntry) error {
+	end := &ended{
+		asks:    &asks{id: s.ID, draw: p.draw, fingerprint: s.Token.Fingerprint},
+		verdict: verdict{parent: s.Parent, source: fromToken},
+		token:   s.Token,
+	}
+	saved := false
+	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
+		if saved = slices.Contains(state.Attempt.Settled, s.ID); !saved {
+			end.settle(state)
+		}
+		return nil
+	})
+	if err == nil && !saved {
+		p.log.Info("an answer that had not been saved was found in the spool",
+			zap.String("realm", s.Ref.Realm), zap.String("key", s.Ref.Key), zap.Int64("lineage", state.Token.Lineage))
+	}
+	return err
+}

@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// windowMarks is about how many marks one window keeps. Calls that are closer
+// together than a window's share of it are kept as one mark, which counts
+// until the last of them has left the window: a quota is never exceeded, in
+// any window, and at most one share of it is left unused.
+const windowMarks = 64
+
+// spend notes a call in all windows, and forgets what has left them.
+func spend(b *tokenstore.Budget, windows []realm.Window, now time.Time) {
+	var kept []tokenstore.Spending
+	for _, w := range windows {
+		per := w.Per.Std()
+		if slices.ContainsFunc(kept, func(s tokenstore.Spending) bool { return s.Per == per }) {
+			continue
+		}
+		s := tokenstore.Spending{Per: per, Calls: current(spendingOf(b, per), per, now)}
+		last := len(s.Calls) - 1
+		if last >= 0 && now.Sub(s.Calls[last].First) < per/windowMarks {
+			s.Calls[last].Last, s.Calls[last].N = later(now, s.Calls[last].Last), s.Calls[last].N+1
+		} else {
+			s.Calls = append(s.Calls, tokenstore.Calls{First: now, Last: now, N: 1})
+		}
+		kept = append(kept, s)
+	}
+	b.Windows = kept
+}
+
+// done notes when a call ended that was claimed at an instant: the provider
+// counted it somewhere in between.
+func done(b *tokenstore.Budget, started, ended time.Time) {
+	for _, s := range b.Windows {
+		for i := len(s.Calls) - 1; i >= 0; i-- {
+			if c := s.Calls[i]; !started.Before(c.First) {
+				s.Calls[i].Last = later(c.Last, ended)
+				break
+			}
+		}
+	}
+}
+
+// spent is how long it takes until the windows allow one more call; 0 for now.
+func spent(b *tokenstore.Budget, windows []realm.Window, now time.Time) time.Duration {
+	var wait time.Duration
+	for _, w := range windows {
+		per := w.Per.Std()
+		calls := current(spendingOf(b, per), per, now)
+		over := -w.Calls
+		for _, c := range calls {
+			over += c.N
+		}
+		// The oldest calls leave first, until one more fits.
+		for _, c := range calls {
+			if over < 0 {
+				break
+			}
+			over -= c.N
+			wait = max(wait, c.Last.Add(per).Sub(now))
+		}
+	}
+	return wait
+}
+
+// left is how many calls the tightest window still allows; -1 without one.
+func left(b *tokenstore.Budget, windows []realm.Window, now time.Time) int {
+	least := -1
+	for _, w := range windows {
+		n := w.Calls
+		for _, c := range current(spendingOf(b, w.Per.Std()), w.Per.Std(), now) {
+			n -= c.N
+		}
+		if n = max(n, 0); least < 0 || n < least {
+			least = n
+		}
+	}
+	return least
+}
+
+func spendingOf(b *tokenstore.Budget, per time.Duration) []tokenstore.Calls {
+	for _, s := range b.Windows {
+		if s.Per == per {
+			return s.Calls
+		}
+	}
+	return nil
+}
+
+// current copies the calls that still count.
+func current(calls []tokenstore.Calls, per time.Duration, now time.Time) []tokenstore.Calls {
+	kept := make([]tokenstore.Calls, 0, len(calls)+1)
+	for _, c := range calls {
+		if c.Last.Add(per).After(now) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// Whatever the moments at which calls are wanted: no window of the realm's
+// ever holds more of them than it allows, and what spent says is when the next
+// one fits.
+func TestWindowsAreNeverExceeded(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		windows := []realm.Window{
+			{Calls: 1 + r.IntN(40), Per: realm.Duration(time.Second * time.Duration(1+r.IntN(60)))},
+			{Calls: 1 + r.IntN(400), Per: realm.Duration(time.Minute * time.Duration(1+r.IntN(60)))},
+		}
+		var b tokenstore.Budget
+		var calls []time.Time
+		now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		for range 2000 {
+			now = now.Add(time.Duration(r.ExpFloat64() * float64(windows[0].Per.Std()) / 30))
+			if wait := spent(&b, windows, now); wait > 0 {
+				if r.IntN(4) == 0 {
+					now = now.Add(wait)
+					if left := spent(&b, windows, now); left > 0 {
+						t.Fatalf("seed %d: %v after the wait of %v there is another one of %v", seed, now, wait, left)
+					}
+				}
+				continue
+			}
+			if left(&b, windows, now) < 1 {
+				t.Fatalf("seed %d: a call is allowed and none is left", seed)
+			}
+			spend(&b, windows, now)
+			ended := now.Add(time.Duration(r.Int64N(int64(time.Second))))
+			done(&b, now, ended)
+			// The provider may have counted it at any moment in between.
+			calls = append(calls, now.Add(time.Duration(r.Int64N(int64(ended.Sub(now))+1))))
+		}
+		slices.SortFunc(calls, time.Time.Compare)
+		for _, w := range windows {
+			for i := w.Calls; i < len(calls); i++ {
+				if gap := calls[i].Sub(calls[i-w.Calls]); gap < w.Per.Std() {
+					t.Fatalf("seed %d: %d calls within %v, allowed are %d in %v", seed, w.Calls+1, gap, w.Calls, w.Per)
+				}
+			}
+		}
+		for _, s := range b.Windows {
+			if len(s.Calls) > windowMarks+2 {
+				t.Errorf("seed %d: %d marks are kept", seed, len(s.Calls))
+			}
+		}
+	}
+}
+
+// Little of a quota is left unused: what cannot be used is a share of the
+// window.
+func TestWindowsAreUsed(t *testing.T) {
+	windows := []realm.Window{{Calls: 200, Per: realm.Duration(time.Second)}}
+	var b tokenstore.Budget
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	start, n := now, 0
+	for now.Sub(start) < 20*time.Second {
+		if wait := spent(&b, windows, now); wait > 0 {
+			now = now.Add(wait)
+			continue
+		}
+		spend(&b, windows, now)
+		n++
+		now = now.Add(time.Millisecond)
+	}
+	if n < 200*20*9/10 {
+		t.Errorf("%d calls in 20 s, allowed are 200 a second", n)
+	}
+}
+
+// A window that the realm does not name any more counts nothing.
+func TestWindowsOfAnOlderRealm(t *testing.T) {
+	var b tokenstore.Budget
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	spend(&b, []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}, now)
+	other := []realm.Window{{Calls: 1, Per: realm.Duration(time.Minute)}}
+	if wait := spent(&b, other, now); wait != 0 {
+		t.Errorf("wait %v", wait)
+	}
+	spend(&b, other, now)
+	if len(b.Windows) != 1 || b.Windows[0].Per != time.Minute {
+		t.Errorf("%+v", b.Windows)
+	}
+	if n := left(&b, other, now); n != 0 {
+		t.Errorf("left: %d", n)
+	}
+	if n := left(&b, nil, now); n != -1 {
+		t.Errorf("left without windows: %d", n)
+	}
+}
