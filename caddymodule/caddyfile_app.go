@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -147,8 +146,11 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 			return s, err
 		}),
 		"concurrency": value(&a.Refresh.Concurrency, func(s string) (int, error) {
-			n, err := strconv.Atoi(s)
-			if err != nil || n == 0 {
+			n, err := number(s)
+			switch {
+			case err != nil:
+				return 0, err
+			case n == 0: // which stands for the default in JSON
 				n = -1
 			}
 			return checkConcurrency(n)

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -144,7 +143,7 @@ func (p *realmParser) limits(d *caddyfile.Dispenser) error {
 	l := &p.realm.Config.Limits
 	o := options{
 		"timeout":      duration(&l.Timeout),
-		"concurrency":  value(&l.Concurrency, strconv.Atoi),
+		"concurrency":  value(&l.Concurrency, number),
 		"min_interval": duration(&l.MinInterval),
 		"backoff_cap":  duration(&l.BackoffCap),
 		"windows":      {parse: p.window, repeat: true},
@@ -163,9 +162,9 @@ func (p *realmParser) window(d *caddyfile.Dispenser) error {
 	if !d.Args(&calls, &per) {
 		return d.Errf("option 'windows' needs a number of calls and a duration")
 	}
-	n, err := strconv.Atoi(calls)
+	n, err := number(calls)
 	if err != nil {
-		return d.Errf("option 'windows': '%s' is not a number", calls)
+		return d.Errf("option 'windows': %v", err)
 	}
 	dur, err := realm.ParseDuration(per)
 	if err != nil {

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -133,6 +134,15 @@ func onOff(p *bool) option {
 		}
 		return nil
 	}}
+}
+
+// number reads a whole number.
+func number(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, fmt.Errorf("'%s' is not a number", s)
+	}
+	return n, nil
 }
 
 // duration is an option with a time: "10s", "7d".
