@@ -34,6 +34,9 @@ var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | 
 // front; CRON_TZ=<zone> may stand before it, else it is meant in the zone of
 // this machine. "?" is "*".
 func ParseCron(text string) (cron.Schedule, error) {
+	if err := checkZone(text); err != nil {
+		return nil, err
+	}
 	s, err := cronParser.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%.80q is not a cron expression: write five fields, as \"0 3 * * *\", or six with seconds in front", text)
@@ -42,6 +45,23 @@ func ParseCron(text string) (cron.Schedule, error) {
 		return nil, errors.New("the cron expression never comes true")
 	}
 	return s, nil
+}
+
+// checkZone checks the zone in front of a cron expression. The parser panics
+// where nothing follows it.
+func checkZone(text string) error {
+	first, _, more := strings.Cut(text, " ")
+	name, zone, ok := strings.Cut(first, "=")
+	if !ok || name != "CRON_TZ" && name != "TZ" {
+		return nil
+	}
+	if _, err := time.LoadLocation(zone); err != nil {
+		return fmt.Errorf("%.80q is not a time zone", zone)
+	}
+	if !more {
+		return errors.New("there is a time zone and no cron expression behind it")
+	}
+	return nil
 }
 
 // runCron has all tokens renewed when the expression says so, by one node.
