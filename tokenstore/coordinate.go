@@ -105,7 +105,7 @@ type Attempt struct {
 	Refused   int64     `json:"refused,omitempty"`
 	RefusedAt time.Time `json:"refused_at,omitzero"`
 	// InitialRefused: the provider refused the refresh token that the secret
-	// itself holds.
+	// itself holds, or took it for its one use.
 	InitialRefused bool `json:"initial_refused,omitempty"`
 	// Refuted is the lineage whose access token the API refused before any
 	// call succeeded with it.

@@ -108,6 +108,9 @@ func (e *ended) save(s *tokenstore.State) {
 			t.Refresh = e.refresh
 		case fromSecret: // it stays where it is
 		}
+	} else if e.source == fromSecret && t.Refresh != e.refresh && !e.keeps {
+		// It was good for one use. A second one would be taken for a theft.
+		s.Attempt.InitialRefused = true
 	}
 	put(s, t)
 }
