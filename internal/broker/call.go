@@ -88,6 +88,7 @@ func (t *task) outlast(ctx context.Context) error {
 func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err error) {
 	w := t.asks()
 	began := time.Now() // the real clock: the claim runs out by it
+	failpoint.Hit("before_claim")
 	v, err := t.claim(ctx, w)
 	if err != nil {
 		lease, err = t.unclaimed(ctx, w, err)

@@ -65,6 +65,21 @@ func TestHit(t *testing.T) {
 	}
 }
 
+// A file names the place while the program runs.
+func TestHitByFile(t *testing.T) {
+	file := child(t, "failpoints")
+	t.Setenv("TOKENS_FAILPOINT_FILE", filepath.Join(t.TempDir(), "place"))
+	if printed, killed := run(t, file, ""); printed != "1 2 3 deferred" || killed {
+		t.Errorf("without the file: printed %q, killed %v", printed, killed)
+	}
+	if err := os.WriteFile(os.Getenv("TOKENS_FAILPOINT_FILE"), []byte("here"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if printed, killed := run(t, file, ""); printed != "" || !killed {
+		t.Errorf("with the file: printed %q, killed %v", printed, killed)
+	}
+}
+
 // A normal build has no such places, whatever the environment says.
 func TestNormalBuild(t *testing.T) {
 	if printed, killed := run(t, child(t, ""), "here"); printed != "1 2 3 deferred" || killed {

@@ -11,6 +11,7 @@ import (
 
 var (
 	name, nth = parse(os.Getenv("TOKENS_FAILPOINT"))
+	file      = os.Getenv("TOKENS_FAILPOINT_FILE")
 	passed    atomic.Int64
 )
 
@@ -28,11 +29,20 @@ func parse(s string) (name string, nth int64) {
 // Hit kills this process with SIGKILL where the environment names the place,
 // and does not return then.
 func Hit(at string) {
-	if at != name || passed.Add(1) != nth {
+	if !armed(at) && (at != name || passed.Add(1) != nth) {
 		return
 	}
 	if p, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = p.Kill()
 	}
 	select {}
+}
+
+// armed says whether the file names the place now.
+func armed(at string) bool {
+	if file == "" {
+		return false
+	}
+	text, err := os.ReadFile(file) // #nosec G304,G703 -- the test's own file
+	return err == nil && string(text) == at
 }
