@@ -4,28 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 )
-
-// killRounds is how often each store's node is killed; KILL_ROUNDS asks for
-// more.
-func killRounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("KILL_ROUNDS")
-	if text == "" {
-		return 5
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // promises are what a node answered with 200.
 type promises struct {
@@ -114,8 +97,10 @@ func (b *killBench) check() {
 	}
 }
 
-// Whatever was answered with 200 is there after SIGKILL.
+// Whatever was answered with 200 is there after SIGKILL. KILL_ROUNDS is how
+// often each store's node is killed.
 func TestKilledNodeKeepsWhatItAnswered(t *testing.T) {
+	rounds := figure(t, "KILL_ROUNDS", 5)
 	for name, on := range map[string]func(*testing.T) store{"sqlite": sqlite, "mariadb and redis": mariaDBAndRedis} {
 		t.Run(name, func(t *testing.T) {
 			p := fakeprovider.New(fakeprovider.Options{Style: fakeprovider.WeChat})
@@ -123,7 +108,7 @@ func TestKilledNodeKeepsWhatItAnswered(t *testing.T) {
 				node: launchOn(t, on(t)), provider: p, base: p.Start(t),
 				promised: promises{tokens: map[string]string{}},
 			}
-			for n := range killRounds(t) {
+			for n := range rounds {
 				b.round(n)
 				b.check()
 			}
