@@ -69,8 +69,11 @@ func encodeCause(e *grant.Error) string {
 // causeOf reads what encodeCause wrote; nil where nothing failed.
 func causeOf(t tokenstore.Trouble) *grant.Error {
 	var c causeForm
-	if t.Cause == "" || json.Unmarshal([]byte(t.Cause), &c) != nil {
+	if t.Cause == "" {
 		return nil
+	}
+	if err := json.Unmarshal([]byte(t.Cause), &c); err != nil {
+		c.Detail = "the store's note on it cannot be read"
 	}
 	return &grant.Error{
 		Class: c.Class, Kind: c.Kind, Status: c.Status,

@@ -109,6 +109,7 @@ func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err err
 		return nil, t.after(pollFirst), nil
 	case lapsed:
 		return nil, nil, t.lapse(v)
+	case refused:
 	}
 	if v.wait <= shortWait && (v.scope != scopeKey || v.cause == nil) && t.f.kind != flush {
 		return nil, t.after(v.wait), nil

@@ -75,8 +75,9 @@ func (f *flight) serves(a aim, owner *compiled) bool {
 		return f.aim == a || f.err == nil && f.lease.Access != a.failed
 	case renew:
 		return f.kind == renew || f.kind == flush
+	default:
+		return f.kind == a.kind
 	}
-	return f.kind == a.kind
 }
 
 // storeTime is what a flight may spend on the store, besides the provider.

@@ -140,10 +140,9 @@ func TestRenewByForce(t *testing.T) {
 // down, though each call to the token endpoint succeeds.
 func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	s := simulate(t, fakeprovider.Options{Style: fakeprovider.WeChat, Quotas: []fakeprovider.Quota{}}, nil)
-	lease := s.take(t)
 	for range 3600 {
 		s.clock.advance(time.Second)
-		lease = s.take(t)
+		lease := s.take(t)
 		_, _ = s.Renew(t.Context(), wx, lease.Access)
 	}
 	if n := s.fake.Fetches(); n > 130 || n < 50 {
@@ -152,7 +151,7 @@ func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	// One that works ends it.
 	fetched := s.fake.Fetches()
 	s.clock.advance(2 * time.Minute)
-	lease = s.take(t)
+	lease := s.take(t)
 	s.Worked(wx, lease)
 	for range 2 {
 		renewed, err := s.Renew(t.Context(), wx, lease.Access)

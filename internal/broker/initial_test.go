@@ -19,7 +19,8 @@ func TestSpentRefreshTokenOfTheSecretIsNotSentAgain(t *testing.T) {
 			w := &asks{
 				terms: terms{canRefresh: true, keeps: keeps, concurrency: 1, backoffCap: defaultCap, timeout: time.Second},
 				id:    tokenstore.NewAttemptID(), initial: "R0", draw: randomly,
-				usable: func(realm.Token) bool { return false },
+				usable:   func(realm.Token) bool { return false },
+				reseeded: func(realm.Fingerprint) bool { return false },
 			}
 			return w, w.decide(&s)
 		}

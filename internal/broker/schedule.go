@@ -222,7 +222,8 @@ func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
 		s.renewed(ref.Realm)
 		s.advance(v, ref.Realm)
 	}
-	if f.err == nil || isNotFound(f.err) || f.kind != renew && !(f.queued && f.owner.config.KeepWarm) {
+	warm := f.queued && f.owner.config.KeepWarm
+	if f.err == nil || isNotFound(f.err) || f.kind != renew && !warm {
 		return
 	}
 	now := realm.InstantOf(s.pool.now())
