@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -35,7 +36,7 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 	}
 	resp, verdict := h.judged(resp, lease)
 	if verdict == realm.Dead {
-		if again := h.renew(); again != nil {
+		if again := h.renew(req.Context()); again != nil {
 			h.abandon(resp)
 			return h.replay(again)
 		}
@@ -80,10 +81,10 @@ type second struct {
 // renew asks for another token and makes the second attempt of it; nil where
 // there is none. A request that cannot be sent again asks all the same, and
 // waits: the caller that tries again next should succeed.
-func (h *healing) renew() *second {
-	lease, err := h.Source.Renew(h.req.Context(), h.job.Ref, h.lease.Access)
+func (h *healing) renew(ctx context.Context) *second {
+	lease, err := h.Source.Renew(ctx, h.job.Ref, h.lease.Access)
 	switch {
-	case h.req.Context().Err() != nil:
+	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		h.logRefusal(h.job, http.StatusBadGateway, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,6 +120,24 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A bomb is not unpacked beyond what is looked at.
+func TestUnpackBombs(t *testing.T) {
+	for coding, packed := range map[string]string{
+		"gzip": gzipped(t, strings.Repeat(" ", 60<<20)),
+		"zstd": zstdOf(t, strings.Repeat(" ", 60<<20)),
+	} {
+		never := func([]byte) { t.Errorf("%s: judged", coding) }
+		equal(t, false, unpacked(coding, []byte(packed), never), coding) // makes what is kept for the next
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		equal(t, false, unpacked(coding, []byte(packed), never), coding)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+			t.Errorf("%s: %d KiB allocated", coding, n>>10)
+		}
+	}
+}
+
 // raw answers with exactly these lines and bytes.
 func raw(t *testing.T, status int, mediaType, more, framing, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -195,7 +214,7 @@ func FuzzJudge(f *testing.F) {
 	rule := ruleOf(f, onBody)
 	f.Fuzz(func(t *testing.T, body []byte, mediaType, coding string, known bool) {
 		resp := &http.Response{
-			StatusCode: 200, ProtoMajor: 1, ContentLength: -1, Body: io.NopCloser(bytes.NewReader(body)),
+			StatusCode: http.StatusOK, ProtoMajor: 1, ContentLength: -1, Body: io.NopCloser(bytes.NewReader(body)),
 			Header: http.Header{"Content-Type": {mediaType}, "Content-Encoding": {coding}},
 		}
 		if known {

@@ -175,12 +175,13 @@ func TestPeekKeepsErrors(t *testing.T) {
 				want += p.text
 			}
 			last := list[len(list)-1].err
-			resp := &http.Response{StatusCode: 200, ContentLength: length, Body: &inPieces{list: slices.Clone(list)}, Header: http.Header{"Content-Type": {"application/json"}}}
+			resp := &http.Response{StatusCode: http.StatusOK, ContentLength: length, Body: &inPieces{list: slices.Clone(list)}, Header: http.Header{"Content-Type": {"application/json"}}}
 			got, verdict := (&Transport{}).judge(resp, http.MethodGet, ruleOf(t, onBody))
 			equal(t, realm.AskBody, verdict, "verdict")
 			back, err := io.ReadAll(got.Body)
 			equal(t, want, string(back), "bytes")
 			equal(t, true, errors.Is(err, last), fmt.Sprint(err))
+			noError(t, got.Body.Close())
 		}
 	}
 }
@@ -212,11 +213,12 @@ func TestPeekAnyTiming(t *testing.T) {
 					}
 				}
 			}()
-			resp := &http.Response{StatusCode: 200, ContentLength: -1, Body: source, Trailer: http.Header{"X": nil}}
+			resp := &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: source, Trailer: http.Header{"X": nil}}
 			got, _, whole := (&Transport{after: clock.after}).peek(resp, anything)
 			wholes += map[bool]int{true: 1}[whole]
 			back, err := io.ReadAll(got.Body)
 			noError(t, err)
+			noError(t, got.Body.Close())
 			if !bytes.Equal(back, []byte(text)) {
 				t.Errorf("%d: %d bytes of %d, or others", patience, len(back), len(text))
 			}
