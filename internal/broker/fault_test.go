@@ -19,6 +19,14 @@ type faulty struct {
 	unsavable  atomic.Bool // claims can be written, and tokens cannot be saved
 	unreadable atomic.Bool // secrets cannot be read
 	hangs      atomic.Bool // realms are never read to the end
+	shut       atomic.Bool // it cannot be opened
+}
+
+func (s *faulty) Open(ctx context.Context) error {
+	if s.shut.Load() {
+		return tokenstore.ErrUnavailable
+	}
+	return s.Store.Open(ctx)
 }
 
 func (s *faulty) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
@@ -106,6 +114,30 @@ func TestUnsavedTokenIsKept(t *testing.T) {
 				t.Fatalf("%d calls to the provider, want 1", calls)
 			}
 		})
+	}
+}
+
+// A node that starts while the database is away serves what its configuration
+// defines; what it fetched is saved when the database is back.
+func TestStartWithoutTheStore(t *testing.T) {
+	c := newClock()
+	store := &faulty{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	store.shut.Store(true)
+	n := nodeOn(t, store, newProvider(t), c)
+	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
+	}}})
+	want(t, v, wx, "T-1-app", realm.FromUpstream)
+	want(t, v, wx, "T-1-app", realm.FromMemory)
+	store.shut.Store(false)
+	eventually(t, "the token is saved", func() bool {
+		c.advance(time.Second)
+		_, _ = v.Token(t.Context(), wx)
+		stored, _, err := store.Token(t.Context(), wx)
+		return err == nil && stored.Access == "T-1-app"
+	})
+	if calls := n.provider.calls.Load(); calls != 1 {
+		t.Errorf("%d calls to the provider, want 1", calls)
 	}
 }
 

@@ -73,9 +73,6 @@ func (p *Pool) changed(ctx context.Context, ref realm.Ref) {
 	p.doubt(ref)
 }
 
-// woken takes notice that another node did something with a (realm, key).
-func (p *Pool) woken(_ context.Context, ref realm.Ref) { p.doubt(ref) }
-
 // doubt has what memory knows compared with the store when it is used next,
 // and lets a flight that waits for another node look.
 func (p *Pool) doubt(ref realm.Ref) {

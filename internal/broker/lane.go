@@ -91,15 +91,17 @@ func (s *schedule) tidy(id string, l *lane) {
 }
 
 // hold lets no renewal of a realm start before an instant, where the realm has
-// to wait and not the key alone.
-func (s *schedule) hold(id string, v verdict, until realm.Instant) {
+// to wait and not the key alone. It says whether that is news.
+func (s *schedule) hold(id string, v verdict, now, until realm.Instant) bool {
 	if v.scope == scopeKey {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lane(id)
+	news := l.until <= now
 	l.until = max(l.until, until)
+	return news
 }
 
 // queue has a renewal start as soon as there is room for it.

@@ -19,8 +19,8 @@ var errStale = errors.New("secret changed meanwhile")
 // obtain does what a flight is for. When the secret changes while it works,
 // it begins again with the new one: a token of the old is never published.
 func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
-	if err := v.pool.Open(ctx); err != nil && !v.pool.opened.Load() {
-		return nil, storeFailed(err)
+	if err := v.open(ctx, f.owner, ref); err != nil {
+		return nil, err
 	}
 	for range 3 {
 		lease, err := v.attempt(ctx, e, f, ref)
@@ -29,6 +29,21 @@ func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (
 		}
 	}
 	return nil, unavailable(http.StatusServiceUnavailable, "the secret keeps changing", nil)
+}
+
+// open opens the store, if that was not done yet. A credential that the
+// configuration defines can do without, as long as the store is away.
+func (v *View) open(ctx context.Context, c *compiled, ref realm.Ref) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	err := v.pool.Open(ctx)
+	if err == nil {
+		return nil
+	}
+	if _, defined := c.secrets[ref.Key]; defined && storeAway(err) {
+		return nil
+	}
+	return storeFailed(err)
 }
 
 // task is one attempt: what it is about, and what it found so far. Its times

@@ -105,6 +105,22 @@ func (p *Pool) Open(ctx context.Context) error {
 	if err := p.store.Open(ctx); err != nil {
 		return err
 	}
+	if err := p.settleClock(ctx); err != nil {
+		return err
+	}
+	if err := p.replay(ctx); err != nil {
+		return err
+	}
+	if err := p.listen(ctx); err != nil {
+		return err
+	}
+	p.start(p.schedule.run)
+	p.opened.Store(true)
+	return nil
+}
+
+// listen lets the pool hear from other nodes, where there may be some.
+func (p *Pool) listen(ctx context.Context) error {
 	if feed, ok := p.store.(tokenstore.ChangeFeed); ok {
 		_, cursor, err := feed.Changes(ctx, "")
 		if err != nil {
@@ -113,16 +129,8 @@ func (p *Pool) Open(ctx context.Context) error {
 		p.start(func(ctx context.Context) { p.follow(ctx, feed, cursor) })
 	}
 	if w, ok := p.store.(tokenstore.Waker); ok {
-		p.start(func(ctx context.Context) { w.Wakes(ctx, func(ref realm.Ref) { p.woken(ctx, ref) }) })
+		p.start(func(ctx context.Context) { w.Wakes(ctx, p.doubt) })
 	}
-	if err := p.settleClock(ctx); err != nil {
-		return err
-	}
-	if err := p.replay(ctx); err != nil {
-		return err
-	}
-	p.start(p.schedule.run)
-	p.opened.Store(true)
 	return nil
 }
 
