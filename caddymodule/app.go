@@ -69,6 +69,7 @@ type App struct {
 	id     *storeID // of the pool that is held; nil for none
 	pool   *broker.Pool
 	view   *broker.View
+	events *events
 	guard  netguard.Policy
 	remote bool // the store is on another machine
 	bases  map[string]string
@@ -86,11 +87,17 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // takes hold of the pool. Nothing is opened: `caddy validate` provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
+	if err := registerMetrics(ctx); err != nil {
+		return err
+	}
 	defs, err := definitions(a.Realms)
 	if err != nil {
 		return err
 	}
 	a.bases = literalAPIs(defs)
+	if a.events, err = newEvents(ctx); err != nil {
+		return err
+	}
 	if a.guard, err = a.policy(); err != nil {
 		return err
 	}
@@ -112,7 +119,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 // database are refusals; a database server that cannot be reached is not,
 // because requests open the store themselves when it is back.
 func (a *App) Start() error {
-	newestLog.Store(a.log)
+	newestApp.add(a)
+	a.events.work.Go(func() { a.events.run(a) })
 	a.warnInactive()
 	a.view.Drive()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -133,14 +141,21 @@ func (a *App) open(ctx context.Context) error {
 	return nil
 }
 
-// Stop does nothing. Requests may still be under way, perhaps of a
-// configuration that lives on because another app failed to start; the pool
-// is released by Cleanup.
-func (a *App) Stop() error { return nil }
+// Stop ends the events of this configuration. Requests may still be under way,
+// perhaps of a configuration that lives on because another app failed to
+// start; the pool is released by Cleanup.
+func (a *App) Stop() error {
+	newestApp.remove(a)
+	a.events.close()
+	return nil
+}
 
 // Cleanup releases the pool.
 func (a *App) Cleanup() error {
-	newestLog.CompareAndSwap(a.log, nil)
+	newestApp.remove(a)
+	if a.events != nil { // it is not stopped where it was not started
+		a.events.close()
+	}
 	if a.id == nil {
 		return nil
 	}

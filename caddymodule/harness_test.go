@@ -30,6 +30,8 @@ type instance struct {
 	api  string // of the admin API
 	// config is the address of Caddy's own admin API, or off.
 	config string
+	// global are more global options.
+	global string
 }
 
 // newInstance reserves ports and directories; load starts it. There is one
@@ -87,6 +89,7 @@ func (i *instance) caddyfile(tokens, site string) string {
 	tokens {
 		%[2]s
 	}
+	%[7]s
 }
 http://%[3]s {
 	log
@@ -95,7 +98,7 @@ http://%[3]s {
 http://%[5]s {
 	token_admin
 }
-`, i.dir, tokens, i.host, site, i.api, i.config)
+`, i.dir, tokens, i.host, site, i.api, i.config, i.global)
 }
 
 // load starts the configuration, in place of the one before.

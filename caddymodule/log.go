@@ -1,15 +1,13 @@
 package caddymodule
 
 import (
-	"sync/atomic"
-
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
-// newestLog is the log of the configuration that was started last.
-var newestLog atomic.Pointer[zap.Logger]
+// newestApp is the app of the configuration that was started last.
+var newestApp newest[App]
 
 // poolLog is the log of what outlives a configuration. The logs of a
 // configuration are closed with it, so every line goes to those that are open
@@ -20,9 +18,9 @@ var poolLog = zap.New(newestCore{})
 type newestCore struct{ fields []zapcore.Field }
 
 func (c newestCore) core() zapcore.Core {
-	log := newestLog.Load()
-	if log == nil {
-		log = caddy.Log().Named(appName)
+	log := caddy.Log().Named(appName)
+	if app := newestApp.Load(); app != nil {
+		log = app.log
 	}
 	return log.Core().With(c.fields)
 }

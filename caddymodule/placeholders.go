@@ -37,9 +37,10 @@ func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *
 	repl.Map(vars.lookup)
 }
 
-// renewed shows the token with which a request is sent again. A value that is
-// set comes before a lookup.
+// renewed counts a request that is sent again, and shows the token with which
+// it is. A value that is set comes before a lookup.
 func renewed(req *http.Request, ref realm.Ref, lease *realm.Lease) {
+	counters.replays.WithLabelValues(ref.Realm).Inc()
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return

@@ -21,6 +21,7 @@ type provider struct {
 	fetches atomic.Int64 // token requests that came
 	calls   atomic.Int64 // API requests that came
 	down    atomic.Bool  // the token endpoint answers 503
+	busy    atomic.Bool  // it answers 429, and asks for half a minute
 	// hold keeps token requests back until it is closed; nil: not at all.
 	hold chan struct{}
 	// api answers the requests of the API; nil: they are echoed.
@@ -54,6 +55,17 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	}
 	if p.down.Load() {
 		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if p.busy.Load() {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	if r.FormValue("grant_type") == "refresh_token" { // it knows none
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":"invalid_grant"}`)
 		return
 	}
 	secret := r.FormValue("client_secret")
@@ -94,6 +106,40 @@ func (p *provider) realm(id, inject string) string {
 				secret %[4]s-secret
 			}
 		}`, id, p.URL, inject, canary)
+}
+
+// lapsed is a realm whose only refresh token the provider refuses.
+func (p *provider) lapsed(id string) string {
+	return fmt.Sprintf(`
+		realm %[1]s {
+			api %[2]s
+			grant refresh_token {
+				token_url %[2]s/oauth/token
+				client_id client
+				client_secret {secret.secret}
+			}
+			inject query access_token
+			secret main {
+				secret %[3]s-secret
+				refresh_token %[3]s-refresh
+			}
+		}`, id, p.URL, canary)
+}
+
+// mortal makes the API refuse tokens: all up to the number that kill was
+// given last.
+func (p *provider) mortal() (kill func(n int64)) {
+	var dead atomic.Int64
+	p.api = func(w http.ResponseWriter, r *http.Request) {
+		var n int64
+		_, _ = fmt.Sscanf(r.URL.Query().Get("access_token"), canary+"-token-%d", &n)
+		if n <= dead.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		echo(w, r)
+	}
+	return dead.Store
 }
 
 // post is the JSON of the same realm, for the admin API.

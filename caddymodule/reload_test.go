@@ -45,14 +45,14 @@ func TestPoolLog(t *testing.T) {
 		if log := i.log(); !strings.Contains(log, `"logger":"tokens","msg":"token fetched","realm":"`+id+`"`) {
 			t.Errorf("the fetch for %s is not logged:\n%s", id, log)
 		}
-		if newestLog.Load() == nil {
+		if newestApp.Load() == nil {
 			t.Error("the log of the configuration is not used")
 		}
 	}
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if newestLog.Load() != nil {
+	if newestApp.Load() != nil {
 		t.Error("a closed log is still used")
 	}
 }

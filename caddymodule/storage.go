@@ -87,7 +87,9 @@ func (a *App) hold() error {
 		if err != nil {
 			return nil, err
 		}
-		return broker.New(store, poolLog, nil, s.spool(id, keys)...), nil
+		pool := broker.New(store, poolLog, nil, s.spool(id, keys)...)
+		pool.Observe(observer{})
+		return pool, nil
 	})
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func (s storeSettings) store(log *zap.Logger) (tokenstore.Store, *tokenstore.Key
 	if err != nil || len(s.cache) == 0 {
 		return db, keys, err
 	}
-	cache, err := redisstore.New(s.cache, keys, log)
+	cache, err := redisstore.New(s.cache, keys, log, redisstore.WithFailures(storeFailed))
 	if err != nil {
 		return nil, nil, fmt.Errorf("cache: %w", err)
 	}
@@ -195,9 +197,9 @@ func (s storeSettings) spool(id storeID, keys *tokenstore.Keyring) []broker.Opti
 // database makes the handle of the database.
 func (s storeSettings) database(keys *tokenstore.Keyring, log *zap.Logger) (tokenstore.Database, error) {
 	if s.dsn == "" {
-		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log)), nil
+		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed)), nil
 	}
-	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log))
+	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed))
 	if err != nil {
 		return nil, err
 	}

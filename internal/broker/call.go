@@ -259,7 +259,22 @@ func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time)
 	t.e.mu.Lock()
 	t.e.fetches++
 	t.e.mu.Unlock()
-	return do(ctx, t.client, req)
+	sent := time.Now() // the real clock: it is the network that takes time
+	res, err := do(ctx, t.client, req)
+	t.pool.observe(func(o Observer) { o.Fetched(t.ref.Realm, outcomeOf(err), time.Since(sent)) })
+	return res, err
+}
+
+// outcomeOf is the word for how a call to a provider ended.
+func outcomeOf(err error) string {
+	var cause *grant.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &cause):
+		return string(cause.Kind)
+	}
+	return string(grant.KindConnection)
 }
 
 // take notes what the provider gave, in the store's time.
@@ -289,7 +304,6 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	if err != nil {
 		t.e.postpone(end, realm.InstantOf(t.pool.now()))
 	}
-	t.pool.observe(func(o Observer) { o.Fetched(t.ref.Realm, string(end.cause.Kind), end.took) })
 	now := realm.InstantOf(t.pool.now())
 	tr := t.pool.troubleOf(&s, end.cause, now)
 	t.e.suffer(tr, t.revision)

@@ -182,6 +182,9 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		v.pool.schedule.landed(v, e, f, ref)
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
+	if f.kind == heal {
+		v.pool.observe(func(o Observer) { o.Healed(ref.Realm, err == nil) })
+	}
 	switch {
 	case err != nil && base.Err() != nil:
 		err = errClosed

@@ -36,7 +36,6 @@ func (t *task) keep(ctx context.Context, end *ended) (*realm.Lease, error) {
 	if end.cause != nil {
 		return nil, t.pool.troubleOf(&s, end.cause, now).first(now)
 	}
-	t.pool.observe(func(o Observer) { o.Fetched(t.ref.Realm, "ok", end.took) })
 	return t.present(ctx, end, s.Token)
 }
 

@@ -169,14 +169,13 @@ func (s *schedule) renewed(id string) {
 	s.tidy(id, l)
 }
 
-// waiting counts the renewals that wait for their turn.
-func (s *schedule) waiting() (n int) {
+// eachQueue tells how many renewals of each realm wait for their turn.
+func (s *schedule) eachQueue(tell func(id string, waiting int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.lanes {
-		n += len(l.queued)
+	for id, l := range s.lanes {
+		tell(id, len(l.queued))
 	}
-	return n
 }
 
 // queued is a heap by last use.

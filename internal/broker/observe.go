@@ -7,16 +7,18 @@ import (
 )
 
 // Observer is told what happens, for metrics and events. Its methods are quick
-// and do not block. Nothing confidential is told.
+// and do not block. Nothing confidential is told, and of realms only those
+// that exist.
 type Observer interface {
 	// Fetched: a call to a provider ended; outcome is "ok" or the kind of its
-	// failure.
+	// failure, see grant.Kind.
 	Fetched(realmID, outcome string, took time.Duration)
 	// Refreshed: there is a new token. why is load, renew, heal or flush.
 	Refreshed(ref realm.Ref, why string, expires time.Time)
 	// Died: the provider's API refused a token.
 	Died(ref realm.Ref)
-	// Healed: a call was made good with another token, or could not be.
+	// Healed: those whose token the API had refused got another one, or there
+	// was none. All who wait for it are one.
 	Healed(realmID string, ok bool)
 	// ReauthRequired: nothing that is stored works, a person is needed.
 	ReauthRequired(ref realm.Ref)

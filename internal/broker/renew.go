@@ -26,9 +26,7 @@ func (v *View) Renew(ctx context.Context, ref realm.Ref, failed realm.Hidden) (*
 			return &l.lease, nil
 		}
 	}
-	lease, err := v.join(ctx, c, ref, aim{kind: heal, failed: failed})
-	v.pool.observe(func(o Observer) { o.Healed(ref.Realm, err == nil) })
-	return lease, err
+	return v.join(ctx, c, ref, aim{kind: heal, failed: failed})
 }
 
 // Worked takes notice that the provider's API accepted a token. A token that is

@@ -98,33 +98,60 @@ func storeStatus(name string, err error) StoreStatus {
 
 func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
 	t, fetches, contention := e.past()
-	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: "idle", Fetches: fetches}
+	l := e.live.Load()
+	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: stateOf(l, t, now).String(), Fetches: fetches}
 	if contention {
 		s.Note = "another system fetches this credential"
 	}
-	if l := e.live.Load(); l != nil {
-		s.State, s.Lineage = "live", l.lineage
-		if !l.usable(now) {
-			s.State = "expired"
-		}
+	if l != nil {
+		s.Lineage = l.lineage
 		s.ExpiresAt, s.NextRefresh, s.LastFetch = timeOf(l.lease.Expires), timeOf(l.renewAt), timeOf(l.issued())
 	}
 	if t.unsaved() != nil {
 		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(t.at)
 	}
 	if t.failed() {
-		if s.State != "live" {
-			s.State = "failing"
-		}
 		s.LastError, s.LastErrorAt, s.NextRefresh = t.detail(), timeOf(t.at), timeOf(t.until)
 		if t.cause != nil {
 			s.LastError = t.cause.Error()
 		}
 		if t.code == realm.CodeReauthRequired {
-			s.State, s.NextRefresh = string(realm.CodeReauthRequired), nil
+			s.NextRefresh = nil
 		}
 	}
 	return s
+}
+
+// state is that of one (realm, key) on this node.
+type state uint8
+
+const (
+	stateIdle state = iota
+	stateLive
+	stateExpired
+	stateFailing
+	stateReauth
+	states // how many there are
+)
+
+// String is the word for it in the status and in metrics.
+func (s state) String() string {
+	return [states]string{"idle", "live", "expired", "failing", "reauth_required"}[s]
+}
+
+// stateOf is the state of an entry with this token and trouble.
+func stateOf(l *live, t *trouble, now realm.Instant) state {
+	switch {
+	case t.failed() && t.code == realm.CodeReauthRequired:
+		return stateReauth
+	case l != nil && l.usable(now):
+		return stateLive
+	case t.failed():
+		return stateFailing
+	case l != nil:
+		return stateExpired
+	}
+	return stateIdle
 }
 
 // past is what the entry remembers beside its token.

@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	// level is the name of this level of the store.
+	level = "redis"
 	// prefix stands in front of every key.
 	prefix = "tokens:"
 	// budget is what one operation may take; after that the database is asked.
@@ -59,6 +61,7 @@ type Cache struct {
 	keys    *tokenstore.Keyring
 	log     *zap.Logger
 	breaker *breaker
+	failed  func(level string)
 	missed  missed
 	now     func() time.Time
 	id      cacheID
@@ -83,17 +86,30 @@ type entry struct {
 	RefreshExpires int64  `json:"x,omitempty"`
 }
 
+// Option changes a cache that is being made.
+type Option func(*Cache)
+
+// WithFailures has failed called with "redis" for every operation that Redis
+// did not do in time. Those that are not tried, because it is known to be
+// away, do not count. It must not block.
+func WithFailures(failed func(level string)) Option { return func(c *Cache) { c.failed = failed } }
+
 // New makes a cache. One URL is a single server, several are the nodes of a
 // cluster, and with ?master_name= they are sentinels; see parseURLs. Nothing
 // is connected yet. The keyring must be loaded before the first operation; a
 // database's Open does that. Errors never show a URL, which may hold a
 // password.
-func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger) (*Cache, error) {
+func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger, more ...Option) (*Cache, error) {
 	opts, err := parseURLs(urls)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now, id: newCacheID()}
+	c := &Cache{
+		client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now, id: newCacheID(), failed: func(string) {},
+	}
+	for _, opt := range more {
+		opt(c)
+	}
 	c.breaker = newBreaker(func() time.Time { return c.now() })
 	c.base, c.stop = context.WithCancel(context.Background())
 	return c, nil
@@ -155,7 +171,7 @@ func (c *Cache) Delete(ctx context.Context, ref realm.Ref, lineage int64) {
 func (c *Cache) Health(ctx context.Context) []tokenstore.Health {
 	ctx, cancel := context.WithTimeout(ctx, healthBudget)
 	defer cancel()
-	return []tokenstore.Health{tokenstore.HealthOf("redis", c.client.Ping(ctx).Err())}
+	return []tokenstore.Health{tokenstore.HealthOf(level, c.client.Ping(ctx).Err())}
 }
 
 // Close implements tokenstore.Cache.
@@ -211,6 +227,9 @@ func (c *Cache) try(ctx context.Context, do func(ctx context.Context) error) boo
 	if err != nil && ctx.Err() != nil {
 		c.breaker.abstain() // the caller left; that says nothing of Redis
 		return false
+	}
+	if err != nil {
+		c.failed(level)
 	}
 	switch c.breaker.report(err == nil) {
 	case wentDown:

@@ -24,6 +24,7 @@ type Store struct {
 	dialect dialect
 	keys    *tokenstore.Keyring
 	log     *zap.Logger
+	failed  func(level string)
 
 	// gate lets one Open or Close in at a time; who waits for it can leave.
 	gate   chan struct{}
@@ -46,24 +47,29 @@ var (
 type Option func(*options)
 
 type options struct {
-	log *zap.Logger
-	now func() time.Time
+	log    *zap.Logger
+	now    func() time.Time
+	failed func(level string)
 }
 
 // WithLogger makes the store log what an operator should know. Nothing
 // confidential is logged.
 func WithLogger(log *zap.Logger) Option { return func(o *options) { o.log = log } }
 
+// WithFailures has failed called for every operation that the database did not
+// do, or not in time, with "sqlite" or "mysql". It must not block.
+func WithFailures(failed func(level string)) Option { return func(o *options) { o.failed = failed } }
+
 // WithClock replaces the clock that dates rows in SQLite. MySQL dates them by
 // its own, which all nodes share.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
-	return &Store{dialect: d, keys: keys, log: o.log, gate: make(chan struct{}, 1)}
+	return &Store{dialect: d, keys: keys, log: o.log, failed: o.failed, gate: make(chan struct{}, 1)}
 }
 
 func collect(opts []Option) options {
-	o := options{log: zap.NewNop(), now: time.Now}
+	o := options{log: zap.NewNop(), now: time.Now, failed: func(string) {}}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -127,9 +127,13 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 		return nil
 	}
 	var final finalError
-	switch {
-	case errors.As(err, &final):
+	if errors.As(err, &final) {
 		return final.err
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		s.failed(s.dialect.name())
+	}
+	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %s: %w", s.dialect.name(), what, ctx.Err())
 	case s.dialect.damaged(err):
