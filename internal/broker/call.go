@@ -261,20 +261,8 @@ func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time)
 	t.e.mu.Unlock()
 	sent := time.Now() // the real clock: it is the network that takes time
 	res, err := do(ctx, t.client, req)
-	t.pool.observe(func(o Observer) { o.Fetched(t.ref.Realm, outcomeOf(err), time.Since(sent)) })
+	t.pool.fetched(t.ref.Realm, sent, err)
 	return res, err
-}
-
-// outcomeOf is the word for how a call to a provider ended.
-func outcomeOf(err error) string {
-	var cause *grant.Error
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.As(err, &cause):
-		return string(cause.Kind)
-	}
-	return string(grant.KindConnection)
 }
 
 // take notes what the provider gave, in the store's time.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -46,7 +47,11 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the realm has a fixed token: there is nothing to fetch"
 		return report, nil
 	}
-	if _, err := bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout}); err != nil {
+	sent := time.Now()
+	_, err = bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout})
+	v.pool.fetched(ref.Realm, sent, err)
+	v.pool.absolve(ref)
+	if err != nil {
 		var cause *grant.Error
 		if !errors.As(err, &cause) {
 			return report, err

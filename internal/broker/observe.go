@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -33,6 +35,20 @@ func (p *Pool) Observe(o Observer) {
 		return
 	}
 	p.observer.Store(&o)
+}
+
+// fetched tells that a call to a provider ended, which was sent at an instant
+// of the real clock.
+func (p *Pool) fetched(realmID string, sent time.Time, err error) {
+	outcome := "ok"
+	var cause *grant.Error
+	switch {
+	case errors.As(err, &cause):
+		outcome = string(cause.Kind)
+	case err != nil:
+		outcome = string(grant.KindConnection)
+	}
+	p.observe(func(o Observer) { o.Fetched(realmID, outcome, time.Since(sent)) })
 }
 
 func (p *Pool) observe(tell func(Observer)) {

@@ -97,11 +97,11 @@ func storeStatus(name string, err error) StoreStatus {
 }
 
 func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
-	t, fetches, contention := e.past()
+	t, fetches, contended := e.past(now)
 	l := e.live.Load()
 	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: stateOf(l, t, now).String(), Fetches: fetches}
-	if contention {
-		s.Note = "another system fetches this credential"
+	if contended {
+		s.Note = contention + ": " + contentionAdvice
 	}
 	if l != nil {
 		s.Lineage = l.lineage
@@ -155,13 +155,13 @@ func stateOf(l *live, t *trouble, now realm.Instant) state {
 }
 
 // past is what the entry remembers beside its token.
-func (e *entry) past() (t *trouble, fetches uint32, contention bool) {
+func (e *entry) past(now realm.Instant) (t *trouble, fetches uint32, contended bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.doing != nil {
-		t, contention = e.doing.trouble, e.doing.deaths.count == contended
+		t, contended = e.doing.trouble, e.doing.deaths.contention(now)
 	}
-	return t, e.fetches, contention
+	return t, e.fetches, contended
 }
 
 func timeOf(i realm.Instant) *time.Time {
