@@ -230,6 +230,34 @@ func TestFlushed(t *testing.T) {
 	}
 }
 
+// TestFailuresAreCounted: what Redis does not do counts; what is not tried does
+// not, nor what the caller gave up.
+func TestFailuresAreCounted(t *testing.T) {
+	r := testserver.Redis(t)
+	c, clk, _ := newCache(t, r, keyring(t))
+	var failures []string
+	WithFailures(func(level string) { failures = append(failures, level) })(c)
+	c.Get(t.Context(), ref)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.Get(gone, ref)
+	if len(failures) != 0 {
+		t.Fatalf("nothing failed: %v", failures)
+	}
+	r.Kill(t)
+	for range 10 * tripAfter {
+		c.Get(t.Context(), ref)
+	}
+	if len(failures) != tripAfter || failures[0] != "redis" {
+		t.Errorf("got %v, want %d", failures, tripAfter)
+	}
+	clk.Advance(firstPause)
+	c.Get(t.Context(), ref)
+	if len(failures) != tripAfter+1 {
+		t.Errorf("the probe does not count: %v", failures)
+	}
+}
+
 // TestHealth: both levels report.
 func TestHealth(t *testing.T) {
 	r := testserver.Redis(t)

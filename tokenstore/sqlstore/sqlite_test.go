@@ -301,7 +301,8 @@ func TestWriterWaitsForAnotherProcess(t *testing.T) {
 // when there is room again.
 func TestDatabaseIsFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	s := openSQLite(t, path, keyring(t))
+	var failures []string
+	s := openSQLite(t, path, keyring(t), sqlstore.WithFailures(func(level string) { failures = append(failures, level) }))
 	saveSecret(t, s, map[string]realm.Hidden{"n": "1"})
 	if err := s.LimitPages(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -321,6 +322,20 @@ func TestDatabaseIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	saveSecret(t, s, big)
+
+	// The failure counts; that there is no such thing is none, nor is a caller
+	// who leaves.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Secret(gone, ref); err == nil {
+		t.Error("a hit")
+	}
+	if _, err := s.Realm(t.Context(), "nobody"); !errors.Is(err, tokenstore.ErrRealmNotFound) {
+		t.Error(err)
+	}
+	if len(failures) != 1 || failures[0] != "sqlite" {
+		t.Errorf("failures %v", failures)
+	}
 }
 
 // TestClockDatesRows: the clock that is handed in, to the microsecond.
