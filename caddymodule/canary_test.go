@@ -83,7 +83,7 @@ func TestNothingLeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"the log": i.log(), "answers": answers, "autosave.json": string(autosave), "/config/": i.do(http.MethodGet, "http://"+i.config+"/config/", "").body,
+		"/metrics": i.metrics(), "the log": i.log(), "answers": answers, "autosave.json": string(autosave), "/config/": i.do(http.MethodGet, "http://"+i.config+"/config/", "").body,
 	} {
 		if found := leaks(text); found != nil {
 			t.Errorf("%s shows a secret (%v):\n%s", name, found, around(text))

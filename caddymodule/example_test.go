@@ -22,6 +22,20 @@ func TestExample(t *testing.T) {
 	if formatted := caddyfile.Format(content); string(formatted) != string(content) {
 		t.Error("Caddyfile.example is not as caddy fmt writes it")
 	}
+	// What stands in its comments is right, too.
+	all := regexp.MustCompile(`(?m)^\t*#(\t+.*[^.])$`).ReplaceAllStringFunc(string(content), func(line string) string {
+		if strings.Contains(line, "curl") || strings.Contains(line, "go run") {
+			return line
+		}
+		return strings.Replace(line, "#", "", 1)
+	})
+	all = strings.Replace(all, "\t\tstorage sqlite tokens.db\n", "", 1)
+	adapted := adapt(t, string(caddyfile.Format([]byte(all))))
+	for _, want := range []string{`"semantics":"same"`, `"cron":"0 3 * * *"`, `"type":"mysql"`, `"key":"main"`} {
+		if !strings.Contains(strings.ReplaceAll(adapted, ": ", ":"), want) {
+			t.Errorf("with its comments it has no %s:\n%s", want, adapted)
+		}
+	}
 	i := newInstance(t)
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':'):] }
 	text := strings.NewReplacer(

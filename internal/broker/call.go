@@ -181,10 +181,12 @@ func (t *task) refuse(v verdict) error {
 		code: realm.CodeTokenUnavailable, cause: v.cause, fails: v.fails,
 		at: now, until: now + realm.Instant(v.wait.Microseconds()),
 	}
+	if v.scope == scopeBudget {
+		tr.code = realm.CodeBudgetSpent
+	}
 	t.e.suffer(tr, t.revision)
 	news := t.pool.schedule.hold(t.ref.Realm, v, now, tr.until)
 	if v.scope == scopeBudget {
-		tr.code = realm.CodeBudgetSpent
 		t.pool.observe(func(o Observer) { o.BudgetSpent(t.ref) })
 		if news {
 			t.pool.log.Warn("the realm's limits allow no call to the provider now",
