@@ -66,7 +66,8 @@ func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, c := range []prometheus.Collector{
 		counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
-		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, gauges{},
+		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents,
+		gauges{},
 	} {
 		var again prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &again) {

@@ -166,51 +166,6 @@ func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	}
 }
 
-// Two systems that fetch one credential kill each other's tokens: that is said
-// once, in the log and in the status.
-func TestContention(t *testing.T) {
-	s := simulate(t, fakeprovider.Options{Style: fakeprovider.WeChat, Rule: &fakeprovider.Rule{Semantics: fakeprovider.Rotate}}, nil)
-	for range 6 {
-		lease := s.take(t)
-		s.Worked(wx, lease)
-		s.clock.advance(5 * time.Minute)
-		s.fake.Steal("app")
-		if _, err := s.Renew(t.Context(), wx, lease.Access); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := s.log.FilterMessageSnippet("another system fetches this credential").Len(); n != 1 {
-		t.Errorf("said %d times", n)
-	}
-	if note := s.Status(t.Context()).Tokens[0].Note; note != "another system fetches this credential" {
-		t.Errorf("the status notes %q", note)
-	}
-}
-
-// Tokens that die now and then, or that we replace ourselves, are no sign of
-// another system.
-func TestNoContention(t *testing.T) {
-	s := simulate(t, fakeprovider.Options{Style: fakeprovider.WeChat, Rule: &fakeprovider.Rule{Semantics: fakeprovider.Rotate}}, nil)
-	for i := range 12 {
-		lease := s.take(t)
-		s.Worked(wx, lease)
-		if i%2 == 0 {
-			if _, err := s.Flush(t.Context(), wx); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			s.fake.Revoke(lease.Access.Reveal())
-			s.clock.advance(3 * time.Hour)
-		}
-		if _, err := s.Renew(t.Context(), wx, lease.Access); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if note := s.Status(t.Context()).Tokens[0].Note; note != "" {
-		t.Errorf("the status notes %q", note)
-	}
-}
-
 // A provider whose new token ends the old one at once: nobody is handed the
 // old one while the new one is made, and it comes back where that fails.
 func TestBarrier(t *testing.T) {

@@ -199,6 +199,7 @@ func (d *diary) note(words ...any) {
 func (d *diary) Fetched(id, outcome string, took time.Duration) {
 	d.note("fetched", id, outcome, took > 0)
 }
+
 func (d *diary) Refreshed(ref realm.Ref, why string, end time.Time) {
 	d.note("refreshed", ref, why, end.IsZero())
 }
