@@ -220,14 +220,17 @@ func freePort(t *testing.T) int {
 // eventually polls until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	eventuallyBy(t, time.Now().Add(patience), what, holds)
+}
+
+// eventuallyBy is eventually for what takes its time.
+func eventuallyBy(t *testing.T, deadline time.Time, what string, holds func() bool) {
+	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("it did not happen in %v: %s", patience, what)
+		if now := <-tick.C; now.After(deadline) {
+			t.Fatalf("it did not happen in time: %s", what)
 		}
 	}
 }
