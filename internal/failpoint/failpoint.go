@@ -5,5 +5,6 @@
 // environment variable TOKENS_FAILPOINT names the place: "name" for the first
 // time that the program comes by, "name:n" for the n-th. A program that has to
 // run for a while first reads the place from a file instead, each time that it
-// comes by one: TOKENS_FAILPOINT_FILE is its path.
+// comes by one: TOKENS_FAILPOINT_FILE is its path. "pause:name" in it removes
+// the file and stops the process there with SIGSTOP, until it gets a SIGCONT.
 package failpoint

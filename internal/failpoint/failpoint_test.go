@@ -80,6 +80,32 @@ func TestHitByFile(t *testing.T) {
 	}
 }
 
+// A paused process goes on as if nothing had been.
+func TestPause(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "place")
+	if err := os.WriteFile(place, []byte("pause:here"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), child(t, "failpoints"))
+	cmd.Env = append(os.Environ(), "TOKENS_FAILPOINT_FILE="+place)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("%v, %v", status, err)
+	}
+	if _, err := os.Stat(place); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is there: %v", err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A normal build has no such places, whatever the environment says.
 func TestNormalBuild(t *testing.T) {
 	if printed, killed := run(t, child(t, ""), "here"); printed != "1 2 3 deferred" || killed {

@@ -1,4 +1,4 @@
-//go:build failpoints
+//go:build failpoints && unix
 
 package failpoint
 
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
+	"time"
 )
 
 var (
@@ -29,20 +31,42 @@ func parse(s string) (name string, nth int64) {
 // Hit kills this process with SIGKILL where the environment names the place,
 // and does not return then.
 func Hit(at string) {
-	if !armed(at) && (at != name || passed.Add(1) != nth) {
+	switch armed() {
+	case at:
+		end(os.Kill)
+	case pauseAt + at:
+		_ = os.Remove(file) // once, and so that the test sees it
+		end(syscall.SIGSTOP)
 		return
 	}
-	if p, err := os.FindProcess(os.Getpid()); err == nil {
-		_ = p.Kill()
+	if at == name && passed.Add(1) == nth {
+		end(os.Kill)
 	}
-	select {}
 }
 
-// armed says whether the file names the place now.
-func armed(at string) bool {
-	if file == "" {
-		return false
+// pauseAt before the name of a place: the process is stopped there, and goes on
+// with SIGCONT.
+const pauseAt = "pause:"
+
+// end sends this process a signal, and returns if it goes on.
+func end(with os.Signal) {
+	if p, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = p.Signal(with)
 	}
-	text, err := os.ReadFile(file) // #nosec G304,G703 -- the test's own file
-	return err == nil && string(text) == at
+	if with == os.Kill {
+		select {}
+	}
+	time.Sleep(reaction) // another thread may get the signal
+}
+
+// reaction is well above what the kernel needs to stop all threads.
+const reaction = 100 * time.Millisecond
+
+// armed is what the file says now.
+func armed() string {
+	if file == "" {
+		return ""
+	}
+	text, _ := os.ReadFile(file) // #nosec G304,G703 -- the test's own; it need not be there
+	return string(text)
 }
