@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/http"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -56,6 +57,7 @@ func launchFleet(t *testing.T, o fleetOptions) *fleet {
 		m.node = prepare(t, c.caddyfile, append(s.env, frugal...)...)
 		if o.program != "" {
 			m.program = o.program
+			m.env = append(m.env, "TOKENS_FAILPOINT_FILE="+filepath.Join(m.dir, "failpoint"))
 		}
 		m.spawn()
 	}
