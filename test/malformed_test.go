@@ -20,15 +20,16 @@ func TestMalformedAnswers(t *testing.T) {
 	p := fakeprovider.New(fakeprovider.Options{Style: fakeprovider.WeChat})
 	n := launchOn(t, sqlite(t))
 	n.keepsSecret(p)
-	n.post("/api/realm", wechatRealm("wx", p.Start(t)))
+	base := p.Start(t)
 	for _, m := range fakeprovider.Malformed() {
 		t.Run(m.Name, func(t *testing.T) {
 			app := strings.ReplaceAll(m.Name, " ", "-")
 			p.SetSecret(app, "secret-of-"+app)
-			n.post("/api/secret", map[string]any{"realm": "wx", "key": m.Name, "key_1": app, "key_2": "secret-of-" + app})
+			n.post("/api/realm", wechatRealm(m.Name, base)) // its failure is none of the others'
+			n.post("/api/secret", map[string]any{"realm": m.Name, "key": "main", "key_1": app, "key_2": "secret-of-" + app})
 			p.Set(fakeprovider.Faults{Answers: []string{m.Name}})
 			calls := p.Calls()
-			status, body := n.try(n.proxy + "/any/wx/" + strings.ReplaceAll(m.Name, " ", "%20") + "/cgi-bin/menu/get")
+			status, body := n.try(n.proxy + "/any/" + strings.ReplaceAll(m.Name, " ", "%20") + "/main/cgi-bin/menu/get")
 			if p.Fetches(app) != 1 {
 				t.Fatalf("%d fetches, want 1", p.Fetches(app))
 			}
@@ -43,7 +44,7 @@ func TestMalformedAnswers(t *testing.T) {
 				t.Fatalf("the call with the token: %d %s", status, body)
 			}
 			if m.Life > 0 || strings.HasSuffix(m.Name, "absent") {
-				wantLife(t, n.token("wx", m.Name), m.Life)
+				wantLife(t, n.token(m.Name, "main"), m.Life)
 			}
 		})
 	}
