@@ -70,7 +70,9 @@ func (f *flight) serves(a aim, owner *compiled) bool {
 	}
 	switch a.kind {
 	case load:
-		return true
+		// A renewal without the store fails, where a caller without a token is
+		// served all the same, see unclaimed.
+		return f.err == nil || f.kind != renew && f.kind != flush || !storeAway(f.err)
 	case heal:
 		return f.aim == a || f.err == nil && f.lease.Access != a.failed
 	case renew:
