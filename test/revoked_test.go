@@ -63,4 +63,3 @@ func TestEarlyRevocationInTheCluster(t *testing.T) {
 	t.Logf("5 nodes, early revocation: %d revocations, %d heal fetches, %d requests, 0 failed, %d were refused and repeated",
 		revocations, f.provider.Fetches()-1, calls, len(f.provider.DeadCalls()))
 }
-

@@ -1,0 +1,172 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+)
+
+// reloadable is a node whose configuration can be loaded again.
+type reloadable struct {
+	*node
+	load   string // the URL
+	config []byte
+}
+
+// prepareReloadable is a node that is not started yet.
+func prepareReloadable(t *testing.T, c config, env ...string) *reloadable {
+	t.Helper()
+	r := &reloadable{}
+	control := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	r.load = "http://" + control + "/load"
+	r.node = prepare(t, func(proxyPort, adminPort int) string {
+		text := strings.Replace(c.caddyfile(proxyPort, adminPort), "admin off", "admin "+control, 1)
+		r.config = []byte(text)
+		return text
+	}, append(env, frugal...)...)
+	return r
+}
+
+// reload loads the configuration again, as if it had changed.
+func (r *reloadable) reload() error {
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.load, bytes.NewReader(r.config))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%d %s", resp.StatusCode, text)
+	}
+	return nil
+}
+
+// started is how many configurations the node has started so far.
+func (r *reloadable) started() int { return bytes.Count(r.log(), []byte(`"server running"`)) / 2 }
+
+// A node that is reloaded every moment renews each token once, and no client
+// sees it. RELOADS is how often.
+func TestReloadedWhileTokensEnd(t *testing.T) {
+	reloads := figure(t, "RELOADS", 50)
+	p := fakeprovider.New(fakeprovider.Options{
+		Credentials: map[string]string{"app": "app-secret-01"},
+		Rule:        &fakeprovider.Rule{Semantics: fakeprovider.Parallel, Life: shortLife},
+		Refresh:     fakeprovider.RefreshRule{Semantics: fakeprovider.Family},
+	})
+	base := p.Start(t)
+	s := mariaDBAndRedis(t)
+	r := prepareReloadable(t, config{tokens: s.config + "allow_private 127.0.0.1\n" + shortRefresh, proxy: gateway}, s.env...)
+	r.start()
+	r.post("/api/realm", rotationRealm("rt", base, fakeprovider.Family))
+	f := &fleet{provider: p, members: []member{{node: r.node}}}
+	f.authorize()
+	f.eventuallyServes(t, rotationAPI)
+	load := startDemand(t, r.proxy+rotationAPI+"?1", r.proxy+rotationAPI+"?2")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	// At least one token has to end meanwhile.
+	for i := 0; i < reloads || len(p.Spends()) < 3; i++ {
+		<-tick.C
+		if err := r.reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	calls := load.wantAllServed(t)
+	if len(p.Reuses()) != 0 || len(p.DeadCalls()) != 0 {
+		t.Errorf("%d refresh tokens were sent twice, %d dead calls", len(p.Reuses()), len(p.DeadCalls()))
+	}
+	events := p.Events("app")
+	var last time.Time
+	for _, e := range events {
+		if e.Kind != fakeprovider.Asked {
+			continue
+		}
+		if !last.IsZero() && e.At.Sub(last) < shortLife/2-shortLife/10 {
+			t.Errorf("fetched again after %v", e.At.Sub(last))
+		}
+		last = e.At
+	}
+	t.Logf("reloaded every 50 ms: %d expiries, %d fetches, %d calls, 0 failed", len(p.Spends())-1, p.Fetches()-1, calls)
+}
+
+// A node that is told to stop, or reloaded, while the provider has decided and
+// not answered, waits for the answer and saves it. STOPS is how often.
+func TestStoppedInTheMiddleOfARefresh(t *testing.T) {
+	t.Parallel()
+	stops := figure(t, "STOPS", 10)
+	for name, on := range rotationStores {
+		for _, how := range []string{"SIGTERM", "reload"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				p := fakeprovider.New(fakeprovider.Options{
+					Credentials: map[string]string{"app": "app-secret-01"},
+					Refresh:     fakeprovider.RefreshRule{Semantics: fakeprovider.Family},
+				})
+				base := p.Start(t)
+				s := on(t)
+				r := prepareReloadable(t, config{tokens: s.config + "allow_private 127.0.0.1", proxy: gateway}, s.env...)
+				r.start()
+				realm := rotationRealm("rt", base, fakeprovider.Family)
+				delete(realm["config"].(map[string]any), "limits")
+				r.post("/api/realm", realm)
+				f := &fleet{provider: p, members: []member{{node: r.node}}}
+				f.authorize()
+				f.eventuallyServes(t, rotationAPI)
+				for range (stops + 3) / 4 {
+					r.stopInTheMiddle(t, p, how)
+				}
+				if n := len(p.Reuses()); n != 0 {
+					t.Errorf("%d refresh tokens were sent twice", n)
+				}
+				t.Logf("%s in the middle of a refresh: %d times, 0 lost", how, len(p.Spends())-1)
+			})
+		}
+	}
+}
+
+// stopInTheMiddle lets a refresh wait for its answer, ends the node or its
+// configuration, and checks that the answer was kept.
+func (r *reloadable) stopInTheMiddle(t *testing.T, p *fakeprovider.Provider, how string) {
+	t.Helper()
+	release, issued := p.HoldAnswers(1), len(p.Issued())
+	defer release()
+	var asking sync.WaitGroup
+	asking.Go(func() { _, _ = r.try(r.admin + "/api/token?realm=rt&key=main&flush=true") })
+	eventually(t, "the provider commits", func() bool { return len(p.Issued()) > issued })
+	if how == "reload" {
+		loaded, running := make(chan error, 1), r.started()
+		go func() { loaded <- r.reload() }()
+		eventually(t, "the new configuration serves", func() bool { return r.started() > running })
+		release()
+		if err := <-loaded; err != nil {
+			t.Error(err)
+		}
+		asking.Wait()
+	} else {
+		r.signal(syscall.SIGTERM)
+		eventually(t, "the node stops serving", func() bool {
+			status, _ := r.try(r.proxy + rotationAPI)
+			return status == 0
+		})
+		release()
+		r.waitEnd()
+		asking.Wait()
+		r.start()
+	}
+	if got := r.token("rt", "main").Token; got != p.Newest() {
+		t.Fatalf("the token that came in between was lost: the node has the %dth of %d", p.Rank(got), len(p.Issued()))
+	}
+}
