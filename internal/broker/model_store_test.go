@@ -1,0 +1,471 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
+)
+
+// memory is a database within this process, for the model, which needs
+// thousands of transactions in a second. It passes the suite of all stores,
+// but for what is about sealing: it writes nothing down.
+type memory struct {
+	now func() time.Time
+	// committed is told of every transaction that Coordinate wrote, before
+	// anybody can read what it wrote; nil for nobody.
+	committed func(ref realm.Ref, before, after tokenstore.State)
+
+	mu       sync.Mutex
+	stamp    time.Time // of the last realm or secret: no two have the same
+	realms   map[string]realm.Realm
+	secrets  map[realm.Ref]realm.Secret
+	tokens   map[realm.Ref]memoryToken
+	attempts map[realm.Ref]tokenstore.Attempt
+	budgets  map[string]tokenstore.Budget
+	runs     map[string]bool
+	changes  []tokenstore.Change
+}
+
+// memoryToken is a token, or how far the lineage of a deleted one had counted.
+type memoryToken struct {
+	realm.Token
+	deleted bool
+}
+
+func newMemory(now func() time.Time) *memory {
+	return &memory{
+		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
+		attempts: map[realm.Ref]tokenstore.Attempt{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
+	}
+}
+
+// TestMemoryStore: the model's store is no fiction.
+func TestMemoryStore(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Shared: true, Unsealed: true, Fresh: func(*testing.T) storetest.Database {
+		db := newMemory(time.Now)
+		return storetest.Database{Handle: func(*testing.T, *tokenstore.Keyring) tokenstore.Store { return &memoryStore{db: db} }}
+	}})
+}
+
+// memoryStore is a handle of a memory.
+type memoryStore struct {
+	db *memory
+	// around lets a test harm a transaction of Coordinate; nil for none.
+	around func(ctx context.Context, run func() error) error
+	// fails is asked before everything else; nil for never.
+	fails func() error
+
+	mu           sync.Mutex
+	open, closed bool
+}
+
+var _ tokenstore.ChangeFeed = (*memoryStore)(nil)
+
+func (s *memoryStore) Open(ctx context.Context) error {
+	s.mu.Lock()
+	s.open = !s.closed
+	s.mu.Unlock()
+	return s.Ping(ctx)
+}
+
+func (s *memoryStore) Ping(ctx context.Context) error { return s.usable(ctx) }
+
+func (s *memoryStore) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open, s.closed = false, true
+	return nil
+}
+
+func (s *memoryStore) usable(ctx context.Context) error {
+	s.mu.Lock()
+	open := s.open
+	s.mu.Unlock()
+	if !open {
+		return tokenstore.ErrUnavailable
+	}
+	if s.fails != nil {
+		if err := s.fails(); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// locked runs f alone, if the handle can be used.
+func (s *memoryStore) locked(ctx context.Context, f func(*memory) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	return f(s.db)
+}
+
+func (s *memoryStore) Realm(ctx context.Context, id string) (r realm.Realm, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		var ok bool
+		if r, ok = m.realms[id]; !ok {
+			return tokenstore.ErrRealmNotFound
+		}
+		r.Config.Shared = maps.Clone(r.Config.Shared)
+		return nil
+	})
+	return r, err
+}
+
+func (s *memoryStore) Realms(ctx context.Context, page tokenstore.Page, keyword string) (list []realm.Realm, total int, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		for _, r := range m.realms {
+			if strings.Contains(strings.ToLower(r.ID+"\x00"+r.Comment), strings.ToLower(keyword)) {
+				list = append(list, r)
+			}
+		}
+		slices.SortFunc(list, func(a, b realm.Realm) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+		list, total = pageOf(list, page), len(list)
+		return nil
+	})
+	return list, total, err
+}
+
+func pageOf[T any](list []T, p tokenstore.Page) []T {
+	from := len(list)
+	if p.Number-1 <= len(list)/p.Size {
+		from = min((p.Number-1)*p.Size, len(list))
+	}
+	return list[from:min(from+p.Size, len(list))]
+}
+
+func (s *memoryStore) SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error) {
+	return s.UpdateRealm(ctx, r.ID, func(realm.Realm, bool) (realm.Realm, error) { return r, nil })
+}
+
+func (s *memoryStore) UpdateRealm(ctx context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (saved realm.Realm, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		old, found := m.realms[id]
+		now := m.tick()
+		created := old.CreatedAt
+		if !found {
+			created = now
+		}
+		old.ID, old.Config.Shared = id, maps.Clone(old.Config.Shared)
+		r, err := change(old, found)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		r.ID, r.CreatedAt, r.UpdatedAt = id, created, now
+		m.realms[id], saved = r, r
+		m.changed(realm.Ref{Realm: id})
+		return nil
+	})
+	return saved, err
+}
+
+// tick is the time of a write.
+func (m *memory) tick() time.Time {
+	now := micros(m.now())
+	if !now.After(m.stamp) {
+		now = m.stamp.Add(time.Microsecond)
+	}
+	m.stamp = now
+	return now
+}
+
+func (m *memory) changed(ref realm.Ref) {
+	m.changes = append(m.changes, tokenstore.Change{Ref: ref, At: m.now()})
+}
+
+func (s *memoryStore) DeleteRealm(ctx context.Context, id string, cascade bool) error {
+	return s.locked(ctx, func(m *memory) error {
+		if _, ok := m.realms[id]; !ok {
+			return tokenstore.ErrRealmNotFound
+		}
+		for ref := range m.secrets {
+			if ref.Realm == id && !cascade {
+				return tokenstore.ErrRealmHasSecrets
+			}
+		}
+		delete(m.realms, id)
+		delete(m.budgets, id)
+		m.changed(realm.Ref{Realm: id})
+		if !cascade {
+			return nil
+		}
+		of := func(ref realm.Ref) bool { return ref.Realm == id }
+		maps.DeleteFunc(m.secrets, func(ref realm.Ref, _ realm.Secret) bool { return of(ref) })
+		maps.DeleteFunc(m.attempts, func(ref realm.Ref, _ tokenstore.Attempt) bool { return of(ref) })
+		for ref := range m.tokens {
+			if of(ref) {
+				m.clear(ref)
+			}
+		}
+		return nil
+	})
+}
+
+// clear removes a token and keeps its lineage.
+func (m *memory) clear(ref realm.Ref) {
+	if old, ok := m.tokens[ref]; ok {
+		m.tokens[ref] = memoryToken{Token: realm.Token{Lineage: old.Lineage}, deleted: true}
+	}
+}
+
+// token is the stored token of a reference; the zero one where there is none.
+func (m *memory) token(ref realm.Ref) realm.Token {
+	if t := m.tokens[ref]; !t.deleted {
+		return t.Token
+	}
+	return realm.Token{}
+}
+
+// put saves a token with the next lineage.
+func (m *memory) put(ref realm.Ref, t realm.Token) realm.Token {
+	t.Lineage = m.tokens[ref].Lineage + 1
+	m.tokens[ref] = memoryToken{Token: microToken(t)}
+	return m.tokens[ref].Token
+}
+
+func (s *memoryStore) Secret(ctx context.Context, ref realm.Ref) (secret realm.Secret, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		var ok bool
+		if secret, ok = m.secrets[ref]; !ok {
+			return tokenstore.ErrSecretNotFound
+		}
+		secret.Fields = maps.Clone(secret.Fields)
+		return nil
+	})
+	return secret, err
+}
+
+func (s *memoryStore) Secrets(ctx context.Context, page tokenstore.Page, realmID string) (list []realm.Secret, total int, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		for ref, secret := range m.secrets {
+			if realmID == "" || ref.Realm == realmID {
+				list = append(list, secret)
+			}
+		}
+		slices.SortFunc(list, func(a, b realm.Secret) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+		list, total = pageOf(list, page), len(list)
+		return nil
+	})
+	return list, total, err
+}
+
+func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change func(realm.Secret, bool) (realm.Secret, tokenstore.TokenChange, error)) (saved realm.Secret, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		old, found := m.secrets[ref]
+		now := m.tick()
+		created := old.CreatedAt
+		if !found {
+			created = now
+		}
+		old.Ref, old.Fields = ref, maps.Clone(old.Fields)
+		secret, token, err := change(old, found)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		secret.Ref, secret.CreatedAt, secret.UpdatedAt = ref, created, now
+		m.secrets[ref], saved = secret, secret
+		m.changeToken(ref, token)
+		m.changed(ref)
+		return nil
+	})
+	return saved, err
+}
+
+// changeToken does to a token what an update of its secret asks for.
+func (m *memory) changeToken(ref realm.Ref, c tokenstore.TokenChange) {
+	t := m.token(ref)
+	switch {
+	case c.Set != nil:
+		m.put(ref, *c.Set)
+		return
+	case t.Lineage == 0:
+		return
+	}
+	if c.DropAccess {
+		t.Access, t.ExpiresAt = "", time.Time{}
+	}
+	if c.DropRefresh {
+		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
+	}
+	m.tokens[ref] = memoryToken{Token: t}
+	if t.Access == "" && t.Refresh == "" {
+		m.clear(ref)
+	}
+}
+
+func (s *memoryStore) DeleteSecret(ctx context.Context, ref realm.Ref) error {
+	return s.locked(ctx, func(m *memory) error {
+		if _, ok := m.secrets[ref]; !ok {
+			return tokenstore.ErrSecretNotFound
+		}
+		delete(m.secrets, ref)
+		delete(m.attempts, ref)
+		m.clear(ref)
+		m.changed(ref)
+		return nil
+	})
+}
+
+func (s *memoryStore) Token(ctx context.Context, ref realm.Ref) (t realm.Token, source realm.Source, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		if t, source = m.token(ref), realm.FromDatabase; t.Lineage == 0 {
+			return tokenstore.ErrTokenNotFound
+		}
+		return nil
+	})
+	return t, source, err
+}
+
+func (s *memoryStore) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (saved realm.Token, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		if m.token(ref).Lineage != parent {
+			return tokenstore.ErrLineage
+		}
+		saved = m.put(ref, t)
+		m.changed(ref)
+		return nil
+	})
+	return saved, err
+}
+
+func (s *memoryStore) DeleteToken(ctx context.Context, ref realm.Ref) error {
+	return s.locked(ctx, func(m *memory) error {
+		m.clear(ref)
+		m.changed(ref)
+		return nil
+	})
+}
+
+func (s *memoryStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (state tokenstore.State, err error) {
+	run := func() error {
+		return s.locked(ctx, func(m *memory) error {
+			state, err = m.coordinate(ref, decide)
+			return err
+		})
+	}
+	if s.around != nil {
+		err = s.around(ctx, run)
+	} else {
+		err = run()
+	}
+	if err != nil {
+		return tokenstore.State{}, err
+	}
+	return state, nil
+}
+
+func (m *memory) coordinate(ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	before, after := m.state(ref), m.state(ref)
+	if err := decide(&after); err != nil {
+		return after, err
+	}
+	after.Now, after.Token, after.Open = before.Now, before.Token, before.Open
+	after.Attempt, after.Budget = microAttempt(after.Attempt), microBudget(after.Budget)
+	m.attempts[ref], m.budgets[ref.Realm] = after.Attempt, after.Budget
+	if after.Save != nil {
+		after.Token, after.Save = m.put(ref, *after.Save), nil
+		m.changed(ref)
+	}
+	if m.committed != nil {
+		m.committed(ref, before, after)
+	}
+	after.Attempt, after.Budget = microAttempt(after.Attempt), microBudget(after.Budget)
+	return after, nil
+}
+
+// state is a copy of all that the nodes share about a reference.
+func (m *memory) state(ref realm.Ref) tokenstore.State {
+	s := tokenstore.State{
+		Now: micros(m.now()), Token: m.token(ref),
+		Attempt: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
+	}
+	for other, a := range m.attempts {
+		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && a.Deadline.After(s.Now) {
+			s.Open++
+		}
+	}
+	return s
+}
+
+func (s *memoryStore) Peek(ctx context.Context, ref realm.Ref) (state tokenstore.State, err error) {
+	err = s.locked(ctx, func(m *memory) error { state = m.state(ref); return nil })
+	return state, err
+}
+
+func (s *memoryStore) Once(ctx context.Context, name string, at time.Time) (ours bool, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		run := fmt.Sprint(at.UnixMicro(), " ", name)
+		ours, m.runs[run] = !m.runs[run], true
+		return nil
+	})
+	return ours, err
+}
+
+var errForeignCursor = errors.New("is not a cursor of this store")
+
+func (s *memoryStore) Changes(ctx context.Context, since string) (list []tokenstore.Change, next string, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		from, err := len(m.changes), error(nil)
+		if since != "" {
+			if from, err = strconv.Atoi(since); err != nil || from > len(m.changes) {
+				return errForeignCursor
+			}
+		}
+		list, next = slices.Clone(m.changes[from:]), strconv.Itoa(len(m.changes))
+		return nil
+	})
+	return list, next, err
+}
+
+// micros is a time as databases keep it.
+func micros(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+func microToken(t realm.Token) realm.Token {
+	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
+	return t
+}
+
+func microTrouble(t tokenstore.Trouble) tokenstore.Trouble {
+	t.At, t.Until = micros(t.At), micros(t.Until)
+	return t
+}
+
+func microAttempt(a tokenstore.Attempt) tokenstore.Attempt {
+	a.Started, a.Deadline, a.UncertainAt, a.RefusedAt = micros(a.Started), micros(a.Deadline), micros(a.UncertainAt), micros(a.RefusedAt)
+	a.Trouble, a.Settled, a.Candidates = microTrouble(a.Trouble), slices.Clone(a.Settled), slices.Clone(a.Candidates)
+	for i, t := range a.Candidates {
+		a.Candidates[i] = microToken(t)
+	}
+	return a
+}
+
+func microBudget(b tokenstore.Budget) tokenstore.Budget {
+	b.Trouble, b.Windows = microTrouble(b.Trouble), slices.Clone(b.Windows)
+	for i, w := range b.Windows {
+		calls := slices.Clone(w.Calls)
+		for j, c := range calls {
+			calls[j].First, calls[j].Last = micros(c.First), micros(c.Last)
+		}
+		b.Windows[i].Calls = calls
+	}
+	return b
+}
