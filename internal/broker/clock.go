@@ -15,10 +15,13 @@ import (
 // no more than the slack at a token's end.
 const sameClock = time.Second
 
-// setClock takes notice of the store's time; sent is when it was asked for.
+// setClock takes notice of the store's time; sent is when it was asked for. The
+// store looked at its clock at some moment since: what is believed of it stays
+// as long as that can be. An answer that took its time proves little, and a
+// token that is saved with a wrong end would be served beyond it elsewhere.
 func (p *Pool) setClock(store, sent time.Time) {
-	now := p.now()
-	ahead := store.Sub(sent.Add(now.Sub(sent) / 2))
+	least, most := store.Sub(p.now()), store.Sub(sent)
+	ahead := min(max(time.Duration(p.ahead.Load()), least), most)
 	if ahead.Abs() < sameClock {
 		ahead = 0
 	}
