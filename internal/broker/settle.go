@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
@@ -42,14 +43,22 @@ func (e *ended) settle(s *tokenstore.State) {
 	if s.Attempt.Started.IsZero() && !e.unclaimed {
 		return // the secret was deleted meanwhile, with all that belonged to it
 	}
+	if slices.Contains(s.Attempt.Settled, e.id) {
+		return // it was saved, and the store's answer was lost
+	}
 	done(&s.Budget, s.Attempt.Started, s.Now)
 	if e.cause != nil {
 		e.fail(s)
 	} else {
 		e.accept(s)
 	}
-	if a := &s.Attempt; a.ID == e.id {
+	a := &s.Attempt
+	if a.ID == e.id {
 		a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
+	}
+	if e.source != noRefresh || e.token.Refresh != "" {
+		a.Settled = append(a.Settled, e.id)
+		a.Settled = a.Settled[max(len(a.Settled)-maxSettled, 0):]
 	}
 }
 
@@ -75,10 +84,6 @@ func (e *ended) accept(s *tokenstore.State) {
 		// The provider has nothing newer: there is nothing to save.
 	default:
 		e.save(s)
-	}
-	if e.token.Refresh != "" {
-		a.Settled = append(a.Settled, e.id)
-		a.Settled = a.Settled[max(len(a.Settled)-maxSettled, 0):]
 	}
 }
 
