@@ -175,7 +175,7 @@ func (s *memoryStore) UpdateRealm(ctx context.Context, id string, change func(re
 
 // tick is the time of a write.
 func (m *memory) tick() time.Time {
-	now := micros(m.now())
+	now := microsOf(m.now())
 	if !now.After(m.stamp) {
 		now = m.stamp.Add(time.Microsecond)
 	}
@@ -390,7 +390,7 @@ func (m *memory) coordinate(ref realm.Ref, decide func(*tokenstore.State) error)
 // state is a copy of all that the nodes share about a reference.
 func (m *memory) state(ref realm.Ref) tokenstore.State {
 	s := tokenstore.State{
-		Now: micros(m.now()), Token: m.token(ref),
+		Now: microsOf(m.now()), Token: m.token(ref),
 		Attempt: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
 	}
 	for other, a := range m.attempts {
@@ -432,7 +432,7 @@ func (s *memoryStore) Changes(ctx context.Context, since string) (list []tokenst
 }
 
 // micros is a time as databases keep it.
-func micros(t time.Time) time.Time {
+func microsOf(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
@@ -440,17 +440,17 @@ func micros(t time.Time) time.Time {
 }
 
 func microToken(t realm.Token) realm.Token {
-	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
+	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = microsOf(t.IssuedAt), microsOf(t.ExpiresAt), microsOf(t.RefreshExpiresAt)
 	return t
 }
 
 func microTrouble(t tokenstore.Trouble) tokenstore.Trouble {
-	t.At, t.Until = micros(t.At), micros(t.Until)
+	t.At, t.Until = microsOf(t.At), microsOf(t.Until)
 	return t
 }
 
 func microAttempt(a tokenstore.Attempt) tokenstore.Attempt {
-	a.Started, a.Deadline, a.UncertainAt, a.RefusedAt = micros(a.Started), micros(a.Deadline), micros(a.UncertainAt), micros(a.RefusedAt)
+	a.Started, a.Deadline, a.UncertainAt, a.RefusedAt = microsOf(a.Started), microsOf(a.Deadline), microsOf(a.UncertainAt), microsOf(a.RefusedAt)
 	a.Trouble, a.Settled, a.Candidates = microTrouble(a.Trouble), slices.Clone(a.Settled), slices.Clone(a.Candidates)
 	for i, t := range a.Candidates {
 		a.Candidates[i] = microToken(t)
@@ -463,7 +463,7 @@ func microBudget(b tokenstore.Budget) tokenstore.Budget {
 	for i, w := range b.Windows {
 		calls := slices.Clone(w.Calls)
 		for j, c := range calls {
-			calls[j].First, calls[j].Last = micros(c.First), micros(c.Last)
+			calls[j].First, calls[j].Last = microsOf(c.First), microsOf(c.Last)
 		}
 		b.Windows[i].Calls = calls
 	}
