@@ -51,6 +51,7 @@ var (
 	testWords = vocabulary{
 		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoRealm},
 		realm.CodeSecretNotFound: {http.StatusNotFound, textNoSecret},
+		realm.CodeBudgetSpent:    {status: http.StatusTooManyRequests},
 	}
 	secretWords = vocabulary{
 		realm.CodeRealmNotFound:  {http.StatusNotFound, textNoSecret},

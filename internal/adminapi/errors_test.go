@@ -30,6 +30,7 @@ func TestErrorsInTheEarlierWords(t *testing.T) {
 		{"DELETE /api/realm/r", realm.CodeConflict, 599, "own words"},
 		{"POST /api/realm/r/test", realm.CodeRealmNotFound, 404, "realm 不存在"},
 		{"POST /api/realm/r/test", realm.CodeSecretNotFound, 404, "secret 不存在"},
+		{"POST /api/realm/r/test", realm.CodeBudgetSpent, 429, "own words"},
 		{"POST /api/realm", realm.CodeReadOnly, 599, "own words"},
 		{"POST /api/secret", realm.CodeRealmNotFound, 400, "realm 不存在"},
 		{"POST /api/secret", realm.CodeReadOnly, 599, "own words"},

@@ -3,17 +3,19 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // Test makes a token request and tells what happened, without saving or
 // publishing anything. With config, that one is used instead of the realm's;
 // not with a realm of the Caddyfile, whose secrets would go where the caller
-// says (CodeReadOnly). A refusal of the provider is in the report, not an
-// error.
+// says (CodeReadOnly). It draws from the realm's quotas (CodeBudgetSpent). A
+// refusal of the provider is in the report, not an error.
 func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error) {
 	var report grant.Report
 	c, err := v.realm(ctx, ref.Realm)
@@ -47,6 +49,9 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the realm has a fixed token: there is nothing to fetch"
 		return report, nil
 	}
+	if err := v.draw(ctx, ref, c); err != nil {
+		return report, err
+	}
 	sent := time.Now()
 	_, err = bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout})
 	v.pool.fetched(ref.Realm, sent, err)
@@ -59,4 +64,30 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Kind, report.Error = cause.Kind, cause.Error()
 	}
 	return report, nil
+}
+
+// draw takes one call from the realm's quotas, without a claim: nothing that
+// the call gives is kept. CodeBudgetSpent.
+func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
+	windows := v.terms(c).windows
+	if len(windows) == 0 {
+		return nil
+	}
+	var wait time.Duration
+	_, err := v.pool.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
+		if wait = spent(&s.Budget, windows, s.Now); wait == 0 {
+			spend(&s.Budget, windows, s.Now)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return storeFailed(err)
+	case wait > 0:
+		return &realm.Error{
+			Code: realm.CodeBudgetSpent, Status: http.StatusServiceUnavailable,
+			Detail: "the realm's limits allow no call to the provider now", RetryAfter: wait,
+		}
+	}
+	return nil
 }

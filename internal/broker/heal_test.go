@@ -232,9 +232,18 @@ func TestBudget(t *testing.T) {
 	if calls := n.provider.calls.Load(); calls != 3 {
 		t.Fatalf("%d calls to the provider, want 3", calls)
 	}
+	_, err = n.Test(t.Context(), wx, nil)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	if left := n.Status(t.Context()).Tokens[0].BudgetLeft; left == nil || *left != 0 {
 		t.Errorf("budget left: %v", left)
 	}
 	n.clock.advance(25 * time.Hour)
 	want(t, n.View, realm.Ref{Realm: "wx", Key: "k1"}, "T-4-app", realm.FromUpstream)
+	for range 2 {
+		if report, err := n.Test(t.Context(), wx, nil); err != nil || report.Error != "" {
+			t.Fatalf("%+v %v", report, err)
+		}
+	}
+	_, err = n.Flush(t.Context(), wx)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 }
