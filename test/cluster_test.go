@@ -21,7 +21,7 @@ type cluster struct {
 func newCluster(t *testing.T) cluster {
 	t.Helper()
 	p := fakeprovider.New(fakeprovider.Options{
-		Style: fakeprovider.WeChat,
+		Style:       fakeprovider.WeChat,
 		Credentials: map[string]string{"app": "app-secret-01", "other": "other-secret-01"},
 	})
 	redis := testserver.Redis(t)
