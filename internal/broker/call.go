@@ -247,10 +247,9 @@ func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (
 	return lease, nil, err
 }
 
-// request makes one HTTP call, which ends before the claim does.
+// request makes one HTTP call. It is sent within the timeout of the claim, or
+// not at all, and ends before the claim does.
 func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(w.timeout))
-	defer cancel()
 	req := grant.Request{
 		Force: t.force, DefaultTimeout: t.callTimeout, SendBy: began.Add(w.timeout), RefreshToken: v.refresh,
 	}
@@ -262,7 +261,7 @@ func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time)
 	t.e.fetches++
 	t.e.mu.Unlock()
 	sent := time.Now() // the real clock: it is the network that takes time
-	res, err := do(ctx, t.client, req)
+	res, err := do(context.WithoutCancel(ctx), t.client, req)
 	t.pool.fetched(t.ref.Realm, sent, err)
 	return res, err
 }

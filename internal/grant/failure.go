@@ -74,7 +74,7 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 		e.Kind = KindTooLarge
 	case errors.Is(err, errEncoding), errors.Is(err, errGzip):
 		e.Kind = KindBadResponse
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case ranOut(ctx), errors.As(err, &timeout) && timeout.Timeout():
 		e.Kind = KindTimeout
 	}
 	why := reason(ctx, err)
@@ -109,7 +109,7 @@ func reason(ctx context.Context, err error) string {
 		plain tls.RecordHeaderError
 	)
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case ranOut(ctx):
 		return "no complete answer in time"
 	case ctx.Err() != nil:
 		return "the call was given up"

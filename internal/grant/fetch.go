@@ -100,7 +100,7 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 		return Result{}, &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error(), NotSent: true}
 	}
 	c.wire.sendBy = c.request.SendBy
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	ctx, cancel := withDeadline(ctx, c.timeout())
 	defer cancel()
 	// The life of a token counts from here: what comes later only makes it
 	// shorter.
