@@ -13,7 +13,9 @@ import (
 // demand is constant load: a caller for each URL, who asks again a moment after
 // each answer.
 type demand struct {
-	cancel  context.CancelFunc
+	cancel context.CancelFunc
+	// insists: a caller whose connection ends without an answer asks once more.
+	insists bool
 	callers sync.WaitGroup
 
 	mu       sync.Mutex
@@ -28,8 +30,20 @@ const pace = 20 * time.Millisecond
 // startDemand begins the load, which ends with the test or by stop.
 func startDemand(t *testing.T, urls ...string) *demand {
 	t.Helper()
+	return new(demand).start(t, urls...)
+}
+
+// startInsistingDemand is for a node that is reloaded: the listener that it
+// leaves behind closes connections that it has just accepted.
+func startInsistingDemand(t *testing.T, urls ...string) *demand {
+	t.Helper()
+	return (&demand{insists: true}).start(t, urls...)
+}
+
+func (d *demand) start(t *testing.T, urls ...string) *demand {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	d := &demand{cancel: cancel}
+	d.cancel = cancel
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: len(urls)}}
 	for _, url := range urls {
 		d.callers.Go(func() { d.ask(ctx, client, url) })
@@ -45,11 +59,14 @@ func (d *demand) ask(ctx context.Context, client *http.Client, url string) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
-		what := ask(ctx, client, url)
+		status, answer := ask(ctx, client, url)
+		if status == 0 && d.insists {
+			status, answer = ask(ctx, client, url)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		d.note(url, what)
+		d.note(url, status, answer)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -58,36 +75,33 @@ func (d *demand) ask(ctx context.Context, client *http.Client, url string) {
 	}
 }
 
-// ask makes a call and says what was wrong with it.
-func ask(ctx context.Context, client *http.Client, url string) string {
+// ask makes a call; status 0 means that no answer came.
+func ask(ctx context.Context, client *http.Client, url string) (status int, answer string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err.Error()
+		return 0, err.Error()
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err.Error()
+		return 0, err.Error()
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err.Error()
+		return 0, err.Error()
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Sprintf("%d %.200s", resp.StatusCode, body)
-	}
-	return ""
+	return resp.StatusCode, string(body)
 }
 
-func (d *demand) note(url, failure string) {
+func (d *demand) note(url string, status int, answer string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++
-	if failure == "" {
+	if status == http.StatusOK {
 		return
 	}
 	if d.failed++; d.failed <= 5 {
-		d.failures = append(d.failures, fmt.Sprintf("%s %s: %s", time.Now().Format("05.000"), url, failure))
+		d.failures = append(d.failures, fmt.Sprintf("%s %s: %d %.200s", time.Now().Format("05.000"), url, status, answer))
 	}
 }
 

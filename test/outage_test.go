@@ -142,8 +142,8 @@ func (f *fleet) goesOnWithout(t *testing.T, key string, away func() func()) {
 	back()
 	calls := load.wantAllServed(t)
 	f.wantConsistent(t)
-	t.Logf("database %s: away for %v with tokens of %v, %d calls with client credentials, 0 failed; %d refresh tokens spent",
-		key, took.Round(time.Millisecond), shortLife, calls, spends)
+	t.Logf("database %s: away for %v with tokens of %v, %d calls with client credentials, %d failed; %d refresh tokens spent",
+		key, took.Round(time.Millisecond), shortLife, calls, load.failed, spends)
 }
 
 // Locks that others hold, killed connections, connections that break in the

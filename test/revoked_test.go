@@ -60,6 +60,6 @@ func TestEarlyRevocationInTheCluster(t *testing.T) {
 	if n := f.provider.Fetches(); n != 1+revocations {
 		t.Errorf("%d fetches for %d revocations", n-1, revocations)
 	}
-	t.Logf("5 nodes, early revocation: %d revocations, %d heal fetches, %d requests, 0 failed, %d were refused and repeated",
-		revocations, f.provider.Fetches()-1, calls, len(f.provider.DeadCalls()))
+	t.Logf("5 nodes, early revocation: %d revocations, %d heal fetches, %d requests, %d failed, %d were refused and repeated",
+		revocations, f.provider.Fetches()-1, calls, load.failed, len(f.provider.DeadCalls()))
 }
