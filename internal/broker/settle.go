@@ -169,6 +169,9 @@ func (e *ended) fail(s *tokenstore.State) {
 		e.denied(s)
 		return
 	}
+	if e.cause.NotSent && a.ID != e.id {
+		return // it came too late to be sent: that says nothing of the provider
+	}
 	if e.source != noRefresh && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
 		doubt(a, s.Now)
 	}

@@ -136,6 +136,19 @@ func TestSettleAFailure(t *testing.T) {
 	}
 }
 
+// A process that was stopped until its claim was void, and sent nothing, leaves
+// no trouble behind.
+func TestSettleACallThatWasTooLate(t *testing.T) {
+	w := refreshes(load)
+	s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
+	takeOver(s, w)
+	before := *s
+	(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindTimeout, true)}).settle(s)
+	if s.Attempt.Trouble != before.Attempt.Trouble || s.Budget.Trouble != before.Budget.Trouble || s.Attempt.ID != before.Attempt.ID {
+		t.Errorf("%+v\n%+v", s.Attempt, s.Budget)
+	}
+}
+
 // A refresh token that the provider refuses is no verdict yet: somebody may
 // have spent it and saved the next one.
 func TestSettleARefusalOfAnOlderToken(t *testing.T) {
