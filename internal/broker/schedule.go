@@ -197,13 +197,14 @@ func (v *View) ahead(e *entry, ref realm.Ref, now realm.Instant) {
 }
 
 // renewQueued starts a renewal whose turn it is; false where there is nothing
-// to do.
+// to do, any more: another flight was faster.
 func (v *View) renewQueued(c *compiled, r renewal) bool {
 	if e, ok := v.pool.entries.Load(r.ref); !ok || e != r.e {
 		return false
 	}
+	now := realm.InstantOf(v.pool.now())
 	r.e.mu.Lock()
-	if r.e.underWay() != nil {
+	if r.e.underWay() != nil || r.aim == (aim{kind: renew}) && !r.e.overdue(now) {
 		r.e.mu.Unlock()
 		return false
 	}
@@ -213,6 +214,15 @@ func (v *View) renewQueued(c *compiled, r renewal) bool {
 	r.e.mu.Unlock()
 	v.launch(r.e, f, r.ref)
 	return true
+}
+
+// overdue says whether the live token is to be renewed, or one is to be saved;
+// the caller holds the lock.
+func (e *entry) overdue(now realm.Instant) bool {
+	if l := e.live.Load(); l != nil && l.due(now) {
+		return true
+	}
+	return e.doing != nil && e.doing.trouble.unsaved() != nil
 }
 
 // landed lets the next renewal of the realm start, and has one that came to

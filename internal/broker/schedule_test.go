@@ -167,6 +167,30 @@ func TestScheduleRenewsTheRecentlyUsedFirst(t *testing.T) {
 	}
 }
 
+// A renewal that was overtaken while it waited for its turn is not made: the
+// token would be fetched twice.
+func TestScheduleDropsWhatIsNotDueAnyMore(t *testing.T) {
+	n := ready(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	n.clock.advance(110 * time.Minute)
+	s := n.pool.schedule
+	s.driver.Store(n.View)
+	s.mu.Lock()
+	s.lane("wx").until = realm.InstantOf(n.clock.now().Add(time.Second))
+	s.mu.Unlock()
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	if _, err := n.Flush(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	n.clock.advance(2 * time.Second)
+	s.turn()
+	n.settled(t)
+	want(t, n.View, wx, "T-2-app", realm.FromMemory)
+	if calls := calls64(n); calls != 2 {
+		t.Errorf("%d calls, want 2", calls)
+	}
+}
+
 // A renewal that fails is tried again, with the waits of the back-off, while
 // the token is served; when the provider is back it is soon renewed.
 func TestScheduleTriesAgain(t *testing.T) {
