@@ -108,6 +108,34 @@ func TestAllocationsOfRules(t *testing.T) {
 	}
 }
 
+// A rule costs a stream nothing: it is not looked into.
+func TestAllocationsOfStreams(t *testing.T) {
+	allocations := func(renewOn string) float64 {
+		roundTrip := overStream(t, renewOn)
+		return testing.AllocsPerRun(100, func() { noError(t, roundTrip()) })
+	}
+	equal(t, allocations(""), allocations(onBody), "with a rule")
+}
+
+// overStream is a round trip whose answer is a stream of events.
+func overStream(tb testing.TB, renewOn string) func() error {
+	tb.Helper()
+	l := apiLease(inQuery)
+	if renewOn != "" {
+		l.Target.Dead = ruleOf(tb, renewOn)
+	}
+	base := typicalAnswer()
+	base.resp.Header["Content-Type"] = []string{"text/event-stream"}
+	transport := over(base, Job{Lease: l, Dial: "api.example.com:443"})
+	req := typical(8)
+	return func() error {
+		base.refill()
+		base.resp.ContentLength = -1
+		_, err := transport.RoundTrip(req) //nolint:bodyclose // it is in memory
+		return err
+	}
+}
+
 func benchmark(b *testing.B, transport http.RoundTripper) {
 	req := typical(8)
 	b.ReportAllocs()
@@ -146,6 +174,21 @@ func benchmarkRule(b *testing.B, renewOn string) {
 	for b.Loop() {
 		base.refill()
 		if _, err := transport.RoundTrip(req); err != nil { //nolint:bodyclose // it is in memory
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRoundTripStreamRule is a stream where there is a rule;
+// BenchmarkRoundTripStreamNoRule is the same without one.
+func BenchmarkRoundTripStreamRule(b *testing.B)   { benchmarkStream(b, onBody) }
+func BenchmarkRoundTripStreamNoRule(b *testing.B) { benchmarkStream(b, "") }
+
+func benchmarkStream(b *testing.B, renewOn string) {
+	roundTrip := overStream(b, renewOn)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := roundTrip(); err != nil {
 			b.Fatal(err)
 		}
 	}
