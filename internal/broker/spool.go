@@ -60,6 +60,9 @@ func (p *Pool) replayOne(ctx context.Context, s tokenstore.SpoolEntry) error {
 	saved := false
 	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
 		if saved = slices.Contains(state.Attempt.Settled, s.ID); !saved {
+			if t := state.Token; t.Refresh == "" || state.Attempt.Refused == t.Lineage {
+				end.source = fromSecret // there was no other to send, see means
+			}
 			end.settle(state)
 		}
 		return nil
