@@ -57,41 +57,66 @@ var (
 	socketLine   = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
 )
 
-// load runs wrk against one server.
+// load runs wrk against one server, whose processor time is counted.
 func (b *bench) load(ctx context.Context, p *process, v variant, conns, seconds int) (sample, error) {
-	args := []string{"-t2", fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", seconds), "--timeout", "10s"}
-	if v.header != "" {
-		args = append(args, "-H", v.header)
-	}
 	before, err := p.cpu()
 	if err != nil {
 		return sample{}, err
 	}
-	out, err := exec.CommandContext(ctx, "wrk", append(args, p.url(v.path))...).CombinedOutput() //nolint:gosec // fixed program
+	out, err := b.wrk(ctx, p, v, conns, seconds)
 	if err != nil {
-		return sample{}, fmt.Errorf("wrk: %w: %s", err, out)
+		return sample{}, err
 	}
 	after, err := p.cpu()
 	if err != nil {
 		return sample{}, err
 	}
-	m := requestsLine.FindSubmatch(out)
-	if m == nil {
-		return sample{}, fmt.Errorf("wrk said: %s", out)
-	}
-	requests, _ := strconv.ParseFloat(string(m[1]), 64)
-	lasted, err := time.ParseDuration(string(m[2]) + string(m[3]))
+	w, err := readWork(out)
 	if err != nil {
 		return sample{}, err
 	}
-	s := sample{perSecond: requests / lasted.Seconds(), cpu: (after - before).Seconds() / requests * 1e5}
+	return sample{perSecond: w.perSecond(), cpu: (after - before).Seconds() / w.requests * 1e5, errors: w.errors}, nil
+}
+
+// wrk runs it against one server.
+func (b *bench) wrk(ctx context.Context, p *process, v variant, conns, seconds int, more ...string) ([]byte, error) {
+	args := []string{"-t2", fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", seconds), "--timeout", "10s"}
+	if v.header != "" {
+		args = append(args, "-H", v.header)
+	}
+	args = append(append(args, more...), p.url(v.path))
+	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput() //nolint:gosec // fixed program
+	if err != nil {
+		return nil, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	return out, nil
+}
+
+// work is what wrk says that it did.
+type work struct {
+	requests float64
+	lasted   time.Duration
+	errors   int
+}
+
+func (w work) perSecond() float64 { return w.requests / w.lasted.Seconds() }
+
+func readWork(out []byte) (w work, err error) {
+	m := requestsLine.FindSubmatch(out)
+	if m == nil {
+		return w, fmt.Errorf("wrk said: %s", out)
+	}
+	w.requests, _ = strconv.ParseFloat(string(m[1]), 64)
+	if w.lasted, err = time.ParseDuration(string(m[2]) + string(m[3])); err != nil {
+		return w, err
+	}
 	for _, line := range []*regexp.Regexp{non2xxLine, socketLine} {
 		if m := line.FindSubmatch(out); m != nil {
 			for _, n := range m[1:] {
 				count, _ := strconv.Atoi(string(n))
-				s.errors += count
+				w.errors += count
 			}
 		}
 	}
-	return s, nil
+	return w, nil
 }

@@ -1,41 +1,118 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// micro are the packages whose Go benchmarks stand in the document, and the
-// target that each is about.
-var micro = []struct{ pkg, target string }{
-	{"./internal/inject", "P1: at most 3 allocations more than the bare base transport (None); header 5 beyond 8 fields"},
-	{"./internal/broker", "P4: a memory hit among a million keys has 0 allocations, no lock, below 0.5 us; P6: at most 800 B for each of a million cached tokens of 512 B"},
-	{"./internal/adminapi", "the handler's share of P5"},
-	{"./internal/grant", "reading an answer, placing a token"},
-	{"./tokenstore/sqlstore", "a point read"},
+// micro are the packages whose Go benchmarks stand in the document, the target
+// that each is about, and how often they run: the median is shown.
+var micro = []struct {
+	pkg, target string
+	runs        int
+	compare     []difference
+}{
+	{
+		"./internal/inject", "P1: at most 3 allocations more than the bare base transport (None); header 5 beyond 8 fields", 5,
+		[]difference{
+			{"P10: a rule that looks into a JSON answer of 1 KB costs (target: at most 3 us)", "RoundTripRule", "RoundTripNoRule"},
+			{"P10: a rule costs a stream (target: no allocation)", "RoundTripStreamRule", "RoundTripStreamNoRule"},
+		},
+	},
+	{"./internal/broker", "P4: a memory hit among a million keys has 0 allocations, no lock, below 0.5 us; P6: at most 800 B for each of a million cached tokens of 512 B", 1, nil},
+	{"./internal/adminapi", "the handler's share of P5", 5, nil},
+	{"./internal/grant", "reading an answer, placing a token", 5, nil},
+	{"./tokenstore/sqlstore", "a point read; what the agreement of the nodes adds to a fetch", 1, nil},
 }
 
-// goBenchmarks runs the Go benchmarks and returns their part of the document.
-func (b *bench) goBenchmarks(ctx context.Context) (string, error) {
+// difference is a benchmark against the same without what it is about.
+type difference struct{ title, with, without string }
+
+// goBenchmarks runs the Go benchmarks.
+func (b *bench) goBenchmarks(ctx context.Context, r *report) error {
 	var s strings.Builder
-	s.WriteString("## Go benchmarks\n\nAllocations are exact; times share the noise of the machine.\n")
+	s.WriteString("## Go benchmarks\n\nAllocations are exact; times share the noise of the machine, medians where a benchmark ran several times.\n")
 	for _, m := range micro {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-timeout", "30m", m.pkg) //nolint:gosec // our own packages
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-count", strconv.Itoa(m.runs), "-timeout", "30m", m.pkg) //nolint:gosec // our own packages
 		cmd.Dir, cmd.Stderr = b.module, os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", m.pkg, err)
+			return fmt.Errorf("%s: %w", m.pkg, err)
 		}
+		results := medians(string(out))
 		fmt.Fprintf(&s, "\n### %s\n\n%s.\n\n```\n", m.pkg, m.target)
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "Benchmark") {
-				s.WriteString(line)
-			}
+		for _, x := range results {
+			s.WriteString(x.line)
 		}
 		s.WriteString("```\n")
+		for _, d := range m.compare {
+			s.WriteString("\n" + d.of(results))
+		}
 	}
-	return s.String(), nil
+	r.sections = append(r.sections, s.String())
+	return nil
+}
+
+// result is one line of a Go benchmark.
+type result struct {
+	name   string // without Benchmark and the number of cores
+	line   string
+	time   float64 // nanoseconds
+	allocs float64
+}
+
+// medians is the line of each benchmark whose time is the median of its runs.
+func medians(out string) []result {
+	var names []string
+	runs := map[string][]result{}
+	for line := range strings.Lines(out) {
+		if x, ok := readResult(line); ok {
+			if runs[x.name] == nil {
+				names = append(names, x.name)
+			}
+			runs[x.name] = append(runs[x.name], x)
+		}
+	}
+	list := make([]result, len(names))
+	for i, name := range names {
+		slices.SortFunc(runs[name], func(a, b result) int { return cmp.Compare(a.time, b.time) })
+		list[i] = runs[name][len(runs[name])/2]
+	}
+	return list
+}
+
+func readResult(line string) (x result, ok bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 4 || !strings.HasPrefix(line, "Benchmark") {
+		return x, false
+	}
+	x.line = line
+	x.name = strings.TrimPrefix(fields[0], "Benchmark")
+	x.name = x.name[:max(strings.LastIndexByte(x.name, '-'), 0)]
+	for i := 3; i < len(fields); i += 2 {
+		value, _ := strconv.ParseFloat(fields[i-1], 64)
+		switch fields[i] {
+		case "ns/op":
+			x.time = value
+		case "allocs/op":
+			x.allocs = value
+		}
+	}
+	return x, true
+}
+
+// of is a line of the document.
+func (d difference) of(results []result) string {
+	find := func(name string) result {
+		return results[slices.IndexFunc(results, func(x result) bool { return x.name == name })]
+	}
+	with, without := find(d.with), find(d.without)
+	return fmt.Sprintf("%s: %.2f us (%.0f against %.0f ns), %.0f allocations (%.0f against %.0f).\n", d.title,
+		(with.time-without.time)/1000, with.time, without.time, with.allocs-without.allocs, with.allocs, without.allocs)
 }

@@ -3,29 +3,33 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 )
 
+// databaseKey seals the databases that are filled beforehand.
+var databaseKey = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+
 // startups measures P7: the time from exec to the first 200, with a database
 // of many secrets and without the app.
 func (b *bench) startups(ctx context.Context, r *report) error {
 	path := filepath.Join(b.dir, "many.db")
-	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
-	if err := seed(ctx, path, key, b.secrets); err != nil {
+	if err := fillDatabase(ctx, path, databaseKey, func(ctx context.Context, store tokenstore.Store) error {
+		return manySecrets(ctx, store, b.secrets)
+	}); err != nil {
 		return err
 	}
 	without := caddyfile("", "respond /ok ok")
-	with := caddyfile(fmt.Sprintf("tokens {\n\t\tstorage sqlite %s\n\t\tencryption_key %s\n\t}", path, key), "respond /ok ok\n\ttoken_admin")
+	with := caddyfile(fmt.Sprintf("tokens {\n\t\tstorage sqlite %s\n\t\tencryption_key %s\n\t}", path, databaseKey), "respond /ok ok\n\ttoken_admin")
 	configs := []string{without, with}
 	times := make([][]float64, 2)
 	for round := -1; round < max(b.rounds, 8); round++ {
@@ -48,13 +52,13 @@ func (b *bench) startups(ctx context.Context, r *report) error {
 	return nil
 }
 
-// seed fills a database with secrets of one realm.
-func seed(ctx context.Context, path, key string, n int) error {
+// fillDatabase makes a SQLite file. It is written where a sync costs nothing,
+// if there is such a place, then moved.
+func fillDatabase(ctx context.Context, path, key string, fill func(context.Context, tokenstore.Store) error) error {
 	keys, err := tokenstore.NewKeyring(realm.Hidden(key))
 	if err != nil {
 		return err
 	}
-	// Written where a sync costs nothing, if there is such a place, then moved.
 	fast, err := os.MkdirTemp(memoryDir(), "seed")
 	if err != nil {
 		return err
@@ -64,22 +68,7 @@ func seed(ctx context.Context, path, key string, n int) error {
 	if err := store.Open(ctx); err != nil {
 		return err
 	}
-	if _, err := store.SaveRealm(ctx, realm.Realm{ID: "many", Config: realm.Config{Recipe: realm.Recipe{
-		URL: "https://api.example.com/token", TokenPath: "access_token",
-	}}}); err != nil {
-		return err
-	}
-	began := time.Now()
-	for i := range n {
-		ref := realm.Ref{Realm: "many", Key: fmt.Sprintf("key-%06d", i)}
-		if _, err := store.UpdateSecret(ctx, ref, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
-			s.Fields = map[string]realm.Hidden{"key_1": realm.Hidden(ref.Key), "key_2": "0123456789abcdef0123456789abcdef"}
-			return s, tokenstore.TokenChange{}, nil
-		}); err != nil {
-			return fmt.Errorf("after %v: %w", time.Since(began), err)
-		}
-	}
-	if err := store.Close(); err != nil {
+	if err := errors.Join(fill(ctx, store), store.Close()); err != nil {
 		return err
 	}
 	data, err := os.ReadFile(filepath.Join(fast, "tokens.db"))
@@ -87,6 +76,25 @@ func seed(ctx context.Context, path, key string, n int) error {
 		return err
 	}
 	return os.WriteFile(path, data, 0o600)
+}
+
+// manySecrets fills a store with secrets of one realm.
+func manySecrets(ctx context.Context, store tokenstore.Store, n int) error {
+	if _, err := store.SaveRealm(ctx, realm.Realm{ID: "many", Config: realm.Config{Recipe: realm.Recipe{
+		URL: "https://api.example.com/token", TokenPath: "access_token",
+	}}}); err != nil {
+		return err
+	}
+	for i := range n {
+		ref := realm.Ref{Realm: "many", Key: fmt.Sprintf("key-%06d", i)}
+		if _, err := store.UpdateSecret(ctx, ref, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			s.Fields = map[string]realm.Hidden{"key_1": realm.Hidden(ref.Key), "key_2": "0123456789abcdef0123456789abcdef"}
+			return s, tokenstore.TokenChange{}, nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func memoryDir() string {
