@@ -9,7 +9,8 @@ import (
 )
 
 // entry is what memory knows of one (realm, key). A hit reads live, used and
-// suspect and nothing else. There may be a million: mind the size.
+// suspect and, of a token that is due, waiting: nothing else. There may be a
+// million: mind the size.
 type entry struct {
 	live atomic.Pointer[live]
 	// suspect: the store may know better. The next use has it checked in the
@@ -17,6 +18,8 @@ type entry struct {
 	suspect atomic.Bool
 	// proven: the API accepted the live token.
 	proven atomic.Bool
+	// waiting: its renewal is in the queue of its realm.
+	waiting atomic.Bool
 	// used is the tick of the last use, see tickOf.
 	used atomic.Uint32
 

@@ -15,7 +15,6 @@ type lane struct {
 	running int             // calls, or what is about to become one
 	callers []chan struct{} // who waits for a place
 	queued  queued          // renewals that wait
-	within  map[realm.Ref]bool
 	// renewing counts the renewals that were started from the queue.
 	renewing int
 	// until: no renewal is started before; alarm is for when the schedule was
@@ -27,7 +26,7 @@ type lane struct {
 func (s *schedule) lane(id string) *lane {
 	l, ok := s.lanes[id]
 	if !ok {
-		l = &lane{within: map[realm.Ref]bool{}}
+		l = new(lane)
 		s.lanes[id] = l
 	}
 	return l
@@ -108,8 +107,7 @@ func (s *schedule) hold(id string, v verdict, now, until realm.Instant) bool {
 func (s *schedule) queue(v *View, r renewal) {
 	s.mu.Lock()
 	l := s.lane(r.ref.Realm)
-	if !l.within[r.ref] {
-		l.within[r.ref] = true
+	if r.e.waiting.CompareAndSwap(false, true) {
 		heap.Push(&l.queued, r)
 	}
 	s.mu.Unlock()
@@ -156,7 +154,7 @@ func (s *schedule) next(id string, places int) (r renewal, ok bool) {
 	l.until, l.alarm = 0, 0
 	l.renewing++
 	r = heap.Pop(&l.queued).(renewal)
-	delete(l.within, r.ref)
+	r.e.waiting.Store(false)
 	return r, true
 }
 

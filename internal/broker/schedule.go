@@ -128,20 +128,26 @@ func (s *schedule) outdated(now realm.Instant) bool {
 // sweep fills the heap with all that is due within the horizon.
 func (s *schedule) sweep(now realm.Instant) {
 	until := now + realm.Instant(horizon.Microseconds())
-	var found renewals
+	s.mu.Lock()
+	found := s.heap
+	s.heap = nil
+	s.mu.Unlock()
 	s.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		if at := e.nextRenewal(); at != 0 && at <= until {
+		if at := e.nextRenewal(); at != 0 && at <= until && !e.waiting.Load() {
 			found = append(found, renewal{at: at, ref: ref, e: e, aim: aim{kind: renew}})
 		}
 		return true
 	})
+	// A caller that takes the lock does not wait for this. To look at an entry
+	// twice is harmless.
+	slices.SortFunc(found, func(a, b renewal) int { return cmp.Compare(a.at, b.at) })
+	found = slices.CompactFunc(found, func(a, b renewal) bool { return a == b })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// What was added meanwhile stays; to look at an entry twice is harmless.
-	s.heap = append(found, s.heap...)
-	slices.SortFunc(s.heap, func(a, b renewal) int { return cmp.Compare(a.at, b.at) })
-	s.heap = slices.CompactFunc(s.heap, func(a, b renewal) bool { return a == b })
-	s.swept = until
+	for _, r := range s.heap { // what was added meanwhile
+		heap.Push(&found, r)
+	}
+	s.heap, s.swept = found, until
 }
 
 // nextRenewal is when the entry is to be looked at; 0 for never.
@@ -189,10 +195,15 @@ func (v *View) renewDue(r renewal, now realm.Instant) {
 	v.pool.schedule.queue(v, r)
 }
 
-// ahead asks for the renewal of a token that is used.
+// ahead asks for the renewal of a token that is used. One whose renewal waits
+// for its turn, perhaps for minutes, takes no lock.
 func (v *View) ahead(e *entry, ref realm.Ref, now realm.Instant) {
+	s := v.pool.schedule
+	if e.waiting.Load() && s.driver.Load() != nil { // else it is the callers that move the queue on
+		return
+	}
 	if !e.lastTrouble().waits(now) && e.flying() == nil {
-		v.pool.schedule.queue(v, renewal{at: now, ref: ref, e: e, aim: aim{kind: renew}})
+		s.queue(v, renewal{at: now, ref: ref, e: e, aim: aim{kind: renew}})
 	}
 }
 

@@ -151,10 +151,7 @@ func TestScheduleRenewsTheRecentlyUsedFirst(t *testing.T) {
 	})
 	// All are due at once: the schedule learns of them before the first starts.
 	s := n.pool.schedule
-	s.driver.Store(n.View)
-	s.mu.Lock()
-	s.lane("wx").until = realm.InstantOf(n.clock.now().Add(time.Second))
-	s.mu.Unlock()
+	n.wait("wx", time.Second)
 	s.turn()
 	n.clock.advance(2 * time.Second)
 	s.turn()
@@ -167,6 +164,41 @@ func TestScheduleRenewsTheRecentlyUsedFirst(t *testing.T) {
 	}
 }
 
+// wait lets no renewal of a realm start for so long, and this configuration
+// drive the schedule.
+func (n *node) wait(realmID string, d time.Duration) {
+	s := n.pool.schedule
+	s.driver.Store(n.View)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lane(realmID).until = realm.InstantOf(n.clock.now().Add(d))
+}
+
+// The caller of a token whose renewal waits for its turn does not wait for the
+// schedule.
+func TestScheduleDoesNotHoldCallers(t *testing.T) {
+	n := ready(t)
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	n.clock.advance(110 * time.Minute)
+	n.wait("wx", time.Second)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	s := n.pool.schedule
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if _, err := n.Token(t.Context(), wx); err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second):
+		t.Error("the caller waits")
+	}
+}
+
 // A renewal that was overtaken while it waited for its turn is not made: the
 // token would be fetched twice.
 func TestScheduleDropsWhatIsNotDueAnyMore(t *testing.T) {
@@ -174,10 +206,7 @@ func TestScheduleDropsWhatIsNotDueAnyMore(t *testing.T) {
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 	n.clock.advance(110 * time.Minute)
 	s := n.pool.schedule
-	s.driver.Store(n.View)
-	s.mu.Lock()
-	s.lane("wx").until = realm.InstantOf(n.clock.now().Add(time.Second))
-	s.mu.Unlock()
+	n.wait("wx", time.Second)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 	if _, err := n.Flush(t.Context(), wx); err != nil {
 		t.Fatal(err)
