@@ -41,7 +41,7 @@ soak: test-servers
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
 	FUZZTIME=2m scripts/fuzz
 
-## bench: the comparison with plain Caddy and the Go benchmarks, in docs/benchmarks.md
+## bench: all that docs/benchmarks.md says, in less than an hour on an idle machine
 bench:
 	scripts/install-test-servers wrk
 	mkdir -p docs
