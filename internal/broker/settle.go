@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -74,15 +75,17 @@ func (e *ended) accept(s *tokenstore.State) {
 	}
 	e.healthy(s)
 	if e.source == fromCandidate {
+		// It was good, and stays so where no other came with the answer.
 		a.Candidates = without(a.Candidates, e.refresh)
+		e.token.Refresh = cmp.Or(e.token.Refresh, e.refresh)
 	}
-	switch {
-	case e.discard && e.token.Refresh == "":
-	case e.once:
+	if e.once {
 		a.Trouble = tokenstore.Trouble{At: s.Now, Until: later(e.token.ExpiresAt, s.Now.Add(lifelessWait))}
-	case same && e.token.Refresh == "" && near(e.token.ExpiresAt, s.Token.ExpiresAt):
-		// The provider has nothing newer: there is nothing to save.
-	default:
+	}
+	// Without a refresh token, an access token that serves nobody any more is
+	// not saved, nor the one that is there already.
+	known := same && near(e.token.ExpiresAt, s.Token.ExpiresAt)
+	if e.token.Refresh != "" || !e.discard && !e.once && !known {
 		e.save(s)
 	}
 }
@@ -103,15 +106,11 @@ func (e *ended) save(s *tokenstore.State) {
 	}
 	t := e.token
 	if t.Refresh == "" {
-		switch e.source {
-		case fromToken, noRefresh:
+		if e.source != fromSecret { // that stays where it is
 			t.Refresh = s.Token.Refresh
 			if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
 				t.RefreshExpiresAt = s.Token.RefreshExpiresAt
 			}
-		case fromCandidate:
-			t.Refresh = e.refresh
-		case fromSecret: // it stays where it is
 		}
 	} else if e.source == fromSecret && t.Refresh != e.refresh && !e.keeps {
 		// It was good for one use. A second one would be taken for a theft.

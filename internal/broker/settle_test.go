@@ -85,6 +85,52 @@ func TestSettleAToken(t *testing.T) {
 
 func takeOver(s *tokenstore.State, _ *asks) { s.Attempt.ID = tokenstore.NewAttemptID() }
 
+// A token that has no life left may come with the only refresh token that
+// lives: that is kept, whatever becomes of the access token.
+func TestRefreshTokenOfATokenWithoutALife(t *testing.T) {
+	old := tokenOf("A1", "R1", 7, -time.Minute)
+	lifeless := tokenOf("A2", "R2", 0, 0)
+	w := refreshes(load)
+	s, v := claimed(t, w, old)
+	(&ended{asks: w, verdict: v, token: lifeless, once: true}).settle(s)
+	if s.Save == nil || s.Save.Refresh != "R2" {
+		t.Fatal("the refresh token is lost")
+	}
+	if !waits(s.Attempt.Trouble, s.Now) {
+		t.Error("the provider is asked again at once")
+	}
+}
+
+// A candidate that works becomes the stored refresh token, whatever the access
+// token is good for.
+func TestCandidateThatWorksIsKept(t *testing.T) {
+	for name, set := range map[string]func(e *ended){
+		"as always":          func(*ended) {},
+		"without a life":     func(e *ended) { e.once = true },
+		"the same token":     func(e *ended) { e.token.Access, e.token.ExpiresAt = "A1", noon.Add(-time.Minute) },
+		"the secret changed": func(e *ended) { e.discard = true },
+		"overtaken":          func(e *ended) { e.parent-- },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := refreshes(load)
+			s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Attempt: tokenstore.Attempt{
+				Fingerprint: print1, Refused: 7, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)},
+			}}
+			v := w.decide(s)
+			if v.ruling != granted || v.source != fromCandidate {
+				t.Fatalf("%+v", v)
+			}
+			end := &ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, time.Hour)}
+			set(end)
+			end.settle(s)
+			stored := s.Save != nil && s.Save.Refresh == "R9"
+			if kept := s.Attempt.Candidates; !stored && (len(kept) != 1 || kept[0].Refresh != "R9") {
+				t.Error("the refresh token is lost")
+			}
+		})
+	}
+}
+
 // Of two access tokens of a realm without refresh tokens the one that was
 // asked for later stays.
 func TestSettleALateToken(t *testing.T) {
