@@ -27,6 +27,9 @@ const (
 type deaths struct {
 	count uint8
 	told  bool // the log was told
+	// last is the token that died last: each request that still carries it may
+	// report it, for as long as there is no other.
+	last realm.Hidden
 	// at is the last one; after until it is forgiven.
 	at, until realm.Instant
 }
@@ -49,12 +52,15 @@ func (t *task) bury() {
 		return
 	}
 	t.refuted = !t.e.proven.Load()
-	t.pool.observe(func(o Observer) { o.Died(t.ref) })
 	d := &t.e.work().deaths
+	if d.last == t.f.failed {
+		return
+	}
+	t.pool.observe(func(o Observer) { o.Died(t.ref) })
 	if now < d.at || now >= d.until {
 		*d = deaths{}
 	}
-	d.at, d.until = now, now+realm.Instant(max(forgiven, l.life()).Microseconds())
+	d.last, d.at, d.until = t.f.failed, now, now+realm.Instant(max(forgiven, l.life()).Microseconds())
 	if early := l.lease.Expires == 0 || l.lease.Expires-now > realm.Instant(l.life().Microseconds()/10); !early || t.refuted {
 		return
 	}

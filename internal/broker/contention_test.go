@@ -150,6 +150,18 @@ func TestNoContention(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"a provider that is down": func(t *testing.T, n *contested) {
+			lease := n.use(t)
+			n.wechat.Revoke(lease.Access.Reveal())
+			n.wechat.Set(fakeprovider.Faults{Answer: "empty"})
+			for range contended + 1 {
+				if _, err := n.Renew(t.Context(), wx, lease.Access); err == nil {
+					t.Fatal("there is another token")
+				}
+			}
+			n.wechat.Set(fakeprovider.Faults{})
+			n.clock.advance(2 * time.Hour)
+		},
 		"now and then": func(t *testing.T, n *contested) {
 			n.use(t)
 			n.stolen()

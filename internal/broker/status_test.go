@@ -243,6 +243,9 @@ func TestObserver(t *testing.T) {
 	_, err := n.Renew(t.Context(), wx, "T-2-app")
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
 	d.want(t, "died wx/main", "fetched wx refused true", "healed wx false")
+	_, err = n.Renew(t.Context(), wx, "T-2-app") // a token dies once, though it is refused again
+	wantError(t, err, realm.CodeTokenUnavailable, http.StatusServiceUnavailable)
+	d.want(t, "healed wx false")
 
 	n.clock.advance(time.Hour)
 	_, err = n.Flush(t.Context(), wx)
