@@ -25,15 +25,16 @@ const (
 var arrows = map[string][]string{
 	"realm": {},
 
-	"internal/failpoint": {},
-	"internal/netguard":  {},
-	"internal/problem":   {"realm"},
+	"internal/expression": {},
+	"internal/failpoint":  {},
+	"internal/netguard":   {},
+	"internal/problem":    {"realm"},
 
 	"tokenstore":            {"realm"},
 	"tokenstore/sqlstore":   {"realm", "tokenstore"},
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
-	"internal/grant":    {"realm", "internal/netguard", "internal/failpoint"},
+	"internal/grant":    {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
 	"internal/broker":   {"realm", "tokenstore", "internal/grant", "internal/failpoint"},
 	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
 	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/problem"},

@@ -1,0 +1,111 @@
+package expression
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCompileRefuses has an expression for every way in which one is wrong,
+// and a part of what is said about it.
+func TestCompileRefuses(t *testing.T) {
+	signature := "string(size(rsa(secret.k, 'x')))"
+	for _, c := range []struct{ text, want string }{
+		{` `, "Syntax error"},
+		{`md5(`, "Syntax error"},
+		{`md5(secret.x))`, "line 1, column 14: Syntax error"},
+		{"'a' +\n foo", "foo is not known here: secret.x, args, force, refresh_token are"},
+		{`code`, "code is not known here"},
+		{`token`, "token is not known here"},
+		{`int`, "int is not known here"},
+		{`env.PATH`, "env is not known here"},
+		{`google.protobuf.Timestamp{seconds: 1} == null ? 'a' : 'b'`, "a message has no meaning here"},
+		{`secret`, "secret must be followed by a field that is written out"},
+		{`secret[secret.x]`, "secret must be followed by a field that is written out"},
+		{`string(size(secret))`, "secret must be followed by"},
+		{`string(secret == args)`, "secret must be followed by"},
+
+		{`md6('x')`, "undeclared reference to 'md6'"},
+		{`'x'.md5()`, "found no matching overload for 'md5'"},
+		{`md5(5)`, "found no matching overload for 'md5' applied to '(int)'"},
+		{`md5('a', 'b')`, "found no matching overload"},
+		{`string('a'.matches('(a+)+'))`, "undeclared reference to 'matches'"},
+		{`string([1, 2].map(x, x).size())`, "x is not known here"},
+		{`string([1].all(x, x > 0))`, "x is not known here"},
+		{`string(has(args.x))`, "undeclared reference to 'has'"},
+		{`string(timestamp('2026-01-01T00:00:00Z'))`, "undeclared reference to 'timestamp'"},
+		{`string(type('x') == type('y'))`, "undeclared reference to 'type'"},
+		{`string(dyn('x'))`, "undeclared reference to 'dyn'"},
+		{`[1] + [2] == [3] ? 'a' : 'b'`, "found no matching overload for '_+_'"},
+
+		{`secret.x == 'a' && 1`, "line 1, column 20: expected type 'bool' but found 'int'"},
+		{`hmac('sha256', 'k', 'x')`, "gives bytes: hex() or base64() makes a text of them"},
+		{`{'a': 'b'}`, "gives map(string, string): it must be a text"},
+		{`1.5`, "gives double"},
+		{`{'a': 1, 'b': 'x'}['a']`, "gives dyn"},
+		{`null`, "gives null"},
+
+		{`now()`, "undeclared reference to 'now'"},
+		{`now('2006')`, "undeclared reference to 'now'"},
+		{`now(secret.layout, 'UTC')`, "the layout and the zone of now must be written out"},
+		{`now('2006', secret.zone)`, "the layout and the zone of now must be written out"},
+		{`now('yyyy-MM-dd HH:mm:ss', 'Asia/Shanghai')`, "holds no part of a time: it is written with Go's reference time"},
+		{`now('2006', 'Asia/Nowhere')`, `the zone "Asia/Nowhere" of now is not known`},
+		{`now('2006', '../../etc/passwd')`, "is not known"},
+		{`now('2006', '/etc/localtime')`, "is not known"},
+		{`now('2006', 'Local')`, "must be a name such as UTC or Asia/Shanghai"},
+		{`now('2006', '')`, "must be a name such as UTC or Asia/Shanghai"},
+		{`string(epoch_s(1))`, "undeclared reference to 'epoch_s'"},
+
+		{`hex(hmac('sha3', 'k', 'x'))`, "the first argument of hmac must be one of 'md5', 'sha1', 'sha256', 'sha512', written out"},
+		{`hex(hmac(secret.alg, 'k', 'x'))`, "the first argument of hmac must be one of"},
+		{`hex(rsa('SHA256', secret.k, 'x'))`, "the first argument of rsa must be one of"},
+		{`jwt('none', 'k', {})`, "the first argument of jwt must be one of 'RS256', 'PS256', 'ES256', 'HS256'"},
+		{`jwt('RS256', 'k', 'claims')`, "found no matching overload for 'jwt'"},
+		{`sorted_join(args, '=')`, "found no matching overload for 'sorted_join'"},
+		{`sorted_join({1: 'a'}, '', '')`, "found no matching overload for 'sorted_join'"},
+
+		{strings.Repeat("(", 200) + "'x'" + strings.Repeat(")", 200), "recursion limit exceeded"},
+		{strings.Repeat("hex(", 200) + "'x'" + strings.Repeat(")", 200), "recursion limit exceeded"},
+		{"'" + strings.Repeat("x", maxLength) + "'", "4096"},
+		{"string(1" + strings.Repeat("+1", 200) + ")", "max recursion depth exceeded"},
+		{"string(size({" + strings.Repeat("'x':1,", 600) + "}))", "limit"},
+		{strings.Repeat(signature+"+", 5) + signature, "costs too much"},
+		{"secret.a" + strings.Repeat("+secret.a", 90), "costs too much"},
+	} {
+		e, err := Compile(c.text, []string{"force", "refresh_token"})
+		switch {
+		case err == nil:
+			t.Errorf("%.80s: no error", c.text)
+		case e != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n"):
+			t.Errorf("%.80s:\n got %v\nwant %s", c.text, err, c.want)
+		}
+	}
+}
+
+func TestReads(t *testing.T) {
+	e, err := Compile(`(force ? secret.a : secret["b-c"]) + jwt('HS256', secret.k, {'x': [secret.d], secret.e: 1}) + args.p + args['q'] + string('r' in args)`,
+		[]string{"force", "refresh_token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := e.Fields(), []string{"a", "b-c", "k", "d", "e"}; !slices.Equal(got, want) {
+		t.Errorf("fields %q, want %q", got, want)
+	}
+	if got, want := e.Arguments(), []string{"p", "q"}; !slices.Equal(got, want) || !e.ReadsArguments() {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
+	if !e.Reads("force") || e.Reads("refresh_token") {
+		t.Error("the names are not told apart")
+	}
+}
+
+func TestTypes(t *testing.T) {
+	for text, want := range map[string]Type{
+		`secret.x`: Text, `epoch_s()`: Number, `force`: Boolean, `1 + 1`: Number, `secret.x == 'a' ? 'b' : 'c'`: Text,
+	} {
+		if e, err := Compile(text, []string{"force"}); err != nil || e.Type() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package expression
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"github.com/go-jose/go-jose/v4"
+)
+
+// jwtWords are the algorithms of RFC 7518 section 3.1 that there are.
+var jwtWords = []string{string(jose.RS256), string(jose.PS256), string(jose.ES256), string(jose.HS256)}
+
+// reservedHeaders are the signer's own.
+var reservedHeaders = []string{"alg", "b64", "crit"}
+
+// signJWT is jwt(algorithm, key, claims) and jwt(algorithm, key, claims,
+// header): a JWS in compact form (RFC 7515 section 7.1), with the type JWT
+// unless the header has another.
+func signJWT(args []ref.Val) (any, error) {
+	alg := jose.SignatureAlgorithm(stringOf(args[0]))
+	key, err := jwtKey(alg, stringOf(args[1]))
+	if err != nil {
+		return nil, err
+	}
+	claims, err := nativeMap(args[2])
+	if err != nil {
+		return nil, err
+	}
+	options := (&jose.SignerOptions{}).WithType("JWT")
+	if len(args) == 4 {
+		if err := addHeader(options, args[3]); err != nil {
+			return nil, err
+		}
+	}
+	return compact(jose.SigningKey{Algorithm: alg, Key: key}, options, claims)
+}
+
+func jwtKey(alg jose.SignatureAlgorithm, text string) (any, error) {
+	switch alg {
+	case jose.HS256:
+		if text == "" {
+			return nil, refusal("the key is empty")
+		}
+		return hmacKey(text), nil
+	case jose.ES256:
+		return p256Key(text)
+	default:
+		return rsaKey(text)
+	}
+}
+
+// hmacKey pads a key that is shorter than RFC 7518 section 3.2 wants, and jose
+// takes: some providers give out such ones. HMAC does the same inside (RFC 2104
+// section 2), so the signature does not change.
+func hmacKey(text string) []byte {
+	key := make([]byte, max(len(text), sha256.Size))
+	copy(key, text)
+	return key
+}
+
+func addHeader(options *jose.SignerOptions, v ref.Val) error {
+	header, err := nativeMap(v)
+	if err != nil {
+		return err
+	}
+	for name, value := range header {
+		if slices.Contains(reservedHeaders, name) {
+			return refusal("alg, b64 and crit of a JWT's header are set by jwt")
+		}
+		options.WithHeader(jose.HeaderKey(name), value)
+	}
+	return nil
+}
+
+func compact(key jose.SigningKey, options *jose.SignerOptions, claims map[string]any) (any, error) {
+	const failed = refusal("the JWT cannot be made with this key and these claims")
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return nil, failed
+	}
+	signer, err := jose.NewSigner(key, options)
+	if err != nil {
+		return nil, failed
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return nil, failed
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		return nil, failed
+	}
+	return token, nil
+}
+
+// native is a value as encoding/json takes it. It is as deep as the
+// expression, which is bounded.
+func native(v ref.Val) (any, error) {
+	switch v := v.(type) {
+	case types.String:
+		return string(v), nil
+	case types.Int:
+		return int64(v), nil
+	case types.Double:
+		return float64(v), nil
+	case types.Bool:
+		return bool(v), nil
+	case types.Null:
+		return nil, nil
+	case traits.Mapper:
+		return nativeMap(v)
+	case traits.Lister:
+		return nativeList(v)
+	}
+	return nil, refusal("a map takes texts, numbers, booleans, null, lists and maps")
+}
+
+func nativeMap(v ref.Val) (map[string]any, error) {
+	m, ok := v.(traits.Mapper)
+	if !ok {
+		return nil, refusal("a map is needed")
+	}
+	out := make(map[string]any)
+	for it := m.Iterator(); it.HasNext() == types.True; {
+		key := it.Next()
+		name, ok := key.(types.String)
+		if !ok {
+			return nil, refusal("the names of a map must be texts")
+		}
+		value, err := native(m.Get(key))
+		if err != nil {
+			return nil, err
+		}
+		out[string(name)] = value
+	}
+	return out, nil
+}
+
+func nativeList(l traits.Lister) ([]any, error) {
+	out := []any{}
+	for it := l.Iterator(); it.HasNext() == types.True; {
+		value, err := native(it.Next())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, value)
+	}
+	return out, nil
+}

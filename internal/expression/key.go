@@ -1,0 +1,95 @@
+package expression
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"strings"
+)
+
+const (
+	// maxKey is the longest text of a key, and maxKeyBits the longest modulus:
+	// longer ones take seconds.
+	maxKey     = 16 << 10
+	maxKeyBits = 8192
+)
+
+const (
+	errKey       = refusal("the key is not a private key in PEM or base64 (PKCS#8, PKCS#1 or SEC 1)")
+	errEncrypted = refusal("the key is encrypted: it must be stored without a passphrase")
+	errNotRSA    = refusal("the key is not an RSA key of 1024 to 8192 bits")
+	errNotP256   = refusal("the key is not an ECDSA key of the curve P-256")
+)
+
+func rsaKey(text string) (*rsa.PrivateKey, error) {
+	key, err := privateKey(text)
+	if err != nil {
+		return nil, err
+	}
+	k, ok := key.(*rsa.PrivateKey)
+	if !ok || k.N.BitLen() < 1024 || k.N.BitLen() > maxKeyBits {
+		return nil, errNotRSA
+	}
+	return k, nil
+}
+
+func p256Key(text string) (*ecdsa.PrivateKey, error) {
+	key, err := privateKey(text)
+	if err != nil {
+		return nil, err
+	}
+	k, ok := key.(*ecdsa.PrivateKey)
+	if !ok || k.Curve != elliptic.P256() {
+		return nil, errNotP256
+	}
+	return k, nil
+}
+
+// privateKey reads a key as people have it: PEM, also on one line or with "\n"
+// written out, as it comes from environments and JSON files, or the base64
+// alone. Errors of crypto/x509 are not passed on.
+func privateKey(text string) (crypto.PrivateKey, error) {
+	if len(text) > maxKey {
+		return nil, errKey
+	}
+	body, err := pemBody(text)
+	if err != nil {
+		return nil, err
+	}
+	body = strings.Join(strings.Fields(strings.ReplaceAll(body, `\n`, "\n")), "")
+	der, err := base64.StdEncoding.DecodeString(body)
+	if err != nil {
+		return nil, errKey
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	return nil, errKey
+}
+
+// pemBody finds the base64 of the private key in PEM; openssl puts others
+// beside it. A text without PEM is all base64.
+func pemBody(text string) (string, error) {
+	const label, begin, end = "PRIVATE KEY-----", "-----BEGIN ", "-----END "
+	if !strings.Contains(text, begin) {
+		return text, nil
+	}
+	head, body, found := strings.Cut(text, label)
+	switch {
+	case !found:
+		return "", errKey
+	case strings.HasSuffix(head, "ENCRYPTED "), strings.Contains(body, "Proc-Type:"):
+		return "", errEncrypted
+	}
+	body, _, _ = strings.Cut(body, end)
+	return body, nil
+}

@@ -1,0 +1,130 @@
+package expression
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+)
+
+// reads is what an expression reads. It is known before the first evaluation,
+// because every name must be written out.
+type reads struct {
+	fields    []string // of the secret
+	names     []string
+	arguments []string // by name
+	args      bool     // args at all
+	layouts   []clock
+}
+
+// Fields are the secret's fields that the expression reads.
+func (r *reads) Fields() []string { return r.fields }
+
+// Reads says whether the expression reads one of the names that Compile was
+// given.
+func (r *reads) Reads(name string) bool { return slices.Contains(r.names, name) }
+
+// ReadsArguments says whether the expression reads other arguments of the
+// request; Arguments are those that it names.
+func (r *reads) ReadsArguments() bool { return r.args }
+
+// Arguments are the other arguments of the request that the expression names.
+func (r *reads) Arguments() []string { return r.arguments }
+
+// read walks a parsed expression, which is not deeper than the parser allows.
+func (r *reads) read(e ast.Expr, known []string) error {
+	switch e.Kind() {
+	case ast.IdentKind:
+		return r.readName(e.AsIdent(), known)
+	case ast.SelectKind:
+		s := e.AsSelect()
+		return r.readMember(s.Operand(), s.FieldName(), known)
+	case ast.CallKind:
+		return r.readCall(e.AsCall(), known)
+	case ast.ListKind:
+		return r.readAll(e.AsList().Elements(), known)
+	case ast.MapKind:
+		for _, entry := range e.AsMap().Entries() {
+			m := entry.AsMapEntry()
+			if err := r.readAll([]ast.Expr{m.Key(), m.Value()}, known); err != nil {
+				return err
+			}
+		}
+		return nil
+	case ast.LiteralKind:
+		return nil
+	default: // messages; comprehensions come from macros, and there are none
+		return refusal("a message has no meaning here")
+	}
+}
+
+func (r *reads) readAll(list []ast.Expr, known []string) error {
+	for _, e := range list {
+		if err := r.read(e, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reads) readCall(c ast.CallExpr, known []string) error {
+	args := c.Args()
+	if c.FunctionName() == operators.Index {
+		if key, ok := literal(args[1]); ok {
+			return r.readMember(args[0], key, known)
+		}
+	}
+	if err := checkWord(c.FunctionName(), args); err != nil {
+		return err
+	}
+	if c.IsMemberFunction() {
+		args = append([]ast.Expr{c.Target()}, args...)
+	}
+	return r.readAll(args, known)
+}
+
+// readMember reads "operand.name" and operand["name"].
+func (r *reads) readMember(operand ast.Expr, name string, known []string) error {
+	if operand.Kind() != ast.IdentKind {
+		return r.read(operand, known)
+	}
+	switch operand.AsIdent() {
+	case varSecret:
+		r.fields = append(r.fields, name)
+	case varArgs:
+		r.args, r.arguments = true, append(r.arguments, name)
+	case varNow:
+		return r.readClock(name)
+	default:
+		return r.readName(operand.AsIdent(), known)
+	}
+	return nil
+}
+
+// readName reads a name that stands alone.
+func (r *reads) readName(name string, known []string) error {
+	switch {
+	case name == varSecret:
+		return refusal(`secret must be followed by a field that is written out: secret.x or secret["x-y"]`)
+	case name == varArgs:
+		r.args = true
+	case strings.HasPrefix(name, "@"): // of a macro
+	case slices.Contains(known, name):
+		r.names = append(r.names, name)
+	default:
+		return fmt.Errorf("%s is not known here: %s are", name, strings.Join(append([]string{"secret.x", varArgs}, known...), ", "))
+	}
+	return nil
+}
+
+// literal is the text of a literal.
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
