@@ -27,9 +27,7 @@ func (r *Realm) NotYetActive() []string {
 }
 
 // notYetActiveWords lists the fields of which only some values are inactive.
-func (c *Config) notYetActiveWords() []string {
-	paths := computed("config.arguments", c.Arguments)
-	paths = append(paths, computed("config.refresh.arguments", recipeOf(c.Refresh).Arguments)...)
+func (c *Config) notYetActiveWords() (paths []string) {
 	if c.Grant != nil {
 		switch c.Grant.Name {
 		case GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange:
@@ -39,16 +37,6 @@ func (c *Config) notYetActiveWords() []string {
 	for i, in := range c.Inject {
 		if in.Place == PlaceBody || in.Place == PlacePath {
 			paths = append(paths, indexPath("config.inject", i)+".place")
-		}
-	}
-	return paths
-}
-
-// computed lists the arguments at path that are an expression.
-func computed(path string, arguments []Argument) (paths []string) {
-	for i, a := range arguments {
-		if a.Expr != "" {
-			paths = append(paths, indexPath(path, i)+".expr")
 		}
 	}
 	return paths

@@ -11,12 +11,12 @@ import (
 // below one that is listed with "*" belongs to it.
 var activeFields = []string{
 	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
-	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].type",
+	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].expr", "arguments[0].type",
 	"refresh_token_path", "refresh_expires_in_path", "refresh_expires_in_unit", "refresh_semantics", "refresh_grace",
 	"refresh.url", "refresh.method", "refresh.content_type", "refresh.success*",
 	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
 	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
-	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].type",
+	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].expr", "refresh.arguments[0].type",
 	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits*",
 	"semantics", "overlap", "keep_warm", "renew_before*",
 	"grant*",                                               // all fields; some names are not active, see below

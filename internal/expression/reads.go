@@ -23,8 +23,10 @@ type reads struct {
 // Fields are the secret's fields that the expression reads.
 func (r *reads) Fields() []string { return r.fields }
 
-// Reads says whether the expression reads one of the names that Compile was
-// given.
+// Names are those of Compile that the expression reads.
+func (r *reads) Names() []string { return r.names }
+
+// Reads says whether the expression reads one of the names of Compile.
 func (r *reads) Reads(name string) bool { return slices.Contains(r.names, name) }
 
 // ReadsArguments says whether the expression reads other arguments of the

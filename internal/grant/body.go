@@ -75,7 +75,7 @@ func checkType(a *argument) error {
 	default:
 		return realm.Fieldf(a.at(".type"), "must be string, number or boolean")
 	}
-	if text, ok := a.value.constant(); ok && !a.computed && !typed(text, a.typ) {
+	if text, ok := a.value.constant(); ok && a.expr == nil && !typed(text, a.typ) {
 		return realm.Fieldf(a.at(".value"), "is not a %s", a.typ)
 	}
 	return nil
@@ -143,7 +143,7 @@ func (b *body) render(v *values, ref realm.Ref) ([]byte, error) {
 	case b.contentType == realm.ContentForm:
 		return []byte(b.renderForm(v)), nil
 	case b.contentType == realm.ContentText:
-		return []byte(b.args[0].value.expand(v, nil)), nil
+		return []byte(b.args[0].expand(v)), nil
 	}
 	return b.tree.append(nil, v)
 }
@@ -151,7 +151,7 @@ func (b *body) render(v *values, ref realm.Ref) ([]byte, error) {
 func (b *body) renderForm(v *values) string {
 	pairs := make([]string, len(b.args))
 	for i, a := range b.args {
-		value := a.value.expand(v, nil)
+		value := a.expand(v)
 		if !v.masked {
 			value = formEscape(value)
 		}
@@ -184,15 +184,12 @@ func (n *node) append(to []byte, v *values) ([]byte, error) {
 // appendValue writes an argument's value in its type. {force} alone is a
 // boolean.
 func (a *argument) appendValue(to []byte, v *values) ([]byte, error) {
-	text, typ := a.value.expand(v, nil), a.typ
-	if typ == "" && a.value.is("force") {
-		typ = realm.TypeBoolean
-	}
-	if typ == "" || typ == realm.TypeString || v.masked && !typed(text, typ) {
+	text, typ := a.expand(v), a.jsonType()
+	if typ == realm.TypeString || v.masked && !typed(text, typ) {
 		return appendString(to, text), nil
 	}
 	if !typed(text, typ) {
-		return nil, realm.Fieldf(a.at(".value"), "is not a %s with the fields of this secret", typ)
+		return nil, realm.Fieldf(a.source(), "is not a %s with the fields of this secret", typ)
 	}
 	return append(to, text...), nil
 }

@@ -22,7 +22,7 @@ type Bound struct {
 func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	b := &Bound{
 		program: p, ref: s.Ref, target: p.target.fixed,
-		values: values{secret: s.Fields, shared: p.realm.Config.Shared},
+		values: values{secret: s.Fields, shared: p.realm.Config.Shared, now: sampleInstant},
 	}
 	for _, name := range p.required {
 		if _, ok := b.values.field(name); !ok {

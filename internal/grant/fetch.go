@@ -127,7 +127,7 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 // render makes the request, and the masked one for the report.
 func (c *call) render() (err error) {
 	v := c.bound.values
-	v.force = c.request.Force
+	v.force, v.now = c.request.Force, c.client.now()
 	if c.refreshing {
 		v.refresh = c.request.RefreshToken
 	}
@@ -198,10 +198,10 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	return result, nil
 }
 
-// redactor hides the secret, the refresh token that was sent and the tokens
-// of an answer, in its words.
+// redactor hides the secret, what was computed from it, the refresh token that
+// was sent and the tokens of an answer, in its words.
 func (c *call) redactor(root gjson.Result) *redactor {
-	confidential := []string{c.request.RefreshToken.Reveal()}
+	confidential := append(slices.Clone(c.out.computed), c.request.RefreshToken.Reveal())
 	for _, fields := range []map[string]realm.Hidden{c.bound.values.secret, c.bound.values.shared} {
 		for _, value := range slices.Collect(maps.Values(fields)) {
 			confidential = append(confidential, value.Reveal())

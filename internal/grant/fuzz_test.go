@@ -73,6 +73,7 @@ func FuzzCompile(f *testing.F) {
 	f.Add([]byte(`{"url":"https://x/{id}/","method":"POST","content_type":"form","token_path":"t","arguments":[{"name":"id","place":"path","value":"$v"},{"name":"f","place":"body","value":"$v"}]}`), "..", false)
 	f.Add([]byte(`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`), "r&b=c", true)
 	f.Add([]byte(`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/{id}?r={refresh_token}","arguments":[{"name":"id","place":"path","value":"{refresh_token}"},{"name":"X","place":"header","value":"{refresh_token}"}]}}`), "../a?b#c", true)
+	f.Add([]byte(`{"url":"https://x/t","method":"POST","token_path":"t","arguments":[{"name":"a","place":"url","value":"$v"},{"name":"s","place":"body","expr":"md5(args.a) + secret.v"},{"name":"t","place":"body","expr":"epoch_s()"}]}`), "a\"&b", true)
 	f.Fuzz(func(t *testing.T, config []byte, value string, trusted bool) {
 		r := realm.Realm{ID: "fuzz"}
 		if json.Unmarshal(config, &r.Config) != nil {

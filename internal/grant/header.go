@@ -80,9 +80,9 @@ func (r *recipe) renderHeader(v *values) (http.Header, error) {
 		h.Set("Content-Type", mediaType)
 	}
 	for _, a := range r.header {
-		value := a.value.expand(v, nil)
+		value := a.expand(v)
 		if !httpguts.ValidHeaderFieldValue(value) {
-			return nil, realm.Fieldf(a.at(".value"), "gives a value that no header can carry with the fields of this secret")
+			return nil, realm.Fieldf(a.source(), "gives a value that no header can carry with the fields of this secret")
 		}
 		h.Set(a.name, value)
 	}
@@ -101,7 +101,7 @@ func (r *recipe) renderBasic(v *values) (string, error) {
 	if v.masked {
 		return "Basic " + realm.Mask, nil
 	}
-	user, password := r.basic.user.expand(v, nil), r.basic.value.expand(v, nil)
+	user, password := r.basic.user.expand(v, nil), r.basic.expand(v)
 	if !r.plain {
 		user, password = formEscape(user), formEscape(password)
 	}

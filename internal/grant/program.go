@@ -88,7 +88,6 @@ func (p *Program) compileFetch(plan *plan) error {
 	if p.fetch, err = p.compilePlan(plan, scopeFetch); err != nil {
 		return err
 	}
-	p.noFetch = plan.inactive()
 	p.decides = append(p.decides, p.fetch.fields()...)
 	return nil
 }
@@ -206,5 +205,5 @@ func (p *Program) Timeout() time.Duration {
 // TakesForce says whether the fetch recipe can ask for a new token where the
 // provider would give the old one again ({force}).
 func (p *Program) TakesForce() bool {
-	return p.fetch != nil && slices.ContainsFunc(p.fetch.templates(), func(t template) bool { return t.holds("force") })
+	return p.fetch != nil && p.fetch.holds("force")
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -70,8 +71,7 @@ type argument struct {
 	user  template // of basic: the name is a value too
 	value template
 	typ   string
-	// computed: the value is an expression.
-	computed bool
+	expr  *expression.Expression // computes the value, in place of the template
 }
 
 // planOf is a recipe of the realm as it stands.
@@ -108,21 +108,14 @@ func (p *plan) compile(sc scope) (*recipe, error) {
 			return nil, err
 		}
 	}
+	if err := r.checkComputed(); err != nil {
+		return nil, err
+	}
 	if err := r.body.compile(p.field + ".content_type"); err != nil || p.unread {
 		return r, err
 	}
 	r.reading, err = p.compileReading()
 	return r, err
-}
-
-// inactive is why the plan cannot be executed yet.
-func (p *plan) inactive() string {
-	for _, a := range p.args {
-		if a.Expr != "" {
-			return a.field + ".expr: computed arguments are not active yet"
-		}
-	}
-	return ""
 }
 
 // pathNames are the names that the URL's path may use.
@@ -137,13 +130,18 @@ func (p *plan) pathNames() []string {
 }
 
 func (r *recipe) compileArgument(p planned, sc scope) error {
-	a := argument{origin: p.origin, name: p.Name, typ: p.Type, computed: p.Expr != ""}
+	a := argument{origin: p.origin, name: p.Name, typ: p.Type}
 	if p.Expr != "" && p.Value != "" {
 		return realm.Fieldf(p.at(".expr"), "cannot stand beside a value")
 	}
 	var err error
 	if a.value, err = parseTemplate(p.Value, sc); err != nil {
 		return realm.Fieldf(p.at(".value"), "%v", err)
+	}
+	if p.Expr != "" {
+		if err := a.compileExpr(p.Expr, sc); err != nil {
+			return err
+		}
 	}
 	if p.Type != "" && p.Place != realm.PlaceBody {
 		return realm.Fieldf(p.at(".type"), "is for arguments with place body only")
@@ -184,11 +182,8 @@ func (r *recipe) addPath(a argument) error {
 // templates are all values of the recipe.
 func (r *recipe) templates() []template {
 	list := []template{r.url.host, r.url.path, r.url.query}
-	for _, a := range slices.Concat(r.query, r.path, r.header, r.body.args) {
-		list = append(list, a.value)
-	}
-	if r.basic != nil {
-		list = append(list, r.basic.user, r.basic.value)
+	for _, a := range r.arguments() {
+		list = append(list, a.user, a.value)
 	}
 	return list
 }
@@ -199,10 +194,16 @@ func (r *recipe) fields() []string {
 	for _, t := range r.templates() {
 		list = t.fields(list)
 	}
+	for _, a := range r.arguments() {
+		if a.expr != nil {
+			list = append(list, a.expr.Fields()...)
+		}
+	}
 	return list
 }
 
 // holds says whether one of the scope's names stands in a value.
 func (r *recipe) holds(name string) bool {
-	return slices.ContainsFunc(r.templates(), func(t template) bool { return t.holds(name) })
+	return slices.ContainsFunc(r.templates(), func(t template) bool { return t.holds(name) }) ||
+		slices.ContainsFunc(r.arguments(), func(a argument) bool { return a.expr != nil && a.expr.Reads(name) })
 }

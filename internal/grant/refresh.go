@@ -32,7 +32,7 @@ func (p *Program) compileRefresh(c *construction) error {
 	if p.refresh, err = p.compilePlan(plan, scopeRefresh); err != nil {
 		return err
 	}
-	if p.noRefresh = plan.inactive(); p.noRefresh == "" && !p.refresh.holds("refresh_token") {
+	if !p.refresh.holds("refresh_token") {
 		return realm.Fieldf(plan.field, "no value holds {refresh_token}")
 	}
 	if p.seeded() {

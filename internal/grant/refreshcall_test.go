@@ -38,8 +38,10 @@ const (
 	// JD: the value of the refresh token stays, and its end is in milliseconds.
 	jdRealm = `{"url":"@/oauth2/accessToken","method":"POST","content_type":"form","token_path":"result.access_token","expires_in_path":"result.expires_in",
 		"refresh_token_path":"result.refresh_token","refresh_expires_in_path":"result.refresh_token_expires","refresh_expires_in_unit":"epoch_ms","success":[{"json":"success","values":[true]}],
-		"arguments":[{"name":"sign","place":"body","expr":"upper(md5(secret.x))"}],
+		"arguments":[{"name":"sign","place":"body","expr":"upper(md5(secret.client_secret))"}],
 		"refresh":{"url":"@/oauth2/refreshToken","method":"POST","arguments":[{"name":"refresh_token","place":"body","value":"{refresh_token}"},{"name":"client_id","place":"body","value":"$client_id"}]}}`
+
+	codeRealm = `{"grant":{"name":"authorization_code","token_url":"@/token"},"token_path":"access_token","refresh":{"url":"@/token?r={refresh_token}"}}`
 )
 
 var client1 = map[string]string{"client_id": "id-1", "client_secret": "SECRET/1"}
@@ -131,7 +133,7 @@ func TestRefreshShapes(t *testing.T) {
 // built.
 func TestWhatARealmCan(t *testing.T) {
 	const refresh = `"refresh":{"url":"https://x/r?r={refresh_token}"}`
-	const sign = `"arguments":[{"name":"s","place":"url","expr":"md5(secret.a)"}]`
+	const sign = `"arguments":[{"name":"s","place":"url","expr":"md5(secret.a + (force ? 'f' : ''))"}]`
 	for _, c := range []struct {
 		config               string
 		fetch, refresh, asks bool
@@ -142,10 +144,9 @@ func TestWhatARealmCan(t *testing.T) {
 		{`{"url":"https://x/t","token_path":"t",` + refresh + `}`, true, true, true, ""},
 		{`{"token_path":"t",` + refresh + `}`, false, true, true, ""},
 		{`{"token_path":"t",` + refresh + `,"exchange":{"url":"https://x/e?c={code}"}}`, false, true, true, ""},
-		{`{"url":"https://x/t","token_path":"t",` + sign + `,` + refresh + `}`, false, true, true, ""},
-		{`{"url":"https://x/t","token_path":"t",` + sign + `}`, false, false, true, "config.arguments[0].expr: computed arguments are not active yet"},
-		{`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r",` + sign + `}}`, true, false, true, ""},
-		{`{"token_path":"t","refresh":{"url":"https://x/r",` + sign + `}}`, false, false, true, "config.refresh.arguments[0].expr: computed arguments are not active yet"},
+		{`{"url":"https://x/t","token_path":"t",` + sign + `,` + refresh + `}`, true, true, true, ""},
+		{`{"url":"https://x/t","token_path":"t",` + sign + `}`, true, false, true, ""},
+		{`{"token_path":"t","refresh":{"url":"https://x/r?r={refresh_token}",` + sign + `}}`, false, true, true, ""},
 		{`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`, false, true, true, ""},
 		{`{"grant":{"name":"client_credentials","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
 		{`{"grant":{"name":"delegate","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
@@ -293,7 +294,7 @@ func TestSecretRefreshToken(t *testing.T) {
 	if got := with(wechatRealm, "refresh_token", "R1").SecretRefreshToken(); got != "" {
 		t.Errorf("beside a fetch: %q", got.Reveal())
 	}
-	if got := with(jdRealm, "refresh_token", "R1").SecretRefreshToken(); got != "R1" {
+	if got := with(codeRealm, "refresh_token", "R1").SecretRefreshToken(); got != "R1" {
 		t.Error("a realm that cannot fetch yet does not read it")
 	}
 	for name, c := range map[string]struct {

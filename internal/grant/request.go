@@ -16,20 +16,26 @@ type outgoing struct {
 	url    string
 	header http.Header
 	body   []byte
+	// computed are the values of expressions: confidential texts that stand in
+	// no secret.
+	computed []string
 }
 
 // render fills a recipe in. Errors are *realm.FieldError: a field of the
 // secret has a value that cannot stand where the recipe puts it.
 func (r *recipe) render(v values, ref realm.Ref) (*outgoing, error) {
+	if err := r.compute(&v); err != nil {
+		return nil, err
+	}
 	v.path = make(map[string]string, len(r.path))
 	for _, a := range r.path {
-		v.path[a.name] = a.value.expand(&v, nil)
+		v.path[a.name] = a.expand(&v)
 	}
 	target, err := r.url.expand(&v)
 	if err != nil {
 		return nil, err
 	}
-	out := &outgoing{method: r.method, url: r.withQuery(target, &v)}
+	out := &outgoing{method: r.method, url: r.withQuery(target, &v), computed: v.computedTexts()}
 	if out.header, err = r.renderHeader(&v); err != nil {
 		return nil, err
 	}
@@ -48,7 +54,7 @@ func (r *recipe) withQuery(target string, v *values) string {
 	var b strings.Builder
 	b.WriteString(target)
 	for _, a := range r.query {
-		value := a.value.expand(v, nil)
+		value := a.expand(v)
 		if !v.masked {
 			value = queryEscape(value)
 		}

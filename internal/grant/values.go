@@ -2,7 +2,9 @@ package grant
 
 import (
 	"strconv"
+	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -13,6 +15,8 @@ type values struct {
 	refresh        realm.Hidden
 	force          bool
 	path           map[string]string // the arguments of the URL's path
+	now            time.Time         // of the call, for expressions
+	computed       map[*expression.Expression]string
 	// masked values are for showing: every one that is confidential is
 	// realm.Mask, and none is escaped.
 	masked bool
