@@ -2,19 +2,12 @@ package caddymodule
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
-
-// notAvailable names the options of the Caddyfile whose behaviour is not
-// built yet, beyond those that realm.NotYetActive knows: "block option".
-var notAvailable = []string{
-	"recipe expr",
-}
 
 // option reads one line of a block, and the block that it may open. The
 // dispenser stands on the option's name.
@@ -36,8 +29,6 @@ func (o options) parse(d *caddyfile.Dispenser, what string) error {
 		name := d.Val()
 		opt, ok := o[name]
 		switch {
-		case slices.Contains(notAvailable, what+" "+name):
-			return d.Errf("%s option '%s' is not available yet", what, name)
 		case !ok:
 			return d.Errf("unrecognized %s option '%s'", what, name)
 		case seen[name] && !opt.repeat:

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -137,7 +138,11 @@ func (p *realmParser) check() error {
 		return nil
 	}
 	r.Config.Shared = hidden(p.shared)
-	return p.placed(r.Validate())
+	if err := r.Validate(); err != nil {
+		return p.placed(err)
+	}
+	_, err := grant.Compile(r, true) // here the line of a wrong template or expression is known
+	return p.placed(err)
 }
 
 // placed says in which realm and on which line a field is wrong.

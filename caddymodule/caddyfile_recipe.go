@@ -98,6 +98,10 @@ func (p *recipeParser) arguments(d *caddyfile.Dispenser) error {
 //	body   <name> <value>      # of a text body
 //	path   <name> <value>      # replaces {name} in the URL's path
 //	basic  <user> <password>
+//
+// In place of a value, each of them takes a computed one (CEL):
+//
+//	query  <name> expr <expression>
 func (p *recipeParser) lines() options {
 	return options{
 		"query":  p.line(realm.PlaceURL, ""),
@@ -117,6 +121,9 @@ func (p *recipeParser) line(place, body string) option {
 		a := realm.Argument{Place: place}
 		if !d.Args(&a.Name, &a.Value) {
 			return d.Errf("option '%s' needs a name and a value", word)
+		}
+		if a.Value == "expr" && d.NextArg() {
+			a.Value, a.Expr = "", d.Val()
 		}
 		if body == realm.ContentJSON && d.NextArg() {
 			a.Type = d.Val()

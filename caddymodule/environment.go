@@ -99,6 +99,9 @@ func resolveConfig(c *realm.Config) error {
 	if err := resolveFields(c.Shared); err != nil {
 		return fmt.Errorf("config.shared.%w", err)
 	}
+	if err := resolveExpressions(c); err != nil {
+		return err
+	}
 	return eachString(reflect.ValueOf(c), func(s string) (string, error) {
 		resolved, err := resolve(s, func(value string) string { return strings.ReplaceAll(value, "{", "{{") })
 		if err == nil && strings.HasPrefix(resolved, "$") && !strings.HasPrefix(s, "$") {
@@ -107,6 +110,27 @@ func resolveConfig(c *realm.Config) error {
 		return resolved, err
 	})
 }
+
+// resolveExpressions resolves the expressions of the arguments: what is filled
+// in stands in a text of CEL, and must mean itself there.
+func resolveExpressions(c *realm.Config) error {
+	for _, r := range []*realm.Recipe{&c.Recipe, c.Refresh, c.Authorize, c.Exchange} {
+		if r == nil {
+			continue
+		}
+		for i := range r.Arguments {
+			var err error
+			if r.Arguments[i].Expr, err = resolve(r.Arguments[i].Expr, inExpression.Replace); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inExpression escapes for a text of CEL. No brace is left that could be
+// resolved once more.
+var inExpression = strings.NewReplacer(`\`, `\\`, `'`, `\'`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "{", `\x7b`)
 
 // fromEnvironment says whether any string of the config is to be resolved.
 func fromEnvironment(c *realm.Config) bool {

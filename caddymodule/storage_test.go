@@ -246,10 +246,14 @@ func TestResolve(t *testing.T) {
 // template would read it otherwise.
 func TestResolveConfig(t *testing.T) {
 	t.Setenv("TOKENS_TEST_A", "$x{token}")
+	t.Setenv("TOKENS_TEST_B", `a'b"\{env.TOKENS_TEST_A}`+"\n")
 	c := realm.Config{
 		API:    "https://{env.TOKENS_TEST_A}",
 		Shared: map[string]realm.Hidden{"s": "{env.TOKENS_TEST_A}"},
 		Recipe: realm.Recipe{Arguments: []realm.Argument{{Name: "a", Value: "{env.TOKENS_TEST_A}"}, {Name: "b", Value: "$y"}}},
+		Refresh: &realm.Recipe{Arguments: []realm.Argument{
+			{Name: "c", Expr: "md5('{env.TOKENS_TEST_B}' + {'a': secret.x}['a'])"}, {Name: "d", Expr: "force"},
+		}},
 		Grant:  &realm.Grant{Scopes: []string{"{env.TOKENS_TEST_A}"}},
 	}
 	if !fromEnvironment(&c) {
@@ -263,6 +267,8 @@ func TestResolveConfig(t *testing.T) {
 		{c.Shared["s"].Reveal(), "$x{token}"},
 		{c.Arguments[0].Value, "$$x{{token}"},
 		{c.Arguments[1].Value, "$y"},
+		{c.Refresh.Arguments[0].Expr, `md5('a\'b\"\\\x7benv.TOKENS_TEST_A}\n' + {'a': secret.x}['a'])`},
+		{c.Refresh.Arguments[1].Expr, "force"},
 		{c.Grant.Scopes[0], "$$x{{token}"},
 	} {
 		if got[0] != got[1] {

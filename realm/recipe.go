@@ -77,9 +77,11 @@ type Argument struct {
 	Place string `json:"place"`
 	// Value is a template: "$key_1", "{secret.appid}", plain text.
 	Value string `json:"value,omitempty"`
-	// Expr is a computed value (CEL), instead of Value.
+	// Expr is a computed value (CEL), instead of Value: signatures, digests,
+	// timestamps, JWTs. At most 4,096 characters.
 	Expr string `json:"expr,omitempty"`
-	// Type of a JSON body's value: string (default), number or boolean.
+	// Type of a JSON body's value: string (default), number or boolean. What
+	// an Expr gives has a type of its own, which is then the default.
 	Type string `json:"type,omitempty"`
 }
 
