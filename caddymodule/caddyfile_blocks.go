@@ -25,6 +25,8 @@ var injectPlaces = map[string]string{
 //	    client_secret <value>
 //	    scopes <scopes...>
 //	    token_endpoint_auth_method <client_secret_basic|client_secret_post>
+//	    issuer|subject|audience|private_key|key_id <value>   # of jwt_bearer
+//	    algorithm <RS256|PS256|ES256|HS256>
 //	    token <value>
 //	}
 func (p *realmParser) grant(d *caddyfile.Dispenser) error {
@@ -44,6 +46,12 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 		"client_secret":              text(&g.ClientSecret),
 		"scopes":                     list(&g.Scopes),
 		"token_endpoint_auth_method": text(&g.TokenEndpointAuthMethod),
+		"issuer":                     text(&g.Issuer),
+		"subject":                    text(&g.Subject),
+		"audience":                   text(&g.Audience),
+		"private_key":                text(&g.PrivateKey),
+		"key_id":                     text(&g.KeyID),
+		"algorithm":                  text(&g.Algorithm),
 		"token":                      text(&g.Token),
 	}
 	for name, field := range o {

@@ -254,7 +254,7 @@ func TestResolveConfig(t *testing.T) {
 		Refresh: &realm.Recipe{Arguments: []realm.Argument{
 			{Name: "c", Expr: "md5('{env.TOKENS_TEST_B}' + {'a': secret.x}['a'])"}, {Name: "d", Expr: "force"},
 		}},
-		Grant:  &realm.Grant{Scopes: []string{"{env.TOKENS_TEST_A}"}},
+		Grant: &realm.Grant{Scopes: []string{"{env.TOKENS_TEST_A}"}},
 	}
 	if !fromEnvironment(&c) {
 		t.Error("is not seen to come from the environment")

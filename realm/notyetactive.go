@@ -30,7 +30,7 @@ func (r *Realm) NotYetActive() []string {
 func (c *Config) notYetActiveWords() (paths []string) {
 	if c.Grant != nil {
 		switch c.Grant.Name {
-		case GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange:
+		case GrantAuthorizationCode, GrantTokenExchange:
 			paths = append(paths, "config.grant")
 		}
 	}

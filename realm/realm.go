@@ -145,6 +145,18 @@ type Grant struct {
 	// TokenEndpointAuthMethod: client_secret_basic (default; id and secret
 	// are form-encoded first, RFC 6749 section 2.3.1) or client_secret_post.
 	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+	// Issuer, Subject and Audience are claims of the assertion, for
+	// jwt_bearer (RFC 7523 section 3). The issuer is the client_id by default,
+	// the audience the token_url; there need not be a subject.
+	Issuer   string `json:"issuer,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+	Audience string `json:"audience,omitempty"`
+	// PrivateKey signs the assertion, {secret.private_key} by default, in PEM
+	// or base64; KeyID is the kid of its header. Algorithm: RS256 (default),
+	// PS256, ES256 or HS256.
+	PrivateKey string `json:"private_key,omitempty"`
+	KeyID      string `json:"key_id,omitempty"`
+	Algorithm  string `json:"algorithm,omitempty"`
 	// Token is the value of the fixed token, for static; {secret.token} by
 	// default.
 	Token string `json:"token,omitempty"`

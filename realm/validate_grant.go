@@ -46,6 +46,7 @@ func (r *Realm) validateGrant() error {
 		func() error { return validText("config.grant.client_id", g.ClientID) },
 		func() error { return validText("config.grant.client_secret", g.ClientSecret) },
 		func() error { return validText("config.grant.token", g.Token) },
+		func() error { return g.validateAssertion() },
 		func() error { return validateScopes(g.Scopes) },
 	)
 }
@@ -87,6 +88,26 @@ func (g *Grant) validateSurplus() error {
 		}
 	}
 	return nil
+}
+
+// validateAssertion checks what is for jwt_bearer alone.
+func (g *Grant) validateAssertion() error {
+	for _, f := range []struct{ name, value string }{
+		{"issuer", g.Issuer},
+		{"subject", g.Subject},
+		{"audience", g.Audience},
+		{"private_key", g.PrivateKey},
+		{"key_id", g.KeyID},
+		{"algorithm", g.Algorithm},
+	} {
+		if f.value != "" && g.Name != GrantJWTBearer {
+			return Fieldf("config.grant."+f.name, "has no meaning for the grant %s", g.Name)
+		}
+		if err := validText("config.grant."+f.name, f.value); err != nil {
+			return err
+		}
+	}
+	return oneOf("config.grant.algorithm", g.Algorithm, "RS256", "PS256", "ES256", "HS256")
 }
 
 // validateScopes checks that each entry is one scope (RFC 6749 section 3.3: a

@@ -20,6 +20,15 @@ func clientCredentials(r *realm.Realm) (construction, error) {
 // credentials and the realm's own arguments. own are the names that the grant
 // sets besides.
 func tokenEndpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
+	p, err := endpoint(r, grantType, own...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.authenticate(r.Config.Grant)
+}
+
+// endpoint is tokenEndpoint without the client's credentials.
+func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 	cfg, g := &r.Config, r.Config.Grant
 	p := &plan{recipe: cfg.Recipe, field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
 	p.recipe.URL, p.recipe.Method = g.TokenURL, http.MethodPost
@@ -38,7 +47,7 @@ func tokenEndpoint(r *realm.Realm, grantType string, own ...string) (*plan, erro
 	if len(g.Scopes) > 0 {
 		p.own("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
 	}
-	return p, p.authenticate(g)
+	return p, nil
 }
 
 // own appends an argument that the grant itself makes.

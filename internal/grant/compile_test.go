@@ -106,7 +106,15 @@ func TestCompileRefuses(t *testing.T) {
 		{`{"grant":{"name":"client_credentials","token_url":"https://x.example/t"},"arguments":[{"name":"scope","place":"body","value":"x"}]}`, "config.arguments[0].name"},
 		{`{"grant":{"name":"delegate"}}`, "config.grant.token_url"},
 		{`{"grant":{"name":"delegate","token_url":"https://x.example/t"},"arguments":[{"name":"a","place":"body","value":"x"}]}`, "config.arguments[0].place"},
-		{`{"grant":{"name":"jwt_bearer","token_url":"https://{x}/t"}}`, "config.grant.token_url"},
+		{`{"grant":{"name":"token_exchange","token_url":"https://{x}/t"}}`, "config.grant.token_url"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"http://x.example/t"}}`, "config.grant.token_url"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","issuer":"{x}"}}`, "config.grant.issuer"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","subject":"$"}}`, "config.grant.subject"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","audience":"{force}"}}`, "config.grant.audience"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","key_id":"{"}}`, "config.grant.key_id"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","private_key":"{k}"}}`, "config.grant.private_key"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t","algorithm":"none"}}`, "config.grant.private_key"},
+		{`{"grant":{"name":"jwt_bearer","token_url":"https://x.example/t"},"arguments":[{"name":"assertion","place":"body","value":"x"}]}`, "config.arguments[0].name"},
 
 		{head + `"refresh":{"url":"x"}}`, "config.refresh.url"},
 		{head + `"refresh":{"url":"https://x.example/r"}}`, "config.refresh"}, // nothing holds {refresh_token}
@@ -164,9 +172,8 @@ func TestLogicCodeRefused(t *testing.T) {
 func TestInactive(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"preset":"wechat"}`: "presets are not active yet",
-		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`: "the grant authorization_code is not active yet",
-		`{"grant":{"name":"jwt_bearer"}}`:                                   "the grant jwt_bearer is not active yet",
-		`{"grant":{"name":"token_exchange"}}`:                               "the grant token_exchange is not active yet",
+		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`:                                             "the grant authorization_code is not active yet",
+		`{"grant":{"name":"token_exchange"}}`:                                                                           "the grant token_exchange is not active yet",
 		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize and exchange are not active yet",
 		`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}"}]},
 			"authorize":{"url":"https://x/a?c={code_challenge}&s={state}&u={callback_url}"},"exchange":{"url":"https://x/e?v={code_verifier}&c={code}"}}`: "",

@@ -44,7 +44,7 @@ var grants = map[string]constructor{
 	realm.GrantClientCredentials: clientCredentials,
 	realm.GrantRefreshToken:      refreshToken,
 	realm.GrantAuthorizationCode: unbuilt,
-	realm.GrantJWTBearer:         unbuilt,
+	realm.GrantJWTBearer:         jwtBearer,
 	realm.GrantTokenExchange:     unbuilt,
 }
 

@@ -150,8 +150,8 @@ func TestWhatARealmCan(t *testing.T) {
 		{`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`, false, true, true, ""},
 		{`{"grant":{"name":"client_credentials","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
 		{`{"grant":{"name":"delegate","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
-		{`{"grant":{"name":"jwt_bearer","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, false, true, true, ""},
-		{`{"grant":{"name":"jwt_bearer","token_url":"https://x/t"}}`, false, false, true, "the grant jwt_bearer is not active yet"},
+		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, false, true, true, ""},
+		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"}}`, false, false, true, "the grant token_exchange is not active yet"},
 		{`{"preset":"x",` + refresh + `}`, false, false, true, "presets are not active yet"},
 	} {
 		p, err := Compile(realmOf(t, c.config, ""), false)
