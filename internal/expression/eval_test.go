@@ -31,6 +31,7 @@ func TestEvalRefuses(t *testing.T) {
 		{`hex(rsa(secret.legacy, 'x'))`, errEncrypted.Error()},
 		{`hex(rsa(secret.p256, 'x'))`, errNotRSA.Error()},
 		{`hex(rsa(secret.small, 'x'))`, errNotRSA.Error()},
+		{`hex(rsa(secret.large, 'x'))`, errNotRSA.Error()},
 		{`hex(rsa(secret.rsa, secret.long))`, "the text is too long for the RSA key"},
 		{`hex(rsa('sha512', secret.small, 'x'))`, errNotRSA.Error()},
 		{`jwt('ES256', secret.rsa, {})`, errNotP256.Error()},
@@ -54,7 +55,7 @@ func TestEvalRefuses(t *testing.T) {
 		got, err := eval(t, c.text, Input{Secret: map[string]string{
 			"canary": canary, "long": strings.Repeat("x", maxResult-1), "broken": "-----BEGIN PRIVATE KEY-----\n" + canary,
 			"certificate": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----", "encrypted": encrypted, "legacy": legacy,
-			"p256": file(t, "p256.pem"), "p384": file(t, "p384.pem"), "small": file(t, "rsa512.pem"), "rsa": file(t, "rsa1024.pem"),
+			"p256": file(t, "p256.pem"), "p384": file(t, "p384.pem"), "small": file(t, "rsa512.pem"), "large": file(t, "rsa4608.pem"), "rsa": file(t, "rsa1024.pem"),
 		}})
 		if err == nil || err.Error() != c.want || got != "" {
 			t.Errorf("%.80s:\n got %v\nwant %s", c.text, err, c.want)

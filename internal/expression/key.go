@@ -12,15 +12,15 @@ import (
 
 const (
 	// maxKey is the longest text of a key, and maxKeyBits the longest modulus:
-	// longer ones take seconds.
-	maxKey     = 16 << 10
-	maxKeyBits = 8192
+	// to sign with a longer one takes long.
+	maxKey     = 8 << 10
+	maxKeyBits = 4096
 )
 
 const (
 	errKey       = refusal("the key is not a private key in PEM or base64 (PKCS#8, PKCS#1 or SEC 1)")
 	errEncrypted = refusal("the key is encrypted: it must be stored without a passphrase")
-	errNotRSA    = refusal("the key is not an RSA key of 1024 to 8192 bits")
+	errNotRSA    = refusal("the key is not an RSA key of 1024 to 4096 bits")
 	errNotP256   = refusal("the key is not an ECDSA key of the curve P-256")
 )
 

@@ -145,11 +145,15 @@ func TestCompileRefusesExpressions(t *testing.T) {
 		{head + arg("args.h") + `,{"name":"h","place":"header","value":"x"}]}`, "config.arguments[1].expr", `args["h"] is no other argument of the query or the body, or is itself computed from args`},
 		{head + arg("sorted_join(args, '', '')") + `,{"name":"a","place":"body","value":"x"}]}`, "config.arguments[1].expr", `cannot read args: there are two arguments "a"`},
 		{head + many + arg("'x'") + `]}`, "config.arguments[16].expr", "is one too many: a request has at most 16 computed arguments"},
-		{`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[` + arg("md5(code)") + `]}}`, "config.refresh.arguments[0].expr",
-			"code is not known here: secret.x, args, force, refresh_token are"},
+		{
+			`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[` + arg("md5(code)") + `]}}`, "config.refresh.arguments[0].expr",
+			"code is not known here: secret.x, args, force, refresh_token are",
+		},
 		{`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[` + arg("md5(secret.x)") + `]}}`, "config.refresh", "no value holds {refresh_token}"},
-		{`{"url":"https://x/t","token_path":"t","authorize":{"url":"https://x/r","arguments":[` + arg("code") + `]}}`, "config.authorize.arguments[0].expr",
-			"code is not known here: secret.x, args, state, callback_url, code_challenge are"},
+		{
+			`{"url":"https://x/t","token_path":"t","authorize":{"url":"https://x/r","arguments":[` + arg("code") + `]}}`, "config.authorize.arguments[0].expr",
+			"code is not known here: secret.x, args, state, callback_url, code_challenge are",
+		},
 	} {
 		_, err := Compile(realmOf(t, c.config, ""), false)
 		field, ok := err.(*realm.FieldError) //nolint:errorlint // Compile promises it
