@@ -153,10 +153,16 @@ func (i *instance) call(method, path, body string) answer {
 	return i.do(method, "http://"+i.api+path, body, "Content-Type", "application/json")
 }
 
-// must is call, for requests that have to succeed.
+// must is call, for requests that have to succeed. As with get, a connection
+// that a reload dropped is tried again.
 func (i *instance) must(method, path, body string) string {
 	i.t.Helper()
-	a := i.call(method, path, body)
+	var a answer
+	waitFor(i.t, "an answer to "+path, func() (done bool) {
+		var err error
+		a, err = try(method, "http://"+i.api+path, body, "Content-Type", "application/json")
+		return err == nil
+	})
 	if a.StatusCode != http.StatusOK {
 		i.t.Fatalf("%s %s: %s\n%s", method, path, a.Status, a.body)
 	}
