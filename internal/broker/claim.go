@@ -166,8 +166,11 @@ func (w *asks) serves(t realm.Token) bool {
 func (w *asks) expire(s *tokenstore.State) {
 	a := &s.Attempt
 	done(&s.Budget, a.Started, a.Deadline)
-	if a.Spends && a.Parent == s.Token.Lineage {
+	switch {
+	case a.Spends && a.Parent == s.Token.Lineage:
 		doubt(a, a.Deadline)
+	case a.Spends: // its answer may be what is left of all, see exhausted
+		a.UncertainAt = a.Deadline
 	}
 	a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
 }
@@ -241,10 +244,8 @@ func (w *asks) inDoubt(s *tokenstore.State) bool {
 // that can be, nothing is given up.
 func (w *asks) exhausted(s *tokenstore.State) verdict {
 	a := &s.Attempt
-	if w.inDoubt(s) {
-		if left := a.UncertainAt.Add(w.lease()).Sub(s.Now); left > 0 {
-			return verdict{ruling: refused, wait: left, cause: causeOf(a.Trouble), fails: a.Trouble.Fails, uncertain: true}
-		}
+	if left := a.UncertainAt.Add(w.lease()).Sub(s.Now); !a.UncertainAt.IsZero() && left > 0 {
+		return verdict{ruling: refused, wait: left, cause: causeOf(a.Trouble), fails: a.Trouble.Fails, uncertain: true}
 	}
 	a.Reauth = s.Token.Lineage
 	if a.Reauth == 0 {
