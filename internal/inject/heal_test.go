@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -301,4 +302,30 @@ func TestHealWithAnotherRealm(t *testing.T) {
 	equal(t, true, strings.Contains(fields, "Authorization: Bearer "+fresh), fields)
 	equal(t, false, strings.Contains(got.body, token), "the old token")
 	wants(t, h, 1, 1, 0)
+}
+
+// A refusal that says how long it is, and then hangs, holds nobody up: its
+// status says enough.
+func TestHealDoesNotWaitForTheRefusal(t *testing.T) {
+	both(t, func(t *testing.T, h2 bool) {
+		late := make(hand)
+		p := serve(t, h2, refusing(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, "no")
+			w.(http.Flusher).Flush()
+			select {
+			case late <- time.Time{}:
+			case <-r.Context().Done(): // nobody looks at the clock
+			}
+			<-r.Context().Done()
+		}, echo), inHeader)
+		h, _ := p.healing(t, onStatus)
+		p.transport.after = late.after
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		got := p.do(t, p.request(t, http.MethodPost, "/", strings.NewReader("body")).WithContext(ctx))
+		equal(t, true, strings.Contains(got.body, fresh), got.body)
+		wants(t, h, 1, 1, 1)
+	})
 }

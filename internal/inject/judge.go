@@ -21,9 +21,10 @@ func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRul
 	case method == http.MethodHead:
 		return resp, verdict
 	case verdict == realm.Dead:
-		// Nobody may want it: read, it gives its connection back.
+		// Nobody may want it: read, it gives its connection back. What does
+		// not come is not waited for.
 		if resp.Body != nil && resp.ContentLength <= peekMost {
-			resp, _, _ = t.peek(resp, anything)
+			resp, _, _ = t.peekInTime(resp, anything)
 		}
 		return resp, verdict
 	case verdict == realm.AskBody && !isDocument(resp):

@@ -13,7 +13,8 @@ const (
 	// peekMost is how many bytes of an answer are looked at, as they come and
 	// unpacked.
 	peekMost = 64 << 10
-	// peekTime is how long an answer of unknown length may take to arrive.
+	// peekTime is how long an answer of unknown length may take to arrive, and
+	// a refusal that is one by its status.
 	peekTime = time.Second
 	// firstRead is the first buffer for an answer of unknown length.
 	firstRead = 4 << 10
@@ -46,12 +47,18 @@ func (b *peeked) Read(p []byte) (int, error) {
 //
 // The answer that is returned is the caller's; it may be another one.
 func (t *Transport) peek(resp *http.Response, goOn func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
-	body := peeked{ReadCloser: resp.Body}
-	if resp.ContentLength >= 0 {
-		body.head, body.err = readKnown(resp.Body, resp.ContentLength)
-		resp.Body = &body
-		return resp, body.head, errors.Is(body.err, io.EOF)
+	if resp.ContentLength < 0 {
+		return t.peekInTime(resp, goOn)
 	}
+	body := peeked{ReadCloser: resp.Body}
+	body.head, body.err = readKnown(resp.Body, resp.ContentLength)
+	resp.Body = &body
+	return resp, body.head, errors.Is(body.err, io.EOF)
+}
+
+// peekInTime is peek with peekTime as its bound, whatever length is announced.
+func (t *Transport) peekInTime(resp *http.Response, goOn func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
+	body := peeked{ReadCloser: resp.Body}
 	own := *resp
 	own.Trailer = maps.Clone(resp.Trailer)
 	a := &arrival{body: resp.Body, goOn: goOn, done: make(chan struct{})}
