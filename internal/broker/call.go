@@ -134,6 +134,7 @@ func (t *task) claim(ctx context.Context, w *asks) (v verdict, err error) {
 	sent := t.pool.now()
 	s, err := t.pool.store.Coordinate(ctx, t.ref, func(s *tokenstore.State) error {
 		v = w.decide(s)
+		v.known = known(s)
 		return nil
 	})
 	if err != nil {
@@ -247,11 +248,21 @@ func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (
 	return lease, nil, err
 }
 
+// known are the tokens that the provider gave before, and may quote.
+func known(s *tokenstore.State) []realm.Hidden {
+	tokens := []realm.Hidden{s.Token.Access, s.Token.Refresh}
+	for _, c := range s.Attempt.Candidates {
+		tokens = append(tokens, c.Access, c.Refresh)
+	}
+	return tokens
+}
+
 // request makes one HTTP call. It is sent within the timeout of the claim, or
 // not at all, and ends before the claim does.
 func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
 	req := grant.Request{
 		Force: t.force, DefaultTimeout: t.callTimeout, SendBy: began.Add(w.timeout), RefreshToken: v.refresh,
+		Known: append(v.known, t.stored.Access, t.f.failed),
 	}
 	do := t.bound.Fetch
 	if v.source != noRefresh {

@@ -68,6 +68,8 @@ type verdict struct {
 	parent  int64
 	source  rtSource
 	refresh realm.Hidden
+	// known are the tokens that the provider's words may quote.
+	known []realm.Hidden
 	// holder is the call that another flight makes (busy).
 	holder tokenstore.AttemptID
 	// wait is how long asking again is useless; cause is why, where a call

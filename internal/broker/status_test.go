@@ -1,13 +1,20 @@
 package broker
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -278,4 +285,40 @@ func (n *node) works(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Worked(wx, lease)
+}
+
+// What the provider says of a token that it gave before is told to nobody: not
+// in a log, an answer or the status, nor in the store's note on the failure.
+func TestProviderQuotesTokens(t *testing.T) {
+	n := newNode(t)
+	core, log := observer.New(zapcore.DebugLevel)
+	n.pool.log = zap.New(core)
+	ref := n.authorized(t)
+	n.provider.then(func(w http.ResponseWriter, _ *http.Request, _ int64) {
+		_, _ = io.WriteString(w, `{"access_token":"ACCESS-1","refresh_token":"REFRESH-1","expires_in":7200}`)
+	})
+	if _, err := n.Token(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	n.provider.then(func(w http.ResponseWriter, _ *http.Request, _ int64) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":"invalid_request","error_description":"ACCESS-1 lives, and so does REFRESH-1, `+
+			base64.StdEncoding.EncodeToString([]byte("ACCESS-1"))+`"}`)
+	})
+	_, err := n.Flush(t.Context(), ref)
+	var e *realm.Error
+	if !errors.As(err, &e) || !strings.Contains(e.ProviderMessage, realm.Mask) {
+		t.Fatalf("got %v", err)
+	}
+	text := fmt.Sprint(e.Detail, e.ProviderMessage, n.status(t, ref), log.All())
+	state, err := n.pool.store.Peek(t.Context(), ref)
+	if err != nil || state.Attempt.Trouble.Cause == "" {
+		t.Fatal(state, err)
+	}
+	text += state.Attempt.Trouble.Cause
+	for _, token := range []string{"ACCESS-1", "REFRESH-1", base64.StdEncoding.EncodeToString([]byte("ACCESS-1"))} {
+		if strings.Contains(text, token) {
+			t.Errorf("%s is told: %s", token, text)
+		}
+	}
 }

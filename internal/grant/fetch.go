@@ -19,6 +19,9 @@ import (
 type Request struct {
 	// RefreshToken is what Refresh sends; Fetch does not look at it.
 	RefreshToken realm.Hidden
+	// Known are tokens of this credential from before. They are not sent, but
+	// the provider's words may quote them, and are cleaned of them.
+	Known []realm.Hidden
 	// SendBy is the latest moment at which the request may begin to be sent,
 	// by the process's own clock (time.Now, with its monotonic reading);
 	// zero for no bound. It is checked immediately before the first byte, so
@@ -199,9 +202,12 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 }
 
 // redactor hides the secret, what was computed from it, the refresh token that
-// was sent and the tokens of an answer, in its words.
+// was sent, the tokens that are known and those of an answer, in its words.
 func (c *call) redactor(root gjson.Result) *redactor {
 	confidential := append(slices.Clone(c.out.computed), c.request.RefreshToken.Reveal())
+	for _, token := range c.request.Known {
+		confidential = append(confidential, token.Reveal())
+	}
 	for _, fields := range []map[string]realm.Hidden{c.bound.values.secret, c.bound.values.shared} {
 		for _, value := range slices.Collect(maps.Values(fields)) {
 			confidential = append(confidential, value.Reveal())
