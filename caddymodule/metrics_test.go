@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,6 +33,16 @@ func gauged(metrics, series, value string) bool {
 	return strings.Contains("\n"+metrics, "\ncaddy_tokens_"+series+" "+value+"\n")
 }
 
+// runs are the runs of tests in this process, over which the counters count.
+var runs atomic.Int64
+
+// renaming gives the realms of a text, whose ids begin with "met-", ids that
+// no other run has.
+func renaming() func(text string) string {
+	begin := fmt.Sprintf("met%d-", runs.Add(1))
+	return func(text string) string { return strings.ReplaceAll(text, "met-", begin) }
+}
+
 // TestMetrics: a fetch, a heal, a refusal and a lapse are counted, by realm;
 // and nothing tells of a key, or shows what is confidential.
 func TestMetrics(t *testing.T) {
@@ -39,16 +51,17 @@ func TestMetrics(t *testing.T) {
 	kill := p.mortal()
 	tokens := p.realm("met-a", "inject query access_token\nrenew_on status 401\nlimits {\nwindows 2 1h\n}") +
 		p.realm("met-idle", "inject query access_token") + p.lapsed("met-r")
-	i.load(tokens, "token_gateway")
-	i.get("/met-a/main/x")
+	own := renaming()
+	i.load(own(tokens), "token_gateway")
+	i.get(own("/met-a/main/x"))
 	kill(1)
-	if a := i.get("/met-a/main/x"); a.StatusCode != http.StatusOK {
+	if a := i.get(own("/met-a/main/x")); a.StatusCode != http.StatusOK {
 		t.Fatalf("%s\n%s", a.Status, a.body)
 	}
-	i.call(http.MethodGet, "/api/token?realm=met-a&key=main&flush=true", "")
-	i.get("/met-r/main/x")
+	i.call(http.MethodGet, own("/api/token?realm=met-a&key=main&flush=true"), "")
+	i.get(own("/met-r/main/x"))
 	for _, path := range []string{"/met-nobody/main/x", "/met-a/nobody/x"} {
-		i.get(path)
+		i.get(own(path))
 	}
 	got := i.metrics()
 	for series, value := range map[string]string{
@@ -70,12 +83,12 @@ func TestMetrics(t *testing.T) {
 		`renewals_waiting{realm="met-a"}`:                      "0",
 		`without_claims`:                                       "0",
 	} {
-		if !gauged(got, series, value) {
+		if !gauged(got, own(series), value) {
 			t.Errorf("there is no %s %s", series, value)
 		}
 	}
 	for _, part := range []string{`expiry_seconds{realm="met-a"} 7`, `age_seconds{realm="met-a"} `, `events_dropped_total `} {
-		if !strings.Contains(got, part) {
+		if !strings.Contains(got, own(part)) {
 			t.Errorf("there is no %s", part)
 		}
 	}
@@ -92,16 +105,17 @@ func TestMetrics(t *testing.T) {
 func TestMetricsOutliveReloads(t *testing.T) {
 	p, i := newProvider(t), newInstance(t)
 	i.config = freeAddress(t)
+	own := renaming()
 	for n := range 3 {
-		id := "met-" + string(rune('x'+n))
+		id := own("met-" + string(rune('x'+n)))
 		i.load(p.realm(id, "inject query access_token"), "token_gateway")
 		i.get("/" + id + "/main/x")
 	}
 	got := i.metrics()
-	if !gauged(got, `fetches_total{outcome="ok",realm="met-x"}`, "1") || !gauged(got, `fetches_total{outcome="ok",realm="met-z"}`, "1") {
+	if !gauged(got, own(`fetches_total{outcome="ok",realm="met-x"}`), "1") || !gauged(got, own(`fetches_total{outcome="ok",realm="met-z"}`), "1") {
 		t.Errorf("the counters began again:\n%s", got)
 	}
-	if !gauged(got, `tokens{realm="met-z",state="live"}`, "1") || strings.Contains(got, `tokens{realm="met-x"`) {
+	if !gauged(got, own(`tokens{realm="met-z",state="live"}`), "1") || strings.Contains(got, own(`tokens{realm="met-x"`)) {
 		t.Errorf("the gauges are not of this configuration:\n%s", got)
 	}
 }
