@@ -39,16 +39,20 @@ func TestNothingLeaks(t *testing.T) {
 	p.api = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Reflected", r.URL.RawQuery+r.Header.Get("X-Access-Token"))
 		w.Header().Set("Link", "<"+r.URL.String()+">; rel=next")
-		if r.URL.Path == "/cut" {
+		switch r.URL.Path {
+		case "/cut":
 			panic(http.ErrAbortHandler)
+		case "/dead":
+			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}
 	key := filepath.Join(i.dir, "secret")
 	writeFile(t, key, canary+"-from-a-file\n")
 	t.Setenv("TOKENS_TEST_SECRET", canary+"-from-the-environment")
+	t.Setenv("TOKENS_TEST_REFRESH", canary+"-refresh")
 	t.Setenv("TOKENS_TEST_ADMIN", canary+"-admin")
-	tokens := strings.NewReplacer(canary+"-secret", "{env.TOKENS_TEST_SECRET}").Replace(
-		p.realm("p", "inject query access_token") +
+	tokens := strings.NewReplacer(canary+"-secret", "{env.TOKENS_TEST_SECRET}", canary+"-refresh", "{env.TOKENS_TEST_REFRESH}").Replace(
+		p.realm("p", "inject query access_token\nrenew_on status 401") + p.lapsed("lapsed") +
 			p.realm("h", "inject header X-Access-Token\nshared {\nx {file."+key+"}\n}\nhosts 127.0.0.1:1"))
 	site := proxyMain + `
 		handle_path /h/* {
@@ -63,14 +67,21 @@ func TestNothingLeaks(t *testing.T) {
 			}
 		}`
 	i.load(tokens, site)
-	for _, path := range []string{"/p/x?access_token=mine", "/p/cut", "/any/p/main/x", "/any/nope/x/y", "/h/x"} {
-		_ = i.get(path)
+	answers := ""
+	for _, path := range []string{
+		"/p/x?access_token=mine", "/p/cut", "/p/dead", "/p/dead", "/any/p/main/x", "/any/lapsed/main/x", "/any/nope/x/y", "/h/x",
+	} {
+		a := i.get(path)
+		answers += fmt.Sprintln(a.Header) + a.body
+	}
+	if got := p.fetches.Load(); got < 4 {
+		t.Errorf("%d token requests: there was no other token, or no refresh", got)
 	}
 	p.down.Store(true)
 	i.must(http.MethodPost, "/api/realm", p.post("db", inQuery))
 	i.must(http.MethodPost, "/api/secret", `{"realm": "db", "key": "k", "key_1": "`+canary+`-posted"}`)
 	i.call(http.MethodPost, "/api/realm", `{"id": "`+canary)
-	answers := i.must(http.MethodGet, "/api/secret/db/k", "") + i.must(http.MethodGet, "/api/realm", "") + i.must(http.MethodGet, "/api/status", "")
+	answers += i.must(http.MethodGet, "/api/secret/db/k", "") + i.must(http.MethodGet, "/api/realm", "") + i.must(http.MethodGet, "/api/status", "")
 	answers += i.call(http.MethodPost, "/api/realm/db/test", `{"key": "k"}`).body
 	answers += i.call(http.MethodGet, "/api/token?realm=db&key=k&flush=true", "").body
 	answers += i.get("/any/db/k/x").body

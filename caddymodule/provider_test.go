@@ -65,7 +65,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	if r.FormValue("grant_type") == "refresh_token" { // it knows none
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, `{"error":"invalid_grant"}`)
+		_, _ = fmt.Fprintf(w, `{"error":"invalid_grant","error_description":"unknown: %s"}`, r.FormValue("refresh_token"))
 		return
 	}
 	secret := r.FormValue("client_secret")
