@@ -262,6 +262,43 @@ func TestRecordCloses(t *testing.T) {
 	}
 }
 
+// When there is no second attempt, nothing is kept while the answer streams,
+// and the body is closed, as every RoundTripper has to do.
+func TestRecordIsReleased(t *testing.T) {
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"a live token": func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		},
+		"no other token": func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		},
+		"no answer": func(*http.Request) (*http.Response, error) { return nil, errBroken },
+	} {
+		var first *firstReading
+		tr := over(roundTripper(func(r *http.Request) (*http.Response, error) {
+			first = r.Body.(*firstReading)
+			_, err := io.ReadAll(first)
+			noError(t, err)
+			noError(t, first.Close())
+			return answer(r)
+		}), Job{Dial: "api.example.com:443"})
+		l := apiLease(inHeader)
+		l.Target.Dead, l.Target.ReplayMax = ruleOf(t, onStatus), 99
+		tr.Source = &healer{current: l}
+		source := &blocking{lines: make(chan string, 1)}
+		source.lines <- "body"
+		close(source.lines)
+		req := get("/")
+		req.Body, req.ContentLength = source, 4
+		resp, err := tr.RoundTrip(req)
+		if err == nil {
+			noError(t, resp.Body.Close())
+		}
+		equal(t, true, source.closed.Load(), name+": closed")
+		equal(t, 0, len(first.kept), name+": bytes that are kept")
+	}
+}
+
 // Bodies that cannot be kept are not wrapped.
 func TestRecordNothing(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
