@@ -146,16 +146,18 @@ func (t *task) claim(ctx context.Context, w *asks) (v verdict, err error) {
 }
 
 const (
+	pollLeast = 10 * time.Millisecond
 	pollFirst = 50 * time.Millisecond
 	pollMost  = 500 * time.Millisecond
 )
 
-// await waits until the claim of another node is closed or void. Being woken
-// is a hint that may be lost, so the store is looked at, too.
+// await waits until the claim of another node is closed or void, or should be:
+// the store's clock may have gone back. Being woken is a hint that may be lost,
+// so the store is looked at, too.
 func (t *task) await(ctx context.Context, v verdict) error {
 	end := time.Now().Add(v.wait)
 	for pause := pollFirst; ; pause = min(pause*3/2, pollMost) {
-		timer := time.NewTimer(min(pause, max(time.Until(end), 0)))
+		timer := time.NewTimer(min(pause, max(time.Until(end), pollLeast)))
 		select {
 		case <-t.f.woken:
 		case <-timer.C:
@@ -168,7 +170,7 @@ func (t *task) await(ctx context.Context, v verdict) error {
 		if err != nil {
 			return storeFailed(err)
 		}
-		if s.Attempt.ID != v.holder || !s.Attempt.Deadline.After(s.Now) {
+		if s.Attempt.ID != v.holder || !s.Attempt.Deadline.After(s.Now) || time.Now().After(end) {
 			return nil
 		}
 	}

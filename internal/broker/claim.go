@@ -120,6 +120,7 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 	if w.serves(s.Token) {
 		return verdict{ruling: served, token: s.Token}
 	}
+	rewind(s)
 	a := &s.Attempt
 	if a.ID != (tokenstore.AttemptID{}) {
 		if left := a.Deadline.Sub(s.Now); left > 0 {
@@ -160,6 +161,25 @@ func (w *asks) serves(t realm.Token) bool {
 		return t.Access != w.failed
 	default:
 		return true
+	}
+}
+
+// rewind dates back to now what the store's clock, which went back since, dated
+// later: a claim would stay open, and a quota be spent, until the clock is there
+// again. Both count for no less time than they were meant to.
+func rewind(s *tokenstore.State) {
+	a := &s.Attempt
+	if ahead := a.Started.Sub(s.Now); ahead > 0 {
+		a.Started = s.Now
+		if !a.Deadline.IsZero() {
+			a.Deadline = a.Deadline.Add(-ahead)
+		}
+	}
+	a.UncertainAt = minTime(a.UncertainAt, s.Now)
+	for _, w := range s.Budget.Windows {
+		for i, c := range w.Calls {
+			w.Calls[i].First, w.Calls[i].Last = minTime(c.First, s.Now), minTime(c.Last, s.Now)
+		}
 	}
 }
 
@@ -273,7 +293,7 @@ func (w *asks) held(s *tokenstore.State, v *verdict) {
 	if waits(s.Budget.Trouble, now) {
 		wait(s.Budget.Trouble.Until.Sub(now), scopeRealm, s.Budget.Trouble)
 	}
-	if !a.Started.IsZero() && !now.Before(a.Started) {
+	if !a.Started.IsZero() {
 		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
 	}
 	wait(spent(&s.Budget, w.windows, now), scopeBudget, tokenstore.Trouble{})
@@ -300,7 +320,7 @@ func (w *asks) insists(t tokenstore.Trouble, now time.Time) bool {
 // then not before that end.
 func (w *asks) repeatAt(s *tokenstore.State) time.Time {
 	t := s.Token
-	if t.Access == "" || w.kind == heal && t.Access == w.failed || t.Fingerprint != w.fingerprint {
+	if t.Access == "" || w.kind == heal && t.Access == w.failed || t.Fingerprint != w.fingerprint || s.Now.Before(begins(t)) {
 		return time.Time{}
 	}
 	if s.Attempt.Uncertain > 1 {

@@ -161,3 +161,53 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 		t.Errorf("a success does not reset: %+v", s.Attempt.Trouble)
 	}
 }
+
+// The store's clock was ahead and was put right: what was dated by it counts
+// from now on, and not until that clock is there again.
+func TestDecideAfterTheClockWentBack(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	ahead := noon.Add(10 * year)
+	t.Run("a claim of a process that died", func(t *testing.T) {
+		s := tokenstore.State{Now: noon, Attempt: tokenstore.Attempt{
+			ID: tokenstore.NewAttemptID(), Started: ahead, Deadline: ahead.Add(15 * time.Second),
+		}}
+		w := wants(load)
+		if v := w.decide(&s); v.ruling != busy || v.wait != 15*time.Second {
+			t.Fatalf("%+v", v)
+		}
+		s.Now = noon.Add(15 * time.Second)
+		if v := w.decide(&s); v.ruling != granted {
+			t.Fatalf("%+v", v)
+		}
+	})
+	t.Run("a quota", func(t *testing.T) {
+		w := wants(load)
+		w.windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+		s := tokenstore.State{Now: noon, Budget: tokenstore.Budget{Windows: []tokenstore.Spending{
+			{Per: time.Hour, Calls: []tokenstore.Calls{{First: ahead, Last: ahead, N: 1}}},
+		}}}
+		if v := w.decide(&s); v.ruling != refused || v.wait != time.Hour {
+			t.Fatalf("%+v", v)
+		}
+		s.Now = noon.Add(time.Hour)
+		if v := w.decide(&s); v.ruling != granted {
+			t.Fatalf("%+v", v)
+		}
+	})
+	t.Run("a refresh token in doubt", func(t *testing.T) {
+		token := tokenOf("A1", "R1", 7, 0)
+		token.IssuedAt, token.ExpiresAt = ahead, ahead.Add(time.Hour)
+		s := tokenstore.State{Now: noon, Token: token, Attempt: tokenstore.Attempt{
+			Fingerprint: print1, Uncertain: 1, UncertainOf: 7, UncertainAt: ahead,
+		}}
+		w := refreshes(load)
+		w.usable = func(realm.Token) bool { return false }
+		if v := w.decide(&s); v.ruling != granted {
+			t.Fatalf("%+v", v)
+		}
+		(&ended{asks: w, verdict: verdict{parent: 7, source: fromToken, refresh: "R1"}, cause: failure(grant.Hopeless, grant.KindInvalidGrant, false)}).settle(&s)
+		if v := w.decide(&s); v.ruling != refused || v.wait > w.lease() {
+			t.Fatalf("%+v", v)
+		}
+	})
+}

@@ -75,6 +75,7 @@ func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
 	}
 	var wait time.Duration
 	_, err := v.pool.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
+		rewind(s)
 		if wait = spent(&s.Budget, windows, s.Now); wait == 0 {
 			spend(&s.Budget, windows, s.Now)
 		}

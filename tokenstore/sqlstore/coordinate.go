@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -18,7 +19,9 @@ const (
 	lockedState = "SELECT " + stateColumns + " FROM tokens_budgets b" +
 		" LEFT JOIN tokens_attempts a ON a.realm = b.realm AND a.ref_key = ?" +
 		" LEFT JOIN tokens_tokens t ON t.realm = b.realm AND t.ref_key = ? WHERE b.realm = ?"
-	openClaims = "SELECT COUNT(*) FROM tokens_attempts WHERE realm = ? AND ref_key <> ? AND deadline > "
+	// longestClaim is longer than any claim lives. One that ends later is of
+	// before the clock went back.
+	longestClaim = 10 * time.Minute
 
 	dropAttempts = "DELETE FROM tokens_attempts WHERE realm = ?"
 	dropBudget   = "DELETE FROM tokens_budgets WHERE realm = ?"
@@ -57,13 +60,13 @@ func (s *Store) Coordinate(ctx context.Context, ref realm.Ref, decide func(*toke
 func (s *Store) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, error) {
 	var row stateRow
 	err := s.read(ctx, "peek", func(db *sql.DB) error {
-		now, at := s.dialect.nowSQL()
-		query := "SELECT " + stateColumns + ", " + now + ", (" + openClaims + now + ") FROM (SELECT 1 AS one) o" +
+		id, key := []byte(ref.Realm), []byte(ref.Key)
+		clock, args := s.clockColumns(id, key)
+		query := "SELECT " + stateColumns + ", " + clock + " FROM (SELECT 1 AS one) o" +
 			" LEFT JOIN tokens_budgets b ON b.realm = ?" +
 			" LEFT JOIN tokens_attempts a ON a.realm = ? AND a.ref_key = ?" +
 			" LEFT JOIN tokens_tokens t ON t.realm = ? AND t.ref_key = ?"
-		id, key := []byte(ref.Realm), []byte(ref.Key)
-		args := slices.Concat(at, []any{id, key}, at, []any{id, id, key, id, key})
+		args = append(args, id, id, key, id, key)
 		var asked instant
 		err := s.scanState(ref, db.QueryRowContext(ctx, query, args...), &row, &asked, &row.Open) // #nosec G202 -- constants
 		row.Now = asked.Time
@@ -92,12 +95,20 @@ func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (stateRow
 	}
 	// Only now, behind the lock: the statement that waited for it still saw
 	// the time and the claims of before.
-	now, at := tx.dialect.nowSQL()
+	clock, args := s.clockColumns(id, key)
 	var asked instant
-	query := "SELECT " + now + ", (" + openClaims + now + ")" // #nosec G202 -- constants
-	err = tx.QueryRowContext(ctx, query, slices.Concat(at, []any{id, key}, at)...).Scan(&asked, &row.Open)
+	err = tx.QueryRowContext(ctx, "SELECT "+clock, args...).Scan(&asked, &row.Open) // #nosec G202 -- constants
 	row.Now = asked.Time
 	return row, err
+}
+
+// clockColumns are the time, and the number of claims of the realm's other keys
+// that are open then.
+func (s *Store) clockColumns(id, key []byte) (columns string, args []any) {
+	now, at := s.dialect.nowSQL(0)
+	most, until := s.dialect.nowSQL(longestClaim)
+	return now + ", (SELECT COUNT(*) FROM tokens_attempts WHERE realm = ? AND ref_key <> ? AND deadline > " + now + " AND deadline < " + most + ")",
+		slices.Concat(at, []any{id, key}, at, until)
 }
 
 // scanState reads stateColumns, and what comes behind them into further.

@@ -29,8 +29,9 @@ type dialect interface {
 	forUpdate() string
 	// now is the time that rows are dated by, to the microsecond.
 	now(ctx context.Context, x execer) (time.Time, error)
-	// nowSQL is the same as an expression of a statement, with its argument.
-	nowSQL() (expr string, args []any)
+	// nowSQL is the time in so long as an expression of a statement, with its
+	// argument.
+	nowSQL(ahead time.Duration) (expr string, args []any)
 	// stamp is a time as a column keeps it; NULL for the zero time.
 	stamp(t time.Time) any
 	// record notes a write in its own transaction, for the other nodes.

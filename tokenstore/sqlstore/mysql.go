@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -129,7 +130,9 @@ func (d *mysqlDB) now(ctx context.Context, x execer) (time.Time, error) {
 	return now.Time, err
 }
 
-func (d *mysqlDB) nowSQL() (string, []any) { return "UTC_TIMESTAMP(6)", nil }
+func (d *mysqlDB) nowSQL(ahead time.Duration) (string, []any) {
+	return "(UTC_TIMESTAMP(6) + INTERVAL " + strconv.FormatInt(ahead.Microseconds(), 10) + " MICROSECOND)", nil
+}
 
 func (d *mysqlDB) stamp(t time.Time) any {
 	if t.IsZero() {

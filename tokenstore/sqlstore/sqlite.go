@@ -162,9 +162,9 @@ func (d *sqliteDB) now(context.Context, execer) (time.Time, error) {
 	return d.clock().UTC().Truncate(time.Microsecond), nil
 }
 
-func (d *sqliteDB) nowSQL() (string, []any) {
+func (d *sqliteDB) nowSQL(ahead time.Duration) (string, []any) {
 	now, _ := d.now(context.Background(), nil) // asks the clock only
-	return "?", []any{d.stamp(now)}
+	return "?", []any{d.stamp(now.Add(ahead))}
 }
 
 func (d *sqliteDB) stamp(t time.Time) any {

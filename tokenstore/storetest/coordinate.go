@@ -257,7 +257,7 @@ func testOneBudget(t *testing.T, b Backend) {
 						t.Errorf("at %v somebody was here at %v already", st.Now, st.Budget.Trouble.At)
 					}
 					if st.Open < limit {
-						st.Attempt = tokenstore.Attempt{ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Hour)}
+						st.Attempt = tokenstore.Attempt{ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute)}
 					}
 					st.Budget.Trouble.At = st.Now
 					st.Budget.Trouble.Fails++
@@ -276,7 +276,8 @@ func testOneBudget(t *testing.T, b Backend) {
 	}
 }
 
-// testOpenClaims: counted are the realm's other keys whose claim is not over.
+// testOpenClaims: counted are the realm's other keys whose claim is not over,
+// and was not dated by a clock that went back since.
 func testOpenClaims(t *testing.T, s tokenstore.Store) {
 	ref := realm.Ref{Realm: "wx", Key: "main"}
 	put := func(r realm.Ref, id tokenstore.AttemptID, left time.Duration) {
@@ -293,17 +294,19 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 		}
 	}
 	id := tokenstore.NewAttemptID()
-	put(ref, id, time.Hour)
-	put(realm.Ref{Realm: "WX", Key: "b"}, id, time.Hour)
+	put(ref, id, time.Minute)
+	put(realm.Ref{Realm: "WX", Key: "b"}, id, time.Minute)
 	counts(0)
 	for _, key := range []string{"a", "b", "MAIN", "main "} {
-		put(realm.Ref{Realm: "wx", Key: key}, id, time.Hour)
+		put(realm.Ref{Realm: "wx", Key: key}, id, time.Minute)
 	}
 	counts(4)
-	put(realm.Ref{Realm: "wx", Key: "a"}, tokenstore.AttemptID{}, time.Hour)
+	put(realm.Ref{Realm: "wx", Key: "a"}, tokenstore.AttemptID{}, time.Minute)
 	put(realm.Ref{Realm: "wx", Key: "b"}, id, -time.Microsecond)
 	counts(2)
 	put(realm.Ref{Realm: "wx", Key: "MAIN"}, id, 0) // until now, not longer
+	counts(1)
+	put(realm.Ref{Realm: "wx", Key: "b"}, id, 24*time.Hour)
 	counts(1)
 	put(realm.Ref{Realm: "wx", Key: "main "}, id, 200*time.Millisecond)
 	eventually(t, "the deadline passes", func() bool { return peek(t, s, ref).Open == 0 })
