@@ -65,14 +65,15 @@ func newFlight(c *compiled, a aim) *flight {
 
 // serves says whether a caller that wants a may take this flight's result.
 func (f *flight) serves(a aim, owner *compiled) bool {
-	if f.owner != owner || f.kind == verify || errors.Is(f.err, errElsewhere) {
+	if f.owner != owner || f.kind == verify || errors.Is(f.err, errElsewhere) || errors.Is(f.err, errDiscarded) {
 		return false
 	}
 	switch a.kind {
 	case load:
-		// A renewal without the store fails, where a caller without a token is
-		// served all the same, see unclaimed.
-		return f.err == nil || f.kind != renew && f.kind != flush || !storeAway(f.err)
+		// A token that was held back for a renewal which failed is handed out
+		// again. And a renewal without the store fails, where a caller without
+		// a token is served all the same, see unclaimed.
+		return f.err == nil || f.barred == nil && (f.kind != renew && f.kind != flush || !storeAway(f.err))
 	case heal:
 		return f.aim == a || f.err == nil && f.lease.Access != a.failed
 	case renew:

@@ -22,3 +22,21 @@ func TestCallersOutliveARenewalWithoutTheStore(t *testing.T) {
 		}
 	}
 }
+
+// What a flight failed with is not for those who can be served all the same: by
+// the token that was held back for it, or by the entry that took the place of
+// the one that it was in.
+func TestCallersAskAgain(t *testing.T) {
+	c := &compiled{}
+	f := newFlight(c, aim{kind: renew})
+	f.err, f.barred = errPanic, &live{}
+	if f.serves(aim{kind: load}, c) {
+		t.Error("the error of a renewal that held the live token back")
+	}
+	for _, k := range []kind{load, renew, heal, flush} {
+		f := newFlight(c, aim{kind: k})
+		if f.err = errDiscarded; f.serves(f.aim, c) {
+			t.Errorf("%v: an entry that was discarded", k)
+		}
+	}
+}

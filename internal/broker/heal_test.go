@@ -201,6 +201,39 @@ func TestBarrier(t *testing.T) {
 	want(t, n.View, wx, "T-3-app", realm.FromMemory)
 }
 
+// Callers that came while the token was held back for a renewal get it all the
+// same when that fails: it still lives.
+func TestBarrierOfARenewalThatFails(t *testing.T) {
+	n := newNode(t)
+	c := n.wechat()
+	c.Semantics = realm.SemanticsRotate
+	n.saveRealm(t, "wx", c)
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	gate, reached := make(chan struct{}), make(chan struct{}, 1)
+	n.provider.then(blocks(gate, reached, fails(http.StatusServiceUnavailable)))
+	n.clock.advance(6700 * time.Second)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	<-reached
+	e, _ := n.pool.entries.Load(wx)
+	f := e.flying()
+	if f == nil || f.barred == nil {
+		t.Fatal("nothing is barred")
+	}
+	errs := make(chan error, 1)
+	go func() {
+		lease, err := n.join(t.Context(), f.owner, wx, aim{kind: load})
+		if err == nil && lease.Access != "T-1-app" {
+			t.Errorf("got %v", lease.Access.Reveal())
+		}
+		errs <- err
+	}()
+	close(gate)
+	if err := <-errs; err != nil {
+		t.Errorf("a caller is told %v, though the token lives", err)
+	}
+}
+
 // A token endpoint that is out of calls: what lives is served, a flush is
 // refused with the reason, and what has to be fetched is told when to come back.
 func TestBudget(t *testing.T) {
