@@ -260,12 +260,13 @@ func known(s *tokenstore.State) []realm.Hidden {
 }
 
 // request makes one HTTP call. It is sent within the timeout of the claim, or
-// not at all, and ends before the claim does.
+// not at all, and ends before the claim does, however long that took to get.
 func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
 	req := grant.Request{
-		Force: t.force, DefaultTimeout: t.callTimeout, SendBy: began.Add(w.timeout), RefreshToken: v.refresh,
+		Force: t.force, DefaultTimeout: t.callTimeout, RefreshToken: v.refresh,
 		Known: append(v.known, t.stored.Access, t.f.failed),
 	}
+	req.SendBy, req.EndBy = w.bounds(began)
 	do := t.bound.Fetch
 	if v.source != noRefresh {
 		do = t.bound.Refresh

@@ -36,6 +36,12 @@ type terms struct {
 // lease is how long a claim lives.
 func (t terms) lease() time.Duration { return t.timeout + claimMargin }
 
+// bounds are when a call has to be sent, and to end, whose claim was asked for
+// at an instant.
+func (t terms) bounds(began time.Time) (sendBy, endBy time.Time) {
+	return began.Add(t.timeout), began.Add(t.timeout + claimMargin/2)
+}
+
 // asks is what a flight wants of the provider.
 type asks struct {
 	terms

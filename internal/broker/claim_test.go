@@ -211,3 +211,17 @@ func TestDecideAfterTheClockWentBack(t *testing.T) {
 		}
 	})
 }
+
+// A claim outlives its call, also where it was long in coming: the store dates
+// it after it was asked for.
+func TestClaimOutlivesItsCall(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, defaultTimeout, 5 * time.Minute} {
+		w := wants(load)
+		w.timeout = timeout
+		s, _ := claimed(t, w, realm.Token{})
+		sendBy, endBy := w.bounds(noon)
+		if !endBy.After(sendBy) || s.Attempt.Deadline.Sub(endBy) < time.Second {
+			t.Errorf("%v: sent by %v, ended by %v, void at %v", timeout, sendBy, endBy, s.Attempt.Deadline)
+		}
+	}
+}

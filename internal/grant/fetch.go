@@ -28,6 +28,9 @@ type Request struct {
 	// that a process that was stopped between a claim and the request does
 	// not send it late: the call then fails with NotSent.
 	SendBy time.Time
+	// EndBy is when the call ends at the latest, by the same clock, whatever
+	// is left of its timeout; zero for no bound.
+	EndBy time.Time
 	// Force asks the provider for a new token even where it would give the
 	// old one again ({force} in the recipe).
 	Force bool
@@ -150,7 +153,11 @@ func (c *call) timeout() time.Duration {
 	if c.request.DefaultTimeout > 0 {
 		def = c.request.DefaultTimeout
 	}
-	return c.bound.program.realm.Config.Limits.Timeout.Or(def)
+	d := c.bound.program.realm.Config.Limits.Timeout.Or(def)
+	if end := c.request.EndBy; !end.IsZero() {
+		d = min(d, time.Until(end))
+	}
+	return d
 }
 
 // read finds the token in an answer.

@@ -184,6 +184,31 @@ func TestSendByIsCheckedLast(t *testing.T) {
 	}
 }
 
+// TestEndBy: a call that began late, because its claim was long in coming, does
+// not outlive that claim.
+func TestEndBy(t *testing.T) {
+	b := bindGuarded(t, `{"url":"http://x.example/t","allow_http":true,"token_path":"t"}`)
+	for end, want := range map[time.Duration]time.Duration{3 * time.Second: 3 * time.Second, time.Hour: DefaultTimeout} {
+		synctest.Test(t, func(t *testing.T) {
+			var done sync.WaitGroup
+			client := NewClient(func(context.Context, string, string) (net.Conn, error) {
+				near, far := net.Pipe()
+				done.Go(func() {
+					defer func() { _ = far.Close() }()
+					_, _ = io.Copy(io.Discard, far) // it hangs
+				})
+				return near, nil
+			}, nil)
+			began := time.Now()
+			_, err := b.Fetch(t.Context(), client, Request{EndBy: began.Add(end)})
+			if failed := failure(t, err); failed.NotSent || failed.Kind != KindTimeout || time.Since(began) != want {
+				t.Errorf("after %v, want %v: %+v", time.Since(began), want, failed)
+			}
+			done.Wait()
+		})
+	}
+}
+
 // TestWireStops: a goroutine of net/http that comes late cannot begin what
 // was reported as not sent.
 func TestWireStops(t *testing.T) {
