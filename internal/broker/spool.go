@@ -42,10 +42,15 @@ func (p *Pool) replay(ctx context.Context) error {
 		p.log.Error("the spool cannot be read as a whole", zap.Error(err))
 	}
 	for _, s := range entries {
-		if err := p.replayOne(ctx, s); err != nil {
+		switch err := p.replayOne(ctx, s); {
+		case err == nil:
+			p.unspool(s.ID)
+		case storeAway(err):
 			return fmt.Errorf("spooled token of %s: %w", s.Ref, err)
+		default: // what is stored of this one is damaged: that stops no other
+			p.log.Error("an answer in the spool cannot be saved",
+				zap.String("realm", s.Ref.Realm), zap.String("key", s.Ref.Key), zap.Error(err))
 		}
-		p.unspool(s.ID)
 	}
 	return nil
 }
