@@ -115,6 +115,9 @@ type Attempt struct {
 	// lineage 0.
 	Reauth int64 `json:"reauth,omitempty"`
 
+	// Dropped is the call that was under way when the refresh token was
+	// dropped: what it brings is not wanted any more.
+	Dropped AttemptID `json:"dropped,omitzero"`
 	// Settled are the last calls with a refresh token whose outcome was saved.
 	Settled []AttemptID `json:"settled,omitempty"`
 

@@ -95,7 +95,9 @@ type SecretStore interface {
 // TokenChange is what an update of a secret does to its token, in the same
 // transaction.
 type TokenChange struct {
-	// DropAccess removes the access token, DropRefresh the refresh token.
+	// DropAccess removes the access token; DropRefresh the refresh token, the
+	// candidates beside it, and what the call that is under way will bring
+	// (Attempt.Dropped).
 	DropAccess  bool
 	DropRefresh bool
 	// Set replaces the token by this one (its Lineage is set by the store:

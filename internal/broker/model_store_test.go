@@ -287,6 +287,10 @@ func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change fu
 
 // changeToken does to a token what an update of its secret asks for.
 func (m *memory) changeToken(ref realm.Ref, c tokenstore.TokenChange) {
+	if a, ok := m.attempts[ref]; ok && c.DropRefresh {
+		a.Candidates, a.Dropped = nil, cmp.Or(a.ID, a.Dropped)
+		m.attempts[ref] = a
+	}
 	t := m.token(ref)
 	switch {
 	case c.Set != nil:

@@ -47,13 +47,15 @@ func (e *ended) settle(s *tokenstore.State) {
 	if slices.Contains(s.Attempt.Settled, e.id) {
 		return // it was saved, and the store's answer was lost
 	}
-	done(&s.Budget, s.Attempt.Started, s.Now)
-	if e.cause != nil {
+	a := &s.Attempt
+	done(&s.Budget, a.Started, s.Now)
+	switch {
+	case a.Dropped == e.id: // with the refresh token that was dropped
+	case e.cause != nil:
 		e.fail(s)
-	} else {
+	default:
 		e.accept(s)
 	}
-	a := &s.Attempt
 	if a.ID == e.id {
 		a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
 	}

@@ -56,6 +56,10 @@ func TestSettleAToken(t *testing.T) {
 			between: func(s *tokenstore.State, _ *asks) { s.Token.Access = "" },
 			token:   tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2",
 		},
+		"the refresh token was dropped": { // it may be another account's
+			between: func(s *tokenstore.State, w *asks) { s.Token, s.Attempt.Dropped = realm.Token{}, w.id },
+			token:   tokenOf("A2", "R2", 0, time.Hour),
+		},
 		"the secret was deleted": {
 			between: func(s *tokenstore.State, _ *asks) { s.Token, s.Attempt = realm.Token{}, tokenstore.Attempt{} },
 			token:   tokenOf("A2", "R2", 0, time.Hour),

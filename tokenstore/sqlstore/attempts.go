@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -127,6 +128,29 @@ func (s *Store) putAttempt(ctx context.Context, tx *txn, ref realm.Ref, old atte
 	}
 	_, err = tx.ExecContext(ctx, query, string(state), deadline(tx, a), sealed, keyID, old.version+1, []byte(ref.Realm), []byte(ref.Key))
 	return err
+}
+
+// dropCandidates forgets the refresh tokens that are kept beside the stored one,
+// and the one that is under way.
+func (s *Store) dropCandidates(ctx context.Context, tx *txn, ref realm.Ref) error {
+	var cells attemptCells
+	query := "SELECT state, sealed, version FROM tokens_attempts WHERE realm = ? AND ref_key = ?" + tx.dialect.forUpdate()
+	err := tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)).Scan(cells.dest()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	row, a, err := s.openAttempt(ref, cells)
+	if err != nil {
+		return err
+	}
+	a.Candidates = nil
+	if a.ID != (tokenstore.AttemptID{}) {
+		a.Dropped = a.ID
+	}
+	return s.putAttempt(ctx, tx, ref, row, a)
 }
 
 // deadline is that of an open claim; NULL for none.

@@ -29,11 +29,11 @@ func TestClaimsOfTheDeadAreVoid(t *testing.T) {
 		return st.Attempt
 	}
 	want := map[string]tokenstore.Attempt{
-		"dead":   put("dead", tokenstore.Attempt{ID: id, Node: "host-1-00", Spends: true, Parent: 3}, time.Hour),
-		"none":   put("none", tokenstore.Attempt{ID: id}, time.Hour),
-		"own":    put("own", tokenstore.Attempt{ID: id, Node: tokenstore.NodeID()}, time.Hour),
-		"over":   put("over", tokenstore.Attempt{ID: id, Node: "host-1-00"}, -time.Hour),
-		"closed": put("closed", tokenstore.Attempt{Node: "host-1-00"}, time.Hour),
+		"dead":   put("dead", tokenstore.Attempt{ID: id, Node: "host-1-00", Spends: true, Parent: 3}, time.Minute),
+		"none":   put("none", tokenstore.Attempt{ID: id}, time.Minute),
+		"own":    put("own", tokenstore.Attempt{ID: id, Node: tokenstore.NodeID()}, time.Minute),
+		"over":   put("over", tokenstore.Attempt{ID: id, Node: "host-1-00"}, -time.Minute),
+		"closed": put("closed", tokenstore.Attempt{Node: "host-1-00"}, time.Minute),
 	}
 	second := openSQLite(t, path, keyring(t))
 	for key, before := range want {

@@ -116,6 +116,11 @@ func (s *Store) changeToken(ctx context.Context, tx *txn, ref realm.Ref, change 
 	if change == (tokenstore.TokenChange{}) {
 		return nil
 	}
+	if change.DropRefresh {
+		if err := s.dropCandidates(ctx, tx, ref); err != nil {
+			return err
+		}
+	}
 	old, err := s.lockToken(ctx, tx, ref)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ func testCoordinate(t *testing.T, b Backend) {
 	t.Run("one claim", func(t *testing.T) { testOneClaim(t, b) })
 	t.Run("one budget", func(t *testing.T) { testOneBudget(t, b) })
 	t.Run("open claims", func(t *testing.T) { testOpenClaims(t, fresh(t, b)) })
+	t.Run("dropped", func(t *testing.T) { testDropped(t, fresh(t, b)) })
 	t.Run("deleted", func(t *testing.T) { testAttemptsGo(t, fresh(t, b)) })
 	t.Run("large and strange", func(t *testing.T) { testLargeState(t, b) })
 	t.Run("once", func(t *testing.T) { testOnce(t, b) })
@@ -273,6 +274,39 @@ func testOneBudget(t *testing.T, b Backend) {
 	st := peek(t, stores[1], realm.Ref{Realm: "wx", Key: "another"})
 	if st.Budget.Trouble.Fails != callers*each || st.Open != limit {
 		t.Fatalf("%d of %d calls counted, %d claims of %d are open", st.Budget.Trouble.Fails, callers*each, st.Open, limit)
+	}
+}
+
+// testDropped: with the refresh token go those that are kept beside it, and what
+// the call brings that is under way.
+func testDropped(t *testing.T, s tokenstore.Store) {
+	ref, id := realm.Ref{Realm: "wx", Key: "main"}, tokenstore.NewAttemptID()
+	drop := func(c tokenstore.TokenChange) tokenstore.State {
+		t.Helper()
+		_, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			return old, c, nil
+		})
+		ok(t, err)
+		return peek(t, s, ref)
+	}
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); st.Attempt.Dropped != (tokenstore.AttemptID{}) {
+		t.Fatal("there is an attempt of nothing")
+	}
+	candidates := func(id tokenstore.AttemptID) {
+		coordinate(t, s, ref, func(st *tokenstore.State) {
+			st.Attempt.ID, st.Attempt.Candidates = id, []realm.Token{token(1), token(2)}
+		})
+	}
+	candidates(id)
+	if st := drop(tokenstore.TokenChange{DropAccess: true}); len(st.Attempt.Candidates) != 2 || st.Attempt.Dropped == id {
+		t.Fatalf("%d candidates", len(st.Attempt.Candidates))
+	}
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Attempt.Candidates) != 0 || st.Attempt.Dropped != id || st.Attempt.ID != id {
+		t.Fatalf("%d candidates, dropped is %v", len(st.Attempt.Candidates), st.Attempt.Dropped)
+	}
+	candidates(tokenstore.AttemptID{})
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Attempt.Candidates) != 0 || st.Attempt.Dropped != id {
+		t.Fatalf("%d candidates, dropped is %v", len(st.Attempt.Candidates), st.Attempt.Dropped)
 	}
 }
 
