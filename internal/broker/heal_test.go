@@ -166,6 +166,26 @@ func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	}
 }
 
+// An app that makes the API refuse tokens at will, between calls that succeed,
+// costs no more calls to the provider than min_interval allows.
+func TestRenewAtWill(t *testing.T) {
+	s := simulate(t, fakeprovider.Options{Style: fakeprovider.WeChat, Quotas: []fakeprovider.Quota{}}, func(c *realm.Config) {
+		c.Limits.MinInterval = realm.Duration(10 * time.Second)
+	})
+	for range 600 {
+		s.clock.advance(100 * time.Millisecond)
+		lease := s.take(t)
+		s.Worked(wx, lease)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // it does not wait
+		_, _ = s.Renew(ctx, wx, lease.Access)
+		s.idle(t)
+	}
+	if n := s.fake.Fetches(); n < 3 || n > 7 {
+		t.Errorf("%d fetches in a minute, at most one in 10 s is allowed", n)
+	}
+}
+
 // A provider whose new token ends the old one at once: nobody is handed the
 // old one while the new one is made, and it comes back where that fails.
 func TestBarrier(t *testing.T) {
