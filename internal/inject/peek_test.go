@@ -98,6 +98,49 @@ func TestPeekLeavesTextAlone(t *testing.T) {
 	wants(t, h, 0, 0, 1)
 }
 
+// An answer that says itself that it is too large to be looked at is handed on
+// with its first byte, whatever it is and however it is packed.
+func TestPeekLeavesLargeAnswersAlone(t *testing.T) {
+	for _, rule := range []string{onStatus, onBody} {
+		for _, coding := range []string{"", "gzip"} {
+			came := make(chan struct{})
+			p := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Length", fmt.Sprint(peekMost+1))
+				if coding != "" {
+					w.Header().Set("Content-Encoding", coding)
+				}
+				if rule == onStatus {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+				_, _ = io.WriteString(w, "[")
+				w.(http.Flusher).Flush()
+				select {
+				case <-came:
+				case <-r.Context().Done():
+				}
+				_, _ = w.Write(bytes.Repeat([]byte(" "), peekMost))
+			}, inHeader)
+			h, _ := p.healing(t, rule)
+			h.fetch = nil                        // there is no other token
+			p.transport.after = make(hand).after // it never expires
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			req := p.request(t, http.MethodGet, "/", nil).WithContext(ctx)
+			req.Header.Set("Accept-Encoding", "gzip")
+			resp, err := p.front.Client().Do(req)
+			noError(t, err)
+			_, err = io.ReadFull(resp.Body, make([]byte, 1))
+			noError(t, err)
+			close(came)
+			rest, err := io.ReadAll(resp.Body)
+			noError(t, err)
+			equal(t, peekMost, len(rest), "the rest")
+			noError(t, resp.Body.Close())
+			cancel()
+		}
+	}
+}
+
 // A caller that leaves in the middle of a slow answer leaves no goroutine.
 func TestPeekLeavesNoGoroutine(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
