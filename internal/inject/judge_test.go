@@ -99,6 +99,7 @@ func TestJudge(t *testing.T) {
 		{"two codings", 200, jsonType, "Content-Encoding: gzip, gzip", gzipped(t, gzipped(t, deadBody)), false, false},
 		{"unauthorized", 401, jsonType, "", `{"errcode":1}`, false, false},
 		{"throttled", 429, jsonType, "", `{"errcode":45009}`, false, false},
+		{"a gateway in between", 407, jsonType, "", `{"errcode":45009}`, false, false},
 		{"down", 503, jsonType, "", `{"errcode":-1}`, false, false},
 	} {
 		for _, framing := range []string{"length", "chunked", "close"} {
