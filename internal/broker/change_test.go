@@ -168,6 +168,42 @@ func TestReload(t *testing.T) {
 	want(t, n.configure(t, define("app2", "token")), wx, "T-2-app2", realm.FromUpstream)
 }
 
+// unclosed is a store that somebody else closes.
+type unclosed struct{ *hooked }
+
+func (unclosed) Close() error { return nil }
+
+// While a new configuration is rolled out, two recipes are in use for one secret.
+// Each node keeps the token of its own: it is not fetched against the other.
+func TestTwoConfigurations(t *testing.T) {
+	c := newClock()
+	p := newProvider(t)
+	store := newStore(t, filepath.Join(t.TempDir(), "x.db"), c)
+	a := nodeOn(t, store, p, c)
+	b := nodeOn(t, unclosed{&hooked{Store: store}}, p, c)
+	def := func(key string) Definition {
+		cfg := a.wechat()
+		cfg.Arguments = append(cfg.Arguments, realm.Argument{Name: "v", Place: realm.PlaceURL, Value: key})
+		return Definition{Realm: realm.Realm{ID: "wx", Config: cfg}, Secrets: []realm.Secret{{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s"}}}}
+	}
+	a.View, b.View = a.configure(t, def("1")), b.configure(t, def("2"))
+	for range 5 {
+		for _, n := range []*node{a, b} {
+			n.pool.doubt(wx) // as the feed does
+			if _, err := n.Token(t.Context(), wx); err != nil {
+				t.Fatal(err)
+			}
+			n.idle(t)
+			if _, err := n.Token(t.Context(), wx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if calls := p.calls.Load(); calls != 2 {
+		t.Errorf("%d calls, want one for each", calls)
+	}
+}
+
 func TestReadOnly(t *testing.T) {
 	n := newNode(t)
 	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{

@@ -200,15 +200,21 @@ func (t *task) early(token realm.Token) bool {
 	return !token.ExpiresAt.IsZero() && t.pool.now().Before(begins(token))
 }
 
+// foreign says whether a stored token was got with another recipe or secret.
+func (t *task) foreign(token realm.Token) bool {
+	return token.Access != "" && token.Fingerprint != t.bound.Fingerprint()
+}
+
 // verify compares memory with the store, and lets the store win. A token from
-// the future changes nothing: two nodes whose clocks disagree that much would
-// fetch against each other.
+// the future changes nothing, nor does one of another recipe: two nodes whose
+// clocks, or whose configurations, disagree would fetch against each other.
 func (t *task) verify() error {
 	l := t.e.live.Load()
 	if l == nil || (l.lineage == t.stored.Lineage && t.good(t.stored)) {
 		return nil
 	}
-	if t.early(t.stored) && l.fingerprint == t.bound.Fingerprint() && l.usable(realm.InstantOf(t.pool.now())) {
+	ours := l.fingerprint == t.bound.Fingerprint() && l.usable(realm.InstantOf(t.pool.now()))
+	if ours && (t.early(t.stored) || t.foreign(t.stored)) {
 		return nil
 	}
 	if t.good(t.stored) {
