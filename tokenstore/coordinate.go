@@ -153,6 +153,9 @@ type Budget struct {
 type Spending struct {
 	Per   time.Duration `json:"per"`
 	Calls []Calls       `json:"calls,omitempty"`
+	// Named is when a realm last had a window of Per. Nodes with another
+	// configuration, and one that is changed back, count on it.
+	Named time.Time `json:"named,omitzero"`
 }
 
 // Calls are N calls of about the same time; they count until Last + Per.

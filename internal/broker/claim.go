@@ -182,7 +182,8 @@ func rewind(s *tokenstore.State) {
 		}
 	}
 	a.UncertainAt = minTime(a.UncertainAt, s.Now)
-	for _, w := range s.Budget.Windows {
+	for k, w := range s.Budget.Windows {
+		s.Budget.Windows[k].Named = minTime(w.Named, s.Now)
 		for i, c := range w.Calls {
 			w.Calls[i].First, w.Calls[i].Last = minTime(c.First, s.Now), minTime(c.Last, s.Now)
 		}

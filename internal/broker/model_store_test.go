@@ -470,7 +470,7 @@ func microBudget(b tokenstore.Budget) tokenstore.Budget {
 		for j, c := range calls {
 			calls[j].First, calls[j].Last = microsOf(c.First), microsOf(c.Last)
 		}
-		b.Windows[i].Calls = calls
+		b.Windows[i].Calls, b.Windows[i].Named = calls, microsOf(w.Named)
 	}
 	return b
 }

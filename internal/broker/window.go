@@ -14,24 +14,39 @@ import (
 // any window, and at most one share of it is left unused.
 const windowMarks = 64
 
-// spend notes a call in all windows, and forgets what has left them.
+// spend notes a call in all windows, and forgets what has left them. A window
+// that this realm does not have counts on for as long as it is: another node may
+// have another configuration.
 func spend(b *tokenstore.Budget, windows []realm.Window, now time.Time) {
 	var kept []tokenstore.Spending
 	for _, w := range windows {
 		per := w.Per.Std()
-		if slices.ContainsFunc(kept, func(s tokenstore.Spending) bool { return s.Per == per }) {
+		if slices.ContainsFunc(kept, ofLength(per)) {
 			continue
 		}
-		s := tokenstore.Spending{Per: per, Calls: current(spendingOf(b, per), per, now)}
-		last := len(s.Calls) - 1
-		if last >= 0 && now.Sub(s.Calls[last].First) < per/windowMarks {
-			s.Calls[last].Last, s.Calls[last].N = later(now, s.Calls[last].Last), s.Calls[last].N+1
-		} else {
-			s.Calls = append(s.Calls, tokenstore.Calls{First: now, Last: now, N: 1})
+		kept = append(kept, tokenstore.Spending{Per: per, Calls: noted(spendingOf(b, per), per, now), Named: now})
+	}
+	for _, s := range b.Windows {
+		if !slices.ContainsFunc(kept, ofLength(s.Per)) && s.Named.Add(s.Per).After(now) {
+			s.Calls = noted(s.Calls, s.Per, now)
+			kept = append(kept, s)
 		}
-		kept = append(kept, s)
 	}
 	b.Windows = kept
+}
+
+func ofLength(per time.Duration) func(tokenstore.Spending) bool {
+	return func(s tokenstore.Spending) bool { return s.Per == per }
+}
+
+// noted are the calls that still count, and one more.
+func noted(calls []tokenstore.Calls, per time.Duration, now time.Time) []tokenstore.Calls {
+	calls = current(calls, per, now)
+	if last := len(calls) - 1; last >= 0 && now.Sub(calls[last].First) < per/windowMarks {
+		calls[last].Last, calls[last].N = later(now, calls[last].Last), calls[last].N+1
+		return calls
+	}
+	return append(calls, tokenstore.Calls{First: now, Last: now, N: 1})
 }
 
 // done notes when a call ended that was claimed at an instant: the provider

@@ -80,21 +80,34 @@ func TestWindowsAreUsed(t *testing.T) {
 	}
 }
 
-// A window that the realm does not name any more counts nothing.
-func TestWindowsOfAnOlderRealm(t *testing.T) {
+// A window that the realm does not have any more counts nothing, and is
+// forgotten after its time; until then it counts for a node, or a
+// configuration, that has it.
+func TestWindowsOfAnotherConfiguration(t *testing.T) {
 	var b tokenstore.Budget
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	spend(&b, []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}, now)
-	other := []realm.Window{{Calls: 1, Per: realm.Duration(time.Minute)}}
-	if wait := spent(&b, other, now); wait != 0 {
+	hour, minute := []realm.Window{{Calls: 3, Per: realm.Duration(time.Hour)}}, []realm.Window{{Calls: 1, Per: realm.Duration(time.Minute)}}
+	spend(&b, hour, now)
+	if wait := spent(&b, minute, now); wait != 0 {
 		t.Errorf("wait %v", wait)
 	}
-	spend(&b, other, now)
+	spend(&b, minute, now)
+	if n := left(&b, hour, now); n != 1 {
+		t.Errorf("of the hour: %d are left", n)
+	}
+	spend(&b, hour, now)
+	if wait := spent(&b, hour, now); wait != time.Hour {
+		t.Errorf("of the hour: wait %v", wait)
+	}
+	if n := left(&b, minute, now); n != 0 {
+		t.Errorf("left: %d", n)
+	}
+	for range 60 {
+		now = now.Add(time.Minute)
+		spend(&b, minute, now)
+	}
 	if len(b.Windows) != 1 || b.Windows[0].Per != time.Minute {
 		t.Errorf("%+v", b.Windows)
-	}
-	if n := left(&b, other, now); n != 0 {
-		t.Errorf("left: %d", n)
 	}
 	if n := left(&b, nil, now); n != -1 {
 		t.Errorf("left without windows: %d", n)

@@ -190,7 +190,7 @@ func microBudget(b tokenstore.Budget) tokenstore.Budget {
 		for j := range calls {
 			calls[j].First, calls[j].Last = micros(calls[j].First), micros(calls[j].Last)
 		}
-		b.Windows[i].Calls = calls
+		b.Windows[i].Calls, b.Windows[i].Named = calls, micros(b.Windows[i].Named)
 	}
 	return b
 }

@@ -82,7 +82,7 @@ func fullBudget(now time.Time) tokenstore.Budget {
 	return tokenstore.Budget{
 		Trouble: fullTrouble(now),
 		Windows: []tokenstore.Spending{
-			{Per: 24 * time.Hour, Calls: []tokenstore.Calls{{First: now.Add(1), Last: now.Add(time.Minute), N: 5}, {First: now, Last: now, N: 1}}},
+			{Per: 24 * time.Hour, Named: now.Add(1), Calls: []tokenstore.Calls{{First: now.Add(1), Last: now.Add(time.Minute), N: 5}, {First: now, Last: now, N: 1}}},
 			{Per: time.Minute},
 		},
 	}
