@@ -17,10 +17,14 @@ type lane struct {
 	queued  queued          // renewals that wait
 	// renewing counts the renewals that were started from the queue.
 	renewing int
-	// until: no renewal is started before; alarm is for when the schedule was
-	// told to look again.
-	until, alarm realm.Instant
+	// until: no renewal is started before, as was said at the instant since;
+	// alarm is for when the schedule was told to look again.
+	since, until, alarm realm.Instant
 }
+
+// held says whether renewals have to wait. A clock that went back would make
+// them wait for ever.
+func (l *lane) held(now realm.Instant) bool { return l.since <= now && now < l.until }
 
 // lane returns the lane of a realm; the caller holds the lock.
 func (s *schedule) lane(id string) *lane {
@@ -98,9 +102,12 @@ func (s *schedule) hold(id string, v verdict, now, until realm.Instant) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lane(id)
-	news := l.until <= now
-	l.until = max(l.until, until)
-	return news
+	if l.held(now) {
+		l.until = max(l.until, until)
+		return false
+	}
+	l.since, l.until = now, until
+	return true
 }
 
 // queue has a renewal start as soon as there is room for it.
@@ -142,7 +149,7 @@ func (s *schedule) next(id string, places int) (r renewal, ok bool) {
 	case len(l.queued) == 0:
 		s.tidy(id, l)
 		return r, false
-	case l.until > now:
+	case l.held(now):
 		if l.alarm != l.until {
 			l.alarm = l.until
 			heap.Push(&s.heap, renewal{at: l.until, ref: realm.Ref{Realm: id}})
@@ -151,7 +158,7 @@ func (s *schedule) next(id string, places int) (r renewal, ok bool) {
 	case l.renewing >= places:
 		return r, false
 	}
-	l.until, l.alarm = 0, 0
+	l.since, l.until, l.alarm = 0, 0, 0
 	l.renewing++
 	r = heap.Pop(&l.queued).(renewal)
 	r.e.waiting.Store(false)

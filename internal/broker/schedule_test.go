@@ -345,3 +345,23 @@ func TestScheduleHoldsARealm(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A hold that was set by a clock ahead ends when that is put right.
+func TestHoldAfterTheClockWentBack(t *testing.T) {
+	s := newSchedule(&Pool{})
+	now, wait := realm.Instant(time.Hour.Microseconds()), realm.Instant(time.Minute.Microseconds())
+	v := verdict{scope: scopeRealm}
+	l := s.lane("wx")
+	if !s.hold("wx", v, now, now+wait) || s.hold("wx", v, now+1, now+2*wait) {
+		t.Error("not news once")
+	}
+	if !l.held(now+wait) || l.held(now+2*wait) {
+		t.Error("not held for the longer of the two")
+	}
+	if l.held(0) {
+		t.Error("held for an hour and more")
+	}
+	if !s.hold("wx", v, 0, wait) || !l.held(0) || l.held(wait) {
+		t.Error("not held by the new clock")
+	}
+}
