@@ -73,6 +73,9 @@ func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
 	if len(windows) == 0 {
 		return nil
 	}
+	if err := v.open(ctx, c, ref); err != nil {
+		return err
+	}
 	var wait time.Duration
 	_, err := v.pool.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
 		rewind(s)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -62,5 +63,18 @@ func TestDryRunDoesNotCarryTheCaddyfilesSecretsAway(t *testing.T) {
 	wantError(t, err, realm.CodeReadOnly, http.StatusConflict)
 	if n.provider.calls.Load() != 1 {
 		t.Fatal("the secret went out")
+	}
+}
+
+// A dry run may be the first that asks for the store.
+func TestDryRunOpensTheStore(t *testing.T) {
+	n := newNode(t)
+	c := n.wechat()
+	c.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
+		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
+	}}})
+	if report, err := v.Test(t.Context(), wx, nil); err != nil || report.Error != "" {
+		t.Errorf("%+v %v", report, err)
 	}
 }
