@@ -304,7 +304,7 @@ func (w *asks) held(s *tokenstore.State, v *verdict) {
 		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
 	}
 	wait(spent(&s.Budget, w.windows, now), scopeBudget, tokenstore.Trouble{})
-	if v.source == fromToken && !w.keeps && w.inDoubt(s) {
+	if v.source != noRefresh && !w.keeps && w.inDoubt(s) {
 		if left := w.repeatAt(s).Sub(now); left > v.wait {
 			wait(left, scopeKey, a.Trouble)
 			v.uncertain = true

@@ -225,3 +225,29 @@ func TestClaimOutlivesItsCall(t *testing.T) {
 		}
 	}
 }
+
+// No refresh token whose use is in doubt is sent again and again while the
+// access token lives, wherever it is from.
+func TestDoubtAboutAnotherRefreshToken(t *testing.T) {
+	for source, set := range map[rtSource]func(w *asks, s *tokenstore.State){
+		fromCandidate: func(_ *asks, s *tokenstore.State) {
+			s.Attempt.Refused, s.Attempt.Candidates = 7, []realm.Token{tokenOf("A9", "R9", 0, 0)}
+		},
+		fromSecret: func(w *asks, s *tokenstore.State) { w.initial, s.Token.Refresh = "R0", "" },
+	} {
+		s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, 30*time.Minute), Attempt: tokenstore.Attempt{Fingerprint: print1}}
+		spends := 0
+		for ; s.Now.Before(s.Token.ExpiresAt); s.Now = s.Now.Add(time.Second) {
+			w := refreshes(renew)
+			w.after = 7
+			set(w, s)
+			if v := w.decide(s); v.ruling == granted && v.source == source {
+				spends++
+				(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindTimeout, false)}).settle(s)
+			}
+		}
+		if spends != 2 {
+			t.Errorf("source %d: sent %d times, want once and once more", source, spends)
+		}
+	}
+}
