@@ -215,14 +215,17 @@ func doubt(a *tokenstore.Attempt, at time.Time) {
 }
 
 // renounce forgets what is known of another recipe or secret, and counts a
-// healed token that no call succeeded with either as a call that failed.
+// healed token that no call succeeded with either as a call that failed. One
+// that is older than the longest wait is not: it may have worked on another
+// node, and a provider that refuses all is asked no more often.
 func (w *asks) renounce(s *tokenstore.State) {
 	a := &s.Attempt
 	if a.Fingerprint != w.fingerprint {
 		a.Trouble, a.Refused, a.RefusedAt, a.Reauth, a.InitialRefused = tokenstore.Trouble{}, 0, time.Time{}, 0, false
 		a.Fingerprint = w.fingerprint
 	}
-	if w.kind == heal && w.refuted && a.Why == heal.String() && s.Token.Access == w.failed && a.Refuted != s.Token.Lineage {
+	young := s.Now.Before(a.Started.Add(w.backoffCap))
+	if w.kind == heal && w.refuted && young && a.Why == heal.String() && s.Token.Access == w.failed && a.Refuted != s.Token.Lineage {
 		a.Refuted = s.Token.Lineage
 		a.Trouble = w.draw.after(a.Trouble, errRefuted, a.Started, w.backoffCap)
 	}

@@ -162,6 +162,19 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 	}
 }
 
+// A token of a while ago may have worked on another node: where it is refused
+// when it is used for the first time here, the provider is asked at once.
+func TestDecideOnATokenThatWorkedElsewhere(t *testing.T) {
+	w := wants(heal)
+	w.failed, w.refuted = "A1", true
+	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Attempt: tokenstore.Attempt{
+		Started: noon.Add(-w.backoffCap), Fingerprint: print1, Why: "heal",
+	}}
+	if v := w.decide(&s); v.ruling != granted || s.Attempt.Trouble.Fails != 0 {
+		t.Fatalf("%+v", v)
+	}
+}
+
 // The store's clock was ahead and was put right: what was dated by it counts
 // from now on, and not until that clock is there again.
 func TestDecideAfterTheClockWentBack(t *testing.T) {
