@@ -102,21 +102,20 @@ var errSame = &grant.Error{
 // save makes the token the stored one, if it is the child of that. An answer
 // without a refresh token leaves the old one good (RFC 6749 section 6).
 func (e *ended) save(s *tokenstore.State) {
+	t := e.token
+	if e.source == fromSecret && t.Refresh != "" && t.Refresh != e.refresh && !e.keeps {
+		// It was good for one use. A second one would be taken for a theft.
+		s.Attempt.InitialRefused = true
+	}
 	if s.Token.Lineage != e.parent {
 		e.late(s)
 		return
 	}
-	t := e.token
-	if t.Refresh == "" {
-		if e.source != fromSecret { // that stays where it is
-			t.Refresh = s.Token.Refresh
-			if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
-				t.RefreshExpiresAt = s.Token.RefreshExpiresAt
-			}
+	if t.Refresh == "" && e.source != fromSecret { // that stays where it is
+		t.Refresh = s.Token.Refresh
+		if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
+			t.RefreshExpiresAt = s.Token.RefreshExpiresAt
 		}
-	} else if e.source == fromSecret && t.Refresh != e.refresh && !e.keeps {
-		// It was good for one use. A second one would be taken for a theft.
-		s.Attempt.InitialRefused = true
 	}
 	put(s, t)
 }

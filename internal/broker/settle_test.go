@@ -135,6 +135,18 @@ func TestCandidateThatWorksIsKept(t *testing.T) {
 	}
 }
 
+// The secret's own refresh token is spent also where somebody was faster.
+func TestSettleALateFirstToken(t *testing.T) {
+	w := refreshes(load)
+	w.initial = "R0"
+	s, v := claimed(t, w, realm.Token{})
+	s.Token = tokenOf("A3", "R3", 1, time.Hour)
+	(&ended{asks: w, verdict: v, token: tokenOf("A2", "R2", 0, time.Hour)}).settle(s)
+	if !s.Attempt.InitialRefused || len(s.Attempt.Candidates) != 1 {
+		t.Errorf("%+v", s.Attempt)
+	}
+}
+
 // Of two access tokens of a realm without refresh tokens the one that was
 // asked for later stays.
 func TestSettleALateToken(t *testing.T) {
