@@ -111,7 +111,10 @@ func (e *ended) save(s *tokenstore.State) {
 		e.late(s)
 		return
 	}
-	if t.Refresh == "" && e.source != fromSecret { // that stays where it is
+	// What was fetched takes the place of a refresh token that was refused, and
+	// the secret's own stays where it is.
+	refused := e.source == noRefresh && s.Attempt.Refused == s.Token.Lineage
+	if t.Refresh == "" && !refused && e.source != fromSecret {
 		t.Refresh = s.Token.Refresh
 		if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
 			t.RefreshExpiresAt = s.Token.RefreshExpiresAt

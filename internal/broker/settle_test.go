@@ -147,6 +147,22 @@ func TestSettleALateFirstToken(t *testing.T) {
 	}
 }
 
+// A refresh token that was refused is not carried on beside what was fetched in
+// its place: it would be sent, and refused, at each renewal.
+func TestSettleAFetchAfterARefusal(t *testing.T) {
+	w := refreshes(load)
+	w.canFetch = true
+	s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}
+	v := w.decide(s)
+	if v.ruling != granted || v.source != noRefresh {
+		t.Fatalf("%+v", v)
+	}
+	(&ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, time.Hour)}).settle(s)
+	if s.Save == nil || s.Save.Access != "A2" || s.Save.Refresh != "" {
+		t.Fatal("the refused refresh token is stored again")
+	}
+}
+
 // Of two access tokens of a realm without refresh tokens the one that was
 // asked for later stays.
 func TestSettleALateToken(t *testing.T) {
