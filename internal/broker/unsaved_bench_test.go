@@ -55,7 +55,7 @@ func BenchmarkUnsaved(b *testing.B) {
 			if spooled {
 				opts = append(opts, WithSpool(tokenstore.NewSpool(filepath.Join(b.TempDir(), "spool"), testKeyring(b))))
 			}
-			v, ref := strict(b, New(store, zap.NewNop(), nil, opts...), provider.URL)
+			v, ref := strictRealm(b, New(store, zap.NewNop(), nil, opts...), provider.URL)
 			var windows []time.Duration
 			for b.Loop() {
 				if _, err := v.Flush(b.Context(), ref); err != nil {
@@ -75,8 +75,8 @@ func BenchmarkUnsaved(b *testing.B) {
 	}
 }
 
-// strict is a view with one realm of one-time refresh tokens.
-func strict(b *testing.B, p *Pool, provider string) (*View, realm.Ref) {
+// strictRealm is a view with one realm of one-time refresh tokens.
+func strictRealm(b *testing.B, p *Pool, provider string) (*View, realm.Ref) {
 	b.Helper()
 	b.Cleanup(func() { _ = p.Destruct() })
 	policy, err := netguard.Parse([]string{"127.0.0.1"})

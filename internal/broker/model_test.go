@@ -1,0 +1,425 @@
+package broker
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// What the realms of the model say.
+const (
+	tokenLife   = time.Minute
+	callTime    = 4 * time.Second
+	graceTime   = time.Minute
+	budgetCalls = 8
+	budgetPer   = time.Minute
+)
+
+// kinds of providers; none gives no refresh tokens.
+const (
+	none   = "none"
+	stable = "stable"
+	grace  = "grace"
+	strict = "strict"
+	family = "family"
+)
+
+// plan is what stays the same in one run of the model.
+type plan struct {
+	kind string
+	// fetches: a token can be got without a refresh token, too.
+	fetches bool
+	// remote: the store is on another machine, so that answers are spooled.
+	remote bool
+	skews  []time.Duration // of the nodes' clocks
+}
+
+func draftPlan(t *rapid.T) plan {
+	p := plan{
+		kind:    rapid.SampledFrom([]string{strict, family, grace, none, stable}).Draw(t, "kind"),
+		fetches: rapid.IntRange(0, 3).Draw(t, "fetches") == 3,
+		remote:  rapid.Bool().Draw(t, "remote"),
+		skews:   rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, -90 * time.Second, 20 * time.Second}), 2, 3).Draw(t, "clocks"),
+	}
+	p.fetches = p.fetches || p.kind == none
+	return p
+}
+
+// model is the world of one run: the real engine on several nodes, and a
+// store, a provider and a clock that do what the run says.
+type model struct {
+	plan     plan
+	dir      string
+	keys     *tokenstore.Keyring
+	db       *memory
+	provider *fakeprovider.Provider
+	refs     []realm.Ref
+	refOf    map[string]realm.Ref // by app
+	nodes    []*modelNode
+	booted   int
+
+	mu sync.Mutex
+	oracle
+	broken       string // the invariant that was broken; "" while all hold
+	providerDown bool
+	fates        []fate // of the next requests
+	calls        []*call
+	lineages     map[realm.Ref]int64
+	seeds        map[realm.Ref]string // the refresh tokens that the secrets hold
+	changed      map[realm.Ref]int64  // where the ledger was when the secret changed last
+	changedAt    map[realm.Ref]time.Time
+	fingerprints map[realm.Ref]realm.Fingerprint // of the secrets as they are
+	versions     int
+}
+
+// call is one call of a client.
+type call struct {
+	node    *modelNode
+	ref     realm.Ref
+	current int64 // the newest change of the secret that the node must know of
+	cancel  context.CancelFunc
+
+	left, done bool
+	token      realm.Hidden
+	err        error
+}
+
+// newModel makes the world, within the bubble. The names of the realms are
+// such that joined strings would confuse them.
+func newModel(p plan, dir string) *model {
+	m := &model{
+		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(),
+		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
+		fingerprints: map[realm.Ref]realm.Fingerprint{},
+		refs:         []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
+	}
+	m.keys, _ = tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))))
+	m.db.committed = m.committed
+	opts := fakeprovider.Options{
+		Credentials: map[string]string{}, Quotas: []fakeprovider.Quota{},
+		Rule: &fakeprovider.Rule{Semantics: fakeprovider.Parallel, Life: tokenLife},
+		Mint: func(n int64) string { return fmt.Sprint("T", n) },
+	}
+	if p.kind == none {
+		opts.Rule.Semantics = fakeprovider.Rotate
+	} else {
+		opts.Refresh = fakeprovider.RefreshRule{Semantics: fakeprovider.RefreshSemantics(p.kind), Grace: graceTime}
+	}
+	for i, ref := range m.refs {
+		m.refOf[app(i)] = ref
+		opts.Credentials[app(i)] = "v0"
+	}
+	m.provider = fakeprovider.New(opts)
+	for index := range p.skews {
+		m.nodes = append(m.nodes, m.boot(index))
+	}
+	for i, ref := range m.refs {
+		_, err := m.nodes[0].view.SaveRealm(context.Background(), ref.Realm, func(r realm.Realm, _ bool) (realm.Realm, error) {
+			r.Config = m.config()
+			return r, nil
+		})
+		if err != nil {
+			m.fail("the model", "%v", err)
+		}
+		m.changeSecret(m.nodes[0], i, !p.fetches)
+	}
+	return m
+}
+
+func app(i int) string { return fmt.Sprint("app", i) }
+
+// config is the realm, as a user would write it.
+func (m *model) config() realm.Config {
+	const endpoint = "http://login.example.com/oauth2/token"
+	c := realm.Config{
+		API: "http://api.example.com", AllowHTTP: true,
+		Inject: []realm.Injection{{Place: realm.PlaceHeader, Name: "Authorization", Value: "Bearer {token}"}},
+		Grant:  &realm.Grant{Name: "refresh_token", TokenURL: endpoint, TokenEndpointAuthMethod: "client_secret_post"},
+		Limits: realm.Limits{
+			Timeout: realm.Duration(callTime), BackoffCap: realm.Duration(8 * time.Second),
+			Windows: []realm.Window{{Calls: budgetCalls, Per: realm.Duration(budgetPer)}},
+		},
+	}
+	if m.plan.fetches {
+		c.Grant.Name = "client_credentials"
+	}
+	if m.plan.kind == none {
+		c.Semantics = realm.SemanticsRotate
+		return c
+	}
+	c.RefreshSemantics = m.plan.kind
+	if m.plan.kind == grace {
+		c.RefreshGrace = realm.Duration(graceTime)
+	}
+	if m.plan.fetches {
+		c.RefreshTokenPath = "refresh_token"
+		c.Refresh = &realm.Recipe{URL: endpoint, Method: "POST", ContentType: realm.ContentForm}
+		for name, value := range map[string]string{
+			"grant_type": "refresh_token", "refresh_token": "{refresh_token}",
+			"client_id": "{secret.client_id}", "client_secret": "{secret.client_secret}",
+		} {
+			c.Refresh.Arguments = append(c.Refresh.Arguments, realm.Argument{Name: name, Place: realm.PlaceBody, Value: value})
+		}
+	}
+	return c
+}
+
+// changeSecret gives an app another secret, and with authorize a refresh token
+// of a person's new consent.
+func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
+	ref := m.refs[i]
+	m.versions++
+	id, secret := realm.Hidden(app(i)), realm.Hidden(fmt.Sprint("v", m.versions))
+	u := SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{"client_id": &id, "client_secret": &secret}}
+	var seed realm.Hidden
+	if authorize {
+		seed = realm.Hidden(m.provider.Authorize(app(i)).Refresh)
+		u.Fields["refresh_token"] = &seed
+	}
+	saved, err := n.view.SaveSecret(context.Background(), u)
+	if err != nil {
+		return // the store is away
+	}
+	c, err := n.view.realm(context.Background(), ref.Realm)
+	if err != nil {
+		m.fail("the model", "%v", err)
+		return
+	}
+	bound, err := c.program.Bind(saved.Secret)
+	if err != nil {
+		m.fail("the model", "%v", err)
+		return
+	}
+	m.provider.SetSecret(app(i), secret.Reveal())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.learn()
+	m.changed[ref], m.changedAt[ref] = int64(m.read), time.Now()
+	n.noticed[ref] = m.changed[ref]
+	m.fingerprints[ref] = bound.Fingerprint()
+	if authorize {
+		m.seeds[ref] = seed.Reveal()
+	}
+}
+
+// begin lets a client call a node.
+func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &call{node: n, ref: m.refs[i], cancel: cancel}
+	m.mu.Lock()
+	c.current = n.noticed[c.ref]
+	m.calls = append(m.calls, c)
+	m.mu.Unlock()
+	go func() {
+		var lease *realm.Lease
+		var err error
+		switch what {
+		case flush:
+			lease, err = n.view.Flush(ctx, c.ref)
+		case heal:
+			lease, err = n.view.Renew(ctx, c.ref, failed)
+		default:
+			lease, err = n.view.Token(ctx, c.ref)
+		}
+		m.returned(c, lease, err)
+	}()
+	return c
+}
+
+// notice: a node whose store works cannot but know of a change after a poll,
+// once a call has had it looked.
+func (m *model) notice(c *call) {
+	e, ok := c.node.pool.entries.Load(c.ref)
+	looked := ok && e.flying() == nil && !e.suspect.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := m.changedAt[c.ref]
+	if looked && c.done && c.err == nil && time.Since(at) > 3*feedInterval && c.node.trouble.Before(at) {
+		c.node.noticed[c.ref] = m.changed[c.ref]
+	}
+}
+
+// settled is what follows every step.
+func (m *model) settled() {
+	m.bury()
+	m.judgeOrphans()
+}
+
+// heal ends all faults: everything that waits goes on, everybody is there.
+func (m *model) heal() {
+	m.mu.Lock()
+	m.providerDown, m.fates = false, nil
+	waiting := m.waiting()
+	m.mu.Unlock()
+	for _, r := range waiting {
+		select {
+		case r.fate <- answered:
+		case <-r.gone:
+		}
+	}
+	for i, n := range m.nodes {
+		n.goOn()
+		m.mu.Lock()
+		n.away, n.harm = false, unharmed
+		up := n.up
+		m.mu.Unlock()
+		if !up {
+			m.nodes[i] = m.boot(i)
+		}
+	}
+}
+
+// waiting are the requests whose fate is open. The caller holds the lock.
+func (m *model) waiting() []*request {
+	var list []*request
+	for _, r := range m.open {
+		if r.waits {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// recovered says whether every secret has a token, or needs a person, and asks
+// for all of them.
+func (m *model) recovered() bool {
+	ok := true
+	for _, n := range m.nodes {
+		for i, ref := range m.refs {
+			c := m.begin(n, i, load, "")
+			time.Sleep(time.Millisecond)
+			m.mu.Lock()
+			var e *realm.Error
+			given := errors.As(c.err, &e) && e.Code == realm.CodeReauthRequired
+			ok = ok && c.done && (c.err == nil || given)
+			m.mu.Unlock()
+			if given {
+				m.db.mu.Lock()
+				s := m.db.state(ref)
+				m.db.mu.Unlock()
+				m.mu.Lock()
+				if m.judgeDead(ref, s); s.Attempt.Reauth == 0 {
+					ok = false // told by what the node remembers
+				}
+				m.mu.Unlock()
+			}
+		}
+	}
+	return ok
+}
+
+// judgeEnd is I10: the faults have stopped. Every secret has a token again, or
+// needs a person; and once more when those tokens are over, so that no claim is
+// left from before.
+func (m *model) judgeEnd() {
+	for range 2 {
+		if !m.recovers() {
+			return
+		}
+		time.Sleep(tokenLife)
+	}
+	if m.recovers() {
+		m.judgeClaims()
+	}
+}
+
+// recovers waits until the world has recovered.
+func (m *model) recovers() bool {
+	const rounds, pause = 40, 6 * time.Second
+	for range rounds {
+		time.Sleep(pause)
+		if m.recovered() {
+			return true
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.calls[len(m.calls)-len(m.nodes)*len(m.refs):] {
+		if c.err != nil || !c.done {
+			m.fail("I10", "no token of %s on %s %v after the faults stopped: %v", c.ref, c.node.name, rounds*pause, c.err)
+		}
+	}
+	m.fail("I10", "a node says that a person is needed, and the store does not")
+	return false
+}
+
+func (m *model) judgeClaims() {
+	m.db.mu.Lock()
+	defer m.db.mu.Unlock()
+	for ref, a := range m.db.attempts {
+		if a.ID != (tokenstore.AttemptID{}) && !a.Deadline.Add(pollMost).After(time.Now()) {
+			m.mu.Lock()
+			m.fail("I10", "the claim on %s is past its deadline", ref)
+			m.mu.Unlock()
+		}
+	}
+}
+
+// end stops the world.
+func (m *model) end() {
+	m.mu.Lock()
+	for _, n := range m.nodes {
+		n.crash()
+	}
+	for _, c := range m.calls {
+		c.cancel()
+	}
+	m.mu.Unlock()
+	m.bury()
+}
+
+// TestProtocol lets the real engine run on several nodes, with faults at every
+// turn, and holds it to the invariants I1 to I11. Each run has a clock, a store
+// and a provider of its own; MODEL_CHECKS says how many there are.
+func TestProtocol(t *testing.T) {
+	setChecks(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		p, dir := draftPlan(rt), t.TempDir()
+		b := newBubble(t)
+		defer b.end()
+		var m *model
+		b.do(func() { m = newModel(p, dir) })
+		defer b.do(func() { m.end() })
+		do := func(step func()) {
+			b.do(step)
+			b.do(m.settled)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.broken != "" {
+				rt.Fatal(m.broken)
+			}
+		}
+		rt.Repeat(m.actions(do))
+		do(m.heal)
+		do(m.judgeEnd)
+	})
+}
+
+// setChecks says how many runs there are, unless the flag does.
+func setChecks(t *testing.T) {
+	const name = "rapid.checks"
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if given {
+		return
+	}
+	before := flag.Lookup(name).Value.String()
+	t.Cleanup(func() { _ = flag.Set(name, before) })
+	if err := flag.Set(name, cmp.Or(os.Getenv("MODEL_CHECKS"), "400")); err != nil {
+		t.Fatal(err)
+	}
+}
