@@ -20,6 +20,7 @@ type faulty struct {
 	unreadable atomic.Bool // secrets cannot be read
 	hangs      atomic.Bool // realms are never read to the end
 	shut       atomic.Bool // it cannot be opened
+	hanging    atomic.Int32
 }
 
 func (s *faulty) Open(ctx context.Context) error {
@@ -50,6 +51,8 @@ func (s *faulty) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error
 
 func (s *faulty) Realm(ctx context.Context, id string) (realm.Realm, error) {
 	if s.hangs.Load() {
+		s.hanging.Add(1)
+		defer s.hanging.Add(-1)
 		<-ctx.Done()
 		return realm.Realm{}, ctx.Err()
 	}

@@ -121,19 +121,32 @@ func (s *schedule) queue(v *View, r renewal) {
 	s.advance(v, r.ref.Realm)
 }
 
-// advance starts the renewals of a realm for which there is room.
+// advance starts the renewals of a realm for which there is room. It does not
+// wait for the store: a realm that is not in memory is read on the side.
 func (s *schedule) advance(v *View, id string) {
-	c, err := v.realm(s.pool.base, id)
-	places := 1
-	if err == nil {
-		places = v.terms(c).concurrency
+	if c, ok := v.remembered(id); ok {
+		s.startQueued(id, v.terms(c).concurrency, func(r renewal) bool { return v.renewQueued(c, r) })
+		return
 	}
+	s.pool.start(func(ctx context.Context) {
+		c, err := v.realm(ctx, id)
+		if err != nil { // it is gone, or the store is: they are found again by the next sweep
+			s.startQueued(id, 1, func(renewal) bool { return false })
+			return
+		}
+		s.startQueued(id, v.terms(c).concurrency, func(r renewal) bool { return v.renewQueued(c, r) })
+	})
+}
+
+// startQueued takes renewals out of a queue as long as there is room; start
+// says whether there was something to do.
+func (s *schedule) startQueued(id string, places int, start func(renewal) bool) {
 	for {
 		r, ok := s.next(id, places)
 		if !ok {
 			return
 		}
-		if err != nil || !v.renewQueued(c, r) {
+		if !start(r) {
 			s.renewed(id)
 		}
 	}

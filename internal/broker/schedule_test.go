@@ -312,6 +312,32 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
+// A store that hangs while a realm is read does not hold up the renewals of
+// other realms.
+func TestScheduleDoesNotWaitForTheStore(t *testing.T) {
+	n, store := readyWithFaults(t)
+	n.saveRealm(t, "away", n.wechat())
+	away := realm.Ref{Realm: "away", Key: "main"}
+	n.saveSecret(t, away, "key_1", "away", "key_2", "s3cret-value")
+	n.Drive()
+	for _, ref := range []realm.Ref{away, wx} {
+		if _, err := n.Token(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.clock.advance(110 * time.Minute)
+	for _, ref := range []realm.Ref{away, wx} { // in use, and due
+		e, _ := n.pool.entries.Load(ref)
+		e.touch(realm.InstantOf(n.clock.now()))
+	}
+	n.pool.stored.Delete("away")
+	store.hangs.Store(true)
+	n.pool.schedule.turn()
+	eventually(t, "the realm is read on the side", func() bool { return store.hanging.Load() == 1 })
+	eventually(t, "the other realm's token is renewed", func() bool { return n.provider.of("app") == 2 })
+	store.hangs.Store(false)
+}
+
 // A realm that has no calls left does not make each of its tokens ask the
 // store: they wait together.
 func TestScheduleHoldsARealm(t *testing.T) {

@@ -88,13 +88,18 @@ func (v *View) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 // realm returns the compiled realm: the configuration's own, else the
 // store's. A stored realm never shadows a defined one.
 func (v *View) realm(ctx context.Context, id string) (*compiled, error) {
-	if c, ok := v.defined[id]; ok {
-		return c, nil
-	}
-	if c, ok := v.pool.stored.Load(id); ok {
+	if c, ok := v.remembered(id); ok {
 		return c, nil
 	}
 	return v.pool.loadRealm(ctx, id)
+}
+
+// remembered is realm, as far as memory knows.
+func (v *View) remembered(id string) (*compiled, bool) {
+	if c, ok := v.defined[id]; ok {
+		return c, true
+	}
+	return v.pool.stored.Load(id)
 }
 
 // loadRealm reads a realm from the store and remembers it, unless it was
