@@ -35,7 +35,7 @@ type schedule struct {
 	lanes   map[string]*lane
 	drivers []*View // those that were started, the newest last
 
-	// Of the goroutine of run alone:
+	turning sync.Mutex // guards the rest
 	cronAt time.Time // the next run of cronOf's expression
 	cronOf *View
 	warmed realm.Instant // when the realms that are kept warm were looked at
@@ -95,6 +95,8 @@ func (s *schedule) run(ctx context.Context) {
 
 // turn starts what is due and returns how long to wait for the next turn.
 func (s *schedule) turn() time.Duration {
+	s.turning.Lock()
+	defer s.turning.Unlock()
 	now := realm.InstantOf(s.pool.now())
 	v := s.driver.Load()
 	if v == nil {
