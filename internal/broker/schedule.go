@@ -36,9 +36,9 @@ type schedule struct {
 	drivers []*View // those that were started, the newest last
 
 	turning sync.Mutex // guards the rest
-	cronAt time.Time // the next run of cronOf's expression
-	cronOf *View
-	warmed realm.Instant // when the realms that are kept warm were looked at
+	cronAt  time.Time  // the next run of cronOf's expression
+	cronOf  *View
+	warmed  realm.Instant // when the realms that are kept warm were looked at
 }
 
 // renewal is a token whose renewal is due at an instant.
