@@ -155,6 +155,7 @@ func (m *model) restart(n *modelNode) {
 		_ = n.pool.Destruct()
 		m.kill(n)
 	}
+	m.bury()
 	m.nodes[n.index] = m.boot(n.index)
 }
 

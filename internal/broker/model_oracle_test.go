@@ -39,7 +39,6 @@ type oracle struct {
 	claims   map[tokenstore.AttemptID]*request
 	sent     map[string][]*request // by refresh token
 	certain  map[string]int64      // refresh tokens whose use has a known end, by the secret's version
-	repeats  map[string]int        // while the access token beside it lived
 	arrivals map[string][]time.Time
 	open     []*request
 	lossy    bool // something happened that may cost a refresh token
@@ -50,7 +49,7 @@ func newOracle() oracle {
 		spending: map[string]string{}, issues: map[string]*issue{}, children: map[string]*issue{}, spent: map[string]bool{},
 		durable: map[string]bool{}, received: map[string]*modelNode{}, excused: map[string]bool{},
 		claims: map[tokenstore.AttemptID]*request{}, sent: map[string][]*request{}, certain: map[string]int64{},
-		repeats: map[string]int{}, arrivals: map[string][]time.Time{},
+		arrivals: map[string][]time.Time{},
 	}
 }
 
@@ -140,13 +139,18 @@ func (m *model) judgeReuse(r *request, row tokenstore.State) {
 	if m.plan.kind == grace || row.Attempt.Why == heal.String() || row.Token.Refresh.Reveal() != r.refresh {
 		return
 	}
-	uncertain := slices.ContainsFunc(m.sent[r.refresh], func(before *request) bool { return !before.refused })
+	uncertain := 0
+	for _, before := range m.sent[r.refresh] {
+		if !before.refused {
+			uncertain++
+		}
+	}
 	t := row.Token
 	i := m.issues[t.Access.Reveal()]
-	if !uncertain || i == nil || i.seq <= version || !row.Now.Before(t.ExpiresAt) {
+	if uncertain == 0 || i == nil || i.seq <= version || !row.Now.Before(t.ExpiresAt) {
 		return
 	}
-	if m.repeats[r.refresh]++; m.repeats[r.refresh] > 1 {
+	if uncertain > 1 {
 		m.fail("I3", "a refresh token is sent a third time while the access token lives")
 	}
 	if left := t.ExpiresAt.Sub(row.Now); left > callTime+claimMargin {
@@ -293,7 +297,7 @@ func (m *model) judgeLineage(ref realm.Ref, before tokenstore.State, t realm.Tok
 	if got == have || child == nil || child.parent == "" || child.parent == have {
 		return
 	}
-	if seed := m.seeds[ref]; seed != "" && child.parent == seed {
+	if m.consents[child.parent] {
 		m.excused[have] = true // somebody authorized anew: what was there before is given up
 		return
 	}

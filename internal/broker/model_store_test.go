@@ -287,6 +287,10 @@ func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change fu
 
 // changeToken does to a token what an update of its secret asks for.
 func (m *memory) changeToken(ref realm.Ref, c tokenstore.TokenChange) {
+	if a, ok := m.attempts[ref]; ok && c.DropRefresh {
+		a.Candidates, a.Dropped = nil, cmp.Or(a.ID, a.Dropped)
+		m.attempts[ref] = a
+	}
 	t := m.token(ref)
 	switch {
 	case c.Set != nil:
@@ -394,7 +398,8 @@ func (m *memory) state(ref realm.Ref) tokenstore.State {
 		Attempt: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
 	}
 	for other, a := range m.attempts {
-		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && a.Deadline.After(s.Now) {
+		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && a.Deadline.After(s.Now) &&
+			a.Deadline.Before(s.Now.Add(10*time.Minute)) {
 			s.Open++
 		}
 	}

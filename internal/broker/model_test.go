@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -80,6 +79,7 @@ type model struct {
 	calls        []*call
 	lineages     map[realm.Ref]int64
 	seeds        map[realm.Ref]string // the refresh tokens that the secrets hold
+	consents     map[string]bool      // those that they have ever held
 	changed      map[realm.Ref]int64  // where the ledger was when the secret changed last
 	changedAt    map[realm.Ref]time.Time
 	fingerprints map[realm.Ref]realm.Fingerprint // of the secrets as they are
@@ -103,7 +103,7 @@ type call struct {
 func newModel(p plan, dir string) *model {
 	m := &model{
 		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(),
-		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
+		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, consents: map[string]bool{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
 		fingerprints: map[realm.Ref]realm.Fingerprint{},
 		refs:         []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
 	}
@@ -213,6 +213,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 	m.fingerprints[ref] = bound.Fingerprint()
 	if authorize {
 		m.seeds[ref] = seed.Reveal()
+		m.consents[seed.Reveal()] = true
 	}
 }
 
@@ -257,116 +258,6 @@ func (m *model) notice(c *call) {
 func (m *model) settled() {
 	m.bury()
 	m.judgeOrphans()
-}
-
-// heal ends all faults: everything that waits goes on, everybody is there.
-func (m *model) heal() {
-	m.mu.Lock()
-	m.providerDown, m.fates = false, nil
-	waiting := m.waiting()
-	m.mu.Unlock()
-	for _, r := range waiting {
-		select {
-		case r.fate <- answered:
-		case <-r.gone:
-		}
-	}
-	for i, n := range m.nodes {
-		n.goOn()
-		m.mu.Lock()
-		n.away, n.harm = false, unharmed
-		up := n.up
-		m.mu.Unlock()
-		if !up {
-			m.nodes[i] = m.boot(i)
-		}
-	}
-}
-
-// waiting are the requests whose fate is open. The caller holds the lock.
-func (m *model) waiting() []*request {
-	var list []*request
-	for _, r := range m.open {
-		if r.waits {
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-// recovered says whether every secret has a token, or needs a person, and asks
-// for all of them.
-func (m *model) recovered() bool {
-	ok := true
-	for _, n := range m.nodes {
-		for i, ref := range m.refs {
-			c := m.begin(n, i, load, "")
-			time.Sleep(time.Millisecond)
-			m.mu.Lock()
-			var e *realm.Error
-			given := errors.As(c.err, &e) && e.Code == realm.CodeReauthRequired
-			ok = ok && c.done && (c.err == nil || given)
-			m.mu.Unlock()
-			if given {
-				m.db.mu.Lock()
-				s := m.db.state(ref)
-				m.db.mu.Unlock()
-				m.mu.Lock()
-				if m.judgeDead(ref, s); s.Attempt.Reauth == 0 {
-					ok = false // told by what the node remembers
-				}
-				m.mu.Unlock()
-			}
-		}
-	}
-	return ok
-}
-
-// judgeEnd is I10: the faults have stopped. Every secret has a token again, or
-// needs a person; and once more when those tokens are over, so that no claim is
-// left from before.
-func (m *model) judgeEnd() {
-	for range 2 {
-		if !m.recovers() {
-			return
-		}
-		time.Sleep(tokenLife)
-	}
-	if m.recovers() {
-		m.judgeClaims()
-	}
-}
-
-// recovers waits until the world has recovered.
-func (m *model) recovers() bool {
-	const rounds, pause = 40, 6 * time.Second
-	for range rounds {
-		time.Sleep(pause)
-		if m.recovered() {
-			return true
-		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.calls[len(m.calls)-len(m.nodes)*len(m.refs):] {
-		if c.err != nil || !c.done {
-			m.fail("I10", "no token of %s on %s %v after the faults stopped: %v", c.ref, c.node.name, rounds*pause, c.err)
-		}
-	}
-	m.fail("I10", "a node says that a person is needed, and the store does not")
-	return false
-}
-
-func (m *model) judgeClaims() {
-	m.db.mu.Lock()
-	defer m.db.mu.Unlock()
-	for ref, a := range m.db.attempts {
-		if a.ID != (tokenstore.AttemptID{}) && !a.Deadline.Add(pollMost).After(time.Now()) {
-			m.mu.Lock()
-			m.fail("I10", "the claim on %s is past its deadline", ref)
-			m.mu.Unlock()
-		}
-	}
 }
 
 // end stops the world.
