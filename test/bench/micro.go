@@ -24,7 +24,8 @@ var micro = []struct {
 		[]difference{
 			{"P10: a rule that looks into a JSON answer of 1 KB costs (target: at most 3 us)", "RoundTripRule", "RoundTripNoRule"},
 			{"P10: a rule costs a stream (target: no allocation)", "RoundTripStreamRule", "RoundTripStreamNoRule"},
-		}, "",
+		},
+		"",
 	},
 	{
 		"./internal/broker", "P4: a memory hit among a million keys has 0 allocations, no lock, below 0.5 us; P6: at most 800 B for each of a million cached tokens of 512 B", 1, nil,
