@@ -306,7 +306,7 @@ func (w *asks) held(s *tokenstore.State, v *verdict) {
 	if !a.Started.IsZero() {
 		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
 	}
-	wait(spent(&s.Budget, w.windows, now), scopeBudget, tokenstore.Trouble{})
+	wait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})
 	if v.source != noRefresh && !w.keeps && w.inDoubt(s) {
 		if left := w.repeatAt(s).Sub(now); left > v.wait {
 			wait(left, scopeKey, a.Trouble)

@@ -69,7 +69,8 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 // draw takes one call from the realm's quotas, without a claim: nothing that
 // the call gives is kept. CodeBudgetSpent.
 func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
-	windows := v.terms(c).windows
+	t := v.terms(c)
+	windows := t.windows
 	if len(windows) == 0 {
 		return nil
 	}
@@ -79,7 +80,7 @@ func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
 	var wait time.Duration
 	_, err := v.pool.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
 		rewind(s)
-		if wait = spent(&s.Budget, windows, s.Now); wait == 0 {
+		if wait = spent(&s.Budget, windows, s.Now, underWay{s.Open, t.lease()}); wait == 0 {
 			spend(&s.Budget, windows, s.Now)
 		}
 		return nil

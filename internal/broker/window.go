@@ -62,8 +62,15 @@ func done(b *tokenstore.Budget, started, ended time.Time) {
 	}
 }
 
+// underWay are calls that were claimed and have not ended: those of a window
+// that is shorter than they may take could reach the provider in another one.
+type underWay struct {
+	calls int
+	most  time.Duration // that one may take
+}
+
 // spent is how long it takes until the windows allow one more call; 0 for now.
-func spent(b *tokenstore.Budget, windows []realm.Window, now time.Time) time.Duration {
+func spent(b *tokenstore.Budget, windows []realm.Window, now time.Time, open underWay) time.Duration {
 	var wait time.Duration
 	for _, w := range windows {
 		per := w.Per.Std()
@@ -72,6 +79,9 @@ func spent(b *tokenstore.Budget, windows []realm.Window, now time.Time) time.Dur
 		for _, c := range calls {
 			over += c.N
 		}
+		if per < open.most {
+			over += open.calls
+		}
 		// The oldest calls leave first, until one more fits.
 		for _, c := range calls {
 			if over < 0 {
@@ -79,6 +89,9 @@ func spent(b *tokenstore.Budget, windows []realm.Window, now time.Time) time.Dur
 			}
 			over -= c.N
 			wait = max(wait, c.Last.Add(per).Sub(now))
+		}
+		if over >= 0 { // those under way alone are enough
+			wait = max(wait, pollFirst)
 		}
 	}
 	return wait

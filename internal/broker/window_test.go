@@ -25,10 +25,10 @@ func TestWindowsAreNeverExceeded(t *testing.T) {
 		now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		for range 2000 {
 			now = now.Add(time.Duration(r.ExpFloat64() * float64(windows[0].Per.Std()) / 30))
-			if wait := spent(&b, windows, now); wait > 0 {
+			if wait := spent(&b, windows, now, underWay{}); wait > 0 {
 				if r.IntN(4) == 0 {
 					now = now.Add(wait)
-					if left := spent(&b, windows, now); left > 0 {
+					if left := spent(&b, windows, now, underWay{}); left > 0 {
 						t.Fatalf("seed %d: %v after the wait of %v there is another one of %v", seed, now, wait, left)
 					}
 				}
@@ -67,7 +67,7 @@ func TestWindowsAreUsed(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	start, n := now, 0
 	for now.Sub(start) < 20*time.Second {
-		if wait := spent(&b, windows, now); wait > 0 {
+		if wait := spent(&b, windows, now, underWay{}); wait > 0 {
 			now = now.Add(wait)
 			continue
 		}
@@ -88,7 +88,7 @@ func TestWindowsOfAnotherConfiguration(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	hour, minute := []realm.Window{{Calls: 3, Per: realm.Duration(time.Hour)}}, []realm.Window{{Calls: 1, Per: realm.Duration(time.Minute)}}
 	spend(&b, hour, now)
-	if wait := spent(&b, minute, now); wait != 0 {
+	if wait := spent(&b, minute, now, underWay{}); wait != 0 {
 		t.Errorf("wait %v", wait)
 	}
 	spend(&b, minute, now)
@@ -96,7 +96,7 @@ func TestWindowsOfAnotherConfiguration(t *testing.T) {
 		t.Errorf("of the hour: %d are left", n)
 	}
 	spend(&b, hour, now)
-	if wait := spent(&b, hour, now); wait != time.Hour {
+	if wait := spent(&b, hour, now, underWay{}); wait != time.Hour {
 		t.Errorf("of the hour: wait %v", wait)
 	}
 	if n := left(&b, minute, now); n != 0 {
@@ -111,5 +111,22 @@ func TestWindowsOfAnotherConfiguration(t *testing.T) {
 	}
 	if n := left(&b, nil, now); n != -1 {
 		t.Errorf("left without windows: %d", n)
+	}
+}
+
+// A call that hangs on its way counts until it has ended, though its window is
+// over: it may reach the provider in the next one.
+func TestWindowsCountWhatIsUnderWay(t *testing.T) {
+	var b tokenstore.Budget
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	short := []realm.Window{{Calls: 2, Per: realm.Duration(time.Second)}}
+	long := []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
+	for open, want := range map[int]bool{0: true, 1: true, 2: false, 9: false} {
+		if got := spent(&b, short, now, underWay{open, 15 * time.Second}) == 0; got != want {
+			t.Errorf("%d under way: allowed %v", open, got)
+		}
+		if spent(&b, long, now, underWay{open, 15 * time.Second}) != 0 {
+			t.Errorf("%d under way: a window of an hour counts them twice", open)
+		}
 	}
 }
