@@ -113,7 +113,7 @@ func (b *bench) all(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer up.stop()
-	r := &report{date: time.Now().UTC()}
+	r := &report{date: time.Now().UTC(), load: loadAverage()}
 	for _, p := range b.parts(up) {
 		if !strings.Contains(p.title, b.only) {
 			continue

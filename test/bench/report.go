@@ -13,6 +13,7 @@ import (
 // report collects rows for the document.
 type report struct {
 	date     time.Time
+	load     string // of the machine before the run, see loadAverage
 	sections []string
 }
 
@@ -69,8 +70,8 @@ func (r *report) markdown(b *bench) string {
 	}
 	var s strings.Builder
 	s.WriteString("# Benchmarks\n\n`make bench` measures this again (it needs wrk). Absolute figures move with the machine; what counts are ratios within one run, and differences below 10 % are noise.\n\n")
-	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, variants in shuffled order and in fresh processes in each; medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores.\n\n",
-		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds)
+	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, variants in shuffled order and in fresh processes in each; medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores; the machine's load average before the run was %s.\n\n",
+		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds, r.load)
 	s.WriteString(strings.Join(r.sections, "\n"))
 	return s.String()
 }
@@ -87,4 +88,14 @@ func processor() string {
 		}
 	}
 	return "unknown"
+}
+
+// loadAverage is that of the last minute: what others do with the machine.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }
