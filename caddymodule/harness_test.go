@@ -134,35 +134,22 @@ type answer struct {
 	body string
 }
 
-// get requests a path of the proxy. A connection that is dropped before there
-// is an answer is tried again: Caddy drops some that come while it reloads.
+// get requests a path of the proxy; see do.
 func (i *instance) get(path string, header ...string) answer {
 	i.t.Helper()
-	var a answer
-	waitFor(i.t, "an answer to "+path, func() (done bool) {
-		var err error
-		a, err = try(http.MethodGet, "http://"+i.host+path, "", header...)
-		return err == nil
-	})
-	return a
+	return i.do(http.MethodGet, "http://"+i.host+path, "", header...)
 }
 
-// call requests a path of the admin API.
+// call requests a path of the admin API; see do.
 func (i *instance) call(method, path, body string) answer {
 	i.t.Helper()
 	return i.do(method, "http://"+i.api+path, body, "Content-Type", "application/json")
 }
 
-// must is call, for requests that have to succeed. As with get, a connection
-// that a reload dropped is tried again.
+// must is call, for requests that have to succeed.
 func (i *instance) must(method, path, body string) string {
 	i.t.Helper()
-	var a answer
-	waitFor(i.t, "an answer to "+path, func() (done bool) {
-		var err error
-		a, err = try(method, "http://"+i.api+path, body, "Content-Type", "application/json")
-		return err == nil
-	})
+	a := i.call(method, path, body)
 	if a.StatusCode != http.StatusOK {
 		i.t.Fatalf("%s %s: %s\n%s", method, path, a.Status, a.body)
 	}
@@ -177,12 +164,16 @@ var client = &http.Client{
 	Timeout:       patience,
 }
 
+// do requests a URL. A connection that is dropped before there is an answer is
+// tried again: Caddy drops some that come while it reloads.
 func (i *instance) do(method, url, body string, header ...string) answer {
 	i.t.Helper()
-	a, err := try(method, url, body, header...)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	var a answer
+	waitFor(i.t, "an answer from "+url, func() (done bool) {
+		var err error
+		a, err = try(method, url, body, header...)
+		return err == nil
+	})
 	return a
 }
 
