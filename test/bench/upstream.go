@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -68,10 +69,13 @@ func upstream(files []string) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(answer)
 	})
-	secure := httptest.NewTLSServer(handler)
-	second := httptest.NewUnstartedServer(handler)
+	secure, second := httptest.NewUnstartedServer(handler), httptest.NewUnstartedServer(handler)
 	second.EnableHTTP2 = true
-	second.StartTLS()
+	for _, s := range []*httptest.Server{secure, second} {
+		// A connection that the proxy gives up in its handshake is a line each.
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.StartTLS()
+	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
 	if err := os.WriteFile(files[1], cert, 0o600); err != nil {
 		log.Fatal(err)
