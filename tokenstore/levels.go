@@ -71,7 +71,8 @@ func Levels(db Database, cache Cache) Store {
 	return l
 }
 
-// levels passes on what only the database has: realms, and reading secrets.
+// levels passes on what only the database has: realms, reading secrets,
+// authorizations and companies.
 type levels struct {
 	Database
 	cache Cache

@@ -1,8 +1,8 @@
-// Package tokenstore is where realms, secrets and tokens lie. It defines the
-// interface that every store fulfils, the errors they return, the sealing of
-// what is confidential, and the levels (a shared cache in front of a
-// database). The databases are in sqlstore, the shared cache is redisstore;
-// storetest is the one suite that all of them pass.
+// Package tokenstore is where realms, secrets, tokens, authorizations and
+// companies lie. It defines the interface that every store fulfils, the errors
+// they return, the sealing of what is confidential, and the levels (a shared
+// cache in front of a database). The databases are in sqlstore, the shared
+// cache is redisstore; storetest is the one suite that all of them pass.
 //
 // A store never talks to a provider and knows nothing of recipes.
 package tokenstore
@@ -21,6 +21,10 @@ var (
 	ErrSecretNotFound  = errors.New("secret not found")
 	ErrTokenNotFound   = errors.New("token not found")
 	ErrRealmHasSecrets = errors.New("realm still has secrets")
+	ErrCompanyNotFound = errors.New("company not found")
+	// ErrAuthorizationNotFound: no authorization with this state is under way.
+	// It is unknown, was taken before, or ended.
+	ErrAuthorizationNotFound = errors.New("authorization not found")
 	// ErrLineage: the stored token is not the parent any more. Somebody else
 	// saved one in between; re-read and decide.
 	ErrLineage = errors.New("token was replaced meanwhile")
@@ -38,7 +42,7 @@ type Page struct {
 	Size   int
 }
 
-// Store keeps realms, secrets and tokens. All methods are safe for concurrent
+// Store keeps realms, secrets, tokens and what belongs to them. All methods are safe for concurrent
 // use; every write is durable when it returns. Identifiers are compared as
 // bytes.
 type Store interface {
@@ -46,6 +50,8 @@ type Store interface {
 	SecretStore
 	TokenStore
 	Coordinator
+	AuthorizationStore
+	CompanyStore
 
 	// Open prepares the store for use: it connects, migrates the schema under
 	// a lock, and checks that the encryption keys are those that sealed what

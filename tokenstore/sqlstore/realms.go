@@ -101,9 +101,9 @@ func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error 
 			if err := refuseSecrets(ctx, tx, id); err != nil {
 				return err
 			}
-			return execAll(ctx, tx, id, dropBudget)
+			return execAll(ctx, tx, id, dropBudget, dropAuthorizations)
 		}
-		return execAll(ctx, tx, id, dropBudget, dropAttempts, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		return execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropAttempts, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package sqlstore keeps realms, secrets and tokens in SQLite or in
-// MySQL/MariaDB. One Store speaks to both; what differs is a dialect.
+// Package sqlstore keeps everything that a tokenstore.Store keeps in SQLite or
+// in MySQL/MariaDB. One Store speaks to both; what differs is a dialect.
 //
 // What is confidential is sealed before it reaches a statement. Nothing is
 // opened before Open, so that a configuration can be checked without touching

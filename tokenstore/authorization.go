@@ -1,0 +1,50 @@
+package tokenstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// MaxAuthorizationLife bounds how long an authorization is kept. One that ends
+// later is of before a clock went back, and counts as ended.
+const MaxAuthorizationLife = time.Hour
+
+// StateHash names an authorization: the SHA-256 of its state. Whoever reads a
+// database learns no state from it.
+type StateHash [sha256.Size]byte
+
+// HashState is the name of the authorization with this state.
+func HashState(state realm.Hidden) StateHash { return sha256.Sum256([]byte(state.Reveal())) }
+
+// Authorization is what is remembered between the request to a provider's
+// authorization endpoint and its callback (RFC 6749 section 4.1).
+type Authorization struct {
+	State StateHash
+	Ref   realm.Ref
+	// CallbackURL is the redirect_uri that was sent; the exchange of the code
+	// repeats it (RFC 6749 section 4.1.3).
+	CallbackURL string
+	// Verifier is the PKCE verifier (RFC 7636 section 4.1).
+	Verifier realm.Hidden
+	// Attempt is the claim that waits for the code; zero where a person
+	// authorizes.
+	Attempt AttemptID
+	// ExpiresAt is its end, by the store's clock. The store sets it.
+	ExpiresAt time.Time
+}
+
+// AuthorizationStore keeps authorizations, sealed. They end with their secret
+// or realm.
+type AuthorizationStore interface {
+	// BeginAuthorization saves an authorization that ends after life, which is
+	// cut to MaxAuthorizationLife.
+	BeginAuthorization(ctx context.Context, a Authorization, life time.Duration) error
+	// TakeAuthorization removes the authorization with this state and returns
+	// it: to one caller only, of all nodes. ErrAuthorizationNotFound for one
+	// that is unknown, was taken before, or ended. After ErrUnavailable it may
+	// be gone.
+	TakeAuthorization(ctx context.Context, state StateHash) (Authorization, error)
+}

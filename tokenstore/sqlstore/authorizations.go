@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	dropAuthorizations = "DELETE FROM tokens_authorizations WHERE realm = ?"
+	// endedBatch is how many authorizations that ended are removed when one
+	// begins: more than begin, and few enough not to hold it up.
+	endedBatch = 100
+)
+
+// sealedAuthorization is what of an authorization is sealed. It is not sealed
+// anew when keys rotate and does not count as a use of its key: it ends sooner
+// than a person takes an old key away, and one that could not be opened any
+// more must not keep a node from its start.
+type sealedAuthorization struct {
+	CallbackURL string               `json:"callback_url,omitempty"`
+	Verifier    string               `json:"verifier,omitempty"` // a realm.Hidden writes a mask
+	Attempt     tokenstore.AttemptID `json:"attempt,omitzero"`
+}
+
+// BeginAuthorization implements tokenstore.AuthorizationStore.
+func (s *Store) BeginAuthorization(ctx context.Context, a tokenstore.Authorization, life time.Duration) error {
+	return s.write(ctx, "begin authorization", realm.Ref{}, func(tx *txn) error {
+		now, err := tx.now(ctx)
+		if err != nil {
+			return err
+		}
+		// First: behind the insert, two that begin would wait for each other.
+		if err := dropEnded(ctx, tx, now); err != nil {
+			return err
+		}
+		a.ExpiresAt = micros(now.Add(min(life, tokenstore.MaxAuthorizationLife)))
+		open := sealedAuthorization{CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Attempt: a.Attempt}
+		sealed, keyID, err := s.seal(authorizationAD(a), open)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO tokens_authorizations (state, realm, ref_key, sealed, key_id, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+			a.State[:], []byte(a.Ref.Realm), []byte(a.Ref.Key), sealed, keyID, tx.dialect.stamp(a.ExpiresAt))
+		return err
+	})
+}
+
+// TakeAuthorization implements tokenstore.AuthorizationStore. Whoever deleted
+// the row has it. One that ended is deleted, too.
+func (s *Store) TakeAuthorization(ctx context.Context, state tokenstore.StateHash) (tokenstore.Authorization, error) {
+	var taken tokenstore.Authorization
+	live := false
+	err := s.write(ctx, "take authorization", realm.Ref{}, func(tx *txn) error {
+		a, err := s.lockAuthorization(ctx, tx, state)
+		if err != nil {
+			return err
+		}
+		now, err := tx.now(ctx)
+		if err != nil {
+			return err
+		}
+		taken, live = a, a.ExpiresAt.After(now) && !a.ExpiresAt.After(farthest(now))
+		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_authorizations WHERE state = ?", state[:])
+		return expectRow(res, err, tokenstore.ErrAuthorizationNotFound)
+	})
+	switch {
+	case err != nil:
+		return tokenstore.Authorization{}, err
+	case !live:
+		return tokenstore.Authorization{}, tokenstore.ErrAuthorizationNotFound
+	}
+	return taken, nil
+}
+
+// lockAuthorization reads a row, opens it and holds it.
+func (s *Store) lockAuthorization(ctx context.Context, tx *txn, state tokenstore.StateHash) (tokenstore.Authorization, error) {
+	a := tokenstore.Authorization{State: state}
+	var sealed []byte
+	var expires instant
+	query := "SELECT realm, ref_key, sealed, expires_at FROM tokens_authorizations WHERE state = ?" + tx.dialect.forUpdate()
+	err := tx.QueryRowContext(ctx, query, state[:]).Scan(&a.Ref.Realm, &a.Ref.Key, &sealed, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, finalError{tokenstore.ErrAuthorizationNotFound}
+	}
+	if err != nil {
+		return a, err
+	}
+	a.ExpiresAt = expires.Time
+	var open sealedAuthorization
+	if err := s.open(authorizationAD(a), sealed, &open); err != nil {
+		return a, err
+	}
+	a.CallbackURL, a.Verifier, a.Attempt = open.CallbackURL, realm.Hidden(open.Verifier), open.Attempt
+	return a, nil
+}
+
+// farthest is when an authorization ends at most that began until now. A clock
+// that went back a little must not end one early.
+func farthest(now time.Time) time.Time { return now.Add(2 * tokenstore.MaxAuthorizationLife) }
+
+// dropEnded removes some of the authorizations that ended. They are looked up
+// without a lock, so that nobody waits for those that are about to be taken.
+func dropEnded(ctx context.Context, tx *txn, now time.Time) error {
+	states, err := endedStates(ctx, tx, now)
+	if err != nil || len(states) == 0 {
+		return err
+	}
+	marks := strings.Join(slices.Repeat([]string{"?"}, len(states)), ", ")
+	_, err = tx.ExecContext(ctx, "DELETE FROM tokens_authorizations WHERE state IN ("+marks+")", states...) // #nosec G202 -- marks
+	return err
+}
+
+func endedStates(ctx context.Context, tx *txn, now time.Time) ([]any, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT state FROM tokens_authorizations WHERE expires_at <= ? OR expires_at > ? LIMIT ?",
+		tx.dialect.stamp(now), tx.dialect.stamp(farthest(now)), endedBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var states []any
+	for rows.Next() {
+		var state []byte
+		if err := rows.Scan(&state); err != nil {
+			return nil, err
+		}
+		states = append(states, state)
+	}
+	return states, rows.Err()
+}
+
+// authorizationAD binds what is sealed to the row's state and end, too: nobody
+// who can write the database gives one person's authorization to another, or a
+// longer life to one.
+func authorizationAD(a tokenstore.Authorization) tokenstore.AD {
+	return tokenstore.AD{
+		Column: "tokens_authorizations.sealed of state " + hex.EncodeToString(a.State[:]),
+		Ref:    a.Ref, Version: a.ExpiresAt.UnixMicro(),
+	}
+}
