@@ -36,6 +36,10 @@ type memory struct {
 	budgets  map[string]tokenstore.Budget
 	runs     map[string]bool
 	changes  []tokenstore.Change
+
+	authorizations map[tokenstore.StateHash]tokenstore.Authorization
+	companies      map[string]tokenstore.Company
+	company        int64 // the last id
 }
 
 // memoryToken is a token, or how far the lineage of a deleted one had counted.
@@ -48,6 +52,7 @@ func newMemory(now func() time.Time) *memory {
 	return &memory{
 		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
 		attempts: map[realm.Ref]tokenstore.Attempt{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
+		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, companies: map[string]tokenstore.Company{},
 	}
 }
 
@@ -199,6 +204,7 @@ func (s *memoryStore) DeleteRealm(ctx context.Context, id string, cascade bool) 
 		}
 		delete(m.realms, id)
 		delete(m.budgets, id)
+		m.dropAuthorizations(func(ref realm.Ref) bool { return ref.Realm == id })
 		m.changed(realm.Ref{Realm: id})
 		if !cascade {
 			return nil
@@ -318,6 +324,7 @@ func (s *memoryStore) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 		}
 		delete(m.secrets, ref)
 		delete(m.attempts, ref)
+		m.dropAuthorizations(func(r realm.Ref) bool { return r == ref })
 		m.clear(ref)
 		m.changed(ref)
 		return nil
@@ -418,6 +425,91 @@ func (s *memoryStore) Once(ctx context.Context, name string, at time.Time) (ours
 		return nil
 	})
 	return ours, err
+}
+
+func (s *memoryStore) BeginAuthorization(ctx context.Context, a tokenstore.Authorization, life time.Duration) error {
+	return s.locked(ctx, func(m *memory) error {
+		a.ExpiresAt = microsOf(m.now().Add(min(life, tokenstore.MaxAuthorizationLife)))
+		m.authorizations[a.State] = a
+		return nil
+	})
+}
+
+func (s *memoryStore) TakeAuthorization(ctx context.Context, state tokenstore.StateHash) (taken tokenstore.Authorization, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		a := m.authorizations[state]
+		delete(m.authorizations, state)
+		if !a.ExpiresAt.After(m.now()) {
+			return tokenstore.ErrAuthorizationNotFound
+		}
+		taken = a
+		return nil
+	})
+	return taken, err
+}
+
+func (m *memory) dropAuthorizations(of func(realm.Ref) bool) {
+	maps.DeleteFunc(m.authorizations, func(_ tokenstore.StateHash, a tokenstore.Authorization) bool { return of(a.Ref) })
+}
+
+func (s *memoryStore) Company(ctx context.Context, taxpayerID string) (c tokenstore.Company, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		var ok bool
+		if c, ok = m.companies[taxpayerID]; !ok {
+			return tokenstore.ErrCompanyNotFound
+		}
+		c.Accounts = maps.Clone(c.Accounts)
+		return nil
+	})
+	return c, err
+}
+
+func (s *memoryStore) Companies(ctx context.Context, page tokenstore.Page, keyword string) (list []tokenstore.Company, total int, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		for _, c := range m.companies {
+			if strings.Contains(strings.ToLower(c.TaxpayerID+"\x00"+c.Name), strings.ToLower(keyword)) {
+				c.Accounts = maps.Clone(c.Accounts)
+				list = append(list, c)
+			}
+		}
+		slices.SortFunc(list, func(a, b tokenstore.Company) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+		list, total = pageOf(list, page), len(list)
+		return nil
+	})
+	return list, total, err
+}
+
+func (s *memoryStore) UpdateCompany(ctx context.Context, taxpayerID string, change func(tokenstore.Company, bool) (tokenstore.Company, error)) (saved tokenstore.Company, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		old, found := m.companies[taxpayerID]
+		now := m.tick()
+		id, created := old.ID, old.CreatedAt
+		if !found {
+			id, created = m.company+1, now
+		}
+		old.TaxpayerID, old.Accounts = taxpayerID, maps.Clone(old.Accounts)
+		c, err := change(old, found)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		if c.Accounts = maps.Clone(c.Accounts); len(c.Accounts) == 0 {
+			c.Accounts = nil
+		}
+		c.ID, c.TaxpayerID, c.CreatedAt, c.UpdatedAt = id, taxpayerID, created, now
+		m.companies[taxpayerID], m.company, saved = c, max(id, m.company), c
+		return nil
+	})
+	return saved, err
+}
+
+func (s *memoryStore) DeleteCompany(ctx context.Context, taxpayerID string) error {
+	return s.locked(ctx, func(m *memory) error {
+		if _, ok := m.companies[taxpayerID]; !ok {
+			return tokenstore.ErrCompanyNotFound
+		}
+		delete(m.companies, taxpayerID)
+		return nil
+	})
 }
 
 var errForeignCursor = errors.New("is not a cursor of this store")
