@@ -12,11 +12,6 @@ func (r *Realm) NotYetActive() []string {
 		value any
 	}{
 		{"preset", c.Preset},
-		{"authorize", recipeOf(c.Authorize)},
-		{"exchange", recipeOf(c.Exchange)},
-		{"default_key", c.DefaultKey},
-		{"callback_url", c.CallbackURL},
-		{"unattended", c.Unattended},
 		{"scrub", c.Scrub},
 	} {
 		if !reflect.ValueOf(f.value).IsZero() {
@@ -28,11 +23,8 @@ func (r *Realm) NotYetActive() []string {
 
 // notYetActiveWords lists the fields of which only some values are inactive.
 func (c *Config) notYetActiveWords() (paths []string) {
-	if c.Grant != nil {
-		switch c.Grant.Name {
-		case GrantAuthorizationCode, GrantTokenExchange:
-			paths = append(paths, "config.grant")
-		}
+	if c.Grant != nil && c.Grant.Name == GrantTokenExchange {
+		paths = append(paths, "config.grant")
 	}
 	for i, in := range c.Inject {
 		if in.Place == PlaceBody || in.Place == PlacePath {
@@ -40,12 +32,4 @@ func (c *Config) notYetActiveWords() (paths []string) {
 		}
 	}
 	return paths
-}
-
-// recipeOf is the recipe, or one that says nothing.
-func recipeOf(r *Recipe) Recipe {
-	if r == nil {
-		return Recipe{}
-	}
-	return *r
 }

@@ -17,6 +17,7 @@ var activeFields = []string{
 	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
 	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
 	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].expr", "refresh.arguments[0].type",
+	"authorize*", "exchange*", "default_key", "callback_url", "unattended",
 	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits*",
 	"semantics", "overlap", "keep_warm", "renew_before*",
 	"grant*",                                               // all fields; some names are not active, see below
@@ -110,7 +111,7 @@ func sample(t *testing.T, typ reflect.Type) reflect.Value {
 func TestOnlySomeWordsAreActive(t *testing.T) {
 	for name, want := range map[string]bool{
 		GrantStatic: false, GrantDelegate: false, GrantClientCredentials: false, GrantRefreshToken: false,
-		GrantJWTBearer: false, GrantAuthorizationCode: true, GrantTokenExchange: true,
+		GrantJWTBearer: false, GrantAuthorizationCode: false, GrantTokenExchange: true,
 	} {
 		r := Realm{Config: Config{Grant: &Grant{Name: name}}}
 		if got := slices.Equal(r.NotYetActive(), []string{"config.grant"}); got != want {
@@ -128,7 +129,7 @@ func TestOnlySomeWordsAreActive(t *testing.T) {
 func TestWhatSaysNothingIsNotListed(t *testing.T) {
 	var r Realm
 	text := `{"id": "x", "logic_code": "https://a.example", "config": {"refresh": {}, "authorize": null, "semantics": "", "renew_on": [],
-		"shared": {}, "unattended": false, "overlap": "0s", "replay_max": 0, "limits": {"windows": [], "timeout": "5s"}}}`
+		"shared": {}, "scrub": false, "overlap": "0s", "replay_max": 0, "limits": {"windows": [], "timeout": "5s"}}}`
 	if err := Decode([]byte(text), "", &r); err != nil {
 		t.Fatal(err)
 	}

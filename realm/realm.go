@@ -57,8 +57,15 @@ type Config struct {
 	// the semantics grace.
 	RefreshGrace Duration `json:"refresh_grace,omitempty"`
 
-	// Refresh, Authorize and Exchange are the other recipes of the realm.
-	// What they do not say about reading an answer, the fetch recipe says.
+	// Refresh, Authorize and Exchange are the other recipes of the realm: the
+	// one that spends a {refresh_token}, the request for an authorization
+	// (RFC 6749 section 4.1.1), with {state}, and the one that makes a token
+	// of its {code} (section 4.1.3). What Refresh and Exchange do not say
+	// about reading an answer, the fetch recipe says; of Authorize, only
+	// ContentType and Success have a meaning, for an unattended realm.
+	//
+	// Beside the grant authorization_code, a recipe without a URL adds its
+	// arguments to those of the grant; one with a URL stands in its place.
 	Refresh   *Recipe `json:"refresh,omitempty"`
 	Authorize *Recipe `json:"authorize,omitempty"`
 	Exchange  *Recipe `json:"exchange,omitempty"`
@@ -82,9 +89,14 @@ type Config struct {
 
 	// DefaultKey is the account that is meant where none is named.
 	DefaultKey string `json:"default_key,omitempty"`
-	// CallbackURL is where the provider sends the authorization code.
+	// CallbackURL is where the provider sends the authorization code, as it is
+	// registered there (RFC 6749 section 3.1.2): an absolute http or https URL
+	// without a fragment. It may hold {secret.x}, or be one. A realm that
+	// authorizes needs it.
 	CallbackURL string `json:"callback_url,omitempty"`
-	// Unattended realms are authorized by the server itself.
+	// Unattended realms are authorized by the server itself, without a person:
+	// it calls Authorize, and takes the code out of the redirect to
+	// CallbackURL, or out of the provider's own call of it.
 	Unattended bool `json:"unattended,omitempty"`
 
 	// Shared fields are read as {secret.x} where the secret lacks x. They are
@@ -136,18 +148,33 @@ type Grant struct {
 	// TokenURL is the token endpoint (RFC 6749 section 3.2); for delegate,
 	// the URL that is asked.
 	TokenURL string `json:"token_url,omitempty"`
+	// AuthorizeURL is the authorization endpoint (RFC 6749 section 3.1), for
+	// authorization_code.
+	AuthorizeURL string `json:"authorize_url,omitempty"`
+	// PKCE is the proof that the code comes back to whom asked for it (RFC
+	// 7636), for authorization_code: S256 (default) or off.
+	PKCE string `json:"pkce,omitempty"`
 	// ClientID and ClientSecret are values, usually {secret.client_id} and
 	// {secret.client_secret}, which are also their defaults.
 	ClientID     string `json:"client_id,omitempty"`
 	ClientSecret string `json:"client_secret,omitempty"`
-	// Scopes are sent space-delimited (RFC 6749 section 3.3).
+	// Scopes are sent space-delimited (RFC 6749 section 3.3); with
+	// authorization_code in the request for an authorization only.
 	Scopes []string `json:"scopes,omitempty"`
 	// TokenEndpointAuthMethod: client_secret_basic (default; id and secret
-	// are form-encoded first, RFC 6749 section 2.3.1) or client_secret_post.
+	// are form-encoded first, RFC 6749 section 2.3.1), client_secret_post, or
+	// none: a public client, which has no secret (RFC 7591 section 2), for
+	// authorization_code and refresh_token.
 	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
 	// Issuer, Subject and Audience are claims of the assertion, for
 	// jwt_bearer (RFC 7523 section 3). The issuer is the client_id by default,
 	// the audience the token_url; there need not be a subject.
+	//
+	// For authorization_code, Issuer is the iss that every callback must have
+	// (RFC 9207 section 2.4): set it for a server that announces
+	// authorization_response_iss_parameter_supported. Where it is not set, a
+	// callback need not have an iss, and one that is there must have the
+	// origin of the authorize URL.
 	Issuer   string `json:"issuer,omitempty"`
 	Subject  string `json:"subject,omitempty"`
 	Audience string `json:"audience,omitempty"`

@@ -17,7 +17,17 @@ const (
 
 	AuthBasic = "client_secret_basic"
 	AuthPost  = "client_secret_post"
+	AuthNone  = "none"
+
+	PKCES256 = "S256"
+	PKCEOff  = "off"
 )
+
+// TakesPublicClients says whether clients without a secret may use a grant
+// (RFC 6749 section 4.4 is for the others only).
+func TakesPublicClients(grant string) bool {
+	return grant == GrantAuthorizationCode || grant == GrantRefreshToken
+}
 
 func (r *Realm) validateGrant() error {
 	g := r.Config.Grant

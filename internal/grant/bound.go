@@ -22,7 +22,7 @@ type Bound struct {
 func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	b := &Bound{
 		program: p, ref: s.Ref, target: p.target.fixed,
-		values: values{secret: s.Fields, shared: p.realm.Config.Shared, now: sampleInstant},
+		values: values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback, now: sampleInstant},
 	}
 	for _, name := range p.required {
 		if _, ok := b.values.field(name); !ok {
@@ -42,7 +42,7 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 // check renders what can be sent, so that a value that cannot stand where it
 // should is told now.
 func (b *Bound) check() error {
-	if p := b.program; p.CanFetch() {
+	if p := b.program; p.fetch != nil {
 		if _, err := p.fetch.render(b.values, b.ref); err != nil {
 			return err
 		}
@@ -51,6 +51,24 @@ func (b *Bound) check() error {
 		v := b.values
 		v.refresh = "1" // a sample: good wherever a token may stand
 		if _, err := p.refresh.render(v, b.ref); err != nil {
+			return err
+		}
+	}
+	return b.checkAuthorization()
+}
+
+// checkAuthorization is check for what an authorization sends.
+func (b *Bound) checkAuthorization() error {
+	if !b.program.CanAuthorize() {
+		return nil
+	}
+	if _, err := parseCallbackURL(b.CallbackURL()); err != nil {
+		return err
+	}
+	v := b.values
+	v.authorization, v.code = Authorization{State: "1", Verifier: "1"}, "1"
+	for _, r := range []*recipe{b.program.authorize, b.program.exchange} {
+		if _, err := r.render(v, b.ref); err != nil {
 			return err
 		}
 	}

@@ -30,17 +30,10 @@ func tokenEndpoint(r *realm.Realm, grantType string, own ...string) (*plan, erro
 // endpoint is tokenEndpoint without the client's credentials.
 func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 	cfg, g := &r.Config, r.Config.Grant
-	p := &plan{recipe: cfg.Recipe, field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
+	p := &plan{recipe: tokenAnswer(cfg.Recipe), field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
 	p.recipe.URL, p.recipe.Method = g.TokenURL, http.MethodPost
-	p.recipe.ContentType = or(cfg.ContentType, realm.ContentForm)
-	p.recipe.TokenPath = or(cfg.TokenPath, "access_token")
-	p.recipe.ExpiresInPath = or(cfg.ExpiresInPath, "expires_in")
-	if len(cfg.Success) == 0 {
-		// Some servers refuse with the document of section 5.2 and status 200.
-		p.recipe.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}
-	}
 	p.add(cfg.Arguments, "config")
-	if err := refuse(p.args, append(own, "grant_type", "scope", "client_id", "client_secret")...); err != nil {
+	if err := refuse(p.args, realm.PlaceBody, append(own, "grant_type", "scope", "client_id", "client_secret")...); err != nil {
 		return nil, err
 	}
 	p.own("config.grant.name", realm.PlaceBody, "grant_type", grantType)
@@ -48,6 +41,18 @@ func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 		p.own("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
 	}
 	return p, nil
+}
+
+// tokenAnswer completes how an answer of RFC 6749 section 5 is read.
+func tokenAnswer(r realm.Recipe) realm.Recipe {
+	r.ContentType = or(r.ContentType, realm.ContentForm)
+	r.TokenPath = or(r.TokenPath, "access_token")
+	r.ExpiresInPath = or(r.ExpiresInPath, "expires_in")
+	if len(r.Success) == 0 {
+		// Some servers refuse with the document of section 5.2 and status 200.
+		r.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}
+	}
+	return r
 }
 
 // own appends an argument that the grant itself makes.
@@ -68,8 +73,13 @@ func (p *plan) authenticate(g *realm.Grant) error {
 	case realm.AuthPost:
 		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id)
 		p.own("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
+	case realm.AuthNone:
+		if !realm.TakesPublicClients(g.Name) {
+			return realm.Fieldf("config.grant.token_endpoint_auth_method", "cannot be none: the grant %s is for clients with a secret", g.Name)
+		}
+		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id) // RFC 6749 section 3.2.1
 	default:
-		return realm.Fieldf("config.grant.token_endpoint_auth_method", "must be client_secret_basic or client_secret_post")
+		return realm.Fieldf("config.grant.token_endpoint_auth_method", "must be client_secret_basic, client_secret_post or none")
 	}
 	return nil
 }

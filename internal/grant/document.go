@@ -15,6 +15,12 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
+// Problems of an answer that somebody asks about.
+const (
+	problemEmpty  = "the answer is empty"
+	problemMarkup = "the answer is HTML or XML"
+)
+
 // parseDocument reads an answer as the document that the paths walk. What the
 // header says of its type is ignored, as providers do: JSON comes as
 // text/plain and text/html. A recipe in form encoding takes an answer in form
@@ -26,11 +32,11 @@ func parseDocument(body []byte, contentType string) (root gjson.Result, problem 
 	text := bytes.TrimSpace(withoutBOM(body))
 	switch {
 	case len(text) == 0:
-		return root, "the answer is empty"
+		return root, problemEmpty
 	case !utf8.Valid(text):
 		return root, "the answer is not UTF-8"
 	case text[0] == '<':
-		return root, "the answer is HTML or XML"
+		return root, problemMarkup
 	case json.Valid(text):
 		return gjson.ParseBytes(text), ""
 	case contentType == realm.ContentForm && text[0] != '{' && text[0] != '[':

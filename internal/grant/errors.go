@@ -39,6 +39,7 @@ const (
 	KindRedirect     Kind = "redirect"     // a redirect, which is never followed
 	KindRequest      Kind = "bad_request"  // the request could not be made
 	KindInactive     Kind = "not_yet_active"
+	KindDenied       Kind = "denied" // the callback says that access was denied
 )
 
 // Error is a failed call. It holds nothing confidential: the provider's words
@@ -73,7 +74,7 @@ type Error struct {
 // redirect, a status 5xx.
 func (e *Error) Uncertain() bool {
 	switch e.Kind {
-	case KindForbidden, KindRequest, KindInactive, KindInvalidGrant:
+	case KindForbidden, KindRequest, KindInactive, KindInvalidGrant, KindDenied:
 		return false
 	case KindRefused:
 		// 408 comes from gateways that gave up a server behind them, too.

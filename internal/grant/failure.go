@@ -45,6 +45,9 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	if c.refreshing && said.invalidGrant() && !e.Uncertain() {
 		e.Class, e.Kind = Hopeless, KindInvalidGrant
 	}
+	if c.exchanging && said.invalidGrant() {
+		e.Class = Retryable // the next code may be good
+	}
 	if unmet != nil {
 		e.Detail = "the success rule for " + or(unmet.name, "the status") + " does not match"
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,8 +64,11 @@ type call struct {
 	request Request
 	report  *Report
 	recipe  *recipe
-	// refreshing: the recipe is that of a refresh.
-	refreshing bool
+	// refreshing: the recipe is that of a refresh; exchanging: of a code.
+	refreshing, exchanging bool
+	// authorization and code are what those recipes send.
+	authorization Authorization
+	code          realm.Hidden
 	// unable is why there is no such call to make.
 	unable string
 	out    *outgoing
@@ -85,25 +86,28 @@ func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, erro
 
 // make makes the call and reports.
 func (c *call) make(ctx context.Context) (Result, error) {
-	if c.report = c.request.Report; c.report == nil {
-		c.report = new(Report)
+	c.beginReport()
+	var result Result
+	a, took, failed := c.ask(ctx)
+	if failed == nil {
+		result, failed = c.read(a)
 	}
-	result, failed := c.run(ctx)
+	result.Took = took
 	c.report.Warnings = result.Warnings
 	if failed != nil {
-		c.report.Error, c.report.Kind = failed.Error(), failed.Kind
-		return result, failed
+		return result, c.reportFailure(failed)
 	}
 	c.report.Token = reportToken(result, c.client.now())
 	return result, nil
 }
 
-func (c *call) run(ctx context.Context) (Result, *Error) {
+// ask sends the request and takes the answer, which need not be a success.
+func (c *call) ask(ctx context.Context) (*answer, time.Duration, *Error) {
 	if c.unable != "" {
-		return Result{}, &Error{Class: Hopeless, Kind: KindInactive, Detail: c.unable, NotSent: true}
+		return nil, 0, unable(c.unable)
 	}
 	if err := c.render(); err != nil {
-		return Result{}, &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error(), NotSent: true}
+		return nil, 0, badRequest(err)
 	}
 	c.wire.sendBy = c.request.SendBy
 	ctx, cancel := withDeadline(ctx, c.timeout())
@@ -113,27 +117,21 @@ func (c *call) run(ctx context.Context) (Result, *Error) {
 	c.sent = c.client.now()
 	a, err := c.client.send(ctx, c.out, c.bound.program.names(c.recipe.url), &c.wire)
 	took := c.client.now().Sub(c.sent)
-	var (
-		result Result
-		failed *Error
-	)
 	if a != nil {
 		c.describe(a, took)
 	}
 	// A refusal is one by its status, also where its body is broken.
 	if err == nil || a != nil && a.status >= http.StatusBadRequest {
-		result, failed = c.read(a)
-	} else {
-		failed = c.transportFailure(ctx, err)
+		return a, took, nil
 	}
-	result.Took = took
-	return result, failed
+	return nil, took, c.transportFailure(ctx, err)
 }
 
 // render makes the request, and the masked one for the report.
 func (c *call) render() (err error) {
 	v := c.bound.values
 	v.force, v.now = c.request.Force, c.client.now()
+	v.authorization, v.code = c.authorization, c.code
 	if c.refreshing {
 		v.refresh = c.request.RefreshToken
 	}
@@ -208,17 +206,12 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	return result, nil
 }
 
-// redactor hides the secret, what was computed from it, the refresh token that
-// was sent, the tokens that are known and those of an answer, in its words.
+// redactor hides in an answer's words the secret, what was computed from it
+// or made for the call, the tokens that are known and those of the answer.
 func (c *call) redactor(root gjson.Result) *redactor {
-	confidential := append(slices.Clone(c.out.computed), c.request.RefreshToken.Reveal())
-	for _, token := range c.request.Known {
-		confidential = append(confidential, token.Reveal())
-	}
-	for _, fields := range []map[string]realm.Hidden{c.bound.values.secret, c.bound.values.shared} {
-		for _, value := range slices.Collect(maps.Values(fields)) {
-			confidential = append(confidential, value.Reveal())
-		}
+	confidential := append(c.bound.confidential(), c.out.computed...)
+	for _, sent := range append([]realm.Hidden{c.request.RefreshToken, c.authorization.State, c.authorization.Verifier, c.code}, c.request.Known...) {
+		confidential = append(confidential, sent.Reveal())
 	}
 	_, credentials, _ := strings.Cut(c.out.header.Get("Authorization"), " ")
 	confidential = append(confidential, credentials)
@@ -235,4 +228,15 @@ func (c *call) redactor(root gjson.Result) *redactor {
 		}
 	}
 	return newRedactor(confidential)
+}
+
+// confidential are the values of the secret, and the realm's shared ones.
+func (b *Bound) confidential() []string {
+	var list []string
+	for _, fields := range []map[string]realm.Hidden{b.values.secret, b.values.shared} {
+		for _, value := range fields {
+			list = append(list, value.Reveal())
+		}
+	}
+	return list
 }

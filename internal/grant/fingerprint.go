@@ -37,7 +37,12 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 		Version: fingerprintVersion, Recipe: cfg.Recipe, Lifetime: cfg.Lifetime,
 		Authorize: cfg.Authorize, Exchange: cfg.Exchange, Grant: cfg.Grant,
 	}
-	if p.seeded() {
+	if g := cfg.Grant; g != nil && g.Name == realm.GrantAuthorizationCode {
+		plain := *g
+		plain.PKCE, plain.Issuer = "", "" // they secure the way to a token, and do not make another one
+		d.Grant = &plain
+	}
+	if p.refreshDecides() {
 		d.Refresh = cfg.Refresh
 	}
 	if p.fetch != nil && p.fetch.url.field == "logic_code" { // config does not win over it
@@ -54,7 +59,7 @@ func (b *Bound) Fingerprint() realm.Fingerprint {
 	text := slices.Clone(b.program.digest[:])
 	for _, name := range b.decisiveFields() {
 		value, ok := b.values.field(name)
-		if !ok { // of a recipe that is not executed yet
+		if !ok { // of a recipe that is not complete
 			continue
 		}
 		text = appendPrefixed(appendPrefixed(text, name), value.Reveal())

@@ -9,13 +9,15 @@ import (
 )
 
 // construction is what a grant makes of a realm: the recipe that fetches, the
-// recipe that refreshes, or the value of a fixed token.
+// ones that authorize and refresh, or the value of a fixed token.
 type construction struct {
-	fetch    *plan
-	refresh  *plan
-	fixed    template
-	isFixed  bool
-	inactive string // why there is no fetch yet
+	fetch, refresh      *plan
+	authorize, exchange *plan
+	fixed               template
+	isFixed             bool
+	inactive            string // why there is no fetch yet
+	// complete: the realm's own recipes are in it already.
+	complete bool
 }
 
 // reads is the recipe that says how answers are read, where another does not.
@@ -43,7 +45,7 @@ var grants = map[string]constructor{
 	realm.GrantDelegate:          delegate,
 	realm.GrantClientCredentials: clientCredentials,
 	realm.GrantRefreshToken:      refreshToken,
-	realm.GrantAuthorizationCode: unbuilt,
+	realm.GrantAuthorizationCode: authorizationCode,
 	realm.GrantJWTBearer:         jwtBearer,
 	realm.GrantTokenExchange:     unbuilt,
 }
@@ -61,7 +63,7 @@ func construct(r *realm.Realm) (construction, error) {
 		p := planOf(cfg.Recipe, "config", cfg.Lifetime)
 		return construction{fetch: &p}, nil
 	case says(cfg.Exchange), says(cfg.Authorize):
-		return construction{inactive: "the recipes authorize and exchange are not active yet"}, nil
+		return construction{}, nil
 	case r.LogicCode != "":
 		return delegate(r)
 	case len(cfg.Arguments) > 0:
@@ -102,6 +104,14 @@ func says(r *realm.Recipe) bool {
 	return r != nil && (r.URL != "" || len(r.Arguments) > 0)
 }
 
+// recipeOf is the recipe, or one that says nothing.
+func recipeOf(r *realm.Recipe) realm.Recipe {
+	if r == nil {
+		return realm.Recipe{}
+	}
+	return *r
+}
+
 // or returns s, or def where s is empty.
 func or(s, def string) string {
 	if s == "" {
@@ -110,10 +120,10 @@ func or(s, def string) string {
 	return s
 }
 
-// refuse finds arguments that a grant sets by itself.
-func refuse(args []planned, names ...string) error {
+// refuse finds arguments of a place that a grant sets by itself.
+func refuse(args []planned, place string, names ...string) error {
 	for _, a := range args {
-		if a.Place == realm.PlaceBody && slices.Contains(names, strings.ToLower(a.Name)) {
+		if a.Place == place && slices.Contains(names, strings.ToLower(a.Name)) {
 			return realm.Fieldf(a.at(".name"), "%s is set by the grant", a.Name)
 		}
 	}

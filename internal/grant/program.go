@@ -20,6 +20,11 @@ type Program struct {
 	// refresh is the recipe that spends a refresh token.
 	refresh   *recipe
 	noRefresh string // why there is no refreshing
+	// authorize and exchange are the recipes of an authorization.
+	authorize, exchange *recipe
+	noAuthorize         string   // why there is no authorizing
+	callback            template // the callback URL
+	issuer              template // the iss that callbacks must have; empty for none
 	// wholeSecret: the request holds every field of the secret.
 	wholeSecret bool
 
@@ -69,13 +74,13 @@ func (p *Program) compileRecipes() error {
 		return err
 	}
 	if p.realm.Config.Preset != "" { // it says the rest of them
-		p.noRefresh = p.noFetch
+		p.noRefresh, p.noAuthorize = p.noFetch, p.noFetch
 		return nil
 	}
-	if err := p.compileRefresh(&c); err != nil {
+	if err := p.compileAuthorization(&c); err != nil {
 		return err
 	}
-	return p.compileAuthorization(c.reads(&p.realm.Config))
+	return p.compileRefresh(&c)
 }
 
 func (p *Program) compileFetch(plan *plan) error {
@@ -89,31 +94,6 @@ func (p *Program) compileFetch(plan *plan) error {
 		return err
 	}
 	p.decides = append(p.decides, p.fetch.fields()...)
-	return nil
-}
-
-// compileAuthorization checks the recipes that are not executed yet.
-func (p *Program) compileAuthorization(reads realm.Recipe) error {
-	cfg := &p.realm.Config
-	for _, o := range []struct {
-		recipe *realm.Recipe
-		field  string
-		scope  scope
-	}{
-		{cfg.Exchange, "config.exchange", scopeExchange},
-		{cfg.Authorize, "config.authorize", scopeAuthorize},
-	} {
-		if !says(o.recipe) {
-			continue
-		}
-		plan := planOf(inherit(*o.recipe, reads), o.field, cfg.Lifetime)
-		plan.unread = o.recipe == cfg.Authorize
-		compiled, err := p.compilePlan(&plan, o.scope)
-		if err != nil {
-			return err
-		}
-		p.decides = append(p.decides, compiled.fields()...)
-	}
 	return nil
 }
 
@@ -145,8 +125,12 @@ func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 // requiredFields are those without which the token cannot be got or used.
 func (p *Program) requiredFields() []string {
 	list := p.fixed.fields(p.target.fields())
-	if p.CanFetch() {
+	if p.fetch != nil {
 		list = append(list, p.fetch.fields()...)
+	}
+	if p.CanAuthorize() {
+		list = append(append(list, p.authorize.fields()...), p.exchange.fields()...)
+		list = p.issuer.fields(p.callback.fields(list))
 	}
 	if p.CanRefresh() {
 		list = append(list, p.refresh.fields()...)
@@ -181,18 +165,16 @@ func (p *Program) NotProxyable() string {
 	return p.unplaceable
 }
 
-// CanFetch says whether a token can be got from the secret alone.
-func (p *Program) CanFetch() bool { return p.noFetch == "" }
+// CanFetch says whether a token can be got from the secret alone: by Fetch, or,
+// where the realm is Unattended, by Authorize and Exchange.
+func (p *Program) CanFetch() bool { return p.noFetch == "" || p.Unattended() }
 
 // Inactive is the reason why the realm cannot get a token yet, "" if it can:
 // it uses a field whose behaviour is not built. A realm that can only refresh
-// is active; it needs a refresh token.
+// is active; it needs a refresh token. So is one that a person authorizes.
 func (p *Program) Inactive() string {
-	switch {
-	case p.isFixed, p.CanRefresh():
+	if p.isFixed || p.CanRefresh() || p.CanAuthorize() {
 		return ""
-	case p.fetch == nil && p.refresh != nil:
-		return p.noRefresh
 	}
 	return p.noFetch
 }

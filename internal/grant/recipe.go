@@ -111,7 +111,12 @@ func (p *plan) compile(sc scope) (*recipe, error) {
 	if err := r.checkComputed(); err != nil {
 		return nil, err
 	}
-	if err := r.body.compile(p.field + ".content_type"); err != nil || p.unread {
+	if err := r.body.compile(p.field + ".content_type"); err != nil {
+		return r, err
+	}
+	if p.unread {
+		r.reading.contentType = p.recipe.ContentType
+		r.reading.success, err = compileRules(p.recipe.Success, p.field+".success")
 		return r, err
 	}
 	r.reading, err = p.compileReading()
@@ -156,7 +161,7 @@ func (r *recipe) compileArgument(p planned, sc scope) error {
 	case realm.PlaceBasic:
 		return r.addBasic(a, sc)
 	case realm.PlacePath:
-		return r.addPath(a)
+		return r.addPath(a, sc)
 	default:
 		return realm.Fieldf(p.at(".place"), "must be url, header, body, basic or path")
 	}
@@ -164,7 +169,10 @@ func (r *recipe) compileArgument(p planned, sc scope) error {
 }
 
 // addPath checks that the URL has a place for the argument.
-func (r *recipe) addPath(a argument) error {
+func (r *recipe) addPath(a argument, sc scope) error {
+	if slices.Contains(sc.names, a.name) {
+		return realm.Fieldf(a.at(".name"), "{%s} has a meaning of its own here", a.name)
+	}
 	if slices.ContainsFunc(r.path, func(o argument) bool { return o.name == a.name }) {
 		return realm.Fieldf(a.at(".name"), "stands twice in the path's arguments")
 	}

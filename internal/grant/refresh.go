@@ -17,7 +17,7 @@ const refreshField = "refresh_token"
 func (p *Program) compileRefresh(c *construction) error {
 	cfg := &p.realm.Config
 	plan := c.refresh
-	if says(cfg.Refresh) {
+	if says(cfg.Refresh) && !c.complete {
 		if c.isFixed || plan != nil {
 			return realm.Fieldf("config.refresh", "cannot stand beside %s", c.name(cfg))
 		}
@@ -35,7 +35,7 @@ func (p *Program) compileRefresh(c *construction) error {
 	if !p.refresh.holds("refresh_token") {
 		return realm.Fieldf(plan.field, "no value holds {refresh_token}")
 	}
-	if p.seeded() {
+	if p.refreshDecides() {
 		p.decides = append(p.decides, p.refresh.fields()...)
 	}
 	return nil
@@ -72,11 +72,15 @@ func (b *Bound) Refresh(ctx context.Context, c *Client, req Request) (Result, er
 }
 
 // seeded says whether the first refresh token may lie in the secret: there is
-// no other way to one.
+// no other way to one, at least without a person.
 func (p *Program) seeded() bool { return !p.isFixed && !p.CanFetch() && p.refresh != nil }
 
+// refreshDecides says whether the refresh recipe is the one that tokens come
+// from.
+func (p *Program) refreshDecides() bool { return p.seeded() && !p.CanAuthorize() }
+
 // SecretRefreshToken is the refresh token that the secret itself holds, in its
-// field refresh_token, where the realm can do nothing but refresh; else "". It
+// field refresh_token, where the realm can do nothing else without a person; else "". It
 // is for the first refresh: what the provider gave since then is newer, see
 // Reseeded.
 func (b *Bound) SecretRefreshToken() realm.Hidden {

@@ -42,6 +42,18 @@ type ReportToken struct {
 	RefreshToken bool       `json:"refresh_token"`
 }
 
+// beginReport makes sure that there is a report to fill in.
+func (c *call) beginReport() {
+	if c.report = c.request.Report; c.report == nil {
+		c.report = new(Report)
+	}
+}
+
+func (c *call) reportFailure(failed *Error) *Error {
+	c.report.Error, c.report.Kind = failed.Error(), failed.Kind
+	return failed
+}
+
 // describe fills in what came back.
 func (c *call) describe(a *answer, took time.Duration) {
 	if c.request.Report == nil {

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,9 @@ type values struct {
 	secret, shared map[string]realm.Hidden
 	token          string
 	refresh        realm.Hidden
+	authorization  Authorization
+	code           realm.Hidden
+	callback       template // the realm's callback URL
 	force          bool
 	path           map[string]string // the arguments of the URL's path
 	now            time.Time         // of the call, for expressions
@@ -33,18 +37,36 @@ func (v *values) field(name string) (realm.Hidden, bool) {
 
 // get returns the value of a name. Bind has made sure that fields exist.
 func (v *values) get(p part) string {
+	if value, ok := v.path[p.name]; ok && !p.field {
+		return value
+	}
 	switch {
-	case v.masked && (p.field || p.name == "refresh_token"):
+	case v.masked && (p.field || slices.Contains(confidentialNames, p.name)):
 		return realm.Mask
 	case p.field:
 		value, _ := v.field(p.name)
 		return value.Reveal()
-	case p.name == "token":
-		return v.token
-	case p.name == "refresh_token":
-		return v.refresh.Reveal()
-	case p.name == "force":
-		return strconv.FormatBool(v.force)
 	}
-	return v.path[p.name]
+	switch p.name {
+	case "token":
+		return v.token
+	case "refresh_token":
+		return v.refresh.Reveal()
+	case "force":
+		return strconv.FormatBool(v.force)
+	case "state":
+		return v.authorization.State.Reveal()
+	case "code":
+		return v.code.Reveal()
+	case "code_verifier":
+		return v.authorization.Verifier.Reveal()
+	case "code_challenge":
+		return v.authorization.challenge()
+	case "callback_url":
+		return v.callback.expand(v, nil)
+	}
+	return ""
 }
+
+// confidentialNames are those of a scope that no masked rendering shows.
+var confidentialNames = []string{"refresh_token", "state", "code", "code_verifier", "code_challenge"}

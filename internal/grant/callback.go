@@ -1,0 +1,87 @@
+package grant
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Bounds of a callback: anybody may send one.
+const (
+	maxCallback = 8 << 10
+	maxCode     = 4 << 10
+	maxState    = 512
+)
+
+// Callback is how a provider answers a request for an authorization (RFC 6749
+// sections 4.1.2 and 4.1.2.1, RFC 9207). Nothing in it is to be believed
+// before its state is known. Error, Description and Issuer may quote anything:
+// they are for Judge and not to be shown.
+type Callback struct {
+	Code, State                realm.Hidden
+	Error, Description, Issuer string
+}
+
+// Why a callback cannot be read.
+var (
+	errCallbackLong    = errors.New("the callback is too long")
+	errCallbackEncoded = errors.New("the callback is not well encoded")
+	errCallbackDoubled = errors.New("the callback has a parameter twice")
+)
+
+// ParseCallback reads the query of a callback: at most 8 KiB, with a code of
+// at most 4 KiB and a state of at most 512 bytes. A parameter that stands
+// twice is an error (RFC 6749 section 3.1), and so is one that cannot be
+// decoded. Errors show nothing of the query.
+func ParseCallback(rawQuery string) (Callback, error) {
+	p, err := parseParameters(rawQuery)
+	if err != nil {
+		return Callback{}, err
+	}
+	cb := Callback{
+		Code: realm.Hidden(p["code"]), State: realm.Hidden(p["state"]),
+		Error: p["error"], Description: p["error_description"], Issuer: p["iss"],
+	}
+	switch {
+	case len(cb.Code) > maxCode, len(cb.State) > maxState:
+		return Callback{}, errCallbackLong
+	case !plainText(p["code"]), !plainText(p["state"]):
+		return Callback{}, errCallbackEncoded
+	}
+	return cb, nil
+}
+
+// parseParameters decodes the pairs of a query, each name of which stands
+// once.
+func parseParameters(rawQuery string) (map[string]string, error) {
+	if len(rawQuery) > maxCallback {
+		return nil, errCallbackLong
+	}
+	parameters := make(map[string]string)
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, bad := url.QueryUnescape(rawName)
+		value, worse := url.QueryUnescape(rawValue)
+		if bad != nil || worse != nil {
+			return nil, errCallbackEncoded
+		}
+		if _, twice := parameters[name]; twice {
+			return nil, errCallbackDoubled
+		}
+		parameters[name] = value
+	}
+	return parameters, nil
+}
+
+// plainText says whether a code or state is text without control characters
+// (RFC 6749 appendix A.5 and A.11 have even less).
+func plainText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}

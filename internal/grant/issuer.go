@@ -1,0 +1,45 @@
+package grant
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// compileIssuer compiles the iss that callbacks must have.
+func (p *Program) compileIssuer() error {
+	g := p.realm.Config.Grant
+	if g == nil || g.Name != realm.GrantAuthorizationCode {
+		return nil
+	}
+	var err error
+	if p.issuer, err = parseTemplate(g.Issuer, scopeTarget); err != nil {
+		return realm.Fieldf("config.grant.issuer", "%v", err)
+	}
+	return nil
+}
+
+// issued judges the iss of a callback (RFC 9207 section 2.4). Where the realm
+// names its issuer, the callback must have it, character by character: a
+// server that sends it always does. Else an iss that is there must have the
+// origin of the authorize URL, which keeps out a callback that another server
+// made (a mix-up attack).
+func (b *Bound) issued(cb Callback) bool {
+	p := b.program
+	switch {
+	case len(p.issuer) > 0:
+		return cb.Issuer == p.issuer.expand(&b.values, nil)
+	case cb.Issuer == "":
+		return true
+	case p.authorize == nil:
+		return false
+	}
+	host, err := expandHost(p.authorize.url.host, &b.values, p.authorize.url.field)
+	if err != nil {
+		return false
+	}
+	iss, err := url.Parse(cb.Issuer)
+	ours := &url.URL{Scheme: p.authorize.url.scheme, Host: host}
+	return err == nil && iss.Scheme == ours.Scheme && strings.EqualFold(iss.Hostname(), ours.Hostname()) && portOf(iss) == portOf(ours)
+}
