@@ -49,6 +49,9 @@ const (
 	CodeTooLarge         Code = "too_large"
 	CodeMediaType        Code = "unsupported_media_type"
 	CodeInternal         Code = "internal"
+	CodeNotAuthorizable  Code = "not_authorizable"
+	CodeBadCallback      Code = "bad_callback"
+	CodeCompanyNotFound  Code = "company_not_found"
 )
 
 // Error is an error with a meaning for the caller: what a problem document

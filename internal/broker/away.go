@@ -24,7 +24,7 @@ const awayWait = 30 * time.Second
 // itself, once in awayWait; a provider that ends the old token with each new
 // one is asked by one of them, as far as the cache can tell.
 func (t *task) unclaimed(ctx context.Context, w *asks, away error) (*realm.Lease, error) {
-	if !storeAway(away) || w.canRefresh || t.f.kind == renew || t.f.kind == flush {
+	if !storeAway(away) || w.canRefresh || t.f.kind == renew || t.f.kind.forced() || t.f.owner.program.Unattended() {
 		return nil, away
 	}
 	now := realm.InstantOf(t.pool.now())

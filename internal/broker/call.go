@@ -78,7 +78,7 @@ func (t *task) inLane(ctx context.Context) (*realm.Lease, again, error) {
 func (t *task) outlast(ctx context.Context) error {
 	left := t.stored.ExpiresAt.Sub(t.pool.now())
 	same := t.f.owner.config.Semantics == realm.SemanticsSame && t.f.owner.config.Overlap == 0
-	if !same || t.f.kind == flush || t.f.kind == heal || left <= 0 || left > slack || t.stored.Fingerprint != t.bound.Fingerprint() {
+	if !same || t.f.kind.forced() || t.f.kind == heal || left <= 0 || left > slack || t.stored.Fingerprint != t.bound.Fingerprint() {
 		return nil
 	}
 	return t.pool.sleep(ctx, left)
@@ -96,12 +96,15 @@ func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err err
 	}
 	switch v.ruling {
 	case granted:
+		if v.source == noRefresh && t.f.owner.program.Unattended() {
+			return t.askForCode(ctx, w, v, began)
+		}
 		return t.spend(ctx, w, v, began)
 	case served:
 		lease, err = t.publish(t.pool.local(v.token), realm.FromDatabase, 0)
 		return lease, nil, err
 	case busy:
-		if t.f.kind == renew {
+		if t.f.kind == renew && !t.f.waited {
 			return nil, nil, errElsewhere
 		}
 		return nil, func(ctx context.Context) error { return t.await(ctx, v) }, nil
@@ -259,25 +262,45 @@ func known(s *tokenstore.State) []realm.Hidden {
 	return tokens
 }
 
-// request makes one HTTP call. It is sent within the timeout of the claim, or
-// not at all, and ends before the claim does, however long that took to get.
-func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
+// bounded says how a call is made that was claimed.
+func (t *task) bounded(w *asks, v verdict, began time.Time) grant.Request {
 	req := grant.Request{
 		Force: t.force, DefaultTimeout: t.callTimeout, RefreshToken: v.refresh,
 		Known: append(v.known, t.stored.Access, t.f.failed),
 	}
 	req.SendBy, req.EndBy = w.bounds(began)
-	do := t.bound.Fetch
-	if v.source != noRefresh {
-		do = t.bound.Refresh
-	}
-	t.e.mu.Lock()
-	t.e.fetches++
-	t.e.mu.Unlock()
-	sent := time.Now() // the real clock: it is the network that takes time
-	res, err := do(context.WithoutCancel(ctx), t.client, req)
+	return req
+}
+
+// request makes one HTTP call. It is sent within the timeout of the claim, or
+// not at all, and ends before the claim does, however long that took to get.
+func (t *task) request(ctx context.Context, w *asks, v verdict, began time.Time) (grant.Result, error) {
+	req := t.bounded(w, v, began)
+	sent := t.calls()
+	res, err := t.send(context.WithoutCancel(ctx), w, v, req)
 	t.pool.fetched(t.ref.Realm, sent, err)
 	return res, err
+}
+
+// calls counts a call that is sent now, by the real clock: it is the network
+// that takes time.
+func (t *task) calls() time.Time {
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	t.e.fetches++
+	return time.Now()
+}
+
+// send makes the call that what is sent asks for.
+func (t *task) send(ctx context.Context, w *asks, v verdict, req grant.Request) (grant.Result, error) {
+	switch v.source {
+	case noRefresh:
+		return t.bound.Fetch(ctx, t.client, req)
+	case fromCode:
+		return t.bound.Exchange(ctx, t.client, w.code.Authorization, w.code.code, req)
+	case fromToken, fromSecret, fromCandidate:
+	}
+	return t.bound.Refresh(ctx, t.client, req)
 }
 
 // take notes what the provider gave, in the store's time.
@@ -309,11 +332,13 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	}
 	now := realm.InstantOf(t.pool.now())
 	tr := t.pool.troubleOf(&s, end.cause, now)
-	t.e.suffer(tr, t.revision)
+	if !end.code.byPerson() {
+		t.e.suffer(tr, t.revision)
+	}
 	t.pool.log.Warn("token not fetched",
 		zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),
 		zap.Stringer("class", end.cause.Class), zap.Error(end.cause), zap.Duration("next_in", tr.left(now)))
-	if err == nil && end.source != noRefresh && end.cause.Kind == grant.KindInvalidGrant {
+	if err == nil && end.source.refreshes() && end.cause.Kind == grant.KindInvalidGrant {
 		return nil, atOnce, nil // the next decision says whether anything is left
 	}
 	return nil, nil, tr.first(now)

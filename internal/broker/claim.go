@@ -61,7 +61,9 @@ type asks struct {
 	fingerprint realm.Fingerprint
 	// usable says whether a stored token may be used now.
 	usable func(realm.Token) bool
-	draw   draw
+	// code is what is exchanged; nil for any other call.
+	code *code
+	draw draw
 }
 
 // verdict is what was decided about a claim.
@@ -118,7 +120,11 @@ const (
 	fromToken                     // the stored token's
 	fromSecret                    // the one that the secret holds
 	fromCandidate                 // one that arrived too late once
+	fromCode                      // none: a code is exchanged
 )
+
+// refreshes says whether a refresh token is sent.
+func (r rtSource) refreshes() bool { return r != noRefresh && r != fromCode }
 
 // decide says whether the call may be made, and writes the claim into s if so.
 // What is found out about earlier calls is written in any case.
@@ -128,11 +134,15 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 	}
 	rewind(s)
 	a := &s.Attempt
-	if a.ID != (tokenstore.AttemptID{}) {
-		if left := a.Deadline.Sub(s.Now); left > 0 {
+	if left := a.Deadline.Sub(s.Now); a.ID != (tokenstore.AttemptID{}) {
+		switch {
+		case w.code.askedBy(a.ID):
+			done(&s.Budget, a.Started, s.Now) // this call goes on with the claim
+		case left > 0:
 			return verdict{ruling: busy, wait: left, holder: a.ID}
+		default:
+			w.expire(s)
 		}
-		w.expire(s)
 	}
 	w.renounce(s)
 	v := verdict{parent: s.Token.Lineage}
@@ -148,7 +158,7 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 	if s.Budget.Trouble.Fails > 0 {
 		places = 1 // one call tries whether the provider is back
 	}
-	if s.Open >= places {
+	if s.Open >= places && w.kind != exchange {
 		return verdict{ruling: outpaced}
 	}
 	w.grant(s, v)
@@ -161,8 +171,10 @@ func (w *asks) serves(t realm.Token) bool {
 		return false
 	}
 	switch w.kind {
-	case renew, flush:
+	case renew, flush, authorize:
 		return t.Lineage > w.after
+	case exchange: // it makes another
+		return false
 	case heal:
 		return t.Access != w.failed
 	default:
@@ -243,7 +255,10 @@ var errRefuted = &grant.Error{
 // A refresh token whose end has passed is tried all the same, unless there is
 // another way: the provider's word counts.
 func (w *asks) means(s *tokenstore.State) (rtSource, realm.Hidden) {
-	if !w.canRefresh {
+	switch {
+	case w.kind == exchange:
+		return fromCode, ""
+	case w.kind == authorize, !w.canRefresh:
 		return noRefresh, ""
 	}
 	a, t := &s.Attempt, s.Token
@@ -297,17 +312,17 @@ func (w *asks) held(s *tokenstore.State, v *verdict) {
 			v.wait, v.scope, v.cause, v.fails = d, what, causeOf(t), t.Fails
 		}
 	}
-	if waits(a.Trouble, now) && !w.insists(a.Trouble, now) {
+	if waits(a.Trouble, now) && !w.insists(a.Trouble, now) && w.kind != exchange {
 		wait(a.Trouble.Until.Sub(now), scopeKey, a.Trouble)
 	}
-	if waits(s.Budget.Trouble, now) {
+	if waits(s.Budget.Trouble, now) && !w.presses(s.Budget.Trouble) {
 		wait(s.Budget.Trouble.Until.Sub(now), scopeRealm, s.Budget.Trouble)
 	}
-	if !a.Started.IsZero() {
+	if !a.Started.IsZero() && w.kind != exchange {
 		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
 	}
 	wait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})
-	if v.source != noRefresh && !w.keeps && w.inDoubt(s) {
+	if v.source.refreshes() && !w.keeps && w.inDoubt(s) {
 		if left := w.repeatAt(s).Sub(now); left > v.wait {
 			wait(left, scopeKey, a.Trouble)
 			v.uncertain = true
@@ -321,7 +336,14 @@ const insist = time.Second
 
 func (w *asks) insists(t tokenstore.Trouble, now time.Time) bool {
 	cause := causeOf(t)
-	return w.kind == flush && cause != nil && cause.Class == grant.Hopeless && !now.Before(t.At.Add(insist))
+	return w.kind.forced() && cause != nil && cause.Class == grant.Hopeless && !now.Before(t.At.Add(insist))
+}
+
+// presses says whether the call is made although the provider fails: a code
+// does not wait. A pause that the provider asked for counts all the same.
+func (w *asks) presses(t tokenstore.Trouble) bool {
+	cause := causeOf(t)
+	return w.kind == exchange && (cause == nil || cause.Class != grant.Throttled)
 }
 
 // repeatAt is when a refresh token may be sent again whose use is not known to
@@ -343,7 +365,7 @@ func (w *asks) repeatAt(s *tokenstore.State) time.Time {
 // grant writes the claim.
 func (w *asks) grant(s *tokenstore.State, v verdict) {
 	a := &s.Attempt
-	a.ID, a.Node, a.Why, a.Parent, a.Spends = w.id, w.node, w.kind.String(), v.parent, v.source != noRefresh
+	a.ID, a.Node, a.Why, a.Parent, a.Spends = w.id, w.node, w.kind.String(), v.parent, v.source.refreshes()
 	a.Started, a.Deadline = s.Now, s.Now.Add(w.lease())
 	spend(&s.Budget, w.windows, s.Now)
 }

@@ -100,7 +100,7 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 	}
 	s.warmed = now
 	s.pool.start(func(ctx context.Context) {
-		_, err := v.each(ctx, func(c *compiled) bool { return c.config.KeepWarm }, func(ref realm.Ref) {
+		_, err := v.each(ctx, (*compiled).warm, func(ref realm.Ref) {
 			if e, ok := s.pool.entries.Load(ref); !ok || e.live.Load() == nil {
 				v.enqueue(ref, aim{kind: load})
 			}
@@ -110,6 +110,11 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 		}
 	})
 }
+
+// warm says whether the tokens of the realm are kept alive when nobody uses
+// them: where the realm says so, and those of accounts that the server itself
+// authorizes.
+func (c *compiled) warm() bool { return c.config.KeepWarm || c.program.Unattended() }
 
 // enqueue has a flight started for a reference when its turn comes.
 func (v *View) enqueue(ref realm.Ref, a aim) {

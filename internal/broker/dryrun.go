@@ -49,6 +49,10 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the realm has a fixed token: there is nothing to fetch"
 		return report, nil
 	}
+	if program.Unattended() {
+		report.Error = "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
+		return report, nil
+	}
 	if err := v.draw(ctx, ref, c); err != nil {
 		return report, err
 	}

@@ -41,20 +41,29 @@ type aim struct {
 	failed realm.Hidden
 	// anew: a token that is stored already does not do (renew).
 	anew bool
+	// waited: somebody waits for it, also where another node is at it (renew).
+	waited bool
 }
 
 // kind is what a flight is for.
 type kind uint8
 
 const (
-	load   kind = iota // whatever is live: memory, store, provider
-	renew              // a token from the provider, before the live one ends
-	heal               // a token other than the one that failed
-	flush              // a token from the provider, now, by force
-	verify             // compare memory with the store; never asks the provider
+	load      kind = iota // whatever is live: memory, store, provider
+	renew                 // a token from the provider, before the live one ends
+	heal                  // a token other than the one that failed
+	flush                 // a token from the provider, now, by force
+	verify                // compare memory with the store; never asks the provider
+	authorize             // a token by a new authorization, now
+	exchange              // a token for the code of an authorization
 )
 
-func (k kind) String() string { return [...]string{"load", "renew", "heal", "flush", "verify"}[k] }
+func (k kind) String() string {
+	return [...]string{"load", "renew", "heal", "flush", "verify", "authorize", "exchange"}[k]
+}
+
+// forced says whether the provider is asked even where a token lives.
+func (k kind) forced() bool { return k == flush || k == authorize }
 
 // errElsewhere: another node is at it, and nobody waits for this flight.
 var errElsewhere = errors.New("another node renews the token")
@@ -73,11 +82,11 @@ func (f *flight) serves(a aim, owner *compiled) bool {
 		// A token that was held back for a renewal which failed is handed out
 		// again. And a renewal without the store fails, where a caller without
 		// a token is served all the same, see unclaimed.
-		return f.err == nil || f.barred == nil && (f.kind != renew && f.kind != flush || !storeAway(f.err))
+		return f.err == nil || f.barred == nil && (f.kind != renew && !f.kind.forced() || !storeAway(f.err))
 	case heal:
 		return f.aim == a || f.err == nil && f.lease.Access != a.failed
 	case renew:
-		return f.kind == renew || f.kind == flush
+		return f.kind == renew || f.kind.forced()
 	default:
 		return f.kind == a.kind
 	}
@@ -164,7 +173,11 @@ func (v *View) verify(e *entry, c *compiled, ref realm.Ref) {
 // to run out first.
 func (v *View) flightTime(c *compiled) time.Duration {
 	t := v.terms(c)
-	return t.lease() + t.timeout + storeTime
+	d := t.lease() + t.timeout + storeTime
+	if c.program.Unattended() {
+		d += callbackWait + t.timeout
+	}
+	return d
 }
 
 // fly does the work of a flight and lands it, whatever happens.

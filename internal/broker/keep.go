@@ -103,7 +103,7 @@ func (t *task) announce(end *ended) (*realm.Lease, error) {
 	} else {
 		t.pool.log.Info("token fetched",
 			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),
-			zap.Bool("refreshed", end.source != noRefresh), zap.Duration("took", end.took),
+			zap.Bool("refreshed", end.source.refreshes()), zap.Duration("took", end.took),
 			zap.Int64("lineage", t.stored.Lineage), zap.Time("expires_at", t.stored.ExpiresAt))
 		t.pool.observe(func(o Observer) { o.Refreshed(t.ref, t.f.kind.String(), t.stored.ExpiresAt) })
 	}

@@ -49,7 +49,7 @@ var mutants = []mutant{
 	}
 	defer func() { _ = resp.Body.Close() }()`}}},
 	{"cancel flight with leader", "I10", leaderCancels},
-	{"cancel call with leader", "I5 I10", append([]edit{{"call.go", "do(context.WithoutCancel(ctx), t.client, req)", "do(ctx, t.client, req)"}}, leaderCancels...)},
+	{"cancel call with leader", "I5 I10", append([]edit{{"call.go", "t.send(context.WithoutCancel(ctx), w, v, req)", "t.send(ctx, w, v, req)"}}, leaderCancels...)},
 
 	{"repeat at once", "I3", []edit{{"claim.go", "\tif s.Attempt.Uncertain > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Attempt.Uncertain > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
 	{"serve beyond the end", "I8", []edit{{"entry.go", "now < l.lease.Expires-realm.Instant(slack/time.Microsecond)", "now < l.lease.Expires+realm.Instant(slack/time.Microsecond)"}}},

@@ -106,7 +106,7 @@ func (t *task) fromStore(ctx context.Context) (*realm.Lease, error) {
 
 // fixed is the way of a realm without a token request.
 func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
-	if t.f.kind == flush || t.f.kind == heal {
+	if t.f.kind.forced() || t.f.kind == heal {
 		return nil, &realm.Error{
 			Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
 			Detail: "the realm has a fixed token: there is nothing to fetch",
@@ -164,7 +164,7 @@ func (t *task) read(ctx context.Context) (realm.Source, error) {
 		return 0, storeFailed(err)
 	}
 	t.stored = t.pool.local(token)
-	if t.f.kind == flush || t.e.live.Load() == nil {
+	if t.f.kind.forced() || t.e.live.Load() == nil {
 		t.base = max(t.base, token.Lineage)
 	}
 	return source, nil
@@ -178,6 +178,8 @@ func (t *task) storedServes() bool {
 	switch t.f.kind {
 	case flush:
 		return false
+	case authorize:
+		return t.pool.now().Sub(t.stored.IssuedAt) < recently
 	case heal:
 		return t.stored.Access != t.f.failed
 	case renew: // only if somebody else has done it

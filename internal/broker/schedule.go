@@ -60,11 +60,16 @@ func (s *schedule) published(ref realm.Ref, e *entry, l *live, now realm.Instant
 	}
 }
 
-// later has a (realm, key) looked at, at an instant.
+// later has the renewal of a (realm, key) looked at, at an instant.
 func (s *schedule) later(ref realm.Ref, e *entry, at realm.Instant) {
+	s.plan(renewal{at: at, ref: ref, e: e, aim: aim{kind: renew}})
+}
+
+// plan has something looked at when it is due.
+func (s *schedule) plan(r renewal) {
 	s.mu.Lock()
-	heap.Push(&s.heap, renewal{at: at, ref: ref, e: e, aim: aim{kind: renew}})
-	first := s.heap[0].at == at
+	heap.Push(&s.heap, r)
+	first := s.heap[0].at == r.at
 	s.mu.Unlock()
 	if first {
 		s.wake()
@@ -187,14 +192,25 @@ func (v *View) renewDue(r renewal, now realm.Instant) {
 	l, t := r.e.live.Load(), r.e.lastTrouble()
 	if t.unsaved() == nil {
 		switch {
-		case l == nil, !l.due(now), !r.e.active(now, l.life()) && !l.owner.config.KeepWarm:
+		case !r.wanted(l, now):
 			return
 		case t.waits(now):
-			v.pool.schedule.later(r.ref, r.e, t.until)
+			r.at = t.until
+			v.pool.schedule.plan(r)
 			return
 		}
 	}
 	v.pool.schedule.queue(v, r)
+}
+
+// wanted says whether there is still something to do, with the token that is
+// in memory: to renew it, or to get one that is kept warm.
+func (r *renewal) wanted(l *live, now realm.Instant) bool {
+	if l == nil {
+		return r.aim.kind == load
+	}
+	r.aim = aim{kind: renew}
+	return l.due(now) && (r.e.active(now, l.life()) || l.owner.warm())
 }
 
 // ahead asks for the renewal of a token that is used. One whose renewal waits
@@ -245,7 +261,7 @@ func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
 		s.renewed(ref.Realm)
 		s.advance(v, ref.Realm)
 	}
-	warm := f.queued && f.owner.config.KeepWarm
+	warm := f.queued && f.owner.warm()
 	if f.err == nil || isNotFound(f.err) || f.kind != renew && !warm {
 		return
 	}
@@ -254,7 +270,11 @@ func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
 	if t := e.lastTrouble(); t.waits(now) {
 		at = t.until
 	}
-	s.later(ref, e, at)
+	a := aim{kind: renew}
+	if warm {
+		a.kind = load
+	}
+	s.plan(renewal{at: at, ref: ref, e: e, aim: a})
 }
 
 // renewals is a heap by time.

@@ -31,6 +31,10 @@ type SecretUpdate struct {
 	Token *realm.Hidden
 	// ExpiresAt is the end of the imported token (nil: none).
 	ExpiresAt *time.Time
+	// RefreshToken is imported beside it, or alone; RefreshExpiresAt is its
+	// end (nil: not known).
+	RefreshToken     *realm.Hidden
+	RefreshExpiresAt *time.Time
 	// DropRefreshToken drops the refresh token too when a value changes.
 	DropRefreshToken bool
 }
@@ -104,8 +108,8 @@ func (v *View) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, erro
 	if _, ok := c.secrets[u.Ref.Key]; ok {
 		return SecretInfo{}, readOnly("the secret")
 	}
-	if u.ExpiresAt != nil && u.Token == nil {
-		return SecretInfo{}, realm.Fieldf("expires_at", "says when a token ends, and there is no token beside it")
+	if err := u.check(); err != nil {
+		return SecretInfo{}, err
 	}
 	if err := v.pool.Open(ctx); err != nil {
 		return SecretInfo{}, storeFailed(err)
@@ -118,6 +122,19 @@ func (v *View) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, erro
 	}
 	v.pool.invalidate(u.Ref)
 	return SecretInfo{Secret: saved}, nil
+}
+
+// check finds ends of tokens that are not there.
+func (u *SecretUpdate) check() error {
+	switch {
+	case u.ExpiresAt != nil && u.Token == nil:
+		return realm.Fieldf("expires_at", "says when a token ends, and there is no token beside it")
+	case u.RefreshExpiresAt != nil && u.RefreshToken == nil:
+		return realm.Fieldf("refresh_expires_at", "says when a refresh token ends, and there is no refresh_token beside it")
+	case u.RefreshToken != nil && *u.RefreshToken == "":
+		return realm.Fieldf("refresh_token", "is empty")
+	}
+	return nil
 }
 
 // change applies an update to a secret and says what becomes of its token.
@@ -137,7 +154,10 @@ func (v *View) change(c *compiled, s realm.Secret, u SecretUpdate) (realm.Secret
 	}
 	changed := !maps.Equal(before, s.Fields)
 	what := tokenstore.TokenChange{DropAccess: changed, DropRefresh: changed && u.DropRefreshToken}
-	if !fixed && u.Token != nil {
+	if u.RefreshToken != nil && !c.program.CanRefresh() {
+		return s, what, realm.Fieldf("refresh_token", "cannot be imported: the realm has no refresh recipe")
+	}
+	if !fixed && (u.Token != nil || u.RefreshToken != nil) {
 		token, err := v.imported(c, s, u)
 		if err != nil {
 			return s, what, err
@@ -165,20 +185,27 @@ func apply(fields map[string]realm.Hidden, update map[string]*realm.Hidden) map[
 // imported is a token that somebody else obtained with this secret.
 func (v *View) imported(c *compiled, s realm.Secret, u SecretUpdate) (realm.Token, error) {
 	now := v.pool.now()
-	if u.ExpiresAt == nil {
+	if u.ExpiresAt == nil && u.Token != nil {
 		return realm.Token{}, realm.Fieldf("expires_at", "is needed with a token, in epoch milliseconds (only a realm with a fixed token does without)")
 	}
 	bound, err := c.program.Bind(s)
 	if err != nil {
 		return realm.Token{}, realm.Fieldf("token", "cannot be imported: %v", err)
 	}
-	if _, _, err := bound.Place(*u.Token); err != nil {
-		return realm.Token{}, realm.Fieldf("token", "cannot be injected: %v", err)
+	token := realm.Token{IssuedAt: now, Fingerprint: bound.Fingerprint()}
+	if u.Token != nil {
+		if _, _, err := bound.Place(*u.Token); err != nil {
+			return realm.Token{}, realm.Fieldf("token", "cannot be injected: %v", err)
+		}
+		token.Access, token.ExpiresAt = *u.Token, minTime(*u.ExpiresAt, now.Add(realm.MaxLifetime))
 	}
-	return realm.Token{
-		Access: *u.Token, IssuedAt: now, Fingerprint: bound.Fingerprint(),
-		ExpiresAt: minTime(*u.ExpiresAt, now.Add(realm.MaxLifetime)),
-	}, nil
+	if u.RefreshToken != nil {
+		token.Refresh = *u.RefreshToken
+	}
+	if u.RefreshExpiresAt != nil {
+		token.RefreshExpiresAt = *u.RefreshExpiresAt
+	}
+	return token, nil
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -34,6 +34,9 @@ type ended struct {
 	harder bool
 	// discard: the secret changed meanwhile; only a refresh token is kept.
 	discard bool
+	// asked: the call asked for a code. Whoever takes the code goes on with
+	// the claim.
+	asked bool
 }
 
 // settle closes the claim and takes down what came of it. It may run long
@@ -59,7 +62,7 @@ func (e *ended) settle(s *tokenstore.State) {
 	if a.ID == e.id {
 		a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
 	}
-	if e.source != noRefresh || e.token.Refresh != "" {
+	if e.source.refreshes() || e.token.Refresh != "" {
 		a.Settled = append(a.Settled, e.id)
 		a.Settled = a.Settled[max(len(a.Settled)-maxSettled, 0):]
 	}
@@ -86,11 +89,16 @@ func (e *ended) accept(s *tokenstore.State) {
 	}
 	// Without a refresh token, an access token that serves nobody any more is
 	// not saved, nor the one that is there already.
-	known := same && near(e.token.ExpiresAt, s.Token.ExpiresAt)
+	known := same && near(e.token.ExpiresAt, s.Token.ExpiresAt) && e.source != fromCode
 	if e.token.Refresh != "" || !e.discard && !e.once && !known {
 		e.save(s)
 	}
 }
+
+// lockoutWait is how long nobody logs in by himself, for the server, after a
+// login that was refused: some providers lock an account after a few. Whoever
+// asks for it by name, or changes the secret, does not wait.
+const lockoutWait = time.Hour
 
 // errSame is the failure of a call that gave the very token that the API had
 // refused.
@@ -109,6 +117,12 @@ func (e *ended) save(s *tokenstore.State) {
 	}
 	if s.Token.Lineage != e.parent {
 		e.late(s)
+		return
+	}
+	if e.source == fromCode {
+		// What was authorized before may be somebody else's.
+		s.Attempt.Candidates = nil
+		put(s, t)
 		return
 	}
 	// What was fetched takes the place of a refresh token that was refused, and
@@ -168,18 +182,24 @@ func (e *ended) healthy(s *tokenstore.State) {
 // fail takes down a call that gave nothing.
 func (e *ended) fail(s *tokenstore.State) {
 	a := &s.Attempt
-	if e.cause.Kind == grant.KindInvalidGrant && e.source != noRefresh {
+	if e.cause.Kind == grant.KindInvalidGrant && e.source.refreshes() {
 		e.denied(s)
 		return
 	}
-	if e.cause.NotSent && a.ID != e.id {
-		return // it came too late to be sent: that says nothing of the provider
+	if (e.cause.NotSent || e.asked) && a.ID != e.id {
+		return // it came too late to be sent, or somebody has the code
 	}
-	if e.source != noRefresh && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
+	if e.source.refreshes() && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
 		doubt(a, s.Now)
 	}
-	a.Trouble = e.draw.after(a.Trouble, e.cause, s.Now, e.backoffCap)
-	if e.cause.Class != grant.Hopeless {
+	if !e.code.byPerson() {
+		a.Trouble = e.draw.after(a.Trouble, e.cause, s.Now, e.backoffCap)
+	}
+	if e.asked && e.cause.Class == grant.Hopeless {
+		a.Trouble.Until = later(a.Trouble.Until, s.Now.Add(lockoutWait))
+	}
+	refusedCode := e.source == fromCode && e.cause.Kind == grant.KindRefused
+	if e.cause.Class != grant.Hopeless && !refusedCode {
 		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
 	}
 }
@@ -199,7 +219,7 @@ func (e *ended) denied(s *tokenstore.State) {
 		a.InitialRefused = true
 	case fromCandidate:
 		a.Candidates = without(a.Candidates, e.refresh)
-	case noRefresh: // no refresh token was sent
+	case noRefresh, fromCode: // no refresh token was sent
 	}
 }
 

@@ -69,10 +69,10 @@ func (t *trouble) left(now realm.Instant) time.Duration {
 // alone. A flush that asks all the same asks for too much.
 func (e *entry) holdOff(k kind, now realm.Instant) error {
 	t := e.lastTrouble()
-	if !t.failed() || !t.waits(now) || k == flush && t.code == realm.CodeReauthRequired {
+	if !t.failed() || !t.waits(now) || k.forced() && t.code == realm.CodeReauthRequired {
 		return nil
 	}
-	if k == flush && t.cause != nil && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
+	if k.forced() && t.cause != nil && t.cause.Class == grant.Hopeless && now >= t.at+realm.Instant(insist.Microseconds()) {
 		return nil
 	}
 	return t.again(k, now)

@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// freshFor is how young a token is that RenewNow leaves alone, at most.
+const freshFor = time.Minute
+
+// Ensure is Token; but one that is due for renewal is renewed before it
+// returns. The lease's Source is realm.FromUpstream where it was obtained now.
+func (v *View) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	lease, err := v.Token(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if l := v.pool.live(ref); l != nil && l.due(realm.InstantOf(v.pool.now())) {
+		return v.join(ctx, l.owner, ref, aim{kind: renew, waited: true})
+	}
+	return lease, nil
+}
+
+// RenewNow renews a token although it is not due. fresh says that it was left
+// alone, because it is younger than a minute and a tenth of its life, or that
+// the provider gave the same one again. Errors as Flush.
+func (v *View) RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease, fresh bool, err error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, false, err
+	}
+	before, err := v.token(ctx, c, ref)
+	if err != nil || before.Source == realm.FromUpstream {
+		return before, false, err
+	}
+	if l := v.pool.live(ref); l != nil && l.young(realm.InstantOf(v.pool.now())) {
+		return before, true, nil
+	}
+	lease, err = v.join(ctx, c, ref, aim{kind: renew, anew: true, waited: true})
+	return lease, err == nil && lease.Access == before.Access, err
+}
+
+// live is the token in memory; nil for none.
+func (p *Pool) live(ref realm.Ref) *live {
+	e, ok := p.entries.Load(ref)
+	if !ok {
+		return nil
+	}
+	return e.live.Load()
+}
+
+// young says whether the token was obtained a moment ago.
+func (l *live) young(now realm.Instant) bool {
+	age := time.Duration(now-l.issued()) * time.Microsecond
+	return l.lease.Expires != 0 && age < min(freshFor, l.life()/10)
+}
+
+// Keys are the keys of all secrets of a realm, sorted. CodeRealmNotFound.
+func (v *View) Keys(ctx context.Context, realmID string) ([]string, error) {
+	c, err := v.realm(ctx, realmID)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for key := range c.secrets {
+		keys = append(keys, key)
+	}
+	if err := v.pool.Open(ctx); err != nil {
+		return nil, storeFailed(err)
+	}
+	if _, err := v.eachStored(ctx, realmID, func(ref realm.Ref) { keys = append(keys, ref.Key) }); err != nil {
+		return nil, storeFailed(err)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
+
+// Concurrency is how many calls of a realm may be under way, over all nodes.
+// CodeRealmNotFound.
+func (v *View) Concurrency(ctx context.Context, realmID string) (int, error) {
+	c, err := v.realm(ctx, realmID)
+	if err != nil {
+		return 0, err
+	}
+	return v.terms(c).concurrency, nil
+}
+
+// DefaultKey is the account that is meant where none is named; "" for none.
+// CodeRealmNotFound.
+func (v *View) DefaultKey(ctx context.Context, realmID string) (string, error) {
+	c, err := v.realm(ctx, realmID)
+	if err != nil {
+		return "", err
+	}
+	return c.config.DefaultKey, nil
+}

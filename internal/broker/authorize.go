@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	// stateLife is how long after its begin an authorization may come back.
+	stateLife = 10 * time.Minute
+	// callbackWait is how long the provider has to call the callback after
+	// the server itself asked for a code. Until then nobody asks again.
+	callbackWait = time.Minute
+	// recently is how young a token is that serves whoever asks for a new
+	// authorization: of many who ask at about the same time, the first may
+	// have been served before the last has asked.
+	recently = 3 * time.Second
+)
+
+// Authorize obtains a token by a new authorization, without a person and
+// whatever refresh token there is: one for all who ask within three seconds,
+// over all nodes, or who wait.
+//
+// Errors: CodeNotAuthorizable where the realm has no recipes for that, or
+// needs a person; else those of Token.
+func (v *View) Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !c.program.CanAuthorize():
+		return nil, notAuthorizable(c.program.NoAuthorize())
+	case !c.program.Unattended():
+		return nil, notAuthorizable("the realm is authorized by a person: GET /api/secret/{realm}/{key}/authorize gives the link")
+	}
+	return v.join(ctx, c, ref, aim{kind: authorize})
+}
+
+// AuthorizeURL begins an authorization by a person and returns what that
+// person opens. It is good for ten minutes and once, and holds the state: keep
+// it out of logs. CodeNotAuthorizable; else as Secret.
+func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) {
+	c, err := v.realm(ctx, ref.Realm)
+	if err != nil {
+		return "", err
+	}
+	if !c.program.CanAuthorize() {
+		return "", notAuthorizable(c.program.NoAuthorize())
+	}
+	secret, err := v.secret(ctx, c, ref)
+	if err != nil {
+		return "", err
+	}
+	bound, err := c.program.Bind(secret)
+	if err != nil {
+		return "", notAuthorizable("the secret does not fit the realm: " + err.Error())
+	}
+	a := grant.NewAuthorization()
+	link, err := bound.AuthorizeURL(a)
+	if err != nil {
+		return "", notAuthorizable(err.Error())
+	}
+	return link, v.pool.begin(ctx, ref, bound, a, tokenstore.AttemptID{})
+}
+
+// begin stores what the callback will be checked against. Nothing is sent
+// before.
+func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant.Authorization, attempt tokenstore.AttemptID) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if err := p.Open(ctx); err != nil {
+		return storeFailed(err)
+	}
+	err := p.store.BeginAuthorization(ctx, tokenstore.Authorization{
+		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier, Attempt: attempt,
+	}, stateLife)
+	if err != nil {
+		return storeFailed(err)
+	}
+	failpoint.Hit("authorization_begun")
+	return nil
+}
+
+// askForCode has the server itself ask for a code, under the claim that was
+// granted. The provider answers with a redirect to the callback, which is read
+// here, or calls the callback, perhaps that of another node, perhaps before it
+// answers: whoever has the code goes on with the claim.
+func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Time) (*realm.Lease, again, error) {
+	a := grant.NewAuthorization()
+	end := &ended{asks: w, verdict: v, asked: true}
+	if err := t.pool.begin(ctx, t.ref, t.bound, a, w.id); err != nil {
+		end.cause = errNotBegun
+		_, _ = t.settle(ctx, end) // what can be done: else the claim runs out
+		return nil, nil, err
+	}
+	sent := t.calls()
+	cb, err := t.bound.Authorize(context.WithoutCancel(ctx), t.client, a, t.bounded(w, v, began))
+	t.pool.fetched(t.ref.Realm, sent, err)
+	switch {
+	case err != nil:
+		return t.unasked(ctx, end, err)
+	case cb == nil:
+		return t.called(ctx, end)
+	}
+	taken, err := t.pool.store.TakeAuthorization(ctx, tokenstore.HashState(cb.State))
+	if errors.Is(err, tokenstore.ErrAuthorizationNotFound) { // somebody was told as well, and has it
+		return nil, atOnce, nil
+	} else if err != nil {
+		return nil, nil, storeFailed(err)
+	}
+	return t.exchange(ctx, taken, *cb)
+}
+
+// errNotBegun is the cause of a call that was not made, because the store did
+// not take the state.
+var errNotBegun = &grant.Error{
+	Class: grant.Retryable, Kind: grant.KindRequest, NotSent: true,
+	Detail: "the state of the authorization could not be stored",
+}
+
+// errNoCallback is the failure of an authorization that nobody called back for.
+var errNoCallback = &grant.Error{
+	Class: grant.Retryable, Kind: grant.KindTimeout,
+	Detail: "the provider was asked for a code and did not call the callback",
+}
+
+// unasked takes down that the provider gave no code; unless the callback was
+// called all the same, and that is what counts.
+func (t *task) unasked(ctx context.Context, end *ended, err error) (*realm.Lease, again, error) {
+	if s, failed := t.pool.store.Peek(ctx, t.ref); failed == nil && s.Attempt.ID != end.id {
+		return nil, t.outcome(end), nil
+	}
+	return t.settleFailure(ctx, end, err)
+}
+
+// called keeps the claim for the callback, and waits for what comes of it.
+func (t *task) called(ctx context.Context, end *ended) (*realm.Lease, again, error) {
+	held := false
+	_, err := t.pool.coordinate(ctx, t.ref, func(s *tokenstore.State) {
+		a := &s.Attempt
+		if held = a.ID == end.id; held {
+			done(&s.Budget, a.Started, s.Now)
+			a.Why, a.Deadline = "callback", s.Now.Add(callbackWait)
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if held {
+		end.wait = callbackWait
+		end.holder = end.id
+	}
+	return nil, func(ctx context.Context) error {
+		if held {
+			if err := t.await(ctx, end.verdict); err != nil {
+				return err
+			}
+		}
+		return t.outcome(end)(ctx)
+	}, nil
+}
+
+// outcome finds out what became of an authorization whose claim somebody else
+// went on with. A token is found by trying once more.
+func (t *task) outcome(end *ended) again {
+	return func(ctx context.Context) error {
+		var s tokenstore.State
+		for {
+			var err error
+			if s, err = t.pool.store.Peek(ctx, t.ref); err != nil {
+				return storeFailed(err)
+			}
+			left := s.Attempt.Deadline.Sub(s.Now)
+			if s.Attempt.ID == (tokenstore.AttemptID{}) || left <= 0 {
+				break
+			}
+			if err := t.await(ctx, verdict{holder: s.Attempt.ID, wait: left}); err != nil {
+				return err
+			}
+		}
+		if s.Attempt.ID == end.id { // still: nobody called
+			end.cause, end.asked = errNoCallback, false
+			_, _, err := t.settleFailure(ctx, end, errNoCallback)
+			return err
+		}
+		now := realm.InstantOf(t.pool.now())
+		if cause := causeOf(s.Attempt.Trouble); cause != nil && s.Token.Lineage == end.parent {
+			tr := t.pool.troubleOf(&s, cause, now)
+			t.e.suffer(tr, t.revision)
+			return tr.first(now)
+		}
+		return nil
+	}
+}
+
+// coordinate is Coordinate for what cannot fail itself.
+func (p *Pool) coordinate(ctx context.Context, ref realm.Ref, do func(*tokenstore.State)) (tokenstore.State, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	s, err := p.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
+		do(s)
+		return nil
+	})
+	if err != nil {
+		return s, storeFailed(err)
+	}
+	return s, nil
+}
+
+func notAuthorizable(why string) *realm.Error {
+	return &realm.Error{Code: realm.CodeNotAuthorizable, Status: http.StatusConflict, Detail: why}
+}

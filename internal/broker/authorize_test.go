@@ -1,0 +1,553 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+const callbackURL = "https://tokens.example.com/jd-account/callback-token"
+
+var jd = realm.Ref{Realm: "jd", Key: "acme"}
+
+// codeServer is an authorization server on loopback. It knows which codes it
+// gave and how often each one came back.
+type codeServer struct {
+	*httptest.Server
+	exchanges, refreshes atomic.Int64
+
+	mu    sync.Mutex
+	asked []url.Values
+	codes map[string]int
+	// answer is the answer of the authorization endpoint; by default a
+	// redirect with a code.
+	answer func(w http.ResponseWriter, r *http.Request)
+	// token is the answer of the token endpoint to a code or refresh token.
+	token func(w http.ResponseWriter, form url.Values)
+}
+
+func newCodeServer(t *testing.T) *codeServer {
+	s := &codeServer{codes: map[string]int{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /authorize", s.authorize)
+	mux.HandleFunc("POST /token", s.exchange)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *codeServer) authorize(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.asked = append(s.asked, r.URL.Query())
+	answer := s.answer
+	s.mu.Unlock()
+	if answer == nil {
+		answer = s.redirect
+	}
+	answer(w, r)
+}
+
+func (s *codeServer) redirect(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, s.callback(r.URL.Query()), http.StatusFound)
+}
+
+// callback is where a person's browser is sent, with a new code.
+func (s *codeServer) callback(asked url.Values) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	code := fmt.Sprint("code-", len(s.codes)+1)
+	s.codes[code] = 0
+	return asked.Get("redirect_uri") + "?" + url.Values{"code": {code}, "state": {asked.Get("state")}}.Encode()
+}
+
+func (s *codeServer) exchange(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	s.mu.Lock()
+	token := s.token
+	if code := r.PostForm.Get("code"); code != "" {
+		s.exchanges.Add(1)
+		s.codes[code]++
+	} else {
+		s.refreshes.Add(1)
+	}
+	s.mu.Unlock()
+	if token == nil {
+		token = s.gives
+	}
+	token(w, r.PostForm)
+}
+
+func (s *codeServer) gives(w http.ResponseWriter, form url.Values) {
+	n := s.exchanges.Load() + s.refreshes.Load()
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"access_token": fmt.Sprintf("T-%d-%s", n, form.Get("client_id")), "expires_in": 3600, "refresh_token": fmt.Sprint("R-", n),
+	})
+}
+
+func (s *codeServer) then(answer func(w http.ResponseWriter, r *http.Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
+}
+
+func (s *codeServer) thenToken(token func(w http.ResponseWriter, form url.Values)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token = token
+}
+
+// authorizations counts what was asked of the authorization endpoint.
+func (s *codeServer) authorizations() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asked)
+}
+
+// wantSpentOnce asserts that no code came twice.
+func (s *codeServer) wantSpentOnce(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for code, n := range s.codes {
+		if n > 1 {
+			t.Errorf("%s was sent %d times", code, n)
+		}
+	}
+}
+
+func (s *codeServer) config(unattended bool) realm.Config {
+	url := func(name, value string) realm.Argument {
+		return realm.Argument{Name: name, Place: realm.PlaceURL, Value: value}
+	}
+	form := func(name, value string) realm.Argument {
+		return realm.Argument{Name: name, Place: realm.PlaceBody, Value: value}
+	}
+	c := realm.Config{
+		AllowHTTP: true, API: "http://api.example.com", CallbackURL: callbackURL, Unattended: unattended,
+		Inject: []realm.Injection{{Place: realm.PlaceURL, Name: "access_token"}},
+		Recipe: realm.Recipe{TokenPath: "access_token", ExpiresInPath: "expires_in", RefreshTokenPath: "refresh_token"},
+		Authorize: &realm.Recipe{URL: s.URL + "/authorize", Arguments: []realm.Argument{
+			url("client_id", "{secret.client_id}"), url("redirect_uri", "{callback_url}"), url("state", "{state}"),
+		}},
+		Exchange: &realm.Recipe{URL: s.URL + "/token", Method: http.MethodPost, ContentType: realm.ContentForm, Arguments: []realm.Argument{
+			form("client_id", "{secret.client_id}"), form("redirect_uri", "{callback_url}"), form("code", "{code}"),
+		}},
+		Refresh: &realm.Recipe{URL: s.URL + "/token", Method: http.MethodPost, ContentType: realm.ContentForm, Arguments: []realm.Argument{
+			form("client_id", "{secret.client_id}"), form("refresh_token", "{refresh_token}"),
+		}},
+	}
+	return c
+}
+
+// account is a node with an account of the code server.
+func (s *codeServer) account(t *testing.T, unattended bool) *node {
+	t.Helper()
+	n := newNode(t)
+	n.saveRealm(t, jd.Realm, s.config(unattended))
+	n.saveSecret(t, jd, "client_id", "app")
+	return n
+}
+
+// accounts are two nodes on one store with that account.
+func (s *codeServer) accounts(t *testing.T, unattended bool) (a, b *node) {
+	t.Helper()
+	path, c := filepath.Join(t.TempDir(), "tokens.db"), newClock()
+	a, b = nodeOn(t, newStore(t, path, c), nil, c), nodeOn(t, newStore(t, path, c), nil, c)
+	a.saveRealm(t, jd.Realm, s.config(unattended))
+	a.saveSecret(t, jd, "client_id", "app")
+	return a, b
+}
+
+// visit brings a callback to a node, as a browser or the provider would.
+func visit(ctx context.Context, t *testing.T, n *node, callback string) error {
+	t.Helper()
+	_, query, _ := strings.Cut(callback, "?")
+	cb, err := grant.ParseCallback(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.Callback(ctx, jd.Realm, cb)
+}
+
+// begun is the query of the link that a person opens.
+func begun(t *testing.T, n *node) url.Values {
+	t.Helper()
+	link, err := n.AuthorizeURL(t.Context(), jd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+// Without a person: the redirect is read in process, and the code exchanged.
+func TestAuthorizedByItself(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	want(t, n.View, jd, "T-1-app", realm.FromMemory)
+	n.clock.advance(2 * time.Hour)
+	want(t, n.View, jd, "T-2-app", realm.FromUpstream)
+	if a, r := s.authorizations(), s.refreshes.Load(); a != 1 || r != 1 {
+		t.Errorf("%d authorizations, %d refreshes", a, r)
+	}
+}
+
+// A thousand callers on two nodes make one authorization, whoever the provider
+// calls back.
+func TestOneAuthorizationForAll(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	called := make(chan string, 2)
+	s.then(func(w http.ResponseWriter, r *http.Request) { // the provider calls later
+		called <- s.callback(r.URL.Query())
+	})
+	got := make(chan error, 1000)
+	for i := range 1000 {
+		n := []*node{a, b}[i%2]
+		go func() {
+			lease, err := n.Authorize(t.Context(), jd)
+			if err == nil && lease.Access != "T-1-app" {
+				err = fmt.Errorf("got %q", lease.Access.Reveal())
+			}
+			got <- err
+		}()
+	}
+	if err := visit(t.Context(), t, b, <-called); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked := s.authorizations(); asked != 1 || s.exchanges.Load() != 1 {
+		t.Errorf("%d authorizations, %d exchanges", asked, s.exchanges.Load())
+	}
+}
+
+// The provider may call back before it answers, and another node; what it
+// answers then is of no account.
+func TestCalledBackWithinTheCall(t *testing.T) {
+	for _, node := range []string{"the same", "another"} {
+		t.Run(node, func(t *testing.T) {
+			s := newCodeServer(t)
+			a, b := s.accounts(t, true)
+			taker := b
+			if node == "the same" {
+				taker = a
+			}
+			s.then(func(w http.ResponseWriter, r *http.Request) {
+				if err := visit(r.Context(), t, taker, s.callback(r.URL.Query())); err != nil {
+					t.Error(err)
+				}
+				_, _ = w.Write([]byte("<html><body>thank you</body></html>"))
+			})
+			lease, err := a.Token(t.Context(), jd)
+			if err != nil || lease.Access != "T-1-app" {
+				t.Fatalf("%v %v", lease, err)
+			}
+			if asked := s.authorizations(); asked != 1 {
+				t.Errorf("%d authorizations", asked)
+			}
+		})
+	}
+}
+
+// Who waits is told why nothing came.
+func TestCallbackWithoutACode(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	s.then(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithoutCancel(r.Context())
+		go func() {
+			err := visit(ctx, t, b, callbackURL+"?error=access_denied&state="+r.URL.Query().Get("state"))
+			wantError(t, err, realm.CodeBadCallback, http.StatusBadRequest)
+		}()
+	})
+	_, err := a.Authorize(t.Context(), jd)
+	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+	if !strings.Contains(err.Error(), "access_denied") {
+		t.Errorf("it does not say why: %v", err)
+	}
+	if s.exchanges.Load() != 0 {
+		t.Error("something was exchanged")
+	}
+}
+
+// Nobody calls back: that is told when the time is over, and another
+// authorization may begin.
+func TestNoCallback(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	asked := make(chan struct{}, 2)
+	s.then(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} })
+	failed := make(chan error)
+	go func() {
+		_, err := n.Token(t.Context(), jd)
+		failed <- err
+	}()
+	<-asked
+	eventually(t, "the claim waits for the callback", func() bool {
+		st, err := n.pool.store.Peek(t.Context(), jd)
+		return err == nil && st.Attempt.Why == "callback"
+	})
+	n.clock.advance(callbackWait + time.Second)
+	wantError(t, <-failed, realm.CodeTokenUnavailable, http.StatusGatewayTimeout)
+	n.clock.advance(time.Minute)
+	s.then(nil)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+}
+
+// A person authorizes; the callback comes to the other node.
+func TestAuthorizedByAPerson(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, false)
+	_, err := a.Token(t.Context(), jd)
+	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+	asked := begun(t, a)
+	if asked.Get("redirect_uri") != callbackURL || len(asked.Get("state")) != 43 {
+		t.Fatalf("asked for %v", asked)
+	}
+	if err := visit(t.Context(), t, b, s.callback(asked)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, b.View, jd, "T-1-app", realm.FromMemory)
+	eventually(t, "the first node hears of it", func() bool {
+		lease, err := a.Token(t.Context(), jd)
+		return err == nil && lease.Access == "T-1-app"
+	})
+	_, err = a.Authorize(t.Context(), jd)
+	wantError(t, err, realm.CodeNotAuthorizable, http.StatusConflict)
+}
+
+// What a person does who fails leaves the token that there is as it was, and
+// what a person does who succeeds takes its place.
+func TestPersonFailsAndSucceeds(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
+		t.Fatal(err)
+	}
+	for status, code := range map[int]string{http.StatusBadRequest: `{"error":"invalid_grant"}`, http.StatusInternalServerError: "", http.StatusOK: "<html>"} {
+		s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(code))
+		})
+		err := visit(t.Context(), t, n, s.callback(begun(t, n)))
+		wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+		want(t, n.View, jd, "T-1-app", realm.FromMemory)
+		if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Lineage != 1 || st.Token.Refresh != "R-1" || waits(st.Attempt.Trouble, st.Now) {
+			t.Fatalf("after %d the state is %+v, %v", status, st.Attempt, err)
+		}
+	}
+	// The new consent brings no refresh token: the old one is another consent's.
+	s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+		_, _ = w.Write([]byte(`{"access_token":"other","expires_in":60}`))
+	})
+	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
+		t.Fatal(err)
+	}
+	want(t, n.View, jd, "other", realm.FromMemory)
+	n.clock.advance(2 * time.Minute)
+	_, err := n.Token(t.Context(), jd)
+	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+	s.wantSpentOnce(t)
+}
+
+// States that bring nothing: of each, nothing is exchanged.
+func TestBadCallbacks(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	n.saveRealm(t, "other", s.config(false))
+	foreign := func(callback string) error {
+		_, query, _ := strings.Cut(callback, "?")
+		cb, err := grant.ParseCallback(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Callback(t.Context(), "other", cb)
+	}
+	used := s.callback(begun(t, n))
+	if err := visit(t.Context(), t, n, used); err != nil {
+		t.Fatal(err)
+	}
+	late := s.callback(begun(t, n))
+	n.clock.advance(stateLife + time.Second)
+	mixed := s.callback(begun(t, n))
+	for name, do := range map[string]func() error{
+		"replayed":      func() error { return visit(t.Context(), t, n, used) },
+		"unknown":       func() error { return visit(t.Context(), t, n, callbackURL+"?code=x&state=nobody") },
+		"without state": func() error { return visit(t.Context(), t, n, callbackURL+"?code=x") },
+		"ended":         func() error { return visit(t.Context(), t, n, late) },
+		"without code":  func() error { return visit(t.Context(), t, n, callbackURL+"?state="+begun(t, n).Get("state")) },
+		"denied": func() error {
+			return visit(t.Context(), t, n, callbackURL+"?error=access_denied&state="+begun(t, n).Get("state"))
+		},
+		"foreign": func() error { return foreign(mixed) },
+	} {
+		wantError(t, do(), realm.CodeBadCallback, http.StatusBadRequest)
+		if s.exchanges.Load() != 1 {
+			t.Fatalf("%s: exchanged", name)
+		}
+	}
+	// What was mixed up is spent: the right callback does not get it any more.
+	wantError(t, visit(t.Context(), t, n, mixed), realm.CodeBadCallback, http.StatusBadRequest)
+}
+
+// Fifty callbacks with one state on two nodes: one exchange.
+func TestStateIsTakenOnce(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, false)
+	callback := s.callback(begun(t, a))
+	var worked atomic.Int64
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if visit(t.Context(), t, []*node{a, b}[i%2], callback) == nil {
+				worked.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if worked.Load() != 1 || s.exchanges.Load() != 1 {
+		t.Errorf("%d worked, %d exchanges", worked.Load(), s.exchanges.Load())
+	}
+}
+
+// A code whose exchange has no answer is not sent again; the next attempt asks
+// for another.
+func TestCodeIsSpentOnce(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	s.thenToken(func(http.ResponseWriter, url.Values) { panic(http.ErrAbortHandler) })
+	for range 3 {
+		_, err := n.Token(t.Context(), jd)
+		wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+		n.clock.advance(2 * time.Minute)
+	}
+	s.thenToken(nil)
+	want(t, n.View, jd, "T-4-app", realm.FromUpstream)
+	s.wantSpentOnce(t)
+}
+
+// A refresh token that is refused, or has ended, is followed by a new
+// authorization, for the same callers.
+func TestAuthorizedAnewWhenRefused(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		if form.Get("code") == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+			return
+		}
+		s.gives(w, form)
+	})
+	n.clock.advance(2 * time.Hour)
+	want(t, n.View, jd, "T-3-app", realm.FromUpstream)
+	if a, r := s.authorizations(), s.refreshes.Load(); a != 2 || r != 1 {
+		t.Errorf("%d authorizations, %d refreshes", a, r)
+	}
+	if lease, err := n.Authorize(t.Context(), jd); err != nil || lease.Access != "T-3-app" {
+		t.Fatalf("a moment later: %v %v", lease, err)
+	}
+	n.clock.advance(recently)
+	if lease, err := n.Authorize(t.Context(), jd); err != nil || lease.Access != "T-4-app" {
+		t.Fatalf("%v %v", lease, err)
+	}
+	s.wantSpentOnce(t)
+}
+
+// A wrong password is told, stops the server from trying again and again, and
+// is tried again when somebody asks for it.
+func TestWrongPassword(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	s.then(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<html><form>wrong password: hunter2</form></html>"))
+	})
+	_, err := n.Token(t.Context(), jd)
+	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the page is quoted: %v", err)
+	}
+	for range 20 {
+		if _, err := n.Token(t.Context(), jd); err == nil {
+			t.Fatal("a token")
+		}
+	}
+	if asked := s.authorizations(); asked != 1 {
+		t.Fatalf("asked %d times with a wrong password", asked)
+	}
+	s.then(nil)
+	n.clock.advance(2 * insist)
+	lease, err := n.Authorize(t.Context(), jd)
+	if err != nil || lease.Access != "T-1-app" {
+		t.Fatalf("%v %v", lease, err)
+	}
+}
+
+// The caller of the callback may leave: the code is spent all the same, and its
+// token saved.
+func TestCallbackGoesOn(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	reached, gate := make(chan struct{}), make(chan struct{})
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		close(reached)
+		<-gate
+		s.gives(w, form)
+	})
+	_, query, _ := strings.Cut(s.callback(begun(t, n)), "?")
+	cb, err := grant.ParseCallback(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() { left <- n.Callback(ctx, jd.Realm, cb) }()
+	<-reached
+	leave()
+	if err := <-left; err == nil {
+		t.Fatal("it waited")
+	}
+	close(gate)
+	eventually(t, "the token is saved", func() bool {
+		lease, err := n.Token(t.Context(), jd)
+		return err == nil && lease.Access == "T-1-app"
+	})
+}
+
+// Calls for a code count towards the realm's quotas, as the exchange does.
+func TestAuthorizationWithinTheBudget(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	config := s.config(true)
+	config.Limits.Windows = []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	n.clock.advance(recently)
+	_, err := n.Authorize(t.Context(), jd)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+	if asked := s.authorizations(); asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}

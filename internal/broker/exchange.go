@@ -1,0 +1,192 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// codePatience is how long a code waits for its exchange: for a call that is
+// under way, for a quota, for a pause that the provider asked for.
+const codePatience = 30 * time.Second
+
+// code is an authorization code, and what it was asked for with.
+type code struct {
+	grant.Authorization
+	code realm.Hidden
+	// attempt is the claim under which the server asked for it; zero where a
+	// person did.
+	attempt tokenstore.AttemptID
+}
+
+// askedBy says whether the code was asked for under a claim.
+func (c *code) askedBy(id tokenstore.AttemptID) bool { return c != nil && c.attempt == id }
+
+// byPerson says whether a person brought the code. When that comes to nothing,
+// the token that there is goes on as if nothing had happened.
+func (c *code) byPerson() bool { return c.askedBy(tokenstore.AttemptID{}) }
+
+// Callback takes what the provider sent to the callback of a realm: the state
+// is consumed, and the code exchanged for a token, which is saved. It goes on
+// when ctx ends.
+//
+// Errors: CodeBadCallback where nothing is exchanged, because the state is
+// unknown, was used, has ended or belongs to another realm, because there is
+// no code, or the provider says why not; else those of Flush.
+func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) error {
+	result := make(chan error, 1)
+	// Nothing of it belongs to the caller, who may leave: the code is taken.
+	if !v.pool.start(func(ctx context.Context) { result <- v.callback(ctx, realmID, cb) }) {
+		return errClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return gaveUp(ctx)
+	}
+}
+
+func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) error {
+	begun, err := v.pool.taken(ctx, cb.State)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, codePatience+2*storeTime)
+	defer cancel()
+	t, err := v.codeTask(ctx, begun)
+	if err != nil {
+		return err
+	}
+	defer v.pool.doubt(begun.Ref) // callers on this node are woken
+	if realmID != begun.Ref.Realm {
+		return t.misled(ctx, begun, &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: "the callback was that of another realm"})
+	}
+	_, _, err = t.exchange(ctx, begun, cb)
+	if errors.Is(err, errStale) {
+		return nil // what came is saved; the secret has changed since
+	}
+	return err
+}
+
+// taken consumes a state. After that nobody else gets it, on any node.
+func (p *Pool) taken(ctx context.Context, state realm.Hidden) (tokenstore.Authorization, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if err := p.Open(ctx); err != nil {
+		return tokenstore.Authorization{}, storeFailed(err)
+	}
+	begun, err := p.store.TakeAuthorization(ctx, tokenstore.HashState(state))
+	switch {
+	case errors.Is(err, tokenstore.ErrAuthorizationNotFound):
+		return begun, badCallback("the state is unknown, was used, or has ended")
+	case err != nil:
+		return begun, storeFailed(err)
+	}
+	failpoint.Hit("state_taken")
+	return begun, nil
+}
+
+// codeTask is the task of exchanging a code: a flight that nobody joins. What
+// it publishes is there for all.
+func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*task, error) {
+	c, err := v.realm(ctx, begun.Ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	e := v.pool.entry(begun.Ref)
+	t := &task{View: v, e: e, f: newFlight(c, aim{kind: exchange}), ref: begun.Ref}
+	e.mu.Lock()
+	t.revision = e.revision
+	e.mu.Unlock()
+	secret, err := v.secret(ctx, c, begun.Ref)
+	if err == nil {
+		t.bound, err = c.program.Bind(secret)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = t.read(ctx)
+	return t, err
+}
+
+// exchange spends the code of an authorization that was taken.
+func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb grant.Callback) (*realm.Lease, again, error) {
+	if cause := t.objection(begun, cb); cause != nil {
+		return nil, nil, t.misled(ctx, begun, cause)
+	}
+	w := t.asks()
+	w.kind = exchange
+	w.code = &code{
+		Authorization: grant.Authorization{State: cb.State, Verifier: begun.Verifier}, code: cb.Code, attempt: begun.Attempt,
+	}
+	v, began, err := t.claimForCode(ctx, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.spend(ctx, w, v, began)
+}
+
+// objection is why a callback brings no code; nil where it does.
+func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *grant.Error {
+	switch {
+	case !t.f.owner.program.CanAuthorize():
+		return &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: t.f.owner.program.NoAuthorize()}
+	case begun.CallbackURL != t.bound.CallbackURL():
+		return &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: "callback_url has changed since the authorization began"}
+	}
+	return t.bound.Judge(cb)
+}
+
+// misled ends an authorization that brought no code. Those who wait for it
+// are told why.
+func (t *task) misled(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) error {
+	t.pool.log.Warn("authorization failed",
+		zap.String("realm", begun.Ref.Realm), zap.String("key", begun.Ref.Key), zap.Error(cause))
+	if begun.Attempt != (tokenstore.AttemptID{}) {
+		w := t.asks()
+		w.id = begun.Attempt
+		end := &ended{asks: w, cause: cause, asked: true, verdict: verdict{source: fromCode}}
+		if _, err := t.settle(ctx, end); err != nil {
+			return err
+		}
+	}
+	return badCallback(cause.Error())
+}
+
+// claimForCode asks for the claim until it is granted. A code does not live
+// long, so that it waits for no more than has to be.
+func (t *task) claimForCode(ctx context.Context, w *asks) (v verdict, began time.Time, err error) {
+	for patience := time.Now().Add(codePatience); ; {
+		began = time.Now()                                               // the real clock: the claim runs out by it
+		if v, err = t.claim(context.WithoutCancel(ctx), w); err != nil { // a pool that closes ends waiting only
+			return v, began, err
+		}
+		switch {
+		case v.ruling == granted:
+			failpoint.Hit("code_claimed")
+			return v, began, nil
+		case began.Add(v.wait).After(patience) && v.ruling != busy, began.After(patience):
+			return v, began, t.refuse(v)
+		case v.ruling == busy:
+			err = t.await(ctx, v)
+		default:
+			err = t.pool.sleep(ctx, max(v.wait, pollFirst))
+		}
+		if err != nil {
+			return v, began, err
+		}
+	}
+}
+
+func badCallback(why string) *realm.Error {
+	return &realm.Error{Code: realm.CodeBadCallback, Status: http.StatusBadRequest, Detail: why}
+}
