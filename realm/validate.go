@@ -44,6 +44,7 @@ func (r *Realm) validateConfig() error {
 		func() error { return c.validateTarget() },
 		func() error { return r.validateRecipes() },
 		func() error { return r.validateGrant() },
+		func() error { return c.validateAuthorization() },
 		func() error { return validateInject(c.Inject) },
 		func() error { return validateRules("config.renew_on", c.RenewOn) },
 		func() error { return c.validateWords() },

@@ -42,8 +42,11 @@ func (r *Realm) validateGrant() error {
 	if err != nil {
 		return err
 	}
-	if g.TokenURL != "" {
-		if err := validURL("config.grant.token_url", g.TokenURL, urlQuery); err != nil {
+	for _, u := range []struct{ path, url string }{{"config.grant.token_url", g.TokenURL}, {"config.grant.authorize_url", g.AuthorizeURL}} {
+		if u.url == "" {
+			continue
+		}
+		if err := validURL(u.path, u.url, urlQuery); err != nil {
 			return err
 		}
 	}
@@ -51,8 +54,10 @@ func (r *Realm) validateGrant() error {
 		func() error { return r.validateTokenURL(g) },
 		func() error { return g.validateSurplus() },
 		func() error {
-			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod, AuthBasic, AuthPost)
+			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod, AuthBasic, AuthPost, AuthNone)
 		},
+		func() error { return oneOf("config.grant.pkce", g.PKCE, PKCES256, PKCEOff) },
+		func() error { return g.validatePublicClient() },
 		func() error { return validText("config.grant.client_id", g.ClientID) },
 		func() error { return validText("config.grant.client_secret", g.ClientSecret) },
 		func() error { return validText("config.grant.token", g.Token) },
@@ -83,6 +88,12 @@ func (g *Grant) validateSurplus() error {
 	if g.Name == GrantStatic && g.TokenURL != "" {
 		return Fieldf("config.grant.token_url", only, g.Name)
 	}
+	if g.Name != GrantAuthorizationCode && g.AuthorizeURL != "" {
+		return Fieldf("config.grant.authorize_url", only, g.Name)
+	}
+	if g.Name != GrantAuthorizationCode && g.PKCE != "" {
+		return Fieldf("config.grant.pkce", only, g.Name)
+	}
 	if g.Name != GrantStatic && g.Name != GrantDelegate {
 		return nil
 	}
@@ -100,7 +111,22 @@ func (g *Grant) validateSurplus() error {
 	return nil
 }
 
-// validateAssertion checks what is for jwt_bearer alone.
+// validatePublicClient checks a client without a secret.
+func (g *Grant) validatePublicClient() error {
+	switch {
+	case g.TokenEndpointAuthMethod != AuthNone:
+	case !TakesPublicClients(g.Name):
+		return Fieldf("config.grant.token_endpoint_auth_method", "must not be none: the grant %s is for clients with a secret", g.Name)
+	case g.ClientSecret != "":
+		return Fieldf("config.grant.client_secret", "has no meaning for a client with token_endpoint_auth_method none")
+	case g.PKCE == PKCEOff:
+		// RFC 9700 section 2.1.1
+		return Fieldf("config.grant.pkce", "must not be off: it is all that protects the code of a client without a secret")
+	}
+	return nil
+}
+
+// validateAssertion checks what is for jwt_bearer alone, but for the issuer.
 func (g *Grant) validateAssertion() error {
 	for _, f := range []struct{ name, value string }{
 		{"issuer", g.Issuer},
@@ -110,7 +136,8 @@ func (g *Grant) validateAssertion() error {
 		{"key_id", g.KeyID},
 		{"algorithm", g.Algorithm},
 	} {
-		if f.value != "" && g.Name != GrantJWTBearer {
+		issuer := f.name == "issuer" && g.Name == GrantAuthorizationCode
+		if f.value != "" && g.Name != GrantJWTBearer && !issuer {
 			return Fieldf("config.grant."+f.name, "has no meaning for the grant %s", g.Name)
 		}
 		if err := validText("config.grant."+f.name, f.value); err != nil {

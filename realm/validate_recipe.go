@@ -14,11 +14,14 @@ type assumed struct {
 func (r *Realm) validateRecipes() error {
 	c := &r.Config
 	plain := assumed{method: "GET", contentType: ContentJSON}
-	flat := plain
+	flat, ofGrant := plain, plain
 	switch {
 	case c.Preset != "":
 		plain = assumed{hasURL: true}
-		flat = plain
+		flat, ofGrant = plain, plain
+	case c.Grant != nil && c.Grant.Name == GrantAuthorizationCode:
+		flat = assumed{method: "POST", contentType: cmp.Or(c.ContentType, ContentForm), hasURL: true}
+		plain.contentType, ofGrant = flat.contentType, flat
 	case c.Grant != nil:
 		flat = assumed{method: "POST", contentType: ContentForm, hasURL: true}
 	case c.URL == "" && r.LogicCode != "":
@@ -34,7 +37,14 @@ func (r *Realm) validateRecipes() error {
 		if other.recipe == nil {
 			continue
 		}
-		if err := other.recipe.validate(other.path, plain); err != nil {
+		base := plain
+		if other.recipe.URL == "" {
+			base = ofGrant
+		}
+		if other.recipe == c.Authorize {
+			base.method = plain.method
+		}
+		if err := other.recipe.validate(other.path, base); err != nil {
 			return err
 		}
 	}

@@ -34,7 +34,15 @@ var validRealms = []string{
 	`"grant": {"name": "refresh_token", "token_url": "https://x.example"}`,
 	`"preset": "wechat", "arguments": [{"name": "a", "place": "body", "value": "1", "type": "number"}], "grant": {"name": "jwt_bearer"}, "refresh": {"arguments": [{"name": "b", "place": "body"}]}`,
 	`"refresh": {}, "authorize": {"content_type": "form"}, "exchange": {"url": "https://x.example", "method": "POST", "arguments": [{"name": "code", "place": "body", "value": "{code}"}]}`,
-	`"refresh_semantics": "grace", "refresh_grace": "60s", "semantics": "parallel", "overlap": "400d", "default_key": "主 账号/1", "callback_url": "http://localhost/cb?x=1", "unattended": true`,
+	`"refresh_semantics": "grace", "refresh_grace": "60s", "semantics": "parallel", "overlap": "400d", "default_key": "主 账号/1", "callback_url": "http://localhost/cb?x=1"`,
+	`"callback_url": "{secret.redirect_uri}"`,
+	`"grant": {"name": "authorization_code", "authorize_url": "https://x.example/a?x=1", "token_url": "https://x.example/t", "pkce": "S256", "issuer": "https://x.example"}, "callback_url": "https://y.example/cb", "unattended": true, "authorize": {"arguments": [{"name": "prompt", "place": "url", "value": "consent"}]}, "exchange": {"arguments": [{"name": "audience", "place": "body", "value": "x"}]}, "refresh": {"arguments": [{"name": "audience", "place": "body", "value": "x"}]}`,
+	`"grant": {"name": "authorization_code", "token_url": "https://x.example/t", "pkce": "off"}, "callback_url": "https://y.example/cb", "authorize": {"url": "https://x.example/a?s={state}"}`,
+	`"grant": {"name": "authorization_code", "authorize_url": "https://x.example/a", "token_url": "https://x.example/t", "token_endpoint_auth_method": "none"}, "callback_url": "https://y.example/cb"`,
+	`"grant": {"name": "authorization_code", "authorize_url": "https://x.example/a", "token_url": "https://x.example/t"}, "content_type": "json", "exchange": {"arguments": [{"name": "n", "place": "body", "value": "1", "type": "number"}]}, "callback_url": "https://y.example/cb"`,
+	`"grant": {"name": "refresh_token", "token_url": "https://x.example/t", "token_endpoint_auth_method": "none"}`,
+	`"unattended": true, "callback_url": "https://y.example/cb", "token_path": "t", "authorize": {"url": "https://x.example/a?s={state}"}, "exchange": {"url": "https://x.example/e?c={code}"}`,
+	`"preset": "jd_vop", "unattended": true`,
 	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x", "azAZ09": "x"}, "replay_max": "64MiB"`,
 	`"limits": {"timeout": "5m", "concurrency": 1000, "min_interval": "30s", "backoff_cap": "1h", "windows": [{"calls": 1, "per": "1ms"}, {"calls": 500000, "per": "1d"}]}`,
 	`"limits": {"backoff_cap": "1s"}`,
@@ -158,7 +166,26 @@ var refusals = []struct{ text, path, words string }{
 	{client(`"issuer": "x"`), "config.grant.issuer", "has no meaning for the grant client_credentials"},
 	{`"grant": {"name": "static", "private_key": "x"}`, "config.grant.private_key", "has no meaning for the grant static"},
 	{`"grant": {"name": "jwt_bearer", "token_url": "https://x.example/t", "algorithm": "none"}`, "config.grant.algorithm", "RS256, PS256, ES256 or HS256"},
-	{client(`"token_endpoint_auth_method": "private_key_jwt"`), "config.grant.token_endpoint_auth_method", "client_secret_basic or client_secret_post"},
+	{client(`"token_endpoint_auth_method": "private_key_jwt"`), "config.grant.token_endpoint_auth_method", "client_secret_basic, client_secret_post or none"},
+	{client(`"token_endpoint_auth_method": "none"`), "config.grant.token_endpoint_auth_method", "clients with a secret"},
+	{client(`"authorize_url": "https://x.example"`), "config.grant.authorize_url", "no meaning for the grant client_credentials"},
+	{client(`"pkce": "S256"`), "config.grant.pkce", "no meaning for the grant client_credentials"},
+	{`"grant": {"name": "authorization_code", "token_url": "https://x.example"}`, "config.grant.authorize_url", "is required"},
+	{code(`"pkce": "plain"`, ``), "config.grant.pkce", "S256 or off"},
+	{code(`"authorize_url": "/a"`, ``), "config.grant.authorize_url", "absolute"},
+	{code(`"audience": "x"`, ``), "config.grant.audience", "no meaning for the grant authorization_code"},
+	{code(`"token_endpoint_auth_method": "none", "client_secret": "x"`, ``), "config.grant.client_secret", "no meaning"},
+	{code(`"token_endpoint_auth_method": "none", "pkce": "off"`, ``), "config.grant.pkce", "must not be off"},
+	{code(`"authorize_url": "https://x.example"`, ``), "config.callback_url", "is required"},
+	{code(`"authorize_url": "https://x.example"`, `, "arguments": [{"name": "a", "place": "body"}]`), "config.arguments", "have their own"},
+	{code(`"authorize_url": "https://x.example"`, `, "authorize": {"arguments": [{"name": "a", "place": "body"}]}`), "config.authorize.arguments[0].place", "a GET request has none"},
+	{code(`"authorize_url": "https://x.example"`, `, "exchange": {"arguments": [{"name": "a", "place": "body", "type": "number"}]}`), "config.exchange.arguments[0].type", "JSON body"},
+	{`"unattended": true`, "config.unattended", "without an authorize recipe"},
+	{`"unattended": true, "grant": {"name": "client_credentials", "token_url": "https://x.example"}, ` + ownCode, "config.unattended", "beside a recipe that fetches"},
+	{`"unattended": true, "url": "https://x.example", ` + ownCode, "config.unattended", "beside a recipe that fetches"},
+	{`"grant": {"name": "static"}, ` + ownCode, "config.authorize", "no meaning for the grant static"},
+	{`"authorize": {"url": "https://x.example"}`, "config.exchange", "is required"},
+	{ownCode, "config.callback_url", "is required"},
 	{client(`"scopes": ["a", ""]`), "config.grant.scopes[1]", "is empty"},
 	{client(`"scopes": ["read write"]`), "config.grant.scopes[0]", "each entry is one scope"},
 	{client(`"scopes": ["a", "b", "a"]`), "config.grant.scopes[2]", "same as scopes[0]"},
@@ -211,6 +238,14 @@ func argument(inside string) string {
 func client(inside string) string {
 	return `"grant": {"name": "client_credentials", "token_url": "https://x.example", ` + inside + `}`
 }
+
+// code is a realm with the grant authorization_code and no callback_url.
+func code(inside, beside string) string {
+	return `"grant": {"name": "authorization_code", "token_url": "https://x.example", ` + inside + `}` + beside
+}
+
+// ownCode are recipes of a realm's own, without a callback_url.
+const ownCode = `"authorize": {"url": "https://x.example/a?s={state}"}, "exchange": {"url": "https://x.example/e?c={code}"}`
 
 func TestValidateRefuses(t *testing.T) {
 	for _, c := range refusals {

@@ -28,8 +28,7 @@ func (c *Config) validateTarget() error {
 		}
 	}
 	if c.CallbackURL != "" {
-		// RFC 6749 section 3.1.2: a redirection URI has no fragment.
-		if err := validURL("config.callback_url", c.CallbackURL, urlQuery); err != nil {
+		if err := validCallbackURL("config.callback_url", c.CallbackURL); err != nil {
 			return err
 		}
 	}
@@ -45,6 +44,15 @@ func (c *Config) validateTarget() error {
 		seen[host] = i
 	}
 	return nil
+}
+
+// validCallbackURL checks a redirection URI, which has no fragment (RFC 6749
+// section 3.1.2). One that begins with a template is known only with a secret.
+func validCallbackURL(path, s string) error {
+	if strings.HasPrefix(s, "{secret.") {
+		return validText(path, s)
+	}
+	return validURL(path, s, urlQuery)
 }
 
 func validHost(path, host string) error {
