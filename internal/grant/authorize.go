@@ -1,7 +1,9 @@
 package grant
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -169,6 +171,9 @@ func (b *Bound) Exchange(ctx context.Context, c *Client, a Authorization, code r
 		bound: b, client: c, request: req, recipe: b.program.exchange, unable: b.program.noAuthorize,
 		exchanging: true, authorization: a, code: code,
 	}
+	if call.unable == "" && code == "" {
+		call.unable = "there is no code"
+	}
 	return call.make(ctx)
 }
 
@@ -178,12 +183,12 @@ func (c *call) readAuthorization(a *answer) (*Callback, *Error) {
 		return c.readRedirect(a)
 	}
 	r := &c.recipe.reading
-	root, problem := parseDocument(a.body, r.contentType)
+	root, _ := parseDocument(a.body, r.contentType)
 	ok, unmet, err := succeeded(r.success, a.status, root)
 	switch {
 	case err != nil:
 		return nil, badAnswer(a, unmet.name+": "+err.Error())
-	case a.status < http.StatusMultipleChoices && isPage(a, problem):
+	case a.status < http.StatusMultipleChoices && isPage(a):
 		return nil, page(a)
 	case !ok:
 		return nil, c.refused(a, root, unmet)
@@ -193,11 +198,15 @@ func (c *call) readAuthorization(a *answer) (*Callback, *Error) {
 	return nil, nil //nolint:nilnil // the callback comes from elsewhere
 }
 
-// isPage says whether an answer is for a person's eyes.
-func isPage(a *answer, problem string) bool {
-	mediaType, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
-	html := strings.EqualFold(strings.TrimSpace(mediaType), "text/html")
-	return problem == problemMarkup || problem != "" && problem != problemEmpty && html
+// isPage says whether an answer is for a person's eyes, in whatever character
+// set.
+func isPage(a *answer) bool {
+	body := bytes.TrimSpace(withoutBOM(a.body))
+	if bytes.HasPrefix(body, []byte("<")) {
+		return true
+	}
+	html := strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html")
+	return html && bytes.ContainsRune(body, '<') && !json.Valid(body)
 }
 
 // page is hopeless: to send a wrong password again and again locks accounts.

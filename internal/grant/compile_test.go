@@ -7,6 +7,13 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
+// codeGrant is a realm of the grant authorization_code with more fields of the
+// grant, and more of the realm.
+func codeGrant(grant, config string) string {
+	return `{"grant":{"name":"authorization_code","authorize_url":"https://x.example/a","token_url":"https://x.example/t"` + grant + `},
+		"callback_url":"https://y.example/cb",` + config + `}`
+}
+
 // TestCompileRefuses has a realm for every error of Compile, and the field
 // that it names.
 func TestCompileRefuses(t *testing.T) {
@@ -129,6 +136,29 @@ func TestCompileRefuses(t *testing.T) {
 		{head + `"exchange":{"url":"https://x.example/r","arguments":[{"name":"c","place":"url","value":"{refresh_token}"}]}}`, "config.exchange.arguments[0].value"},
 		{head + `"authorize":{"url":"https://x.example/r","arguments":[{"name":"c","place":"url","value":"{code_verifier}"}]}}`, "config.authorize.arguments[0].value"},
 
+		{head + `"exchange":{"url":"https://x.example/e"}}`, "config.exchange"},
+		{head + `"authorize":{"url":"https://x.example/a"}}`, "config.authorize"},
+		{head + `"authorize":{"url":"https://x.example/a?s={state}"},"exchange":{"url":"https://x.example/e?c={code}&v={code_verifier}"}}`, "config.authorize"},
+		{head + `"authorize":{"url":"https://x.example/a?s={state}&h={code_challenge}"},"exchange":{"url":"https://x.example/e?c={code}"}}`, "config.exchange"},
+		{head + `"authorize":{"url":"https://x.example/{state}","arguments":[{"name":"state","place":"path","value":"x"}]}}`, "config.authorize.arguments[0].name"},
+		{head + `"authorize":{"url":"https://x.example/a?s={state}","success":[{}]}}`, "config.authorize.success[0]"},
+		{head + `"authorize":{"url":"http://x.example/a?s={state}"}}`, "config.authorize.url"},
+		{head + `"callback_url":"{secret.x"}`, "config.callback_url"},
+		{head + `"callback_url":"ftp://x.example/"}`, "config.callback_url"},
+		{head + `"callback_url":"https://x.example/#a"}`, "config.callback_url"},
+		{head + `"callback_url":"https://x.example/?state=1"}`, "config.callback_url"},
+		{head + `"callback_url":"https://x.example/?a=1&a=1"}`, "config.callback_url"},
+		{codeGrant(``, `"authorize":{"method":"POST"}`), "config.authorize.method"},
+		{codeGrant(``, `"exchange":{"method":"GET"}`), "config.exchange.method"},
+		{codeGrant(``, `"refresh":{"method":"PUT"}`), "config.refresh.method"},
+		{codeGrant(`,"issuer":"{x}"`, `"lifetime":"1h"`), "config.grant.issuer"},
+		{codeGrant(`,"client_id":"{x}"`, `"lifetime":"1h"`), "config.grant.client_id"},
+		{codeGrant(``, `"authorize":{"arguments":[{"name":"State","place":"url","value":"x"}]}`), "config.authorize.arguments[0].name"},
+		{codeGrant(``, `"authorize":{"arguments":[{"name":"p","place":"url","value":"x"},{"name":"code_challenge","place":"url","value":"x"}]}`), "config.authorize.arguments[1].name"},
+		{codeGrant(``, `"exchange":{"arguments":[{"name":"redirect_uri","place":"body","value":"x"}]}`), "config.exchange.arguments[0].name"},
+		{codeGrant(``, `"exchange":{"arguments":[{"name":"client_secret","place":"body","value":"x"}]}`), "config.exchange.arguments[0].name"},
+		{codeGrant(``, `"refresh":{"arguments":[{"name":"refresh_token","place":"body","value":"x"}]}`), "config.refresh.arguments[0].name"},
+
 		{head + `"api":"https://x.example/?a=b"}`, "config.api"},
 		{head + `"api":"http://x.example/"}`, "config.api"},
 		{head + `"api":"https://x.example/#a"}`, "config.api"},
@@ -172,9 +202,10 @@ func TestLogicCodeRefused(t *testing.T) {
 func TestInactive(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"preset":"wechat"}`: "presets are not active yet",
-		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`:                                             "the grant authorization_code is not active yet",
-		`{"grant":{"name":"token_exchange"}}`:                                                                           "the grant token_exchange is not active yet",
-		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the recipes authorize and exchange are not active yet",
+		`{"grant":{"name":"token_exchange"}}`: "the grant token_exchange is not active yet",
+		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the realm has no authorize recipe",
+		`{"token_path":"t","authorize":{"url":"https://x/t?s={state}"}}`:                                                "the realm has no exchange recipe",
+		`{"token_path":"t","authorize":{"url":"https://x/t?s={state}"},"exchange":{"url":"https://x/e?c={code}"}}`:      "the realm has no callback_url",
 		`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}"}]},
 			"authorize":{"url":"https://x/a?c={code_challenge}&s={state}&u={callback_url}"},"exchange":{"url":"https://x/e?v={code_verifier}&c={code}"}}`: "",
 		`{"url":"https://x/t","token_path":"t","refresh":{},"exchange":{},"authorize":{}}`: "",

@@ -15,12 +15,6 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// Problems of an answer that somebody asks about.
-const (
-	problemEmpty  = "the answer is empty"
-	problemMarkup = "the answer is HTML or XML"
-)
-
 // parseDocument reads an answer as the document that the paths walk. What the
 // header says of its type is ignored, as providers do: JSON comes as
 // text/plain and text/html. A recipe in form encoding takes an answer in form
@@ -32,11 +26,11 @@ func parseDocument(body []byte, contentType string) (root gjson.Result, problem 
 	text := bytes.TrimSpace(withoutBOM(body))
 	switch {
 	case len(text) == 0:
-		return root, problemEmpty
+		return root, "the answer is empty"
 	case !utf8.Valid(text):
 		return root, "the answer is not UTF-8"
 	case text[0] == '<':
-		return root, problemMarkup
+		return root, "the answer is HTML or XML"
 	case json.Valid(text):
 		return gjson.ParseBytes(text), ""
 	case contentType == realm.ContentForm && text[0] != '{' && text[0] != '[':

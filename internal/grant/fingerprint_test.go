@@ -46,7 +46,7 @@ func TestFingerprintChanges(t *testing.T) {
 		"the expiry's unit":               fingerprint(t, func(r *realm.Realm) { r.Config.ExpiresInUnit = "ms" }, nil),
 		"the success rules":               fingerprint(t, func(r *realm.Realm) { r.Config.Success[0].Values[0] = realm.ScalarOf("1") }, nil),
 		"the lifetime":                    fingerprint(t, func(r *realm.Realm) { r.Config.Lifetime.Duration *= 2 }, nil),
-		"an exchange recipe":              fingerprint(t, func(r *realm.Realm) { r.Config.Exchange = &realm.Recipe{URL: "https://x.example/r"} }, nil),
+		"an exchange recipe":              fingerprint(t, func(r *realm.Realm) { r.Config.Exchange = &realm.Recipe{URL: "https://x.example/r?c={code}"} }, nil),
 		"a shared field in a secret's place": fingerprint(t, func(r *realm.Realm) {
 			r.Config.URL += "{secret.s}"
 			r.Config.Shared = map[string]realm.Hidden{"s": "x"}
