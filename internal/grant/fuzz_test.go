@@ -74,6 +74,8 @@ func FuzzCompile(f *testing.F) {
 	f.Add([]byte(`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`), "r&b=c", true)
 	f.Add([]byte(`{"url":"https://x/t","token_path":"t","refresh":{"url":"https://x/{id}?r={refresh_token}","arguments":[{"name":"id","place":"path","value":"{refresh_token}"},{"name":"X","place":"header","value":"{refresh_token}"}]}}`), "../a?b#c", true)
 	f.Add([]byte(`{"url":"https://x/t","method":"POST","token_path":"t","arguments":[{"name":"a","place":"url","value":"$v"},{"name":"s","place":"body","expr":"md5(args.a) + secret.v"},{"name":"t","place":"body","expr":"epoch_s()"}]}`), "a\"&b", true)
+	f.Add([]byte(ownRealm), "a/b&c=d?e#f", true)
+	f.Add([]byte(codeGrant(`,"scopes":["a"]`, `"unattended":true,"exchange":{"arguments":[{"name":"c","place":"header","value":"{code}"}]}`)), "../x", true)
 	f.Fuzz(func(t *testing.T, config []byte, value string, trusted bool) {
 		r := realm.Realm{ID: "fuzz"}
 		if json.Unmarshal(config, &r.Config) != nil {
@@ -86,7 +88,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		b := bindAll(p, value)
 		reference := bindAll(p, "1")
-		if b == nil || reference == nil || !p.CanFetch() && !p.CanRefresh() {
+		if b == nil || reference == nil || !p.CanFetch() && !p.CanRefresh() && !p.CanAuthorize() {
 			return
 		}
 		if b.Fingerprint() != bindAll(p, value).Fingerprint() {
@@ -95,8 +97,19 @@ func FuzzCompile(f *testing.F) {
 		if _, _, err := b.Place("TOKEN"); err != nil {
 			checkField(t, err)
 		}
-		if p.CanFetch() {
+		if p.fetch != nil {
 			compareRequests(t, requestOf(t, p.fetch, b), requestOf(t, p.fetch, reference))
+		}
+		if p.CanAuthorize() {
+			// The code is the provider's: Bind does not know it.
+			b.values.authorization, reference.values.authorization = attempt, attempt
+			b.values.code, reference.values.code = realm.Hidden(value), "1"
+			compareRequests(t, requestOf(t, p.authorize, b), requestOf(t, p.authorize, reference))
+			if _, err := p.exchange.render(b.values, b.ref); err != nil {
+				checkField(t, err)
+				return
+			}
+			compareRequests(t, requestOf(t, p.exchange, b), requestOf(t, p.exchange, reference))
 		}
 		if p.CanRefresh() {
 			b.values.refresh, reference.values.refresh = realm.Hidden(value), "1"

@@ -1,0 +1,142 @@
+package grant
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// The vector of RFC 7636 appendix B.
+func TestChallenge(t *testing.T) {
+	a := Authorization{Verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"}
+	if got := a.challenge(); got != "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" {
+		t.Errorf("challenge %s", got)
+	}
+}
+
+func TestNewAuthorization(t *testing.T) {
+	a, b := NewAuthorization(), NewAuthorization()
+	seen := map[realm.Hidden]bool{a.State: true, a.Verifier: true, b.State: true, b.Verifier: true}
+	if len(seen) != 4 {
+		t.Error("a value came twice")
+	}
+	for text := range seen {
+		if len(text) != 43 || strings.Trim(text.Reveal(), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			t.Errorf("%d characters, or others than those of base64url", len(text))
+		}
+	}
+	if shown := fmt.Sprintf("%v %+v %#v", a, a, a); strings.Contains(shown, a.State.Reveal()) || strings.Contains(shown, a.Verifier.Reveal()) {
+		t.Error("printing it shows it")
+	}
+}
+
+func TestParseCallback(t *testing.T) {
+	for query, want := range map[string]Callback{
+		"":                   {},
+		"code=a%2Fb+c&state": {Code: "a/b c"},
+		"&state=S&&x=1&code=C&iss=https%3A%2F%2Fx.example": {Code: "C", State: "S", Issuer: "https://x.example"},
+		"error=access_denied&error_description=a%0D%0Ab":   {Error: "access_denied", Description: "a\r\nb"},
+		"code=" + strings.Repeat("c", maxCode):             {Code: realm.Hidden(strings.Repeat("c", maxCode))},
+		"state=" + strings.Repeat("s", maxState):           {State: realm.Hidden(strings.Repeat("s", maxState))},
+	} {
+		if got, err := ParseCallback(query); err != nil || got != want {
+			t.Errorf("%.40q: %+v, %v", query, got, err)
+		}
+	}
+	for query, want := range map[string]error{
+		"code=" + strings.Repeat("c", maxCode+1):   errCallbackLong,
+		"state=" + strings.Repeat("s", maxState+1): errCallbackLong,
+		"x=" + strings.Repeat("x", maxCallback):    errCallbackLong,
+		"code=a&code=a":                            errCallbackDoubled,
+		"state=a&c=1&st%61te":                      errCallbackDoubled,
+		"x=1&x=2":                                  errCallbackDoubled,
+		"code=%":                                   errCallbackEncoded,
+		"%zz=1":                                    errCallbackEncoded,
+		"code=a%00b":                               errCallbackEncoded,
+		"code=a%0Ab":                               errCallbackEncoded,
+		"state=%ff":                                errCallbackEncoded,
+	} {
+		if got, err := ParseCallback(query); err != want || got != (Callback{}) { //nolint:errorlint // the very error, and nothing around it
+			t.Errorf("%.40q: %+v, %v", query, got, err)
+		}
+	}
+}
+
+// FuzzParseCallback: whatever anybody sends to the callback, what comes out is
+// bounded, and an error shows nothing of it.
+func FuzzParseCallback(f *testing.F) {
+	f.Add("code=CANARY-0123456789&state=x")
+	f.Add("error=access_denied&error_description=a+b&iss=https://x")
+	f.Add("code=a&code=b&%zz&;")
+	f.Fuzz(func(t *testing.T, query string) {
+		cb, err := ParseCallback(query)
+		if err != nil {
+			if cb != (Callback{}) || err != errCallbackLong && err != errCallbackEncoded && err != errCallbackDoubled { //nolint:errorlint // no other text
+				t.Errorf("%+v, %v", cb, err)
+			}
+			return
+		}
+		for _, text := range []string{cb.Code.Reveal(), cb.State.Reveal()} {
+			if len(text) > maxCode || strings.ContainsFunc(text, unicode.IsControl) {
+				t.Errorf("%q", text)
+			}
+		}
+		if len(cb.State) > maxState || len(cb.Error)+len(cb.Description)+len(cb.Issuer) > maxCallback {
+			t.Errorf("%+v", cb)
+		}
+		if failed := bind(t, realmOf(t, ownRealm, "https://x.example"), account).Judge(cb); failed != nil {
+			checkJudged(t, failed)
+		}
+	})
+}
+
+func checkJudged(t *testing.T, failed *Error) {
+	t.Helper()
+	text := failed.Error()
+	if strings.Contains(text, account["password"]) || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 3000 || failed.Kind == "" {
+		t.Errorf("error %+v", failed)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	const issuer = `,"issuer":"https://{secret.tenant}.example/x"`
+	for _, c := range []struct {
+		name, grant string
+		cb          Callback
+		kind        Kind
+		class       Class
+		code        string
+	}{
+		{"a code", ``, Callback{Code: "C"}, "", 0, ""},
+		{"no code", ``, Callback{}, KindRefused, Retryable, ""},
+		{"denied", ``, Callback{Error: "access_denied"}, KindDenied, Hopeless, "access_denied"},
+		{"denied with a code", ``, Callback{Error: "access_denied", Code: "C"}, KindDenied, Hopeless, "access_denied"},
+		{"invalid_scope", ``, Callback{Error: "invalid_scope"}, KindRefused, Hopeless, "invalid_scope"},
+		{"unauthorized_client", ``, Callback{Error: "unauthorized_client"}, KindRefused, Hopeless, "unauthorized_client"},
+		{"server_error", ``, Callback{Error: "server_error"}, KindRefused, Retryable, "server_error"},
+		{"temporarily_unavailable", ``, Callback{Error: "temporarily_unavailable"}, KindRefused, Throttled, "temporarily_unavailable"},
+
+		{"iss of the authorize URL", ``, Callback{Code: "C", Issuer: "https://X.example:443/realms/a"}, "", 0, ""},
+		{"iss of another host", ``, Callback{Code: "C", Issuer: "https://y.example"}, KindRefused, Hopeless, ""},
+		{"iss of another port", ``, Callback{Code: "C", Issuer: "https://x.example:444"}, KindRefused, Hopeless, ""},
+		{"iss of another scheme", ``, Callback{Code: "C", Issuer: "http://x.example"}, KindRefused, Hopeless, ""},
+		{"iss that is no URL", ``, Callback{Code: "C", Issuer: "x.example"}, KindRefused, Hopeless, ""},
+		{"an error of another issuer", ``, Callback{Error: "access_denied", Issuer: "https://y.example"}, KindRefused, Hopeless, ""},
+		{"the issuer", issuer, Callback{Code: "C", Issuer: "https://acme.example/x"}, "", 0, ""},
+		{"the issuer with a slash more", issuer, Callback{Code: "C", Issuer: "https://acme.example/x/"}, KindRefused, Hopeless, ""},
+		{"the authorize URL's origin beside an issuer", issuer, Callback{Code: "C", Issuer: "https://x.example"}, KindRefused, Hopeless, ""},
+		{"no iss beside an issuer", issuer, Callback{Code: "C"}, KindRefused, Hopeless, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			failed := bind(t, realmOf(t, codeGrant(c.grant, `"lifetime":"1h"`), ""), account).Judge(c.cb)
+			switch {
+			case failed == nil && c.kind == "":
+			case failed == nil, failed.Kind != c.kind, failed.Class != c.class, failed.ProviderCode != c.code, failed.NotSent:
+				t.Errorf("error %+v", failed)
+			}
+		})
+	}
+}
