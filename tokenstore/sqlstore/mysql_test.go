@@ -312,6 +312,31 @@ func TestUnknownCommitOfAClaim(t *testing.T) {
 	}
 }
 
+// TestUnknownCommitOfATake: an authorization whose COMMIT was not answered is
+// given to the one who asked, and to nobody else.
+func TestUnknownCommitOfATake(t *testing.T) {
+	m := testserver.MariaDB(t)
+	p := newProxy(t, m.Addr())
+	s, other := openMySQL(t, strings.Replace(m.DSN(), m.Addr(), p.Addr().String(), 1)), openMySQL(t, m.DSN())
+	for _, lose := range []int32{1, 2, 1, 2} {
+		p.lose.Store(lose)
+		want := authorization(t.Name())
+		if err := s.BeginAuthorization(t.Context(), want, time.Minute); err != nil {
+			t.Fatalf("lost %d: %v", lose, err)
+		}
+		p.lose.Store(lose)
+		if got, err := s.TakeAuthorization(t.Context(), want.State); err != nil || got.Verifier != want.Verifier {
+			t.Fatalf("lost %d: %v, %v", lose, got, err)
+		}
+		if got, err := other.TakeAuthorization(t.Context(), want.State); !errors.Is(err, tokenstore.ErrAuthorizationNotFound) {
+			t.Fatalf("lost %d: taken twice: %v, %v", lose, got, err)
+		}
+	}
+	if p.lost.Load() != 8 {
+		t.Fatalf("the proxy lost %d: the test proves nothing", p.lost.Load())
+	}
+}
+
 // TestServerGoes: while the server is away everything is ErrUnavailable; when
 // it is back, so is the store.
 func TestServerGoes(t *testing.T) {

@@ -40,9 +40,10 @@ func TestMariaDBAndRedis(t *testing.T) {
 func sqliteDatabase(t *testing.T) storetest.Database {
 	path := filepath.Join(t.TempDir(), "data", "tokens.db")
 	return storetest.Database{
-		Handle: func(_ *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return sqlstore.SQLite(path, keys) },
-		Raw:    func(t *testing.T) []byte { return files(t, filepath.Dir(path)) },
-		Swap:   func(t *testing.T, a, b realm.Ref) { swap(t, "sqlite", path, a, b) },
+		Handle:     func(_ *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return sqlstore.SQLite(path, keys) },
+		Raw:        func(t *testing.T) []byte { return files(t, filepath.Dir(path)) },
+		Swap:       func(t *testing.T, a, b realm.Ref) { swap(t, "sqlite", path, a, b) },
+		SwapStates: func(t *testing.T, a, b tokenstore.StateHash) { swapStates(t, "sqlite", path, a, b) },
 	}
 }
 
@@ -56,7 +57,8 @@ func mariaDatabase(t *testing.T) storetest.Database {
 			m.Restart(t)
 			return files(t, m.Dir(), "mysql", "performance_schema", "sys")
 		},
-		Swap: func(t *testing.T, a, b realm.Ref) { swap(t, "mysql", m.DSN(), a, b) },
+		Swap:       func(t *testing.T, a, b realm.Ref) { swap(t, "mysql", m.DSN(), a, b) },
+		SwapStates: func(t *testing.T, a, b tokenstore.StateHash) { swapStates(t, "mysql", m.DSN(), a, b) },
 	}
 }
 
@@ -157,6 +159,26 @@ func swap(t *testing.T, driver, dsn string, a, b realm.Ref) {
 			if _, err := db.ExecContext(context.Background(), query, blobs[i], []byte(ref.Realm), []byte(ref.Key)); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// swapStates exchanges the states of two authorizations.
+func swapStates(t *testing.T, driver, dsn string, a, b tokenstore.StateHash) {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var between tokenstore.StateHash
+	for _, move := range [][2][]byte{{between[:], a[:]}, {a[:], b[:]}, {b[:], between[:]}} {
+		res, err := db.ExecContext(context.Background(), "UPDATE tokens_authorizations SET state = ? WHERE state = ?", move[0], move[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := res.RowsAffected(); n != 1 || err != nil {
+			t.Fatalf("%d rows were changed, %v", n, err)
 		}
 	}
 }

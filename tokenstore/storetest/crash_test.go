@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -67,6 +68,18 @@ func TestCrashWriter(t *testing.T) {
 			return
 		}
 		fmt.Println("TOKEN", ref.Key, saved.Lineage)
+		a := tokenstore.Authorization{State: tokenstore.HashState(realm.Hidden(value)), Ref: ref}
+		if err := s.BeginAuthorization(t.Context(), a, time.Hour); err != nil {
+			return
+		}
+		fmt.Println("STATE", value, n)
+		if n%2 == 0 {
+			continue
+		}
+		if _, err := s.TakeAuthorization(t.Context(), a.State); err != nil {
+			return
+		}
+		fmt.Println("TAKEN", value, n)
 	}
 }
 
@@ -102,21 +115,23 @@ func TestMariaDBSurvivesKill(t *testing.T) {
 // written must be there.
 func crash(t *testing.T, driver, dsn string, alsoKill func(round int)) {
 	key := storetest.Key(t)
-	secrets, lineages := map[string]int{}, map[string]int64{}
+	told := acknowledged{secrets: map[string]int{}, lineages: map[string]int64{}, states: map[string]bool{}}
+	states := 0
 	for round := range crashRounds {
 		out, kill := startWriter(t, driver, dsn, key, round)
 		lines := bufio.NewScanner(out)
 		for left := 1 + rand.IntN(60); left > 0 && lines.Scan(); left-- {
-			acknowledge(lines.Text(), secrets, lineages)
+			told.note(lines.Text())
 		}
 		kill()
 		alsoKill(round)
 		for lines.Scan() { // what it wrote between our decision and its end
-			acknowledge(lines.Text(), secrets, lineages)
+			told.note(lines.Text())
 		}
-		verify(t, childStore(t, driver, dsn, key), secrets, lineages)
+		states += len(told.states)
+		told.verify(t, childStore(t, driver, dsn, key))
 	}
-	if len(secrets) == 0 || len(lineages) == 0 {
+	if len(told.secrets) == 0 || len(told.lineages) == 0 || states == 0 {
 		t.Fatal("the children acknowledged nothing: the test proves nothing")
 	}
 }
@@ -141,8 +156,17 @@ func startWriter(t *testing.T, driver, dsn string, key realm.Hidden, round int) 
 	}
 }
 
-// acknowledge notes a whole line; the last one may be cut.
-func acknowledge(line string, secrets map[string]int, lineages map[string]int64) {
+// acknowledged is what the children were told is written: the last write of
+// each secret, the lineage of each token, and the authorizations since the last
+// kill, true for one that was taken.
+type acknowledged struct {
+	secrets  map[string]int
+	lineages map[string]int64
+	states   map[string]bool
+}
+
+// note notes a whole line; the last one may be cut.
+func (a acknowledged) note(line string) {
 	f := strings.Fields(line)
 	if len(f) != 3 {
 		return
@@ -153,21 +177,23 @@ func acknowledge(line string, secrets map[string]int, lineages map[string]int64)
 	}
 	switch f[0] {
 	case "SECRET":
-		secrets[f[1]] = n
+		a.secrets[f[1]] = n
 	case "TOKEN":
-		lineages[f[1]] = int64(n)
+		a.lineages[f[1]] = int64(n)
+	case "STATE", "TAKEN":
+		a.states[f[1]] = f[0] == "TAKEN"
 	}
 }
 
 // verify: what was acknowledged is there, or what was written after it and
 // not acknowledged any more.
-func verify(t *testing.T, s tokenstore.Store, secrets map[string]int, lineages map[string]int64) {
+func (a acknowledged) verify(t *testing.T, s tokenstore.Store) {
 	t.Helper()
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	for key, n := range secrets {
+	for key, n := range a.secrets {
 		secret, err := s.Secret(t.Context(), realm.Ref{Realm: "crash", Key: key})
 		if err != nil {
 			t.Fatalf("secret %s: %v", key, err)
@@ -177,7 +203,7 @@ func verify(t *testing.T, s tokenstore.Store, secrets map[string]int, lineages m
 			t.Fatalf("secret %s: write %d was acknowledged, write %q is there", key, n, number)
 		}
 	}
-	for key, lineage := range lineages {
+	for key, lineage := range a.lineages {
 		token, _, err := s.Token(t.Context(), realm.Ref{Realm: "crash", Key: key})
 		if err != nil {
 			t.Fatalf("token %s: %v", key, err)
@@ -186,4 +212,16 @@ func verify(t *testing.T, s tokenstore.Store, secrets map[string]int, lineages m
 			t.Fatalf("token %s: lineage %d was acknowledged, %d is there", key, lineage, token.Lineage)
 		}
 	}
+	for value, taken := range a.states {
+		_, err := s.TakeAuthorization(t.Context(), tokenstore.HashState(realm.Hidden(value)))
+		gone := errors.Is(err, tokenstore.ErrAuthorizationNotFound)
+		// An odd one may be taken and not acknowledged any more.
+		if err != nil && !gone || taken && !gone || gone && !taken && !odd(value) {
+			t.Fatalf("authorization %s: %v; taken %v", value, err, taken)
+		}
+	}
+	clear(a.states)
 }
+
+// odd says that the writer takes the authorization that it began.
+func odd(value string) bool { return strings.ContainsRune("13579", rune(value[len(value)-1])) }

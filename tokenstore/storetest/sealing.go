@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -16,6 +17,7 @@ import (
 func testSealing(t *testing.T, b Backend) {
 	t.Run("nothing in clear", func(t *testing.T) { testCanaries(t, b) })
 	t.Run("swapped rows do not open", func(t *testing.T) { testSwap(t, b) })
+	t.Run("swapped authorizations do not open", func(t *testing.T) { testSwapStates(t, b) })
 	t.Run("wrong key", func(t *testing.T) { testWrongKey(t, b) })
 	t.Run("rotation", func(t *testing.T) { testRotation(t, b) })
 }
@@ -27,7 +29,7 @@ func testCanaries(t *testing.T, b Backend) {
 	db := b.Fresh(t)
 	s := Open(t, db.Handle(t, Ring(t)))
 	ref := realm.Ref{Realm: "visible-realm-7731", Key: "visible-key-7732"}
-	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!"}
+	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411"}
 	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
 	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
 	_, err := s.SaveRealm(t.Context(), r)
@@ -41,13 +43,21 @@ func testCanaries(t *testing.T, b Backend) {
 		st.Attempt.Why, st.Attempt.Fingerprint = "visible-why-7734", realm.Fingerprint([]byte(canaries[6]))
 		st.Attempt.Candidates = []realm.Token{{Refresh: realm.Hidden(canaries[5])}}
 	})
+	a := tokenstore.Authorization{
+		State: tokenstore.HashState(realm.Hidden(canaries[9])), Ref: ref, CallbackURL: "https://gw/" + canaries[8], Verifier: realm.Hidden(canaries[7]),
+	}
+	ok(t, s.BeginAuthorization(t.Context(), a, time.Hour))
+	taken := begin(t, s, ref, canaries[10])
+	_, err = s.TakeAuthorization(t.Context(), taken.State)
+	ok(t, err)
+	putCompany(t, s, "visible-taxpayer-7735", func(c *tokenstore.Company) { c.BankAccount = "visible-account-7736" })
 	_, _, err = s.Token(t.Context(), ref)
 	ok(t, err)
 	ok(t, s.Close())
 	raw := db.Raw(t)
-	for _, visible := range []string{ref.Realm, ref.Key, "visible-comment-7733", "visible-why-7734"} {
+	for _, visible := range []string{ref.Realm, ref.Key, "visible-comment-7733", "visible-why-7734", string(a.State[:]), "visible-taxpayer-7735", "visible-account-7736"} {
 		if !bytes.Contains(raw, []byte(visible)) {
-			t.Errorf("%s is not found in the raw data: the search proves nothing", visible)
+			t.Errorf("%q is not found in the raw data: the search proves nothing", visible)
 		}
 	}
 	lower := bytes.ToLower(raw)
@@ -101,6 +111,32 @@ func testSwap(t *testing.T, b Backend) {
 	}
 }
 
+// testSwapStates: whoever can write the database cannot have another person's
+// code exchanged as part of an authorization of theirs, of the same key or
+// not.
+func testSwapStates(t *testing.T, b Backend) {
+	db, ring := b.Fresh(t), Ring(t)
+	ref, other := realm.Ref{Realm: "jd", Key: "one"}, realm.Ref{Realm: "jd", Key: "two"}
+	s := Open(t, db.Handle(t, ring))
+	mine, theirs, elsewhere := begin(t, s, ref, "mine").State, begin(t, s, ref, "theirs").State, begin(t, s, other, "elsewhere").State
+	ok(t, s.Close())
+	for _, swapped := range []tokenstore.StateHash{theirs, elsewhere} {
+		db.SwapStates(t, mine, swapped)
+		s = Open(t, db.Handle(t, ring))
+		for _, state := range []tokenstore.StateHash{mine, swapped} {
+			if got, err := s.TakeAuthorization(t.Context(), state); !errors.Is(err, tokenstore.ErrDamaged) || got != (tokenstore.Authorization{}) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		}
+		ok(t, s.Close())
+		db.SwapStates(t, mine, swapped)
+	}
+	s = Open(t, db.Handle(t, ring))
+	if got, err := s.TakeAuthorization(t.Context(), mine); err != nil || got.Ref != ref {
+		t.Fatalf("swapped back: %v, %v", got, err)
+	}
+}
+
 // testWrongKey: a database is refused with another key, the error names the
 // key that is needed, and nothing is changed.
 func testWrongKey(t *testing.T, b Backend) {
@@ -150,14 +186,21 @@ func testRotation(t *testing.T, b Backend) {
 	coordinate(t, s, realm.Ref{Realm: "wx0", Key: "nothing sealed"}, func(st *tokenstore.State) { st.Attempt.Why = "x" })
 	deleted := realm.Ref{Realm: "wx0", Key: "0"}
 	ok(t, s.DeleteToken(t.Context(), deleted))
+	underWay, left := begin(t, s, deleted, "under way"), begin(t, s, deleted, "left behind")
 	ok(t, s.Close())
 
 	s = Open(t, db.Handle(t, Ring(t, newKey, oldKey)))
+	if _, err := s.TakeAuthorization(t.Context(), underWay.State); err != nil {
+		t.Fatalf("an authorization that was under way: %v", err)
+	}
 	ok(t, s.Close())
 	if err := db.Handle(t, Ring(t, oldKey)).Open(t.Context()); !errors.Is(err, tokenstore.ErrKey) {
 		t.Fatalf("with the old key only: %v", err)
 	}
 	s = Open(t, db.Handle(t, Ring(t, newKey)))
+	if _, err := s.TakeAuthorization(t.Context(), left.State); !errors.Is(err, tokenstore.ErrKey) {
+		t.Fatalf("an authorization whose key was taken away: %v", err)
+	}
 	r, err := s.Realm(t.Context(), "wx")
 	ok(t, err)
 	if r.Config.Shared["app_key"].Reveal() != "shared-1" {

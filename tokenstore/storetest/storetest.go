@@ -35,6 +35,8 @@ type Database struct {
 	// Swap exchanges what is sealed of two secrets, and of their tokens and
 	// attempts.
 	Swap func(t *testing.T, a, b realm.Ref)
+	// SwapStates exchanges everything else of two authorizations.
+	SwapStates func(t *testing.T, a, b tokenstore.StateHash)
 }
 
 // Run runs the suite.
@@ -46,6 +48,8 @@ func Run(t *testing.T, b Backend) {
 		t.Run("sealing", func(t *testing.T) { testSealing(t, b) })
 	}
 	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
+	t.Run("authorizations", func(t *testing.T) { testAuthorizations(t, b) })
+	t.Run("companies", func(t *testing.T) { testCompanies(t, b) })
 	t.Run("concurrency", func(t *testing.T) { testConcurrency(t, b) })
 	if b.Shared {
 		t.Run("changes", func(t *testing.T) { testChanges(t, b) })
