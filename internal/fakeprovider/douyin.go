@@ -42,7 +42,7 @@ var douyin = dialect{
 			return douyinError(2100004, "system busy")
 		case NeedsGET, NeedsPOST:
 			return reply{status: http.StatusMethodNotAllowed}
-		case BadBody, MissingApp, MissingSecret, WrongGrant:
+		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime:
 			return douyinError(10002, "parameter error")
 		}
 		panic("unknown refusal " + string(r))

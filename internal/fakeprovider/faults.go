@@ -19,6 +19,9 @@ type Faults struct {
 	Refuse Refusal
 	// RetryAfter is sent along with refusals.
 	RetryAfter time.Duration
+	// AuthorizeStatus is the HTTP status that is the whole answer to every
+	// authorization request.
+	AuthorizeStatus int
 	// RefuseTokens makes the API refuse every token, also a fresh one.
 	RefuseTokens bool
 	// API is what else goes wrong there.

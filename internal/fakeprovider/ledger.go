@@ -18,6 +18,17 @@ const (
 	Spent   Kind = "spent"   // a refresh token was exchanged
 	Reused  Kind = "reused"  // a refresh token came that was spent before
 	Stolen  Kind = "stolen"  // somebody else fetched a token, see Steal
+	// Opened is an authorization request (RFC 6749 section 4.1.1): a person's
+	// page, or the app's own.
+	Opened Kind = "opened"
+	// Denied is the end of one without a code; a person may try again.
+	Denied     Kind = "denied"
+	CodeIssued Kind = "code_issued" // an authorization code
+	CodeSpent  Kind = "code_spent"  // it was exchanged
+	CodeReused Kind = "code_reused" // a code came that was spent before
+	// CalledBack is the provider's own call of the redirect URI; Reason is the
+	// HTTP status that it got, or "no answer".
+	CalledBack Kind = "called_back"
 	// CalledDead is an API call without a token that lives.
 	CalledDead Kind = "called_dead"
 )
@@ -31,12 +42,16 @@ type Event struct {
 	Kind Kind
 	// Ref is the app id of the credential.
 	Ref string
+	// User is the account, where the provider knows one.
+	User string
 	// Token is the access token that the event is about.
 	Token string
 	// Refresh is the refresh token: the new one for Issued, the old one for
 	// Spent and Reused.
 	Refresh string
-	// Reason of a refusal, a revocation or a dead call.
+	// Code is the authorization code, also in a refusal of one.
+	Code string
+	// Reason of a refusal, a denial, a revocation or a dead call.
 	Reason string
 	// From is when a revocation begins; for a dead call, when the token had
 	// died: zero where it was never issued or would still live but for a fault.
@@ -59,7 +74,8 @@ func (b *book) add(e Event) {
 	b.events = append(b.events, e)
 }
 
-// Events returns the ledger so far, of the given apps or of all.
+// Events returns the ledger so far, of the given apps or of all. Here and
+// below, an account's user name may stand for its app's id.
 func (p *Provider) Events(refs ...string) []Event {
 	return p.where(refs, func(Event) bool { return true })
 }
@@ -131,6 +147,23 @@ func (p *Provider) CallsWith(token string) int {
 // did not live.
 func (p *Provider) DeadCalls() []Event { return p.of(CalledDead, nil) }
 
+// Authorizations counts the authorization requests, those of an app and the
+// pages that persons opened.
+func (p *Provider) Authorizations(refs ...string) int { return len(p.of(Opened, refs)) }
+
+// Codes returns the authorization codes that were issued, oldest first.
+func (p *Provider) Codes(refs ...string) []string {
+	events := p.of(CodeIssued, refs)
+	codes := make([]string, len(events))
+	for i, e := range events {
+		codes[i] = e.Code
+	}
+	return codes
+}
+
+// CodeReuses returns the attempts to exchange a code a second time.
+func (p *Provider) CodeReuses(refs ...string) []Event { return p.of(CodeReused, refs) }
+
 // Reuses returns the attempts to spend a refresh token a second time.
 func (p *Provider) Reuses(refs ...string) []Event { return p.of(Reused, refs) }
 
@@ -144,11 +177,16 @@ func (p *Provider) where(refs []string, fits func(Event) bool) []Event {
 	defer p.mu.Unlock()
 	var found []Event
 	for _, e := range p.book.events {
-		if (len(refs) == 0 || slices.Contains(refs, e.Ref)) && fits(e) {
+		if e.of(refs) && fits(e) {
 			found = append(found, e)
 		}
 	}
 	return found
+}
+
+// of says whether the event is about one of the apps or users; none names all.
+func (e Event) of(refs []string) bool {
+	return len(refs) == 0 || slices.Contains(refs, e.Ref) || e.User != "" && slices.Contains(refs, e.User)
 }
 
 // judge looks at the tokens that an API call carried and writes down what it
@@ -168,7 +206,7 @@ func (p *Provider) judge(tokens []string, path string) state {
 		e.Token = tokens[0]
 	}
 	if rec != nil {
-		e.Ref, e.From = rec.ref, rec.diedAt(now)
+		e.Ref, e.User, e.From = rec.ref, rec.user, rec.diedAt(now)
 	}
 	p.book.add(e)
 	return s

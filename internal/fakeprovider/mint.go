@@ -7,9 +7,9 @@ import (
 
 // record is one access token.
 type record struct {
+	holder
 	token    string
-	ref      string
-	family   int64 // of the refresh token beside it; 0 for none
+	family   int64 // of the refresh token or the code that it came of; 0 for none
 	issuedAt time.Time
 	endsAt   time.Time
 	// revokedAt ends it before endsAt; zero for never.
@@ -18,7 +18,14 @@ type record struct {
 	before    *record // of the same series
 }
 
-type seriesKey struct{ endpoint, ref string }
+// holder is whose a token is: the app's, and, where a user let it in, his.
+type holder struct{ ref, user string }
+
+// seriesKey names the tokens that overtake each other.
+type seriesKey struct {
+	endpoint string
+	holder
+}
 
 // mint makes access tokens and knows all that it made.
 type mint struct {
@@ -66,16 +73,20 @@ func (r *record) revoke(at time.Time) {
 // give grants a token: the same one again, or a new one. The caller holds the
 // lock.
 func (p *Provider) give(e endpoint, a ask, now time.Time) grant {
-	if a.refresh != "" {
+	switch {
+	case a.code != "":
+		return p.spendCode(e, a, now)
+	case a.refresh != "":
 		return p.spendRefresh(e, a, now)
 	}
-	rule, key := p.rule(e, a.ref), seriesKey{e.name, a.ref}
+	whose := holder{a.ref, a.user}
+	rule, key := p.rule(e, a.ref), seriesKey{e.name, whose}
 	cur := p.mint.current[key]
 	if rule.again(cur, a.force, now) {
 		if rule.Extends {
 			cur.endsAt = now.Add(rule.Life)
 		}
-		p.book.add(Event{At: now, Kind: Given, Ref: a.ref, Token: cur.token})
+		p.book.add(Event{At: now, Kind: Given, Ref: a.ref, User: a.user, Token: cur.token})
 		return p.granted(e, cur, nil, now)
 	}
 	if cur != nil && rule.overtakes(a.force) {
@@ -83,9 +94,9 @@ func (p *Provider) give(e endpoint, a ask, now time.Time) grant {
 	}
 	var rt *refreshRecord
 	if p.opts.Refresh.Semantics != "" && !e.lone {
-		rt = p.newRefresh(a.ref, 0, now)
+		rt = p.newRefresh(whose, 0, now)
 	}
-	rec := p.issue(a.ref, rule.Life, rt, now)
+	rec := p.issue(whose, rule.Life, rt, now)
 	rec.before, p.mint.current[key] = cur, rec
 	p.thin(rec, rule.Newest, now)
 	return p.granted(e, rec, rt, now)
@@ -114,17 +125,23 @@ func (p *Provider) granted(e endpoint, rec *record, rt *refreshRecord, now time.
 	if e.names != nil {
 		spelled = *e.names
 	}
-	g := wire{names: spelled, extras: p.speak.extras, token: rec.token, life: rec.endsAt.Sub(now)}
+	g := wire{names: spelled, extras: p.speak.extras, now: now, token: rec.token, life: rec.endsAt.Sub(now)}
+	if p.opts.Refresh.Seconds {
+		g.names.epoch = false
+	}
 	if rt != nil {
-		g.refresh, g.refreshLife = rt.token, p.opts.Refresh.Life
+		g.refresh = rt.token
+		if !rt.endsAt.IsZero() {
+			g.refreshLife = rt.endsAt.Sub(now)
+		}
 	}
 	return grant{wire: g}
 }
 
-func (p *Provider) issue(ref string, life time.Duration, rt *refreshRecord, now time.Time) *record {
+func (p *Provider) issue(whose holder, life time.Duration, rt *refreshRecord, now time.Time) *record {
 	p.mint.made++
-	rec := &record{token: p.opts.Mint(p.mint.made), ref: ref, issuedAt: now, endsAt: now.Add(life)}
-	e := Event{At: now, Kind: Issued, Ref: ref, Token: rec.token}
+	rec := &record{token: p.opts.Mint(p.mint.made), holder: whose, issuedAt: now, endsAt: now.Add(life)}
+	e := Event{At: now, Kind: Issued, Ref: whose.ref, User: whose.user, Token: rec.token}
 	if rt != nil {
 		rec.family, e.Refresh, rt.access = rt.family, rt.token, rec
 	}
@@ -138,5 +155,5 @@ func (p *Provider) revoke(rec *record, at, now time.Time, reason string) {
 		return
 	}
 	rec.revoke(at)
-	p.book.add(Event{At: now, Kind: Revoked, Ref: rec.ref, Token: rec.token, Reason: reason, From: at})
+	p.book.add(Event{At: now, Kind: Revoked, Ref: rec.ref, User: rec.user, Token: rec.token, Reason: reason, From: at})
 }

@@ -7,14 +7,18 @@ import (
 	"time"
 )
 
-// oauth is a server of RFC 6749: the grants client_credentials and
-// refresh_token at /oauth2/token, client_secret_basic and client_secret_post,
+// oauth is a server of RFC 6749: authorization at /oauth2/authorize (section
+// 4.1, with RFC 7636); the grants client_credentials, authorization_code and
+// refresh_token at /oauth2/token, client_secret_basic and client_secret_post;
 // and an API of RFC 6750.
 var oauth = dialect{
 	rule: Rule{Semantics: Parallel, Life: time.Hour},
 	main: "/oauth2/token",
 	endpoints: map[string]endpoint{
 		"/oauth2/token": {name: "token", ask: askOAuth},
+	},
+	doors: map[string]door{
+		"/oauth2/authorize": {client: "client_id", life: 10 * time.Minute, proofs: true},
 	},
 	carried: carriedBearer,
 	names:   names{token: "access_token", expiry: "expires_in"},
@@ -46,6 +50,12 @@ func askOAuth(r *http.Request) (ask, Refusal) {
 	}
 	switch form.Get("grant_type") {
 	case "client_credentials":
+		return a, ""
+	case "authorization_code":
+		a.redirect, a.verifier = form.Get("redirect_uri"), form.Get("code_verifier")
+		if a.code = form.Get("code"); a.code == "" {
+			return a, BadBody
+		}
 		return a, ""
 	case "refresh_token":
 		if a.refresh = form.Get("refresh_token"); a.refresh == "" {
@@ -101,7 +111,7 @@ func askClient(r *http.Request, form url.Values) (ask, Refusal) {
 
 func refuseOAuth(r Refusal) reply {
 	switch r {
-	case BadBody, MissingApp, MissingSecret:
+	case BadBody, MissingApp, MissingSecret, BadUser, BadSign, BadTime:
 		return oauthError(http.StatusBadRequest, "invalid_request", "A parameter is missing, doubled or malformed.")
 	case NeedsGET, NeedsPOST:
 		return reply{status: http.StatusMethodNotAllowed}.with("Allow", http.MethodPost)
@@ -114,6 +124,8 @@ func refuseOAuth(r Refusal) reply {
 		return reply{status: http.StatusTooManyRequests, raw: []byte("Too many requests")}.with("Content-Type", "text/plain")
 	case Busy:
 		return reply{status: http.StatusServiceUnavailable, raw: []byte("<html><h1>503</h1></html>")}.with("Content-Type", "text/html")
+	case BadCode:
+		return oauthError(http.StatusBadRequest, "invalid_grant", "The authorization code is not valid.")
 	case BadRefresh:
 		return oauthError(http.StatusBadRequest, "invalid_grant", "The refresh token is not valid.")
 	}

@@ -1,14 +1,18 @@
 // Package fakeprovider is a simulated provider of tokens: the token endpoint
-// and the API of WeChat, WeCom, DingTalk, Feishu, Douyin or a plain OAuth2
-// server, as their documentation describes them, and as strict.
+// and the API of WeChat, WeCom, DingTalk, Feishu, Douyin, JD, Suning or a plain
+// OAuth2 server, as their documentation describes them, and as strict. Those
+// that let an account in by an authorization code have that endpoint as well;
+// a Person walks through it.
 //
-// It keeps a ledger of every token that was asked for, issued, spent and
-// revoked, in the order in which the provider decided. Tests believe the
+// It keeps a ledger of every token and code that was asked for, issued, spent
+// and revoked, in the order in which the provider decided. Tests believe the
 // ledger and not the program under test. Every fault that a token endpoint is
 // known to have can be switched on, see Faults and Malformed.
 package fakeprovider
 
 import (
+	"crypto/rsa"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -28,6 +32,15 @@ type Options struct {
 	Rule *Rule
 	// Refresh says how refresh tokens behave; the zero value issues none.
 	Refresh RefreshRule
+	// Users are the passwords by user name, of the accounts that may let an
+	// app in.
+	Users map[string]string
+	// Redirects are the redirect URIs that the apps registered, by app id.
+	Redirects map[string]string
+	// Keys are the RSA keys that the apps registered, by app id (JDVOP).
+	Keys map[string]*rsa.PublicKey
+	// Codes says how authorization codes live and arrive.
+	Codes CodeRule
 	// Quotas replace the documented limits of the token endpoint; an empty,
 	// non-nil slice means that there are none.
 	Quotas []Quota
@@ -50,6 +63,9 @@ type Provider struct {
 
 	mu         sync.Mutex
 	secrets    map[string]string
+	users      map[string]string
+	redirects  map[string]string
+	codes      map[string]*codeRecord
 	lives      map[string]time.Duration
 	book       book
 	mint       mint
@@ -75,12 +91,13 @@ func New(opts Options) *Provider {
 	}
 	p := &Provider{
 		opts: opts, speak: dialects[opts.Style],
-		secrets: map[string]string{}, lives: map[string]time.Duration{}, windows: map[string][]time.Time{},
+		secrets: map[string]string{}, users: map[string]string{}, redirects: map[string]string{}, codes: map[string]*codeRecord{},
+		lives: map[string]time.Duration{}, windows: map[string][]time.Time{},
 		mint: newMint(), refresh: newRefreshBook(), open: newTraffic(), book: newBook(),
 	}
-	for id, secret := range opts.Credentials {
-		p.secrets[id] = secret
-	}
+	maps.Copy(p.secrets, opts.Credentials)
+	maps.Copy(p.users, opts.Users)
+	maps.Copy(p.redirects, opts.Redirects)
 	return p
 }
 
@@ -104,6 +121,21 @@ func (p *Provider) SetSecret(id, secret string) {
 	p.secrets[id] = secret
 }
 
+// SetUser replaces the password of a user, or adds a user. The tokens of his
+// account stay as they are.
+func (p *Provider) SetUser(name, password string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users[name] = password
+}
+
+// SetRedirect registers the redirect URI of an app, in place of the one before.
+func (p *Provider) SetRedirect(id, uri string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.redirects[id] = uri
+}
+
 // SetLife lets the tokens that an app gets from now on live for d, instead of
 // the rule's Life; 0 goes back to that.
 func (p *Provider) SetLife(id string, d time.Duration) {
@@ -112,11 +144,16 @@ func (p *Provider) SetLife(id string, d time.Duration) {
 	p.lives[id] = d
 }
 
-// ServeHTTP answers the token endpoints; every other path is the API.
+// ServeHTTP answers the token and authorization endpoints; every other path is
+// the API.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<20)
 	if e, ok := p.speak.endpoints[r.URL.Path]; ok {
 		p.serveToken(w, r, e)
+		return
+	}
+	if d, ok := p.speak.doors[r.URL.Path]; ok {
+		p.serveDoor(w, r, d)
 		return
 	}
 	p.serveAPI(w, r)
@@ -124,9 +161,19 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint) {
 	a, refusal := e.ask(r)
+	a.user = p.account(a)
+	p.serve(w, r, Event{Kind: Asked, Ref: a.ref, User: a.user, Code: a.code}, func(now time.Time) reply {
+		return p.decide(e, a, refusal, now)
+	})
+}
+
+// serve writes the arrival of an app's request into the ledger, and answers it
+// with what decide says, which is called with the lock held.
+func (p *Provider) serve(w http.ResponseWriter, r *http.Request, arrival Event, decide func(now time.Time) reply) {
 	p.mu.Lock()
-	p.book.add(Event{At: p.opts.Now(), Kind: Asked, Ref: a.ref})
-	leave := p.open.enter(a.ref)
+	arrival.At = p.opts.Now()
+	p.book.add(arrival)
+	leave := p.open.enter(arrival.Ref)
 	gate, latency := p.gate, p.faults.Latency
 	p.mu.Unlock()
 	defer func() {
@@ -138,7 +185,7 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request, e endpoint
 		return
 	}
 	p.mu.Lock()
-	answer := p.decide(e, a, refusal)
+	answer := decide(p.opts.Now())
 	held, linger := p.answerHeld(), p.faults.Linger
 	p.mu.Unlock()
 	if pass(r.Context(), held, linger) {
@@ -161,24 +208,28 @@ func (p *Provider) send(answer reply, w http.ResponseWriter, r *http.Request) {
 // decide is the moment at which the provider commits: what the ledger says
 // from here on is true whether the answer arrives or not. The caller holds the
 // lock.
-func (p *Provider) decide(e endpoint, a ask, refusal Refusal) reply {
-	now, retry := p.opts.Now(), p.faults.RetryAfter
+func (p *Provider) decide(e endpoint, a ask, refusal Refusal, now time.Time) reply {
+	retry := p.faults.RetryAfter
 	if refusal == "" {
 		refusal, retry = p.admit(e, a, now)
 	}
 	if refusal != "" {
-		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(refusal)})
+		p.book.add(a.refused(refusal, now))
 		return p.speak.refuse(refusal).retryAfter(retry)
 	}
 	given := p.give(e, a, now)
 	if given.refusal != "" {
-		p.book.add(Event{At: now, Kind: Refused, Ref: a.ref, Reason: string(given.refusal)})
+		p.book.add(a.refused(given.refusal, now))
 		return p.speak.refuse(given.refusal)
 	}
 	if name := p.faults.next(); name != "" {
 		return answerNamed(name).of(given.wire)
 	}
 	return given.wire.reply()
+}
+
+func (a ask) refused(why Refusal, now time.Time) Event {
+	return Event{At: now, Kind: Refused, Ref: a.ref, User: a.user, Code: a.code, Reason: string(why)}
 }
 
 // admit checks everything that a request for a token must pass.
@@ -192,6 +243,11 @@ func (p *Provider) admit(e endpoint, a ask, now time.Time) (Refusal, time.Durati
 	}
 	if secret != a.secret && !e.public {
 		return WrongSecret, 0
+	}
+	if e.check != nil {
+		if refusal := e.check(p, a, now); refusal != "" {
+			return refusal, 0
+		}
 	}
 	quotas := e.quotas
 	if p.opts.Quotas != nil {

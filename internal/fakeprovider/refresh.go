@@ -28,12 +28,18 @@ type RefreshRule struct {
 	Grace time.Duration
 	// Life of a refresh token; zero for no end (and none is told).
 	Life time.Duration
+	// Extends, for Stable: a refresh sets the life of the access token to the
+	// whole, and gives the same one, as long as it lives (JD's logistics).
+	Extends bool
+	// Seconds: the end of a refresh token is told as the seconds that remain,
+	// where the style says an instant.
+	Seconds bool
 }
 
 // refreshRecord is one refresh token.
 type refreshRecord struct {
+	holder
 	token   string
-	ref     string
 	family  int64
 	endsAt  time.Time
 	spentAt time.Time
@@ -67,9 +73,9 @@ func (p *Provider) Authorize(ref string) Pair {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
-	rt := p.newRefresh(ref, 0, now)
+	rt := p.newRefresh(holder{ref: ref}, 0, now)
 	life := p.rule(endpoint{}, ref).Life
-	rec := p.issue(ref, life, rt, now)
+	rec := p.issue(rt.holder, life, rt, now)
 	p.book.returned[rec.token], p.book.returned[rt.token] = true, true
 	return Pair{Access: rec.token, Refresh: rt.token, Life: life}
 }
@@ -99,18 +105,22 @@ func (p *Provider) Descendant(token string) string {
 }
 
 // newRefresh makes a refresh token; family 0 starts a new family.
-func (p *Provider) newRefresh(ref string, family int64, now time.Time) *refreshRecord {
+func (p *Provider) newRefresh(whose holder, family int64, now time.Time) *refreshRecord {
 	if family == 0 {
-		p.refresh.families++
-		family = p.refresh.families
+		family = p.newFamily()
 	}
 	p.mint.made++
-	rt := &refreshRecord{token: "r-" + p.opts.Mint(p.mint.made), ref: ref, family: family}
+	rt := &refreshRecord{token: "r-" + p.opts.Mint(p.mint.made), holder: whose, family: family}
 	if life := p.opts.Refresh.Life; life > 0 {
 		rt.endsAt = now.Add(life)
 	}
 	p.refresh.records[rt.token] = rt
 	return rt
+}
+
+func (p *Provider) newFamily() int64 {
+	p.refresh.families++
+	return p.refresh.families
 }
 
 // accepts says whether a refresh token may be spent now.
@@ -133,7 +143,7 @@ func (p *Provider) spendRefresh(e endpoint, a ask, now time.Time) grant {
 	}
 	again := !rt.spentAt.IsZero() && p.opts.Refresh.Semantics != Stable
 	if again {
-		p.book.add(Event{At: now, Kind: Reused, Ref: a.ref, Refresh: rt.token})
+		p.book.add(Event{At: now, Kind: Reused, Ref: a.ref, User: rt.user, Refresh: rt.token})
 	}
 	if !p.opts.Refresh.accepts(rt, now) {
 		if again && p.opts.Refresh.Semantics == Family {
@@ -142,11 +152,23 @@ func (p *Provider) spendRefresh(e endpoint, a ask, now time.Time) grant {
 		return grant{refusal: BadRefresh}
 	}
 	if !again {
-		p.book.add(Event{At: now, Kind: Spent, Ref: a.ref, Refresh: rt.token})
+		p.book.add(Event{At: now, Kind: Spent, Ref: a.ref, User: rt.user, Refresh: rt.token})
 		rt.spentAt = now
 	}
+	if p.opts.Refresh.Extends && rt.access != nil && rt.access.state(now) == live {
+		return p.extend(e, rt, now)
+	}
 	next := p.successor(rt, now)
-	return p.granted(e, p.issue(a.ref, p.rule(e, a.ref).Life, next, now), next, now)
+	return p.granted(e, p.issue(rt.holder, p.rule(e, a.ref).Life, next, now), next, now)
+}
+
+// extend gives the access token that a refresh token came with once more, with
+// the whole of its life.
+func (p *Provider) extend(e endpoint, rt *refreshRecord, now time.Time) grant {
+	rec := rt.access
+	rec.endsAt = now.Add(p.rule(e, rt.ref).Life)
+	p.book.add(Event{At: now, Kind: Given, Ref: rt.ref, User: rt.user, Token: rec.token, Refresh: rt.token})
+	return p.granted(e, rec, rt, now)
 }
 
 // successor is the refresh token after rt, and ends what it replaces.
@@ -161,7 +183,7 @@ func (p *Provider) successor(rt *refreshRecord, now time.Time) *refreshRecord {
 	if p.opts.Refresh.Semantics == Strict && rt.access != nil {
 		p.revoke(rt.access, now, now, "refreshed")
 	}
-	rt.child = p.newRefresh(rt.ref, rt.family, now)
+	rt.child = p.newRefresh(rt.holder, rt.family, now)
 	return rt.child
 }
 

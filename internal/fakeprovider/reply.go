@@ -1,6 +1,7 @@
 package fakeprovider
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -71,10 +72,11 @@ func (a reply) flat() reply {
 type wire struct {
 	names   names
 	extras  map[string]any
+	now     time.Time
 	token   string
 	life    time.Duration
 	refresh string
-	// refreshLife is sent as refresh_expires_in where it is not zero.
+	// refreshLife is sent where it is not zero.
 	refreshLife time.Duration
 }
 
@@ -87,7 +89,10 @@ func (g wire) reply() reply {
 		holds = append(holds, g.refresh)
 	}
 	if g.refreshLife > 0 {
-		body["refresh_expires_in"] = g.seconds(g.refreshLife)
+		body[cmp.Or(g.names.refreshEnd, "refresh_expires_in")] = g.refreshEnd()
+	}
+	if g.names.clock != "" {
+		body[g.names.clock] = g.now.UnixMilli()
 	}
 	if g.names.inside != "" {
 		body = map[string]any{g.names.inside: body}
@@ -99,6 +104,13 @@ func (g wire) reply() reply {
 	a := jsonReply(http.StatusOK, body).with("Cache-Control", "no-store")
 	a.holds = holds
 	return a
+}
+
+func (g wire) refreshEnd() any {
+	if g.names.epoch {
+		return g.now.Add(g.refreshLife).UnixMilli()
+	}
+	return g.seconds(g.refreshLife)
 }
 
 func (g wire) seconds(d time.Duration) any {

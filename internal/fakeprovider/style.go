@@ -3,6 +3,7 @@ package fakeprovider
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -18,6 +19,10 @@ const (
 	Feishu      Style = "feishu"       // internal app, tenant_access_token
 	Douyin      Style = "douyin"       // open.douyin.com
 	OAuth       Style = "oauth"        // RFC 6749
+	JD          Style = "jd"           // open-oauth.jd.com, a person logs in
+	JDVOP       Style = "jd_vop"       // open-oauth.jd.com, the app logs in for the buyer
+	JDBill      Style = "jd_bill"      // bizapi.jd.com, signed requests
+	Suning      Style = "suning"       // open.suning.com
 )
 
 // Refusal is why a token request is refused.
@@ -38,6 +43,14 @@ const (
 	Busy Refusal = "busy"
 	// BadRefresh is invalid_grant of RFC 6749 section 5.2.
 	BadRefresh Refusal = "bad_refresh_token"
+	// BadCode is an authorization code that is unknown, ended, spent, another
+	// app's, or that its proofs (redirect_uri, code_verifier) do not fit.
+	BadCode Refusal = "bad_code"
+	// BadUser is a user name that is unknown, or a wrong password.
+	BadUser Refusal = "bad_user"
+	BadSign Refusal = "bad_sign"
+	// BadTime is a timestamp too far from the provider's clock.
+	BadTime Refusal = "bad_time"
 )
 
 // state is what the API sees in a token.
@@ -58,6 +71,8 @@ type dialect struct {
 	rule Rule
 	// endpoints by path.
 	endpoints map[string]endpoint
+	// doors are the authorization endpoints by path.
+	doors map[string]door
 	// main is the path of the endpoint that most callers use.
 	main string
 	// carried returns every token that an API request presents.
@@ -78,6 +93,13 @@ type names struct {
 	expiry string
 	inside string // the object that holds them; "" for the answer itself
 	text   bool   // numbers are sent in quotes
+	// refreshEnd is the name of the refresh token's end; "" for
+	// refresh_expires_in.
+	refreshEnd string
+	// epoch: that end is an instant, in milliseconds of Unix time.
+	epoch bool
+	// clock is the name of the provider's time, in the same unit; "" for none.
+	clock string
 }
 
 // endpoint is one way of asking for a token. Tokens of two endpoints do not
@@ -88,6 +110,8 @@ type endpoint struct {
 	ask    func(*http.Request) (ask, Refusal)
 	rule   *Rule
 	quotas []Quota
+	// check judges what needs the provider's books: a signature, a password.
+	check  func(p *Provider, a ask, now time.Time) Refusal
 	names  *names // nil for the dialect's
 	public bool   // the app proves nothing
 	lone   bool   // never issues a refresh token
@@ -99,11 +123,20 @@ type ask struct {
 	secret  string
 	force   bool   // WeChat's force_refresh
 	refresh string // the refresh token, for that grant
+	// user is the account, where the request names one.
+	user string
+	// code, redirect and verifier are for an authorization code.
+	code     string
+	redirect string
+	verifier string
+	// args are the arguments, for an endpoint that checks them itself.
+	args url.Values
 }
 
 // dialects of all styles.
 var dialects = map[Style]dialect{
 	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, Douyin: douyin, OAuth: oauth,
+	JD: jd, JDVOP: jdVOP, JDBill: jdBill, Suning: suning,
 }
 
 // rule of one endpoint for an app, after what the options and SetLife say. The
