@@ -48,6 +48,7 @@ func TestEveryStyleCanBeStolenFrom(t *testing.T) {
 	for _, style := range []fakeprovider.Style{
 		fakeprovider.WeChat, fakeprovider.WeCom, fakeprovider.DingTalkOld, fakeprovider.DingTalk,
 		fakeprovider.Feishu, fakeprovider.Douyin, fakeprovider.OAuth,
+		fakeprovider.JD, fakeprovider.JDVOP, fakeprovider.JDBill, fakeprovider.Suning,
 	} {
 		p := fakeprovider.New(fakeprovider.Options{Style: style, Credentials: map[string]string{"app": "s3cret"}})
 		if !p.Live(p.Steal("app")) {
