@@ -120,6 +120,15 @@ func TestReuseOfACodeEndsItsTokenAlone(t *testing.T) {
 	b.wantLive(kept, true)
 }
 
+func TestReuseOfACodeEndsATokenWithoutRefresh(t *testing.T) {
+	b := newBench(t, fakeprovider.Options{Users: map[string]string{"anna": "p@ss"}, Redirects: map[string]string{"app": callback}})
+	code := b.open(anna, b.authorizeURL()).Get("code")
+	access := b.exchange(code).text("access_token")
+	b.wantLive(access, true)
+	b.wantInvalidGrant(b.exchange(code))
+	b.wantLive(access, false)
+}
+
 func TestACodeIsBound(t *testing.T) {
 	b := newCodeBench(t, fakeprovider.Options{})
 	b.SetSecret("other", "s3cret")
