@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"internal/expression": {},
 	"internal/failpoint":  {},
 	"internal/netguard":   {},
+	"internal/presets":    {"realm"},
 	"internal/problem":    {"realm"},
 
 	"tokenstore":            {"realm"},
@@ -35,7 +36,7 @@ var arrows = map[string][]string{
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
 	"internal/grant":    {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
-	"internal/broker":   {"realm", "tokenstore", "internal/grant", "internal/failpoint"},
+	"internal/broker":   {"realm", "tokenstore", "internal/grant", "internal/presets", "internal/failpoint"},
 	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
 	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/problem"},
 

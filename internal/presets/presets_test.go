@@ -1,0 +1,152 @@
+package presets_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+var update = flag.Bool("update", false, "write what the presets give now into testdata")
+
+func apply(t *testing.T, c realm.Config) realm.Config {
+	t.Helper()
+	merged, err := presets.Apply(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return merged
+}
+
+func encode(t *testing.T, c realm.Config) string {
+	t.Helper()
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text) + "\n"
+}
+
+// What a stored realm with nothing but the preset's name gets. A change here is
+// one for every such realm.
+func TestGolden(t *testing.T) {
+	for _, name := range presets.Names() {
+		got := encode(t, apply(t, realm.Config{Preset: name}))
+		file := filepath.Join("testdata", name+".json")
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s gives\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+func TestEveryPresetIsAWholeRealm(t *testing.T) {
+	names := presets.Names()
+	if !slices.IsSorted(names) || len(names) < 4 {
+		t.Errorf("the names are %v", names)
+	}
+	for _, name := range names {
+		merged := apply(t, realm.Config{Preset: name})
+		if merged.Preset != name {
+			t.Errorf("%s: the name is lost", name)
+		}
+		merged.Preset = "" // which would excuse whatever is missing
+		r := realm.Realm{ID: name, Config: merged}
+		if err := r.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if list := r.NotYetActive(); len(list) > 0 {
+			t.Errorf("%s: not active yet: %v", name, list)
+		}
+		p, err := grant.Compile(r, false)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if why := p.Inactive(); why != "" || !p.CanRefresh() {
+			t.Errorf("%s: %s", name, why)
+		}
+	}
+}
+
+func TestEveryFileSaysWhatItIs(t *testing.T) {
+	for _, name := range presets.Names() {
+		data, err := os.ReadFile(filepath.Join("data", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct{ Name, Doc, Comment string }
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		if file.Name != name || !strings.HasPrefix(file.Doc, "https://") || !strings.Contains(file.Comment, "ot verified") {
+			t.Errorf("%s: %+v", name, file)
+		}
+	}
+}
+
+func TestUnknownPreset(t *testing.T) {
+	for _, name := range []string{"nope", "../presets", "../testdata/jd", "JD", "jd.json", "."} {
+		_, err := presets.Apply(realm.Config{Preset: name})
+		var field *realm.FieldError
+		if !errors.As(err, &field) || field.Field != "config.preset" || !strings.Contains(field.Reason, "jd, jd_bill, jd_vop, suning") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWithoutAPresetNothingChanges(t *testing.T) {
+	c := realm.Config{API: "https://api.example.com", KeepWarm: true}
+	if got := apply(t, c); !reflect.DeepEqual(got, c) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestWhatARealmSaysWins(t *testing.T) {
+	plain := apply(t, realm.Config{Preset: "jd_vop"})
+	exchange := realm.Recipe{URL: "https://proxy.example/token"}
+	got := apply(t, realm.Config{
+		Preset: "jd_vop", API: "https://vop.example", Hosts: []string{"vop.example"}, Exchange: &exchange,
+		Recipe:   realm.Recipe{ExpiresInUnit: realm.UnitMilliseconds, Success: []realm.Rule{}},
+		Shared:   map[string]realm.Hidden{"app_key": "K"},
+		Limits:   realm.Limits{Concurrency: 2},
+		Lifetime: realm.Lifetime{Duration: realm.Duration(time.Hour)},
+	})
+	want := plain
+	want.API, want.Hosts, want.Exchange = "https://vop.example", []string{"vop.example"}, &exchange
+	want.ExpiresInUnit = realm.UnitMilliseconds
+	want.Shared = map[string]realm.Hidden{"app_key": "K"}
+	want.Limits = realm.Limits{Concurrency: 2}
+	want.Lifetime.Duration = realm.Duration(time.Hour)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", encode(t, got), encode(t, want))
+	}
+}
+
+// Nobody can change the catalogue, nor, by it, another realm.
+func TestAppliedConfigsAreApart(t *testing.T) {
+	first := apply(t, realm.Config{Preset: "jd_vop"})
+	first.Authorize.Arguments[0].Value, first.Success[0].JSON = "changed", "changed"
+	second := apply(t, realm.Config{Preset: "jd_vop"})
+	if second.Authorize.Arguments[0].Value == "changed" || second.Success[0].JSON == "changed" {
+		t.Error("a preset was changed")
+	}
+}
