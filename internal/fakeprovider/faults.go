@@ -7,6 +7,8 @@ import (
 )
 
 // Faults are what goes wrong at the provider now. The zero value: nothing.
+// Times, and what Hold and HoldAnswers do, are for token requests and for the
+// authorization requests that an app makes by itself; no person waits.
 type Faults struct {
 	// Latency passes before the provider commits to an answer, Linger between
 	// its commitment and the answer: a caller that gives up in between has

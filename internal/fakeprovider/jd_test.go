@@ -313,3 +313,18 @@ func TestTheEndOfARefreshTokenCanBeToldInSeconds(t *testing.T) {
 		t.Errorf("got %s", a.raw)
 	}
 }
+
+func TestTheRequestOfAnAppCanBeHeld(t *testing.T) {
+	b := newVOPBench(t, callback, fakeprovider.CodeRule{})
+	release := b.Hold()
+	done := make(chan answer)
+	go func() { done <- b.vop(callback, "jd-password") }()
+	b.waitFor(func(e fakeprovider.Event) bool { return e.Kind == fakeprovider.Opened && e.User == "buyer" })
+	if len(b.Codes()) != 0 || b.Peak("app") != 1 {
+		t.Error("it did not wait")
+	}
+	release()
+	if a := <-done; a.status != http.StatusFound {
+		t.Errorf("HTTP %d", a.status)
+	}
+}

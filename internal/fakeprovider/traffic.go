@@ -2,7 +2,8 @@ package fakeprovider
 
 import "slices"
 
-// traffic counts the token requests that are open. The provider's lock guards
+// traffic counts the token requests that are open, and the authorization
+// requests that an app makes by itself. The provider's lock guards
 // it.
 type traffic struct {
 	now, peak int
@@ -29,8 +30,8 @@ func (t *traffic) enter(ref string) (leave func()) {
 	}
 }
 
-// Peak is the greatest number of token requests that were open at once: of all
-// apps together, or, where apps are named, of the one of them that had most.
+// Peak is the greatest number of requests for tokens and, by an app itself, for
+// codes that were open at once: of all apps together, or, where apps are named, of the one of them that had most.
 func (p *Provider) Peak(refs ...string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
