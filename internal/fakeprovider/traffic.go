@@ -3,8 +3,7 @@ package fakeprovider
 import "slices"
 
 // traffic counts the token requests that are open, and the authorization
-// requests that an app makes by itself. The provider's lock guards
-// it.
+// requests that an app makes by itself. The provider's lock guards it.
 type traffic struct {
 	now, peak int
 	ofApp     map[string]*traffic
@@ -31,7 +30,8 @@ func (t *traffic) enter(ref string) (leave func()) {
 }
 
 // Peak is the greatest number of requests for tokens and, by an app itself, for
-// codes that were open at once: of all apps together, or, where apps are named, of the one of them that had most.
+// codes that were open at once: of all apps together, or, where apps are named,
+// of the one of them that had most.
 func (p *Provider) Peak(refs ...string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
