@@ -104,7 +104,7 @@ func TestEveryFileSaysWhatItIs(t *testing.T) {
 }
 
 func TestUnknownPreset(t *testing.T) {
-	for _, name := range []string{"nope", "../presets", "../testdata/jd", "JD", "jd.json", "."} {
+	for _, name := range []string{"nope", "../presets", "../testdata/jd", "./jd", "x/../jd", "JD", "jd.json", "."} {
 		_, err := presets.Apply(realm.Config{Preset: name})
 		var field *realm.FieldError
 		if !errors.As(err, &field) || field.Field != "config.preset" || !strings.Contains(field.Reason, "jd, jd_bill, jd_vop, suning") {
