@@ -116,6 +116,9 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 	} else if err != nil {
 		return nil, nil, storeFailed(err)
 	}
+	if cause := t.objection(taken, *cb); cause != nil {
+		return t.settleFailure(ctx, end, cause)
+	}
 	return t.exchange(ctx, taken, *cb)
 }
 

@@ -338,7 +338,7 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	t.pool.log.Warn("token not fetched",
 		zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),
 		zap.Stringer("class", end.cause.Class), zap.Error(end.cause), zap.Duration("next_in", tr.left(now)))
-	if err == nil && end.source.refreshes() && end.cause.Kind == grant.KindInvalidGrant {
+	if err == nil && end.turnedDown() {
 		return nil, atOnce, nil // the next decision says whether anything is left
 	}
 	return nil, nil, tr.first(now)

@@ -26,30 +26,27 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if err != nil {
 		return report, err
 	}
-	program := c.program
+	tried := c
 	if config != nil {
 		if c.defined {
 			return report, readOnly("the realm")
 		}
-		r := program.Realm()
+		r := c.own
 		r.Config = *config
-		if err := r.Validate(); err != nil {
-			return report, err
-		}
-		if program, err = grant.Compile(r, false); err != nil {
+		if tried, err = compile(r, false); err != nil {
 			return report, err
 		}
 	}
-	bound, err := program.Bind(secret)
+	bound, err := tried.program.Bind(secret)
 	if err != nil {
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
-	if !program.Fetches() {
+	if !tried.program.Fetches() {
 		report.Error = "the realm has a fixed token: there is nothing to fetch"
 		return report, nil
 	}
-	if program.Unattended() {
+	if tried.program.Unattended() {
 		report.Error = "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
 		return report, nil
 	}

@@ -70,6 +70,9 @@ func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) 
 	if realmID != begun.Ref.Realm {
 		return t.misled(ctx, begun, &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: "the callback was that of another realm"})
 	}
+	if cause := t.objection(begun, cb); cause != nil {
+		return t.misled(ctx, begun, cause)
+	}
 	_, _, err = t.exchange(ctx, begun, cb)
 	if errors.Is(err, errStale) {
 		return nil // what came is saved; the secret has changed since
@@ -120,9 +123,6 @@ func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*t
 
 // exchange spends the code of an authorization that was taken.
 func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb grant.Callback) (*realm.Lease, again, error) {
-	if cause := t.objection(begun, cb); cause != nil {
-		return nil, nil, t.misled(ctx, begun, cause)
-	}
 	w := t.asks()
 	w.kind = exchange
 	w.code = &code{

@@ -101,7 +101,7 @@ func (p *Pool) realmChanged(ctx context.Context, id string) {
 	if !ok {
 		return
 	}
-	if r, err := p.store.Realm(ctx, id); err == nil && r.UpdatedAt.Equal(c.program.Realm().UpdatedAt) {
+	if r, err := p.store.Realm(ctx, id); err == nil && r.UpdatedAt.Equal(c.own.UpdatedAt) {
 		return
 	}
 	p.invalidateRealm(id)

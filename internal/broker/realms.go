@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -29,7 +28,7 @@ func (v *View) Realm(ctx context.Context, id string) (RealmInfo, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if c, ok := v.defined[id]; ok {
-		return infoOf(c.program.Realm(), true), nil
+		return infoOf(c.own, true), nil
 	}
 	if err := v.pool.Open(ctx); err != nil {
 		return RealmInfo{}, storeFailed(err)
@@ -51,7 +50,7 @@ func (v *View) Realms(ctx context.Context, page tokenstore.Page, keyword string)
 	}
 	var own []RealmInfo
 	for _, id := range v.order {
-		if r := v.defined[id].program.Realm(); contains(r.ID, keyword) || contains(r.Comment, keyword) {
+		if r := v.defined[id].own; contains(r.ID, keyword) || contains(r.Comment, keyword) {
 			own = append(own, infoOf(r, true))
 		}
 	}
@@ -91,10 +90,7 @@ func (v *View) SaveRealm(ctx context.Context, id string, change func(r realm.Rea
 			return r, err
 		}
 		r.ID = id
-		if err := r.Validate(); err != nil {
-			return r, err
-		}
-		_, err = grant.Compile(r, false)
+		_, err = compile(r, false)
 		return r, err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"time"
 
@@ -182,7 +183,7 @@ func (e *ended) healthy(s *tokenstore.State) {
 // fail takes down a call that gave nothing.
 func (e *ended) fail(s *tokenstore.State) {
 	a := &s.Attempt
-	if e.cause.Kind == grant.KindInvalidGrant && e.source.refreshes() {
+	if e.turnedDown() {
 		e.denied(s)
 		return
 	}
@@ -202,6 +203,18 @@ func (e *ended) fail(s *tokenstore.State) {
 	if e.cause.Class != grant.Hopeless && !refusedCode {
 		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
 	}
+}
+
+// turnedDown says whether the provider refused the refresh token. Some have no
+// words for that, or unknown ones: where there is another way, whatever refuses
+// the call for certain is taken for it.
+func (e *ended) turnedDown() bool {
+	c := e.cause
+	if !e.source.refreshes() {
+		return false
+	}
+	return c.Kind == grant.KindInvalidGrant ||
+		e.canFetch && c.Kind == grant.KindRefused && c.Class == grant.Retryable && c.Status < http.StatusInternalServerError && !c.Uncertain()
 }
 
 // denied takes down that the provider refused a refresh token. Nothing is

@@ -5,22 +5,9 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
-
-// compiled is a realm with what was compiled from it. A lease belongs to one
-// compiled realm: when the realm changes there is a new one, and the leases
-// of the old one are not handed out any more.
-type compiled struct {
-	program *grant.Program
-	config  realm.Config
-	// secrets are those that a configuration defines; the store may have more.
-	secrets map[string]realm.Secret
-	// defined in a configuration: read-only for the API.
-	defined bool
-}
 
 // Token returns the live token of (realm, key): from memory without a lock or
 // an allocation, else from the store, else by one fetch for all who wait.
@@ -118,7 +105,7 @@ func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
 	case err != nil:
 		return nil, storeFailed(err)
 	}
-	program, err := grant.Compile(r, false)
+	c, err := compile(r, false)
 	if err != nil {
 		// It was compiled when it was saved: another version saved it.
 		return nil, &realm.Error{
@@ -126,7 +113,6 @@ func (p *Pool) loadRealm(ctx context.Context, id string) (*compiled, error) {
 			Detail: "the stored realm is not understood: " + err.Error(), Err: err,
 		}
 	}
-	c := &compiled{program: program, config: r.Config}
 	kept, _ := p.stored.Compute(id, func(old *compiled, loaded bool) (*compiled, computeOp) {
 		if loaded || p.epoch.Load() != epoch {
 			return old, cancelOp

@@ -107,20 +107,17 @@ func (p *Pool) View(cfg ViewConfig) (*View, error) {
 // define compiles a realm of a configuration. Its secrets are bound once, so
 // that a missing field stops the start and not the first request.
 func define(d Definition) (*compiled, error) {
-	if err := d.Realm.Validate(); err != nil {
-		return nil, err
-	}
-	program, err := grant.Compile(d.Realm, true)
+	c, err := compile(d.Realm, true)
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{program: program, config: d.Realm.Config, defined: true, secrets: make(map[string]realm.Secret, len(d.Secrets))}
+	c.secrets = make(map[string]realm.Secret, len(d.Secrets))
 	for _, s := range d.Secrets {
 		s.Realm = d.Realm.ID
 		if err := s.Validate(); err != nil {
 			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
 		}
-		if _, err := program.Bind(s); err != nil {
+		if _, err := c.program.Bind(s); err != nil {
 			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
 		}
 		if _, twice := c.secrets[s.Key]; twice {

@@ -359,7 +359,6 @@ func TestWhatCannotAuthorize(t *testing.T) {
 		`{"token_path":"t","callback_url":"https://y.example","authorize":{"url":"https://x/a?s={state}"}}`: "the realm has no exchange recipe",
 		`{"url":"https://x/t","token_path":"t"}`:                                                            "the realm has no authorize recipe",
 		`{}`:                                                                                                "the realm has fixed tokens",
-		`{"preset":"jd"}`:                                                                                   "presets are not active yet",
 		`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`:                                 "the realm has no authorize recipe",
 	} {
 		p, err := Compile(realmOf(t, config, ""), false)

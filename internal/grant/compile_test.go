@@ -201,7 +201,6 @@ func TestLogicCodeRefused(t *testing.T) {
 // TestInactive: what is not built yet compiles, and says so.
 func TestInactive(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"preset":"wechat"}`:                 "presets are not active yet",
 		`{"grant":{"name":"token_exchange"}}`: "the grant token_exchange is not active yet",
 		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the realm has no authorize recipe",
 		`{"token_path":"t","authorize":{"url":"https://x/t?s={state}"}}`:                                                "the realm has no exchange recipe",

@@ -55,8 +55,6 @@ var grants = map[string]constructor{
 func construct(r *realm.Realm) (construction, error) {
 	cfg := &r.Config
 	switch {
-	case cfg.Preset != "":
-		return construction{inactive: "presets are not active yet"}, nil
 	case cfg.Grant != nil:
 		return constructGrant(r)
 	case cfg.URL != "":

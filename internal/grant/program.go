@@ -73,10 +73,6 @@ func (p *Program) compileRecipes() error {
 	if err := p.compileFetch(c.fetch); err != nil {
 		return err
 	}
-	if p.realm.Config.Preset != "" { // it says the rest of them
-		p.noRefresh, p.noAuthorize = p.noFetch, p.noFetch
-		return nil
-	}
 	if err := p.compileAuthorization(&c); err != nil {
 		return err
 	}

@@ -152,7 +152,6 @@ func TestWhatARealmCan(t *testing.T) {
 		{`{"grant":{"name":"delegate","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
 		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, false, true, true, ""},
 		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"}}`, false, false, true, "the grant token_exchange is not active yet"},
-		{`{"preset":"x",` + refresh + `}`, false, false, true, "presets are not active yet"},
 	} {
 		p, err := Compile(realmOf(t, c.config, ""), false)
 		if err != nil {
