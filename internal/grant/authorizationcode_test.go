@@ -168,3 +168,18 @@ func TestFingerprintOfAnAuthorization(t *testing.T) {
 		}
 	}
 }
+
+// A refresh token that somebody put into the secret spares a person the first
+// authorization.
+func TestSeedOfAnAttendedRealm(t *testing.T) {
+	seeded := map[string]string{"refresh_token": "SEED-1"}
+	for name, value := range account {
+		seeded[name] = value
+	}
+	for config, want := range map[string]realm.Hidden{codeRealmOf(``, ``): "SEED-1", codeRealmOf(``, `,"unattended":true`): ""} {
+		b := bind(t, realmOf(t, config, "https://x.example"), seeded)
+		if got := b.SecretRefreshToken(); got != want || b.Reseeded(b.Fingerprint()) {
+			t.Errorf("%s: %d bytes, reseeded %v", config, len(got), b.Reseeded(b.Fingerprint()))
+		}
+	}
+}

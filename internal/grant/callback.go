@@ -2,6 +2,8 @@ package grant
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"unicode"
@@ -25,6 +27,9 @@ type Callback struct {
 	Code, State                realm.Hidden
 	Error, Description, Issuer string
 }
+
+// Format is the same for every callback and verb: only Judge cleans the words.
+func (cb Callback) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a callback") }
 
 // Why a callback cannot be read.
 var (

@@ -101,6 +101,14 @@ func checkJudged(t *testing.T, failed *Error) {
 	}
 }
 
+// The words of a callback are anybody's, and may quote what it holds.
+func TestCallbackIsNotPrinted(t *testing.T) {
+	cb := Callback{Code: "C", Error: "CANARY", Description: "CANARY", Issuer: "CANARY"}
+	if text := fmt.Sprintf("%v %+v %#v %s %q %v", cb, cb, cb, cb, cb, &cb); strings.Contains(text, "CANARY") {
+		t.Errorf("printed: %s", text)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	const issuer = `,"issuer":"https://{secret.tenant}.example/x"`
 	for _, c := range []struct {

@@ -1,7 +1,8 @@
 // Package grant knows how one token is got. Compile turns a realm into a
 // Program: templates parsed, answer paths checked, the grant expanded into
 // recipes. A Program bound to a secret can fetch a token from the provider
-// with one bounded HTTP call, and place it.
+// with one bounded HTTP call, or with the two of an authorization, and place
+// it.
 //
 // There is one engine for every token request there is: a standard grant is
 // a constructor of recipes (one file each), not a second engine. The package

@@ -150,6 +150,10 @@ func TestWhatARealmCan(t *testing.T) {
 		{`{"grant":{"name":"refresh_token","token_url":"https://x/t"}}`, false, true, true, ""},
 		{`{"grant":{"name":"client_credentials","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
 		{`{"grant":{"name":"delegate","token_url":"https://x/t"},` + refresh + `}`, true, true, true, ""},
+		{codeGrant(``, `"lifetime":"1h"`), false, true, true, ""},
+		{codeGrant(``, `"unattended":true`), true, true, true, ""},
+		{`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`, false, true, true, ""},
+		{`{"token_path":"t","callback_url":"https://y.example","authorize":{"url":"https://x/a?s={state}"},"exchange":{"url":"https://x/e?c={code}"}}`, false, false, true, ""},
 		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, false, true, true, ""},
 		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"}}`, false, false, true, "the grant token_exchange is not active yet"},
 	} {
