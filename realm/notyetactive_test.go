@@ -17,7 +17,7 @@ var activeFields = []string{
 	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
 	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
 	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].expr", "refresh.arguments[0].type",
-	"authorize*", "exchange*", "default_key", "callback_url", "unattended",
+	"preset", "authorize*", "exchange*", "default_key", "callback_url", "unattended",
 	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "allow_http", "forwarded", "limits*",
 	"semantics", "overlap", "keep_warm", "renew_before*",
 	"grant*",                                               // all fields; some names are not active, see below
