@@ -106,9 +106,32 @@ type TokenChange struct {
 	// (Attempt.Dropped).
 	DropAccess  bool
 	DropRefresh bool
-	// Set replaces the token by this one (its Lineage is set by the store:
-	// one more than the stored one's). It wins over the drops.
+	// Set is a token that somebody else got (its Lineage is set by the store:
+	// one more than the stored one's). Of its access and its refresh token, what
+	// it lacks stays as it was after the drops.
 	Set *realm.Token
+}
+
+// Apply returns what becomes of a stored token, the zero one where there is
+// none; not its lineage.
+func (c TokenChange) Apply(t realm.Token) realm.Token {
+	if c.DropAccess {
+		t.Access, t.ExpiresAt = "", time.Time{}
+	}
+	if c.DropRefresh {
+		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
+	}
+	if c.Set == nil {
+		return t
+	}
+	set := *c.Set
+	if set.Refresh == "" {
+		set.Refresh, set.RefreshExpiresAt = t.Refresh, t.RefreshExpiresAt
+	}
+	if set.Access == "" && t.Access != "" {
+		set.Access, set.ExpiresAt, set.IssuedAt, set.Fingerprint = t.Access, t.ExpiresAt, t.IssuedAt, t.Fingerprint
+	}
+	return set
 }
 
 // TokenStore keeps tokens, sealed. A stored token may have an empty Access

@@ -197,9 +197,21 @@ func TestImportedRefreshToken(t *testing.T) {
 	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, RefreshToken: &refresh}); err != nil {
 		t.Fatal(err)
 	}
+	want(t, n.View, jd, "T-1-app", realm.FromDatabase) // it stays
 	n.clock.advance(2 * time.Hour)
 	want(t, n.View, jd, "T-2-app", realm.FromUpstream)
 	if sent != "R-9" {
+		t.Errorf("sent %q", sent)
+	}
+	// An access token alone leaves the refresh token where it is.
+	end = n.clock.now().Add(time.Minute)
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Token: &token, ExpiresAt: &end}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, n.View, jd, "imported", realm.FromDatabase)
+	n.clock.advance(2 * time.Minute)
+	want(t, n.View, jd, "T-3-app", realm.FromUpstream)
+	if sent != "R-2" {
 		t.Errorf("sent %q", sent)
 	}
 	for _, u := range []SecretUpdate{

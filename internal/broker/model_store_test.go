@@ -298,18 +298,14 @@ func (m *memory) changeToken(ref realm.Ref, c tokenstore.TokenChange) {
 		m.attempts[ref] = a
 	}
 	t := m.token(ref)
+	lineage := t.Lineage
+	t = c.Apply(t)
 	switch {
 	case c.Set != nil:
-		m.put(ref, *c.Set)
+		m.put(ref, t)
 		return
-	case t.Lineage == 0:
+	case lineage == 0:
 		return
-	}
-	if c.DropAccess {
-		t.Access, t.ExpiresAt = "", time.Time{}
-	}
-	if c.DropRefresh {
-		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
 	}
 	m.tokens[ref] = memoryToken{Token: t}
 	if t.Access == "" && t.Refresh == "" {

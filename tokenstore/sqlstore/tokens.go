@@ -125,26 +125,20 @@ func (s *Store) changeToken(ctx context.Context, tx *txn, ref realm.Ref, change 
 	if err != nil {
 		return err
 	}
-	if change.Set != nil {
-		t := *change.Set
+	var t realm.Token
+	if old.token != nil {
+		t = *old.token
+	}
+	t = change.Apply(t)
+	switch {
+	case change.Set != nil:
 		t.Lineage = old.lineage + 1
-		_, err := s.putToken(ctx, tx, ref, t, old.found)
-		return err
-	}
-	if old.token == nil {
+	case old.token == nil:
 		return nil
-	}
-	t := *old.token
-	if change.DropAccess {
-		t.Access, t.ExpiresAt = "", time.Time{}
-	}
-	if change.DropRefresh {
-		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
-	}
-	if t.Access == "" && t.Refresh == "" {
+	case t.Access == "" && t.Refresh == "":
 		return clearToken(ctx, tx, ref)
 	}
-	_, err = s.putToken(ctx, tx, ref, t, true)
+	_, err = s.putToken(ctx, tx, ref, t, old.found)
 	return err
 }
 

@@ -144,15 +144,23 @@ func testTokenChange(t *testing.T, s tokenstore.Store) {
 	}
 	imported := realm.Token{Access: "imported"}
 	change(tokenstore.TokenChange{Set: &imported, DropAccess: true})
-	if got = read(); got.Access.Reveal() != "imported" || got.Lineage != 2 {
-		t.Fatalf("after an import: lineage %d", got.Lineage)
+	if got = read(); got.Access.Reveal() != "imported" || got.Refresh.Reveal() != "refresh-1" || got.Lineage != 2 {
+		t.Fatalf("after an import: access %q, refresh %q, lineage %d", got.Access.Reveal(), got.Refresh.Reveal(), got.Lineage)
+	}
+	change(tokenstore.TokenChange{Set: &realm.Token{Refresh: "imported too"}})
+	if got = read(); got.Access.Reveal() != "imported" || got.Refresh.Reveal() != "imported too" || got.Lineage != 3 {
+		t.Fatalf("after the import of a refresh token: access %q, refresh %q, lineage %d", got.Access.Reveal(), got.Refresh.Reveal(), got.Lineage)
+	}
+	change(tokenstore.TokenChange{Set: &imported, DropRefresh: true})
+	if got = read(); got.Access.Reveal() != "imported" || got.Refresh != "" {
+		t.Fatalf("after an import that drops the refresh token: access %q, refresh %q", got.Access.Reveal(), got.Refresh.Reveal())
 	}
 	change(tokenstore.TokenChange{DropAccess: true, DropRefresh: true})
 	if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrTokenNotFound) {
 		t.Fatalf("got %v", err)
 	}
 	change(tokenstore.TokenChange{Set: &imported})
-	if got = read(); got.Lineage != 3 {
+	if got = read(); got.Lineage != 5 {
 		t.Fatalf("lineage %d", got.Lineage)
 	}
 }
