@@ -38,7 +38,8 @@ var arrows = map[string][]string{
 	"internal/grant":    {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
 	"internal/broker":   {"realm", "tokenstore", "internal/grant", "internal/presets", "internal/failpoint"},
 	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
-	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/problem"},
+	"internal/account":  {"realm", "tokenstore", "internal/grant"},
+	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/account", "internal/problem"},
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/broker",

@@ -1,0 +1,162 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Outcome says what became of one account.
+type Outcome string
+
+// The outcomes.
+const (
+	// OK: there is a new token.
+	OK Outcome = "ok"
+	// Skipped: nothing had to be done.
+	Skipped Outcome = "skipped"
+	// Failed: there is no new token; Reason says why.
+	Failed Outcome = "failed"
+)
+
+// Result is what became of the account with this key. Reason is empty for OK,
+// and holds nothing confidential.
+type Result struct {
+	Key    string  `json:"key"`
+	Result Outcome `json:"result"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// InitAll gets a token for every secret of the realm that has none, and renews
+// those that are due. progress is told each result as it happens, and never
+// called by two goroutines at once. No failure stops the others.
+//
+// When the context ends, what is under way is finished by the broker, nothing
+// new is started, and the context's error is returned. Other errors come
+// before the first result: CodeRealmNotFound, CodeUnavailable.
+func (s *Service) InitAll(ctx context.Context, realmID string, progress func(Result)) error {
+	return s.all(ctx, realmID, s.ensure, progress)
+}
+
+// RefreshAll renews the token of every secret of the realm, due or not, but
+// for those that were obtained a moment ago. Else as InitAll.
+func (s *Service) RefreshAll(ctx context.Context, realmID string, progress func(Result)) error {
+	return s.all(ctx, realmID, s.renew, progress)
+}
+
+func (s *Service) ensure(ctx context.Context, ref realm.Ref) (Result, error) {
+	lease, err := s.broker.Ensure(ctx, ref)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case lease.Source == realm.FromUpstream:
+		return Result{Result: OK}, nil
+	case lease.Expires == 0:
+		return Result{Result: Skipped, Reason: "the token is a fixed one"}, nil
+	}
+	return Result{Result: Skipped, Reason: "the token is still fresh"}, nil
+}
+
+func (s *Service) renew(ctx context.Context, ref realm.Ref) (Result, error) {
+	_, fresh, err := s.broker.RenewNow(ctx, ref)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case fresh:
+		return Result{Result: Skipped, Reason: "the token was obtained a moment ago"}, nil
+	}
+	return Result{Result: OK}, nil
+}
+
+// all does something for every key of the realm, for as many at a time as the
+// realm allows.
+func (s *Service) all(ctx context.Context, realmID string, do func(context.Context, realm.Ref) (Result, error), progress func(Result)) error {
+	keys, err := s.broker.Keys(ctx, realmID)
+	if err != nil {
+		return err
+	}
+	width, err := s.broker.Concurrency(ctx, realmID)
+	if err != nil {
+		return err
+	}
+	starting, stop := context.WithCancel(ctx)
+	waiting, results := make(chan string), make(chan Result)
+	var workers sync.WaitGroup
+	for range min(max(width, 1), len(keys)) {
+		workers.Go(func() {
+			for key := range waiting {
+				results <- s.one(ctx, realm.Ref{Realm: realmID, Key: key}, do)
+			}
+		})
+	}
+	go func() {
+		hand(starting, keys, waiting)
+		workers.Wait()
+		close(results)
+	}()
+	defer func() { // also where progress panics: nobody is left waiting
+		stop()
+		for range results { //nolint:revive // they are told to nobody
+		}
+	}()
+	for r := range results {
+		progress(r)
+	}
+	return ctx.Err()
+}
+
+// hand gives out the keys until the context ends.
+func hand(ctx context.Context, keys []string, to chan<- string) {
+	defer close(to)
+	for _, key := range keys {
+		if ctx.Err() != nil { // select takes either of two that are ready
+			return
+		}
+		select {
+		case to <- key:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// one does it for one account. A panic fails that one only; its value may hold
+// anything and is not logged.
+func (s *Service) one(ctx context.Context, ref realm.Ref, do func(context.Context, realm.Ref) (Result, error)) (r Result) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("panic while an account was renewed", zap.Stringer("ref", ref),
+				zap.String("type", fmt.Sprintf("%T", v)), zap.Stack("stack"))
+			r = Result{ref.Key, Failed, textInternal}
+		}
+	}()
+	r, err := do(ctx, ref)
+	if err != nil {
+		r = s.failed(ref, err)
+	}
+	r.Key = ref.Key
+	return r
+}
+
+const textInternal = "internal error; the log says more"
+
+// failed is the result of an error. One that has no meaning for the caller
+// stays in the log, by its type: its text may hold anything.
+func (s *Service) failed(ref realm.Ref, err error) Result {
+	var e *realm.Error
+	switch {
+	case errors.As(err, &e) && e.Code == realm.CodeFixedToken:
+		return Result{Result: Skipped, Reason: "the token is a fixed one"}
+	case e != nil:
+		return Result{Result: Failed, Reason: e.Detail}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Result{Result: Failed, Reason: "nobody waited for it any longer"}
+	}
+	s.log.Error("an account was not renewed", zap.Stringer("ref", ref), zap.String("type", fmt.Sprintf("%T", err)))
+	return Result{Result: Failed, Reason: textInternal}
+}

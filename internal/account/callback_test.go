@@ -1,0 +1,69 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+func TestCallback(t *testing.T) {
+	p, s, _ := newPuppet(t)
+	if err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); err != nil {
+		t.Fatal(err)
+	}
+	p.did(t, "callback jd/")
+	if cb := p.callbacks[0]; cb.Code != "c1" || cb.State != "s1" {
+		t.Errorf("%q %q", cb.Code.Reveal(), cb.State.Reveal())
+	}
+	away := &realm.Error{Code: realm.CodeUnavailable, Status: 503}
+	p.answer = func(context.Context, string, realm.Ref) (*realm.Lease, bool, error) { return nil, false, away }
+	if err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); !errors.Is(err, away) {
+		t.Error(err)
+	}
+	p.did(t, "callback jd/")
+}
+
+// What cannot be read reaches nobody, and is not repeated.
+func TestUnreadableCallback(t *testing.T) {
+	p, s, _ := newPuppet(t)
+	for _, query := range []string{"code=canary&code=canary&state=s", "code=canary&state=%zz", "code=" + strings.Repeat("canary", 2000)} {
+		err := s.Callback(t.Context(), "jd", query)
+		if e := refusal(t, err, 400, realm.CodeBadCallback); strings.Contains(e.Detail, "canary") {
+			t.Error(e)
+		}
+	}
+	p.did(t)
+}
+
+// The browser that brings the code may be closed: the code is spent all the
+// same, and an exchange that hangs ends.
+func TestCallbackGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s, _ := newPuppet(t)
+		ctx, leave := context.WithCancel(t.Context())
+		p.answer = func(ctx context.Context, _ string, _ realm.Ref) (*realm.Lease, bool, error) {
+			leave()
+			select {
+			case <-ctx.Done():
+				return nil, false, ctx.Err()
+			case <-time.After(time.Minute):
+				return nil, false, nil
+			}
+		}
+		if err := s.Callback(ctx, "jd", "code=c&state=s"); err != nil {
+			t.Error(err)
+		}
+		p.answer = func(ctx context.Context, _ string, _ realm.Ref) (*realm.Lease, bool, error) {
+			<-ctx.Done()
+			return nil, false, ctx.Err()
+		}
+		if err := s.Callback(t.Context(), "jd", "code=c&state=s"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}

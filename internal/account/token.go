@@ -1,0 +1,97 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+const (
+	// DefaultTimeout is how long a caller waits that says nothing about it.
+	DefaultTimeout = 3 * time.Second
+	// MaxTimeout is the longest that one may ask for.
+	MaxTimeout = 60 * time.Second
+)
+
+// The earlier service's texts, which its clients show or compare.
+const (
+	textRequestLate = "请求第三方token超时，请稍后重试"
+	textGetLate     = "获取第三方token超时，请稍后重试"
+	textFailed      = "请求第三方token异常："
+)
+
+// RequestAccessToken has the account authorized anew, without a person, and
+// returns the token that it got. taxpayerID is "" for the realm's default
+// account; timeout is how long the caller waits (0: DefaultTimeout), and ends
+// nothing but the wait.
+//
+// Errors: those of lookup; status 504 after the timeout; 502 where the
+// provider gave no token; CodeNotAuthorizable (409) for a realm that cannot
+// authorize, or needs a person; CodeUnavailable where the store is away.
+func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
+	return s.token(ctx, realmID, taxpayerID, timeout, textRequestLate, s.broker.Authorize)
+}
+
+// GetAccessToken returns the live token of the account; where there is none it
+// is refreshed or requested. Else as RequestAccessToken.
+func (s *Service) GetAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
+	return s.token(ctx, realmID, taxpayerID, timeout, textGetLate, s.broker.Token)
+}
+
+// RefreshToken renews the token of the account and returns the new one. Else
+// as RequestAccessToken.
+func (s *Service) RefreshToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
+	return s.token(ctx, realmID, taxpayerID, timeout, textRequestLate, s.broker.Flush)
+}
+
+func (s *Service) token(
+	ctx context.Context, realmID, taxpayerID string, timeout time.Duration, late string,
+	ask func(context.Context, realm.Ref) (*realm.Lease, error),
+) (realm.Hidden, error) {
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	if timeout < time.Second || timeout > MaxTimeout {
+		return "", realm.Fieldf("timeout", "must be from 1 to %d seconds", int(MaxTimeout.Seconds()))
+	}
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ref, err := s.lookup(waiting, realmID, taxpayerID)
+	if err == nil {
+		var lease *realm.Lease
+		if lease, err = ask(waiting, ref); err == nil {
+			return lease.Access, nil
+		}
+	}
+	if errors.Is(waiting.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
+		return "", timedOut(late, err)
+	}
+	return "", inWords(late, err)
+}
+
+// inWords puts an error of the broker into the words of the earlier service.
+// What has nothing to do with the provider stays as it is.
+func inWords(late string, err error) error {
+	var e *realm.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	told := *e
+	switch {
+	case e.Code == realm.CodeTokenUnavailable && e.Status == http.StatusGatewayTimeout:
+		return timedOut(late, e)
+	case e.Code == realm.CodeTokenUnavailable, e.Code == realm.CodeReauthRequired:
+		told.Status = http.StatusBadGateway
+	case e.Code != realm.CodeBudgetSpent:
+		return err
+	}
+	told.Detail = textFailed + e.Detail
+	return &told
+}
+
+func timedOut(late string, err error) *realm.Error {
+	return &realm.Error{Code: realm.CodeTokenUnavailable, Status: http.StatusGatewayTimeout, Detail: late, Err: err}
+}
