@@ -161,6 +161,19 @@ func TestAllStops(t *testing.T) {
 	}
 }
 
+// Not even the first one, and whatever select picks.
+func TestAllOfACallerThatHasGone(t *testing.T) {
+	p, s, _ := newPuppet(t)
+	p.keys = []string{"k"}
+	for range 20 {
+		ctx, leave := context.WithCancel(t.Context())
+		p.measured = leave
+		if err := s.InitAll(ctx, "jd", func(r Result) { t.Errorf("unexpected: %v", r) }); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
 // A caller that breaks leaves nobody behind that waits for it.
 func TestAllBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which fails where a goroutine stays
@@ -175,6 +188,11 @@ func TestAllBreaks(t *testing.T) {
 				t.Errorf("%d were started", n)
 			}
 		}()
-		_ = s.RefreshAll(t.Context(), "jd", func(Result) { once.Do(func() { panic("gone") }) })
+		_ = s.RefreshAll(t.Context(), "jd", func(Result) {
+			once.Do(func() {
+				synctest.Wait() // until the others have something to tell
+				panic("gone")
+			})
+		})
 	})
 }

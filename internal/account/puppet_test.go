@@ -26,7 +26,9 @@ type puppet struct {
 	answer func(ctx context.Context, method string, ref realm.Ref) (*realm.Lease, bool, error)
 	keys   []string
 	width  int
-	away   error // of the store
+	// measured is called when the width is asked for.
+	measured func()
+	away     error // of the store
 
 	mu        sync.Mutex
 	asked     []string
@@ -86,7 +88,12 @@ func (p *puppet) Keys(ctx context.Context, realmID string) ([]string, error) {
 	return p.keys, err
 }
 
-func (p *puppet) Concurrency(context.Context, string) (int, error) { return p.width, nil }
+func (p *puppet) Concurrency(context.Context, string) (int, error) {
+	if p.measured != nil {
+		p.measured()
+	}
+	return p.width, nil
+}
 
 func (p *puppet) DefaultKey(ctx context.Context, realmID string) (string, error) {
 	if p.away != nil {

@@ -167,6 +167,14 @@ func TestOtherErrors(t *testing.T) {
 	if _, err := s.GetAccessToken(gone, "jd", "", 0); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	p.answer = func(ctx context.Context, _ string, _ realm.Ref) (*realm.Lease, bool, error) {
+		<-ctx.Done()
+		return nil, false, &realm.Error{Code: realm.CodeSecretNotFound, Status: 404} // it came with the deadline
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, err := s.GetAccessToken(t.Context(), "jd", "", 0)
+		refusal(t, err, 404, realm.CodeSecretNotFound)
+	})
 	broken := errors.New("broken")
 	p.away = broken
 	if _, err := s.GetAccessToken(t.Context(), "jd", "", 0); !errors.Is(err, broken) {
