@@ -16,9 +16,6 @@ import (
 const (
 	// maxTaxpayerID is the longest taxpayer id, in characters.
 	maxTaxpayerID = 64
-	// maxCompanyText is the longest of a company's other fields, in
-	// characters.
-	maxCompanyText = 255
 	// maxAccounts bounds the accounts of a company, and with them what one
 	// update asks of the store.
 	maxAccounts = 100
@@ -178,8 +175,8 @@ func validText(field, s string) error {
 	switch n := utf8.RuneCountInString(s); {
 	case !utf8.ValidString(s):
 		return realm.Fieldf(field, "is not UTF-8 text")
-	case n > maxCompanyText:
-		return realm.Fieldf(field, "has %d characters; %d is the limit", n, maxCompanyText)
+	case n > tokenstore.MaxCompanyText:
+		return realm.Fieldf(field, "has %d characters; %d is the limit", n, tokenstore.MaxCompanyText)
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return realm.Fieldf(field, "has a control character")
 	}

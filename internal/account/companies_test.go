@@ -68,7 +68,7 @@ func TestSaveCompany(t *testing.T) {
 
 func TestCompanyFields(t *testing.T) {
 	p, s, _ := newPuppet(t)
-	long := strings.Repeat("漢", maxCompanyText+1)
+	long := strings.Repeat("漢", tokenstore.MaxCompanyText+1)
 	crowd := map[string]*string{}
 	for n := range maxAccounts + 1 {
 		crowd[strings.Repeat("x", n+1)] = new("k")
@@ -112,7 +112,7 @@ func TestCompanyFields(t *testing.T) {
 	p.away = &realm.Error{Code: realm.CodeUnavailable, Status: 503}
 	_, err := s.SaveCompany(t.Context(), CompanyUpdate{TaxpayerID: "1", Accounts: map[string]*string{"jd": new("k")}})
 	refusal(t, err, 503, realm.CodeUnavailable)
-	fits := strings.Repeat("漢", maxCompanyText)
+	fits := strings.Repeat("漢", tokenstore.MaxCompanyText)
 	if _, err := s.SaveCompany(t.Context(), CompanyUpdate{TaxpayerID: strings.Repeat("漢", 64), Name: &fits}); err != nil {
 		t.Error(err)
 	}

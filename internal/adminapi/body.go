@@ -23,6 +23,8 @@ const (
 	// bodyNeeded: JSON, and declared as such. A form of another site cannot
 	// declare that.
 	bodyNeeded
+	// bodyParameters: a form or JSON, or nothing at all.
+	bodyParameters
 )
 
 // maxBody bounds every body, in bytes.
@@ -33,11 +35,8 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if rule == bodyIgnored || (rule == bodyOptional && (r.Body == nil || r.Body == http.NoBody)) {
 		return nil, nil
 	}
-	if rule == bodyNeeded && !isJSON(r.Header) {
-		return nil, &realm.Error{
-			Code: realm.CodeMediaType, Status: http.StatusUnsupportedMediaType,
-			Detail: "send JSON, with Content-Type: application/json and without Content-Encoding",
-		}
+	if rule == bodyNeeded && !has(r.Header, typeJSON) {
+		return nil, mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -49,15 +48,29 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if err != nil {
 		return nil, realm.Fieldf("", "the body could not be read to its end")
 	}
+	if rule == bodyParameters && len(body) > 0 && !has(r.Header, typeJSON) && !has(r.Header, typeForm) {
+		return nil, mediaType("send the parameters in the query, in a form or in JSON, the body declared by its " +
+			"Content-Type and without Content-Encoding")
+	}
 	return body, nil
 }
 
-func isJSON(h http.Header) bool {
+const (
+	typeJSON = "application/json"
+	typeForm = "application/x-www-form-urlencoded"
+)
+
+// has says whether a body is of this type, and not encoded.
+func has(h http.Header, kind string) bool {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return false
 	}
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && kind == "application/json"
+	declared, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && declared == kind
+}
+
+func mediaType(detail string) *realm.Error {
+	return &realm.Error{Code: realm.CodeMediaType, Status: http.StatusUnsupportedMediaType, Detail: detail}
 }
 
 // object is a JSON object whose fields are taken out one by one; what is left

@@ -8,7 +8,8 @@ import (
 )
 
 // Nothing confidential that was ever posted, and no token, is in any answer or
-// in the log at its lowest level, but for the token in GET /api/token.
+// in the log at its lowest level, but for the token where it is what was asked
+// for. Nor is what a callback brings.
 func TestNothingLeaks(t *testing.T) {
 	s := newServer(t, definition())
 	canaries := []string{"fixed-1", "wx1-secret"}
@@ -59,6 +60,31 @@ func TestNothingLeaks(t *testing.T) {
 		}
 		canaries = append(canaries, token)
 	}
+	send(http.MethodPost, "/api/company", `{"taxpayer_id":"9111","accounts":{"wxgzh":"wxgzh_secret","r":"k","file":"main"}}`)
+	for _, path := range []string{
+		"/wxgzh-account/get-access-token", "/wxgzh-account/refresh-token", "/r-account/get-access-token", "/file-account/get-access-token",
+	} {
+		a := s.send(http.MethodPost, path+"?taxpayerId=9111", nil)
+		if a.status != http.StatusOK || a.body == "" {
+			t.Fatalf("%s: no token: %d %s", path, a.status, a.body)
+		}
+		canaries = append(canaries, a.body)
+	}
+	send(http.MethodPost, "/api/company", `{"taxpayer_id":"9111","accounts":{"wxgzh":"moved"}}`) // whose secret is wrong
+	for _, verb := range []string{"refresh-token", "request-access-token", "init-all-token", "refresh-all-token"} {
+		send(http.MethodPost, "/wxgzh-account/"+verb+"?taxpayerId=9111", "")
+	}
+	for _, path := range []string{"/wxgzh-account/callback-token", "/nobody-account/callback-token"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			for _, query := range []string{
+				"code=%s&state=%s", "code=%s&code=%s&state=x", "code=%s&state=%%zz%s", "error=%s&error_description=%s&state=x", "%s=%s", "iss=%s&code=%s",
+			} {
+				a := s.send(method, path+"?"+fmt.Sprintf(query, canary(), canary()), nil)
+				fmt.Fprintf(&answers, "%d %v %s\n", a.status, a.header, a.body)
+			}
+		}
+	}
+	send(http.MethodGet, "/api/secret/wxgzh/moved/authorize?redirect=true", "")
 	send(http.MethodGet, "/api/token?realm=wxgzh&key=moved&flush=true", "")
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"moved"}`)
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`)

@@ -16,6 +16,7 @@ import (
 // what a real broker does only when something breaks; all else is tested with
 // a real one.
 type puppet struct {
+	Broker // what is not here panics
 	err    error
 	panics any
 	lease  realm.Lease
@@ -26,6 +27,15 @@ type puppet struct {
 	keyword string
 	cascade bool
 	dropped bool
+
+	// what is asked for an account, and the company that there is
+	way     string
+	key     string // the realm's default
+	company tokenstore.Company
+	keys    []string
+	cb      grant.Callback
+	// onRenew is called for each key of a realm; nil: all get a token.
+	onRenew func(ctx context.Context, key string) error
 }
 
 // newPuppet makes an API over a puppet.
@@ -34,6 +44,7 @@ func newPuppet(t *testing.T) (*puppet, caller) {
 	p := &puppet{lease: realm.Lease{
 		Access: "at-1", Expires: realm.InstantOf(noon.Add(2 * time.Hour)), Source: realm.FromMemory,
 	}}
+	p.key, p.company = "main", tokenstore.Company{ID: 7, TaxpayerID: "9111", Accounts: map[string]string{"jd": "acme"}}
 	return p, caller{t, New(p, Options{Now: func() time.Time { return noon }})}
 }
 
@@ -46,12 +57,12 @@ func (p *puppet) asked(ref realm.Ref) error {
 }
 
 func (p *puppet) Token(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
-	p.flushed = false
+	p.flushed, p.way = false, "token"
 	return &p.lease, p.asked(ref)
 }
 
 func (p *puppet) Flush(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
-	p.flushed = true
+	p.flushed, p.way = true, "flush"
 	return &p.lease, p.asked(ref)
 }
 
@@ -100,4 +111,62 @@ func (p *puppet) DeleteSecret(_ context.Context, ref realm.Ref) error { return p
 func (p *puppet) Status(context.Context) broker.Status {
 	_ = p.asked(realm.Ref{})
 	return broker.Status{}
+}
+
+func (p *puppet) Authorize(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
+	p.way = "authorize"
+	return &p.lease, p.asked(ref)
+}
+
+func (p *puppet) AuthorizeURL(_ context.Context, ref realm.Ref) (string, error) {
+	return "https://provider.example/authorize?a=1&state=state-1", p.asked(ref)
+}
+
+func (p *puppet) Callback(_ context.Context, realmID string, cb grant.Callback) error {
+	p.cb = cb
+	return p.asked(realm.Ref{Realm: realmID})
+}
+
+func (p *puppet) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	lease, _, err := p.RenewNow(ctx, ref)
+	return lease, err
+}
+
+func (p *puppet) RenewNow(ctx context.Context, ref realm.Ref) (*realm.Lease, bool, error) {
+	if p.onRenew == nil {
+		return &realm.Lease{Source: realm.FromUpstream}, false, nil
+	}
+	return &realm.Lease{Source: realm.FromUpstream}, false, p.onRenew(ctx, ref.Key)
+}
+
+func (p *puppet) Keys(_ context.Context, realmID string) ([]string, error) {
+	return p.keys, p.asked(realm.Ref{Realm: realmID})
+}
+
+func (p *puppet) Concurrency(context.Context, string) (int, error) { return 1, nil }
+
+func (p *puppet) DefaultKey(_ context.Context, realmID string) (string, error) {
+	return p.key, p.asked(realm.Ref{Realm: realmID})
+}
+
+func (p *puppet) Company(_ context.Context, taxpayerID string) (tokenstore.Company, error) {
+	return p.company, p.asked(realm.Ref{Realm: taxpayerID})
+}
+
+func (p *puppet) Companies(_ context.Context, page tokenstore.Page, keyword string) ([]tokenstore.Company, int, error) {
+	p.page, p.keyword = page, keyword
+	return []tokenstore.Company{p.company}, 1, p.asked(realm.Ref{})
+}
+
+func (p *puppet) SaveCompany(
+	_ context.Context, taxpayerID string, change func(tokenstore.Company, bool) (tokenstore.Company, error),
+) (tokenstore.Company, error) {
+	if err := p.asked(realm.Ref{Realm: taxpayerID}); err != nil {
+		return tokenstore.Company{}, err
+	}
+	return change(tokenstore.Company{TaxpayerID: taxpayerID}, false)
+}
+
+func (p *puppet) DeleteCompany(_ context.Context, taxpayerID string) error {
+	return p.asked(realm.Ref{Realm: taxpayerID})
 }

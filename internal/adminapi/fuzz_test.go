@@ -26,6 +26,8 @@ func FuzzAPI(f *testing.F) {
 		r.Header.Set("Content-Type", "application/json")
 		a := c.do(r)
 		switch {
+		case strings.HasPrefix(a.header.Get("Content-Type"), "text/html"):
+			a.html(http.StatusBadRequest, pageWrong)
 		case a.status == http.StatusInternalServerError, a.status >= 300 && a.status < 400:
 			t.Errorf("%s %s %s: %d %s", method, target, body, a.status, a.body)
 		case a.status != http.StatusOK:

@@ -67,7 +67,7 @@ func (c caller) do(r *http.Request) answer {
 			c.t.Errorf("%s %s: %s is %q", r.Method, r.URL, name, got)
 		}
 	}
-	if req, _, err := find(r); err == nil {
+	if req, _, err := find(routes, r); err == nil {
 		checkDescribed(c.t, req.route, a)
 	}
 	return a

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
@@ -91,6 +92,11 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"ReportRequest":  reflect.TypeFor[grant.ReportRequest](),
 		"ReportResponse": reflect.TypeFor[grant.ReportResponse](),
 		"ReportToken":    reflect.TypeFor[grant.ReportToken](),
+
+		"Company":       reflect.TypeFor[companyDocument](),
+		"AccountResult": reflect.TypeFor[account.Result](),
+		"AccountSum":    reflect.TypeFor[sum](),
+		"Authorization": reflect.TypeFor[authorization](),
 
 		"Problem": reflect.TypeFor[problem.Document](),
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -12,28 +13,83 @@ import (
 // route is one method on one path.
 type route struct {
 	method string
-	// path has {names} for segments that are ids.
+	// path has {names} for ids: whole segments, or what is left of one in
+	// front of a suffix.
 	path   string
 	handle func(*api, context.Context, *request) (any, error)
 	takes  bodyRule
 	// words are the statuses and texts of this route for errors of the broker.
 	words vocabulary
+	kind  kind
 }
+
+// kind sets a route apart from those that answer JSON to who may call.
+type kind uint8
+
+const (
+	plain kind = iota
+	// concealed: the URL, or a header of the answer, is confidential.
+	concealed
+	// callback is concealed, is opened by a browser that another site, the
+	// provider, sends here, and answers with pages. It has no HEAD: what looks
+	// at links ahead of their reader must not spend the code.
+	callback
+)
 
 // routes are all there are, the busiest one first; openapi.json describes each.
 var routes = []route{
-	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords},
-	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords},
-	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords},
-	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords},
-	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords},
-	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords},
-	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords},
-	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords},
-	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords},
-	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords},
-	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil},
-	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil},
+	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, plain},
+	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, plain},
+	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, plain},
+	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, plain},
+	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, plain},
+	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, plain},
+	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, plain},
+	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, plain},
+	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, plain},
+	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, plain},
+	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, concealed},
+	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, plain},
+	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, plain},
+	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, plain},
+	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, plain},
+	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, plain},
+	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, plain},
+
+	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, plain},
+	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, plain},
+	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, plain},
+	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, plain},
+	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, plain},
+	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, callback},
+}
+
+// callbacks are those of the routes that are open to everybody.
+var callbacks = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind != callback })
+
+// Serves says whether a path is one of the API's: anything below /api/, or a
+// route of an account. The URL is taken as it was sent.
+func Serves(u *url.URL) bool {
+	return u.Path == "/api" || strings.HasPrefix(u.Path, "/api/") || slices.ContainsFunc(routes, onPath(u))
+}
+
+// ServesCallback says whether a path is a provider's callback.
+func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbacks, onPath(u)) }
+
+// Conceals says whether the URL of a request, or the headers of its answer,
+// are confidential, so that no access log may hold them.
+func Conceals(u *url.URL) bool {
+	is := onPath(u)
+	return slices.ContainsFunc(routes, func(rt route) bool { return rt.kind != plain && is(rt) })
+}
+
+// onPath says whether a route has the path of u, whatever its method.
+func onPath(u *url.URL) func(route) bool {
+	path := u.EscapedPath()
+	return func(rt route) bool {
+		_, ok := match(rt.path, path)
+		return ok
+	}
 }
 
 // find returns the route and the ids of a request. The error is a 404, or a
@@ -43,22 +99,23 @@ var routes = []route{
 // /../x to where the caller did not go, POST included. Here the path is split
 // as it was sent, each id is decoded once, and nothing else is done to it: an
 // id may hold slashes, dots and percent signs.
-func find(r *http.Request) (req *request, allow string, err error) {
-	method, path := r.Method, r.URL.EscapedPath()
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
+func find(routes []route, r *http.Request) (req *request, allow string, err error) {
+	path := r.URL.EscapedPath()
+	none := &route{path: "none"}
 	for i := range routes {
 		rt := &routes[i]
 		ids, ok := match(rt.path, path)
 		switch {
-		case ok && rt.method == method:
+		case ok && rt.answers(r.Method):
 			return &request{route: rt, words: rt.words, ids: ids, query: query(r.URL.RawQuery)}, "", nil
 		case ok:
-			allow = appendMethod(allow, rt.method)
+			allow = appendMethods(allow, rt)
+			if rt.kind != plain {
+				none.kind = concealed
+			}
 		}
 	}
-	req = &request{route: &route{path: "none"}}
+	req = &request{route: none}
 	if allow == "" {
 		return req, "", &realm.Error{
 			Code: realm.CodeNotFound, Status: http.StatusNotFound,
@@ -70,6 +127,14 @@ func find(r *http.Request) (req *request, allow string, err error) {
 		Detail: "this path answers only " + allow,
 	}
 }
+
+// answers says whether the route takes a method.
+func (rt *route) answers(method string) bool {
+	return method == rt.method || method == http.MethodHead && rt.head()
+}
+
+// head says whether the route answers HEAD.
+func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind != callback }
 
 // match compares a path, as it was sent, with the path of a route.
 func match(pattern, path string) (ids [2]string, ok bool) {
@@ -84,8 +149,10 @@ func match(pattern, path string) (ids [2]string, ok bool) {
 			}
 			continue
 		}
-		id, err := url.PathUnescape(got[1:])
-		if err != nil || id == "" {
+		_, suffix, _ := strings.Cut(want, "}")
+		name, ok := strings.CutSuffix(got[1:], suffix)
+		id, err := url.PathUnescape(name)
+		if !ok || err != nil || id == "" {
 			return ids, false
 		}
 		ids[n] = id
@@ -102,12 +169,12 @@ func segment(path string) (first, rest string) {
 	return path, ""
 }
 
-func appendMethod(allow, method string) string {
+func appendMethods(allow string, rt *route) string {
 	if allow != "" {
 		allow += ", "
 	}
-	if method == http.MethodGet {
+	if rt.head() {
 		return allow + "GET, HEAD"
 	}
-	return allow + method
+	return allow + rt.method
 }

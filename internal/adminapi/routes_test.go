@@ -54,11 +54,11 @@ func TestUnknownPaths(t *testing.T) {
 func TestMethods(t *testing.T) {
 	allowed := map[string]string{}
 	for _, rt := range routes {
-		allowed[rt.path] = appendMethod(allowed[rt.path], rt.method)
+		allowed[rt.path] = appendMethods(allowed[rt.path], &rt)
 	}
 	_, c := newPuppet(t)
 	for path, allow := range allowed {
-		target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c").Replace(path)
+		target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(path)
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "X"} {
 			a := c.json(method, target, "{}")
 			if strings.Contains(", "+allow+",", ", "+method+",") {

@@ -99,7 +99,7 @@ func (u *secretUpdate) set(path, name string, raw json.RawMessage) error {
 	if value != nil && *value == "" {
 		value = nil
 	}
-	if other, twice := u.Fields[name]; twice && !same(other, value) {
+	if other, twice := u.Fields[name]; twice && !equal(other, value) {
 		return realm.Fieldf(path, "is given twice, with two values")
 	}
 	u.Fields[name] = value
@@ -150,7 +150,8 @@ func takeMillis(o object, name string) (*time.Time, error) {
 	return &at, nil
 }
 
-func same(a, b *realm.Hidden) bool {
+// equal says whether two values are the same, or both none.
+func equal[T comparable](a, b *T) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,39 +18,53 @@ type request struct {
 	// route's path, in order.
 	ids   [2]string
 	query query
-	// body is the JSON that was sent, nil where there was none.
+	// body is what was sent, nil where there was nothing; a form where form
+	// says so, else JSON.
 	body []byte
+	form bool
+	// lines is where results go one by one; nil where the caller does not
+	// want that.
+	lines *lines
 }
 
 // errPanicked stands for a panic that was logged already.
 var errPanicked = errors.New("panic")
 
-// ServeHTTP answers every request with JSON or with a problem document.
+// ServeHTTP answers every request with what its route is for, or with a
+// problem document.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 
-	req, allow, err := find(r)
+	req, allow, err := find(a.routes, r)
 	if allow != "" {
 		h.Set("Allow", allow)
 	}
-	var answer []byte
+	var answer reply
 	if err == nil {
 		answer, err = a.serve(w, r, req)
 	}
 	if err != nil {
-		a.refuse(w, r, req, err)
+		answer = a.refuse(r, req, err)
+	}
+	if req.route.kind != plain {
+		a.note(r, req, answer.status, err)
+	}
+	if req.lines.begun() {
+		if err != nil {
+			// It is too late for a refusal, and the caller must not take what
+			// it got for the whole.
+			panic(http.ErrAbortHandler)
+		}
 		return
 	}
-	h.Set("Content-Type", "application/json")
-	// An error of this write means that the caller has gone.
-	_, _ = w.Write(answer)
+	answer.write(w)
 }
 
 // serve does what the route says. A panic of a handler ends here: Caddy would
 // otherwise log its value.
-func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answer []byte, err error) {
+func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answer reply, err error) {
 	defer func() {
 		switch v := recover(); v {
 		case nil:
@@ -60,34 +73,53 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 		default:
 			a.log.Error("panic in the admin API", zap.String("route", req.route.path),
 				zap.String("type", fmt.Sprintf("%T", v)), zap.Stack("stack"))
-			answer, err = nil, errPanicked
+			answer, err = reply{}, errPanicked
 		}
 	}()
-	if err := ownSite(r); err != nil {
-		return nil, err
+	if req.route.kind != callback {
+		if err := ownSite(r); err != nil {
+			return reply{}, err
+		}
 	}
 	if req.body, err = readBody(w, r, req.route.takes); err != nil {
-		return nil, err
+		return reply{}, err
+	}
+	req.form = has(r.Header, typeForm)
+	if accepts(r.Header, typeLines) {
+		req.lines = newLines(w)
 	}
 	v, err := req.route.handle(a, r.Context(), req)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	if raw, ok := v.(json.RawMessage); ok { // encoded by the handler itself
-		return raw, nil
-	}
-	return json.Marshal(v)
+	return replyOf(v)
 }
 
-// refuse answers with a problem document. What only the operator can repair
-// is logged, with the route instead of the path; a caller that went away is
-// not worth a line.
-func (a *api) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
+// refuse is the answer to a request that failed. What only the operator can
+// repair is logged, with the route instead of the path; a caller that went
+// away is not worth a line.
+func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
 	gone := errors.Is(err, context.Canceled) && r.Context().Err() != nil
 	if internal(d) && !gone && !errors.Is(err, errPanicked) {
 		a.log.Error("admin request failed", zap.String("method", r.Method),
 			zap.String("route", req.route.path), zap.Error(cause(err)))
 	}
-	d.Write(w)
+	if req.route.kind == callback {
+		return failedPage(d.Status)
+	}
+	return reply{status: d.Status, problem: &d}
+}
+
+// note is the line of a request that no access log may have.
+func (a *api) note(r *http.Request, req *request, status int, err error) {
+	fields := []zap.Field{
+		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("realm", req.ids[0]),
+		zap.String("remote", r.RemoteAddr), zap.Int("status", status),
+	}
+	if err != nil {
+		d := document(req.words, err)
+		fields = append(fields, zap.String("code", string(d.Code)), zap.String("detail", d.Detail))
+	}
+	a.log.Info("handled a confidential request", fields...)
 }

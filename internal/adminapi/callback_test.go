@@ -1,0 +1,144 @@
+package adminapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// html expects one of the constant pages.
+func (a answer) html(status int, want string) {
+	a.t.Helper()
+	if a.status != status || a.header.Get("Content-Type") != "text/html; charset=utf-8" || a.body != want {
+		a.t.Errorf("want %d, got %d, type %s: %s", status, a.status, a.header.Get("Content-Type"), a.body)
+	}
+	for name, want := range map[string]string{
+		"Referrer-Policy":         "no-referrer",
+		"Content-Security-Policy": pagePolicy,
+	} {
+		if got := a.header.Get(name); got != want {
+			a.t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestCallbackPages(t *testing.T) {
+	const query = "?code=canary-code&state=canary-state"
+	for _, tt := range []struct {
+		err    error
+		status int
+		page   string
+	}{
+		{nil, 200, pageWorked},
+		{&realm.Error{Code: realm.CodeBadCallback, Status: 400, Detail: "unknown state"}, 400, pageWrong},
+		{&realm.Error{Code: realm.CodeBadCallback, Status: 400, Detail: "denied"}, 400, pageWrong},
+		{&realm.Error{Code: realm.CodeRealmNotFound, Status: 404}, 400, pageWrong},
+		{&realm.Error{Code: realm.CodeSecretNotFound, Status: 404}, 400, pageWrong},
+		{&realm.Error{Code: realm.CodeNotAuthorizable, Status: 409}, 400, pageWrong},
+		{realm.Fieldf("state", "canary-state"), 400, pageWrong},
+		{&realm.Error{Code: realm.CodeTokenUnavailable, Status: 502}, 502, pageFailed},
+		{&realm.Error{Code: realm.CodeTokenUnavailable, Status: 503}, 503, pageFailed},
+		{&realm.Error{Code: realm.CodeTokenUnavailable, Status: 504}, 504, pageFailed},
+		{&realm.Error{Code: realm.CodeUnavailable, Status: 503}, 503, pageFailed},
+		{errors.New("disk on fire"), 500, pageFailed},
+	} {
+		for name, h := range map[string]func(Broker, Options) http.Handler{"all": New, "alone": NewCallback} {
+			core, logs := observer.New(zap.DebugLevel)
+			p, _ := newPuppet(t)
+			p.err = tt.err
+			c := caller{t, h(p, Options{Log: zap.New(core)})}
+			c.send(http.MethodGet, "/jd-account/callback-token"+query, nil, "Sec-Fetch-Site", "cross-site", "Referer", "https://provider.example/").
+				html(tt.status, tt.page)
+			if p.cb.Code != "canary-code" || p.cb.State != "canary-state" || p.ref.Realm != "jd" {
+				t.Errorf("%s: the broker got %v of %v", name, p.cb, p.ref)
+			}
+			// Whoever looks for the request in an access log finds it here.
+			lines := logs.FilterMessage("handled a confidential request").All()
+			if len(lines) != 1 || lines[0].ContextMap()["realm"] != "jd" || lines[0].ContextMap()["status"] != int64(tt.status) {
+				t.Errorf("log: %v", logs.All())
+			}
+			if text := fmt.Sprint(logs.All()); strings.Contains(text, "canary-code") {
+				t.Errorf("log: %s", text)
+			}
+		}
+	}
+}
+
+// Pages look the same whatever is wrong, and no matter how.
+func TestBrokenCallbacks(t *testing.T) {
+	p, c := newPuppet(t)
+	for _, query := range []string{
+		"code=a&code=a&state=b", "code=%zz&state=b", "code=" + strings.Repeat("canary", 2000) + "&state=b",
+	} {
+		c.get("/jd-account/callback-token?"+query).html(http.StatusBadRequest, pageWrong)
+	}
+	if p.ref.Realm != "" {
+		t.Errorf("the broker got %v", p.cb)
+	}
+}
+
+// A preview of the link must spend nothing, and tells nobody that it was there.
+func TestCallbackMethods(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	p, _ := newPuppet(t)
+	c := caller{t, New(p, Options{Log: zap.New(core)})}
+	for n, method := range []string{"HEAD", "POST", "OPTIONS", "DELETE"} {
+		a := c.send(method, "/jd-account/callback-token?code=canary&state=canary", nil)
+		a.refused(http.StatusMethodNotAllowed, "method_not_allowed", "this path answers only GET")
+		if got := a.header.Get("Allow"); got != "GET" {
+			t.Errorf("%s: Allow %q", method, got)
+		}
+		if logs.Len() != n+1 {
+			t.Errorf("%s: log %v", method, logs.All())
+		}
+	}
+	if p.ref.Realm != "" || strings.Contains(fmt.Sprint(logs.All()), "canary") {
+		t.Errorf("%v %v", p.ref, logs.All())
+	}
+}
+
+// A panic ends in the page that every failure ends in.
+func TestCallbackPanics(t *testing.T) {
+	p, c := newPuppet(t)
+	p.panics = "canary"
+	c.get("/jd-account/callback-token?code=a&state=b").html(http.StatusInternalServerError, pageFailed)
+}
+
+// What is open to everybody is the callback, and nothing else.
+func TestCallbackAlone(t *testing.T) {
+	p, _ := newPuppet(t)
+	h := NewCallback(p, Options{})
+	for _, rt := range routes {
+		target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(rt.path)
+		w := httptest.NewRecorder()
+		p.ref = realm.Ref{Realm: "untouched"}
+		h.ServeHTTP(w, httptest.NewRequest(rt.method, target, nil))
+		if reached := p.ref.Realm != "untouched"; reached != (rt.kind == callback) {
+			t.Errorf("%s %s: reached %v, %d", rt.method, rt.path, reached, w.Code)
+		}
+		if rt.kind != callback && w.Code != http.StatusNotFound {
+			t.Errorf("%s %s: %d", rt.method, rt.path, w.Code)
+		}
+	}
+}
+
+// The pages have no script, and load nothing.
+func TestPages(t *testing.T) {
+	for _, text := range []string{pageWorked, pageWrong, pageFailed} {
+		if regexp.MustCompile(`(?i)<(script|link|img|form|a|base|iframe)\b|https?:|\son\w+=`).MatchString(text) {
+			t.Error(text)
+		}
+		if strings.Count(text, "<style>"+pageStyle+"</style>") != 1 || strings.Contains(text, "style=") {
+			t.Error("the policy knows another style")
+		}
+	}
+}

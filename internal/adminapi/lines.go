@@ -1,0 +1,52 @@
+package adminapi
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// typeLines is one JSON value a line.
+const typeLines = "application/x-ndjson"
+
+// lines is an answer that is sent line by line, each as soon as it is known.
+type lines struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	started bool
+}
+
+func newLines(w http.ResponseWriter) *lines {
+	return &lines{w: w, control: http.NewResponseController(w)}
+}
+
+// begun says whether anything was sent. Until then the answer can still become
+// a refusal.
+func (l *lines) begun() bool { return l != nil && l.started }
+
+// send sends one line. That the caller has gone is told by the context.
+func (l *lines) send(v any) {
+	line, err := json.Marshal(v)
+	if err != nil { // words and numbers only
+		panic(err)
+	}
+	if !l.started {
+		l.started = true
+		l.w.Header().Set("Content-Type", typeLines)
+		l.w.WriteHeader(http.StatusOK)
+	}
+	_, _ = l.w.Write(append(line, '\n'))
+	_ = l.control.Flush()
+}
+
+// accepts says whether the caller names a type among those that it wants (RFC
+// 9110 section 12.5.1). One that takes anything gets JSON.
+func accepts(h http.Header, kind string) bool {
+	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
+		if named, _, err := mime.ParseMediaType(part); err == nil && named == kind {
+			return true
+		}
+	}
+	return false
+}
