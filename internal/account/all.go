@@ -57,18 +57,20 @@ func (s *Service) ensure(ctx context.Context, ref realm.Ref) (Result, error) {
 	case lease.Source == realm.FromUpstream:
 		return Result{Result: OK}, nil
 	case lease.Expires == 0:
-		return Result{Result: Skipped, Reason: "the token is a fixed one"}, nil
+		return Result{Result: Skipped, Reason: textEndless}, nil
 	}
 	return Result{Result: Skipped, Reason: "the token is still fresh"}, nil
 }
 
 func (s *Service) renew(ctx context.Context, ref realm.Ref) (Result, error) {
-	_, fresh, err := s.broker.RenewNow(ctx, ref)
+	lease, fresh, err := s.broker.RenewNow(ctx, ref)
 	switch {
 	case err != nil:
 		return Result{}, err
+	case fresh && lease.Expires == 0:
+		return Result{Result: Skipped, Reason: textEndless}, nil
 	case fresh:
-		return Result{Result: Skipped, Reason: "the token was obtained a moment ago"}, nil
+		return Result{Result: Skipped, Reason: "the token was obtained a moment ago, or the provider gave the same again"}, nil
 	}
 	return Result{Result: OK}, nil
 }
@@ -143,7 +145,10 @@ func (s *Service) one(ctx context.Context, ref realm.Ref, do func(context.Contex
 	return r
 }
 
-const textInternal = "internal error; the log says more"
+const (
+	textInternal = "internal error; the log says more"
+	textEndless  = "the token has no end"
+)
 
 // failed is the result of an error. One that has no meaning for the caller
 // stays in the log, by its type: its text may hold anything.
@@ -151,7 +156,7 @@ func (s *Service) failed(ref realm.Ref, err error) Result {
 	var e *realm.Error
 	switch {
 	case errors.As(err, &e) && e.Code == realm.CodeFixedToken:
-		return Result{Result: Skipped, Reason: "the token is a fixed one"}
+		return Result{Result: Skipped, Reason: e.Detail}
 	case e != nil:
 		return Result{Result: Failed, Reason: e.Detail}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

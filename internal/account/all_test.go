@@ -48,7 +48,7 @@ func TestInitAll(t *testing.T) {
 	got := collect(t, s.InitAll)
 	want := []Result{
 		{"broken", Failed, textInternal},
-		{"fixed", Skipped, "the token is a fixed one"},
+		{"fixed", Skipped, textEndless},
 		{"fresh", Skipped, "the token is still fresh"},
 		{"new", OK, ""},
 		{"panics", Failed, textInternal},
@@ -71,7 +71,7 @@ func TestInitAll(t *testing.T) {
 
 func TestRefreshAll(t *testing.T) {
 	p, s, logs := newPuppet(t)
-	p.keys = []string{"fixed", "fresh", "old", "spent"}
+	p.keys = []string{"endless", "fixed", "fresh", "old", "spent"}
 	p.answer = func(_ context.Context, _ string, ref realm.Ref) (*realm.Lease, bool, error) {
 		switch ref.Key {
 		case "fixed":
@@ -79,19 +79,23 @@ func TestRefreshAll(t *testing.T) {
 		case "spent":
 			return nil, false, &realm.Error{Code: realm.CodeBudgetSpent, Detail: "no call now"}
 		}
-		return new(realm.Lease), ref.Key == "fresh", nil
+		if ref.Key == "endless" {
+			return new(realm.Lease), true, nil
+		}
+		return &realm.Lease{Expires: 1}, ref.Key == "fresh", nil
 	}
 	got := collect(t, s.RefreshAll)
 	want := []Result{
-		{"fixed", Skipped, "the token is a fixed one"},
-		{"fresh", Skipped, "the token was obtained a moment ago"},
+		{"endless", Skipped, textEndless},
+		{"fixed", Skipped, "fixed"},
+		{"fresh", Skipped, "the token was obtained a moment ago, or the provider gave the same again"},
 		{"old", OK, ""},
 		{"spent", Failed, "no call now"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
-	p.did(t, "renew jd/fixed", "renew jd/fresh", "renew jd/old", "renew jd/spent")
+	p.did(t, "renew jd/endless", "renew jd/fixed", "renew jd/fresh", "renew jd/old", "renew jd/spent")
 	if lines := logs.All(); len(lines) != 0 {
 		t.Errorf("log: %v", lines)
 	}

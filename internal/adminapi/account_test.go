@@ -193,18 +193,18 @@ func TestAllAccounts(t *testing.T) {
 			case "a":
 				return &realm.Error{Code: realm.CodeTokenUnavailable, Detail: "wrong password"}
 			case "c":
-				return &realm.Error{Code: realm.CodeFixedToken}
+				return &realm.Error{Code: realm.CodeFixedToken, Detail: "fixed"}
 			}
 			return nil
 		}
 		c.send(http.MethodPost, "/jd-account/"+verb, nil).ok(`{"data":{"list":[
 			{"key":"a","result":"failed","reason":"wrong password"},
 			{"key":"b","result":"ok"},
-			{"key":"c","result":"skipped","reason":"the token is a fixed one"}],"total":3},"success":"ok"}`)
+			{"key":"c","result":"skipped","reason":"fixed"}],"total":3},"success":"ok"}`)
 		a := c.send(http.MethodPost, "/jd-account/"+verb, nil, "Accept", "application/json;q=0.5, application/x-ndjson")
 		want := `{"key":"a","result":"failed","reason":"wrong password"}
 {"key":"b","result":"ok"}
-{"key":"c","result":"skipped","reason":"the token is a fixed one"}
+{"key":"c","result":"skipped","reason":"fixed"}
 {"total":3,"ok":1,"skipped":1,"failed":1}
 `
 		if diff := cmp.Diff(want, a.body); diff != "" || a.header.Get("Content-Type") != "application/x-ndjson" {

@@ -64,7 +64,7 @@ func TestAccountsOfCompanies(t *testing.T) {
 	s.send(http.MethodPost, "/file-account/request-access-token?taxpayerId=1", nil).refused(http.StatusConflict, "not_authorizable", "")
 	s.send(http.MethodPost, "/file-account/refresh-token?taxpayerId=1", nil).refused(http.StatusExpectationFailed, "fixed_token", "")
 	s.send(http.MethodPost, "/file-account/refresh-all-token", nil).
-		ok(`{"data":{"list":[{"key":"main","result":"skipped","reason":"the token is a fixed one"}],"total":1},"success":"ok"}`)
+		ok(`{"data":{"list":[{"key":"main","result":"skipped","reason":"the token has no end"}],"total":1},"success":"ok"}`)
 	s.get("/file-account/callback-token?code=a&state=b").html(http.StatusBadRequest, pageWrong)
 	s.get("/nobody-account/callback-token?code=a&state=b").html(http.StatusBadRequest, pageWrong)
 }

@@ -53,10 +53,10 @@ func TestRealmUpdates(t *testing.T) {
 // listed.
 func TestRealmNotYetActive(t *testing.T) {
 	s := newServer(t)
-	const config = `{"url":"https://a.example/t","token_path":"t","scrub":true,"renew_on":[{"status":[401]}],"unattended":true}`
+	const config = `{"url":"https://a.example/t","token_path":"t","scrub":true,"renew_on":[{"status":[401]}],"inject":[{"place":"path","name":"x"}]}`
 	doc := s.must(http.MethodPost, "/api/realm", `{"id":"a","config":`+config+`}`).document()
 	list, _ := doc["not_yet_active"].([]any)
-	if !slices.Contains(list, any("config.scrub")) || !slices.Contains(list, any("config.unattended")) {
+	if !slices.Contains(list, any("config.scrub")) || !slices.Contains(list, any("config.inject[0].place")) {
 		t.Errorf("not yet active: %v", list)
 	}
 	s.get("/api/realm/a").without("created_at", "updated_at", "not_yet_active").ok(`{"id":"a","config":` + config + `}`)

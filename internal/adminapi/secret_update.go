@@ -41,7 +41,10 @@ func readSecretUpdate(body []byte) (u secretUpdate, err error) {
 	if err = u.takeFields(o); err != nil {
 		return u, err
 	}
-	if err = u.takeToken(o); err != nil {
+	if u.Token, u.ExpiresAt, err = takeToken(o, "token", "expires_at"); err != nil {
+		return u, err
+	}
+	if u.RefreshToken, u.RefreshExpiresAt, err = takeToken(o, "refresh_token", "refresh_expires_at"); err != nil {
 		return u, err
 	}
 	if _, err = o.take("drop_refresh_token", &u.DropRefreshToken); err != nil {
@@ -106,26 +109,25 @@ func (u *secretUpdate) set(path, name string, raw json.RawMessage) error {
 	return nil
 }
 
-// takeToken takes the token that is imported with the secret. A null, empty
-// or masked one is none: exports of the earlier service have such.
-func (u *secretUpdate) takeToken(o object) error {
+// takeToken takes a token that is imported with the secret, and its end. A
+// null, empty or masked one is none: exports of the earlier services have
+// such.
+func takeToken(o object, name, endName string) (*realm.Hidden, *time.Time, error) {
 	var token realm.Hidden
-	named, err := o.take("token", &token)
+	named, err := o.take(name, &token)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	end, err := takeMillis(o, "expires_at")
-	if err != nil {
-		return err
+	end, err := takeMillis(o, endName)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !named:
+		return nil, end, nil
+	case token == "" || token.Reveal() == realm.Mask:
+		return nil, nil, nil
 	}
-	if named && (token == "" || token.Reveal() == realm.Mask) {
-		return nil
-	}
-	if named {
-		u.Token = &token
-	}
-	u.ExpiresAt = end
-	return nil
+	return &token, end, nil
 }
 
 // lastMillis is the end of the year 9999, the last one that RFC 3339 can say.
