@@ -38,10 +38,13 @@ type server struct {
 // newServer makes a server with an empty database.
 func newServer(t testing.TB, definitions ...broker.Definition) *server {
 	t.Helper()
-	s := &server{
-		path:     filepath.Join(t.TempDir(), "tokens.db"),
-		provider: fakeprovider.New(fakeprovider.Options{Style: fakeprovider.WeChat, Credentials: map[string]string{"wx1": "wx1-secret"}}),
-	}
+	return newServerOf(t, fakeprovider.Options{Style: fakeprovider.WeChat, Credentials: map[string]string{"wx1": "wx1-secret"}}, definitions...)
+}
+
+// newServerOf makes one with another provider.
+func newServerOf(t testing.TB, provider fakeprovider.Options, definitions ...broker.Definition) *server {
+	t.Helper()
+	s := &server{path: filepath.Join(t.TempDir(), "tokens.db"), provider: fakeprovider.New(provider)}
 	s.url = s.provider.Start(t)
 	policy, err := netguard.Parse([]string{"127.0.0.1"})
 	if err != nil {
