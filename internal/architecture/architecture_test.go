@@ -40,10 +40,11 @@ var arrows = map[string][]string{
 	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
 	"internal/account":  {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/account", "internal/problem"},
+	"internal/importer": {"realm"},
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/broker",
-		"internal/inject", "internal/adminapi", "internal/netguard", "internal/problem",
+		"internal/inject", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},

@@ -1,0 +1,144 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/importer"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "tokens",
+		Usage: "import [flags]",
+		Short: "Works with the realms, secrets and tokens of a running instance",
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(importCommand())
+		},
+	})
+}
+
+const importLong = `
+Reads the tables of the earlier token cache service (realm, secret) and of the
+account service (companies and third-party accounts) from a MySQL database, and
+posts what is in them to the API of a running instance. The old tables are only
+read. What exists already is left alone, so the import can be repeated.
+
+The database is, in this order: what the file of --dsn-file holds, what
+TOKENS_IMPORT_DSN holds (both user:password@tcp(host:3306)/database), or what
+MYSQL_HOST, MYSQL_PORT, MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE say.
+
+The admin_token of the API, where it needs one, is what TOKENS_API_TOKEN or the
+file of --api-token-file holds. No secret is taken from the command line, which
+other users of the machine can read.
+
+A report goes to standard output. The exit status is 1 if a row could not be
+imported, or the import could not be finished.`
+
+// importFlags are the flags of tokens import.
+type importFlags struct {
+	importer.Options
+	dsnFile, tokenFile string
+	zone               string
+	presets            map[string]string
+	json               bool
+}
+
+// defaultPresets are the account service's types. --preset adds to them.
+var defaultPresets = map[string]string{"jd": "jd_vop", "sn": "suning"}
+
+func importCommand() *cobra.Command {
+	f := new(importFlags)
+	cmd := &cobra.Command{
+		Use:   "import",
+		Short: "Imports from the databases of the earlier services",
+		Long:  importLong,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.API, "api", importer.DefaultAPI, "the address of the site that has token_admin")
+	flags.StringVar(&f.tokenFile, "api-token-file", "", "a file that holds its admin_token (default: TOKENS_API_TOKEN)")
+	flags.StringVar(&f.dsnFile, "dsn-file", "", "a file that holds the DSN of the old database (default: see above)")
+	flags.StringVar(&f.CompanyTable, "company-table", "", "the table of companies (default: found by its columns)")
+	flags.StringVar(&f.AccountTable, "account-table", "", "the table of third-party accounts (default: found by its columns)")
+	flags.StringVar(&f.zone, "time-zone", "Asia/Shanghai", "the zone that DATETIME columns are in")
+	flags.StringToStringVar(&f.presets, "preset", nil, "the preset of an account type whose realm does not exist (default jd=jd_vop,sn=suning)")
+	flags.BoolVar(&f.Overwrite, "overwrite", false, "write what exists already once more, but for tokens")
+	flags.BoolVar(&f.OverwriteTokens, "overwrite-tokens", false, "write tokens of secrets that exist already; newer ones are lost")
+	flags.BoolVar(&f.DryRun, "dry-run", false, "read and check, and write nothing")
+	flags.IntVar(&f.Parallel, "parallel", 4, "how many requests are sent at once, 1 to 32")
+	flags.BoolVar(&f.json, "json", false, "write the report as JSON")
+	return cmd
+}
+
+func (f *importFlags) run(cmd *cobra.Command) error {
+	if err := f.complete(); err != nil {
+		return err
+	}
+	f.Progress = cmd.ErrOrStderr()
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, failed := importer.Run(ctx, f.Options)
+	write := report.WriteText
+	if f.json {
+		write = report.WriteJSON
+	}
+	if err := write(cmd.OutOrStdout()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	if n := report.Failed(); failed == nil && n > 0 {
+		return fmt.Errorf("%d rows were not imported; the report says why", n)
+	}
+	return failed
+}
+
+// complete reads what is not on the command line.
+func (f *importFlags) complete() (err error) {
+	if f.Parallel < 1 || f.Parallel > 32 {
+		return errors.New("--parallel must be 1 to 32")
+	}
+	if f.Zone, err = time.LoadLocation(f.zone); err != nil {
+		return fmt.Errorf("--time-zone: %q is not known", f.zone)
+	}
+	f.Presets = maps.Clone(defaultPresets)
+	maps.Copy(f.Presets, f.presets)
+	if f.Token, err = fromFile(f.tokenFile, "TOKENS_API_TOKEN"); err != nil {
+		return fmt.Errorf("--api-token-file: %w", err)
+	}
+	if f.DSN, err = fromFile(f.dsnFile, "TOKENS_IMPORT_DSN"); err != nil {
+		return fmt.Errorf("--dsn-file: %w", err)
+	}
+	if f.DSN != "" {
+		return nil
+	}
+	config, err := mysqlFromEnvironment()
+	if err != nil {
+		return fmt.Errorf("no database to import from: give --dsn-file, TOKENS_IMPORT_DSN or MYSQL_*: %w", err)
+	}
+	f.DSN = realm.Hidden(config.FormatDSN())
+	return nil
+}
+
+// fromFile returns what a file holds or, where none is named, a variable.
+func fromFile(path, variable string) (realm.Hidden, error) {
+	if path == "" {
+		return realm.Hidden(os.Getenv(variable)), nil
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	content, err := readFile(path)
+	return realm.Hidden(content), err
+}

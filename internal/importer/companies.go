@@ -1,0 +1,139 @@
+package importer
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+const companyCollection = "/api/company"
+
+// companyFields are a company's own columns; they have the same names in the
+// API.
+var companyFields = []string{"company_name", "company_phone", "company_registered_address", "bank_name", "bank_account"}
+
+// companies imports the account service's companies.
+func (r *run) companies(ctx context.Context) error {
+	t := r.tables.company
+	if t == nil {
+		return nil
+	}
+	tally := &Tally{kind: "companies"}
+	r.report.Companies = tally
+	sel := selection{table: t, columns: append(t.only(slices.Clone(companyFields)...), "taxpayer_id")}
+	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(r.Presets)), func(id string) bool { return !t.has(id + "_account") })
+	for _, id := range ids {
+		sel.columns = append(sel.columns, id+"_account")
+		if accounts := r.tables.account; accounts != nil {
+			sel.found = append(sel.found, spelledAccount(accounts, id))
+		}
+	}
+	return r.each(ctx, sel, rowText("taxpayer_id"), func(ctx context.Context, line row) error {
+		s := Subject{Kind: "company", ID: line.text("taxpayer_id")}
+		what, err := r.company(ctx, s, line, ids)
+		return r.ledger.enter(tally, s, what, 0, err)
+	})
+}
+
+// spelledAccount looks a company's account up as the account service did, so
+// that it is named here as its own row spells it.
+func spelledAccount(accounts *table, id string) lookup {
+	cond, exact := accounts.columns["account"].same("a.`account`", "t."+quote(id+"_account"))
+	return lookup{
+		as: spelledAs(id),
+		sql: "SELECT a.`account` FROM " + quote(accounts.name) + " a WHERE TRIM(a.`account_type`) = ? AND " + cond +
+			" ORDER BY " + exact + " LIMIT 1",
+		args: []any{id},
+	}
+}
+
+func spelledAs(id string) string { return "\x00account of " + id }
+
+func (r *run) company(ctx context.Context, s Subject, line row, ids []string) (outcome, error) {
+	// It stands in a path, as the ids of realms do.
+	if err := realm.ValidateID("taxpayer_id", s.ID); err != nil {
+		return failed, err
+	}
+	if err := line.check(); err != nil {
+		return failed, err
+	}
+	if _, twice := r.seen.LoadOrStore(s, true); twice {
+		return failed, realm.Fieldf("taxpayer_id", "is in the table twice; the first row was taken")
+	}
+	want := companyShown{TaxpayerID: s.ID, Fields: map[string]string{}, Accounts: map[string]string{}}
+	for _, name := range companyFields {
+		if text := line.text(name); text != "" {
+			want.Fields[name] = text
+		}
+	}
+	for _, id := range ids {
+		if key := r.accountOf(s, line, id); key != "" {
+			want.Accounts[id] = key
+		}
+	}
+	d := want.document()
+	it := item{
+		subject: s, path: companyCollection + "/" + url.PathEscape(s.ID), collection: companyCollection, create: d,
+		differs: func(shown []byte) bool { return !want.isShown(shown) },
+	}
+	if r.Overwrite {
+		it.update = d
+	}
+	return r.settle(ctx, it)
+}
+
+// accountOf is the key of a company's account in a realm.
+func (r *run) accountOf(s Subject, line row, id string) string {
+	named, spelled := line.text(id+"_account"), line.text(spelledAs(id))
+	if spelled != "" {
+		return spelled
+	}
+	if named != "" && r.tables.account != nil {
+		r.ledger.note(s, "names the %s account %q, and there is none in the table of accounts", id, named)
+	}
+	return named
+}
+
+// companyShown is a company as the API shows it.
+type companyShown struct {
+	TaxpayerID string
+	Fields     map[string]string
+	Accounts   map[string]string
+}
+
+func (c companyShown) document() document {
+	d := document{"taxpayer_id": c.TaxpayerID}
+	for name, text := range c.Fields {
+		d[name] = text
+	}
+	if len(c.Accounts) > 0 {
+		d["accounts"] = c.Accounts
+	}
+	return d
+}
+
+// isShown compares with what the API shows. What is empty is absent.
+func (c companyShown) isShown(body []byte) bool {
+	var shown map[string]json.RawMessage
+	if json.Unmarshal(body, &shown) != nil {
+		return false
+	}
+	for _, name := range companyFields {
+		var text string
+		if raw, ok := shown[name]; ok && json.Unmarshal(raw, &text) != nil {
+			return false
+		}
+		if text != c.Fields[name] {
+			return false
+		}
+	}
+	accounts := map[string]string{}
+	if raw, ok := shown["accounts"]; ok && json.Unmarshal(raw, &accounts) != nil {
+		return false
+	}
+	return maps.Equal(accounts, c.Accounts)
+}

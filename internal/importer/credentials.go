@@ -1,0 +1,116 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// tokenColumns are the columns of a token, and of a refresh token where the
+// table has such.
+type tokenColumns struct {
+	access, accessEnd, refresh, refreshEnd string
+}
+
+// tokenFields are the members of POST /api/secret that tokensOf makes.
+var tokenFields = []string{"token", "expires_at", "refresh_token", "refresh_expires_at"}
+
+// checkEnds makes sure that the ends of tokens can be read.
+func (t *table) checkEnds(c tokenColumns) error {
+	for _, name := range t.only(c.accessEnd, c.refreshEnd) {
+		if _, err := t.columns[name].instant("", time.UTC); err != nil {
+			return realm.Fieldf(t.name+"."+name, "%v", err)
+		}
+	}
+	return nil
+}
+
+// tokensOf are the tokens of a row that still live. An access token without
+// an end is not taken: nobody knows for how long it may be served, and asking
+// for another one is safe.
+func (r *run) tokensOf(t *table, line row, c tokenColumns) (document, error) {
+	d, now := document{}, r.now()
+	end, err := t.end(line, c.accessEnd, r.Zone)
+	if err != nil {
+		return nil, err
+	}
+	if token := line.hidden(c.access); token != "" && end.After(now) {
+		d["token"], d["expires_at"] = token, end.UnixMilli()
+	}
+	end, err = t.end(line, c.refreshEnd, r.Zone)
+	if err != nil {
+		return nil, err
+	}
+	if token := line.hidden(c.refresh); token != "" && (end.IsZero() || end.After(now)) {
+		d["refresh_token"] = token
+		if !end.IsZero() {
+			d["refresh_expires_at"] = end.UnixMilli()
+		}
+	}
+	return d, nil
+}
+
+// end is the time in a column, zero where there is none.
+func (t *table) end(line row, name string, zone *time.Location) (time.Time, error) {
+	at, err := t.columns[name].instant(line.text(name), zone)
+	if err != nil {
+		return at, realm.Fieldf(name, "%v", err)
+	}
+	return at, nil
+}
+
+// credential imports a secret with its tokens.
+func (r *run) credential(ctx context.Context, s Subject, d, tokens document) (outcome, error) {
+	it := item{
+		subject: s, path: secretPath(s), collection: secretCollection,
+		create: d.with(tokens), without: d, update: r.credentialUpdate(s, d, tokens),
+	}
+	if err := r.rehearse(ctx, s.Realm); err != nil {
+		return failed, err
+	}
+	return r.settle(ctx, it)
+}
+
+// credentialUpdate is what an existing secret is overwritten with.
+func (r *run) credentialUpdate(s Subject, d, tokens document) document {
+	switch {
+	case r.Overwrite && r.OverwriteTokens:
+		return d.with(tokens)
+	case r.Overwrite:
+		return d
+	case r.OverwriteTokens && len(tokens) > 0:
+		return document{"realm": s.Realm, "key": s.ID}.with(tokens)
+	}
+	return nil
+}
+
+// rehearse stands, in a dry run, for the API's refusal of a secret whose realm
+// is neither there nor about to be made.
+func (r *run) rehearse(ctx context.Context, id string) error {
+	if _, ok := r.known.Load(id); ok || !r.DryRun {
+		return nil
+	}
+	_, found, err := r.api.get(ctx, realmPath(id))
+	if err == nil && !found {
+		return realm.Fieldf("realm", "does not exist")
+	}
+	return err
+}
+
+// create posts what does not exist yet. A token that the API does not take is
+// no reason to lose the credentials with which another one can be got.
+func (r *run) create(ctx context.Context, it item) (outcome, error) {
+	err := r.post(ctx, it.collection, it.create)
+	var refusal *Refusal
+	if it.without == nil || !errors.As(err, &refusal) || !slices.Contains(tokenFields, refusal.Field) {
+		return created, err
+	}
+	if err := r.post(ctx, it.collection, it.without); err != nil {
+		return created, err
+	}
+	r.ledger.note(it.subject, "was imported without its token: %s", refusal.Detail)
+	return created, nil
+}
