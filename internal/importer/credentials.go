@@ -109,8 +109,8 @@ func (r *run) create(ctx context.Context, it item) (outcome, error) {
 		return created, err
 	}
 	if err := r.post(ctx, it.collection, it.without); err != nil {
-		return created, err
+		return failed, err
 	}
 	r.ledger.note(it.subject, "was imported without its token: %s", refusal.Detail)
-	return created, nil
+	return createdBare, nil
 }
