@@ -282,7 +282,8 @@ func (o *old) run(ctx context.Context, i *instance, change func(*Options)) outco
 	}
 	var progress bytes.Buffer
 	opts := Options{
-		DSN: realm.Hidden(o.DSN()), API: i.url, Zone: zone, Progress: &progress, pageSize: 100,
+		DSN: realm.Hidden(o.DSN()), API: i.url, Zone: zone, Progress: &progress, pageSize: 99, // odd, so that pages end between secrets of one key
+
 		Presets: map[string]string{"jd": "jd_vop", "sn": "suning"},
 		wait:    func(context.Context, time.Duration) error { return nil },
 	}

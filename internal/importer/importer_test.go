@@ -9,6 +9,8 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // cacheTables are the token cache service's, with what MySQL makes of them by
@@ -29,14 +31,19 @@ const wxgzh = `{"url": "https://api.weixin.qq.com/cgi-bin/token", "method": "GET
 var later = time.Now().Add(time.Hour).Truncate(time.Second)
 
 // newCache is the token cache service's database with n secrets, each with a
-// token that lives.
+// token that lives. Two each have the same key, in two realms.
 func newCache(t *testing.T, n int) *old {
 	o := newOld(t, cacheTables)
 	o.exec("INSERT INTO realm (id, config, comment) VALUES ('wxgzh', ?, '微信'), ('__proto__', ?, NULL)", wxgzh, wxgzh)
 	o.exec(fmt.Sprintf(`INSERT INTO secret (realm, `+"`key`"+`, key_1, key_2, token, expires_at)
-		SELECT IF(seq %% 2, 'wxgzh', '__proto__'), CONCAT('k', seq), CONCAT('app', seq), CONCAT('%s-', seq), CONCAT('%s-token-', seq), ?
+		SELECT IF(seq %% 2, 'wxgzh', '__proto__'), CONCAT('k', (seq + 1) DIV 2), CONCAT('app', seq), CONCAT('%s-', seq), CONCAT('%s-token-', seq), ?
 		FROM seq_1_to_%d`, canary, canary, n), later.UnixMilli())
 	return o
+}
+
+// nth is the n-th of these secrets.
+func nth(n int) realm.Ref {
+	return realm.Ref{Realm: []string{"__proto__", "wxgzh"}[n%2], Key: fmt.Sprintf("k%d", (n+1)/2)}
 }
 
 // Thousands of rows are read page by page; a second run posts nothing, and the
@@ -57,14 +64,14 @@ func TestTokenCacheService(t *testing.T) {
 		t.Errorf("%d secrets, %v", total, err)
 	}
 	for _, n := range []int{1, 2, 99, 100, 101, 1000, 1999, 2000} {
-		id := []string{"__proto__", "wxgzh"}[n%2]
-		got := i.stored(id, fmt.Sprintf("k%d", n))
+		ref := nth(n)
+		got := i.stored(ref.Realm, ref.Key)
 		if got["key_1"] != fmt.Sprintf("app%d", n) || got["key_2"] != fmt.Sprintf("%s-%d", canary, n) || len(got) != 2 {
-			t.Errorf("k%d: %v", n, got)
+			t.Errorf("%s: %v", ref, got)
 		}
-		status, token := i.get(fmt.Sprintf("/api/token?realm=%s&key=k%d", id, n))
+		status, token := i.get("/api/token?realm="+ref.Realm+"&key="+ref.Key)
 		if status != http.StatusOK || token["token"] != fmt.Sprintf("%s-token-%d", canary, n) || token["expires_at"] != float64(later.UnixMilli()) {
-			t.Errorf("token of k%d: %d %v", n, status, token)
+			t.Errorf("token of %s: %d %v", ref, status, token)
 		}
 	}
 
@@ -104,8 +111,8 @@ func TestInterrupted(t *testing.T) {
 	out.Realms.is(t, 0, 0, 2, 0)
 	out.Secrets.is(t, 0, 0, 300, 0)
 	for n := 1; n <= 300; n++ {
-		if got := i.stored([]string{"__proto__", "wxgzh"}[n%2], fmt.Sprintf("k%d", n)); len(got) != 2 {
-			t.Errorf("k%d: %v", n, got)
+		if ref := nth(n); len(i.stored(ref.Realm, ref.Key)) != 2 {
+			t.Errorf("%s is not whole", ref)
 		}
 	}
 }
