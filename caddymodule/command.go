@@ -23,7 +23,7 @@ func init() {
 		Usage: "import [flags]",
 		Short: "Works with the realms, secrets and tokens of a running instance",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(importCommand())
+			cmd.AddCommand(importCommand(new(importFlags)))
 		},
 	})
 }
@@ -57,8 +57,7 @@ type importFlags struct {
 // defaultPresets are the account service's types. --preset adds to them.
 var defaultPresets = map[string]string{"jd": "jd_vop", "sn": "suning"}
 
-func importCommand() *cobra.Command {
-	f := new(importFlags)
+func importCommand(f *importFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Imports from the databases of the earlier services",
@@ -73,7 +72,7 @@ func importCommand() *cobra.Command {
 	flags.StringVar(&f.CompanyTable, "company-table", "", "the table of companies (default: found by its columns)")
 	flags.StringVar(&f.AccountTable, "account-table", "", "the table of third-party accounts (default: found by its columns)")
 	flags.StringVar(&f.zone, "time-zone", "Asia/Shanghai", "the zone that DATETIME columns are in")
-	flags.StringToStringVar(&f.presets, "preset", nil, "the preset of an account type whose realm does not exist (default jd=jd_vop,sn=suning)")
+	flags.StringToStringVar(&f.presets, "preset", defaultPresets, "the presets of account types whose realms do not exist; adds to the default")
 	flags.BoolVar(&f.Overwrite, "overwrite", false, "write what exists already once more, but for tokens")
 	flags.BoolVar(&f.OverwriteTokens, "overwrite-tokens", false, "write tokens of secrets that exist already; newer ones are lost")
 	flags.BoolVar(&f.DryRun, "dry-run", false, "read and check, and write nothing")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -151,6 +152,27 @@ func TestImportCommandArguments(t *testing.T) {
 	} {
 		if _, _, err := tokens(t, append([]string{"import"}, args...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %q, got %v", args, want, err)
+		}
+	}
+}
+
+// --preset adds to what the account service's types have by default.
+func TestImportCommandPresets(t *testing.T) {
+	t.Setenv("TOKENS_IMPORT_DSN", "u:p@tcp(127.0.0.1:1)/old")
+	for want, args := range map[string][]string{
+		"map[jd:jd_vop sn:suning]":            nil,
+		"map[jd:jd_bill sn:suning tb:taobao]": {"--preset", "jd=jd_bill", "--preset", "tb=taobao"},
+	} {
+		f := new(importFlags)
+		cmd := importCommand(f)
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.complete(); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(f.Presets); got != want || f.API != "http://localhost:8081" || f.Zone.String() != "Asia/Shanghai" {
+			t.Errorf("%v: %s, %s, %s", args, got, f.API, f.Zone)
 		}
 	}
 }

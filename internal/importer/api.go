@@ -27,8 +27,8 @@ var (
 	ErrNotAPI = errors.New("this is not the API")
 )
 
-// Refusal is what the API says of one request that it did not accept.
-type Refusal struct {
+// RefusedError is what the API says of one request that it did not accept.
+type RefusedError struct {
 	Status int
 	Code   realm.Code
 	// Field is the one that is wrong, "" where it is not about one.
@@ -37,7 +37,7 @@ type Refusal struct {
 }
 
 // Error is the API's own text.
-func (r *Refusal) Error() string { return r.Detail }
+func (r *RefusedError) Error() string { return r.Detail }
 
 const (
 	maxAnswer = 2 << 20
@@ -94,7 +94,7 @@ func (a *api) probe(ctx context.Context) error {
 // get reads one document; found is false where there is none.
 func (a *api) get(ctx context.Context, path string) (shown []byte, found bool, err error) {
 	shown, err = a.call(ctx, http.MethodGet, path, nil)
-	var refusal *Refusal
+	var refusal *RefusedError
 	if errors.As(err, &refusal) && refusal.Status == http.StatusNotFound && strings.HasSuffix(string(refusal.Code), "_not_found") {
 		return nil, false, nil
 	}
@@ -197,12 +197,12 @@ func (a *api) judge(got answer) error {
 		Detail, Field, Reason string
 	}
 	if !got.problem || json.Unmarshal(got.body, &problem) != nil || problem.Detail == "" {
-		return &Refusal{Status: got.status, Detail: fmt.Sprintf("the API answered with status %d and no reason", got.status)}
+		return &RefusedError{Status: got.status, Detail: fmt.Sprintf("the API answered with status %d and no reason", got.status)}
 	}
 	if problem.Reason != "" {
 		problem.Detail += ": " + problem.Reason
 	}
-	return &Refusal{Status: got.status, Code: problem.Code, Field: problem.Field, Detail: problem.Detail}
+	return &RefusedError{Status: got.status, Code: problem.Code, Field: problem.Field, Detail: problem.Detail}
 }
 
 // apiTimeout bounds one request to the API.

@@ -104,7 +104,7 @@ func (r *run) rehearse(ctx context.Context, id string) error {
 // no reason to lose the credentials with which another one can be got.
 func (r *run) create(ctx context.Context, it item) (outcome, error) {
 	err := r.post(ctx, it.collection, it.create)
-	var refusal *Refusal
+	var refusal *RefusedError
 	if it.without == nil || !errors.As(err, &refusal) || !slices.Contains(tokenFields, refusal.Field) {
 		return created, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,7 +105,42 @@ func TestAPIErrors(t *testing.T) {
 		if out.err == nil || c.is != nil && !errors.Is(out.err, c.is) || !strings.Contains(out.Stopped, c.message) {
 			t.Errorf("want %q: got %v", c.message, out.err)
 		}
+		if u := new(url.Error); errors.As(out.err, &u) {
+			t.Errorf("the error holds a *url.Error: %v", u)
+		}
 	}
+}
+
+// As many requests as --parallel says are under way at once, and no more.
+func TestParallel(t *testing.T) {
+	const parallel = 3
+	o, i := newCache(t, 40), newInstance(t)
+	var under atomic.Int64
+	all := make(chan struct{})
+	i.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, secretCollection) {
+			return false
+		}
+		n := under.Add(1)
+		defer under.Add(-1)
+		if n > parallel {
+			t.Errorf("%d at once", n)
+		}
+		if n == parallel {
+			select {
+			case <-all:
+			default:
+				close(all)
+			}
+		}
+		select {
+		case <-all:
+		case <-time.After(time.Minute):
+			t.Error("they come one after another")
+		}
+		return false
+	}
+	tallied(t, o.must(i, func(opts *Options) { opts.Parallel = parallel }).Secrets, 40, 0, 0, 0)
 }
 
 // The admin token goes with every request, and nowhere else.
@@ -120,7 +156,7 @@ func TestAdminToken(t *testing.T) {
 	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, ErrForbidden) {
 		t.Errorf("without: %v", out.err)
 	}
-	o.must(i, func(opts *Options) { opts.Token = canary + "-admin" }).Secrets.is(t, 3, 0, 0, 0)
+	tallied(t, o.must(i, func(opts *Options) { opts.Token = canary + "-admin" }).Secrets, 3, 0, 0, 0)
 }
 
 // An API that is away for a moment is waited for as long as it says; one that
@@ -149,8 +185,8 @@ func TestUnavailable(t *testing.T) {
 	}
 	away.Store(3)
 	out = o.must(i, one)
-	out.Realms.is(t, 2, 0, 0, 0)
-	out.Secrets.is(t, 20, 0, 0, 0)
+	tallied(t, out.Realms, 2, 0, 0, 0)
+	tallied(t, out.Secrets, 20, 0, 0, 0)
 	if len(waits) != tries-1+3 || <-waits != 7*time.Second {
 		t.Errorf("%d waits", len(waits))
 	}
@@ -179,7 +215,7 @@ func TestRefusedRows(t *testing.T) {
 		return true
 	}
 	out := o.must(i, func(opts *Options) { opts.Parallel = 1 })
-	out.Secrets.is(t, 2, 0, 0, 2)
+	tallied(t, out.Secrets, 2, 0, 0, 2)
 	for _, want := range []string{
 		`failed: secret "wxgzh" "k1": defined in the Caddyfile`, `failed: secret "__proto__" "k1": the API answered with status 502 and no reason`,
 	} {

@@ -314,7 +314,8 @@ func (o *old) must(i *instance, change func(*Options)) outcomes {
 	return out
 }
 
-func (got *Tally) is(t *testing.T, created, updated, unchanged, failed int) {
+// tallied compares what a report counts.
+func tallied(t *testing.T, got *Tally, created, updated, unchanged, failed int) {
 	t.Helper()
 	if got == nil || got.Created != created || got.Updated != updated || got.Unchanged != unchanged || got.Failed != failed {
 		t.Errorf("want %d created, %d updated, %d unchanged, %d failed: got %+v", created, updated, unchanged, failed, got)

@@ -52,8 +52,8 @@ func TestTokenCacheService(t *testing.T) {
 	o, i := newCache(t, 2000), newInstance(t)
 	before := o.checksums("realm", "secret")
 	out := o.must(i, nil)
-	out.Realms.is(t, 2, 0, 0, 0)
-	out.Secrets.is(t, 2000, 0, 0, 0)
+	tallied(t, out.Realms, 2, 0, 0, 0)
+	tallied(t, out.Secrets, 2000, 0, 0, 0)
 	if out.Secrets.Tokens != 2000 || out.Accounts != nil || out.Companies != nil || len(out.Notes) != 0 {
 		t.Errorf("report: %s", out.printed)
 	}
@@ -69,7 +69,7 @@ func TestTokenCacheService(t *testing.T) {
 		if got["key_1"] != fmt.Sprintf("app%d", n) || got["key_2"] != fmt.Sprintf("%s-%d", canary, n) || len(got) != 2 {
 			t.Errorf("%s: %v", ref, got)
 		}
-		status, token := i.get("/api/token?realm="+ref.Realm+"&key="+ref.Key)
+		status, token := i.get("/api/token?realm=" + ref.Realm + "&key=" + ref.Key)
 		if status != http.StatusOK || token["token"] != fmt.Sprintf("%s-token-%d", canary, n) || token["expires_at"] != float64(later.UnixMilli()) {
 			t.Errorf("token of %s: %d %v", ref, status, token)
 		}
@@ -77,8 +77,8 @@ func TestTokenCacheService(t *testing.T) {
 
 	posts := i.postCount()
 	out = o.must(i, nil)
-	out.Realms.is(t, 0, 0, 2, 0)
-	out.Secrets.is(t, 0, 0, 2000, 0)
+	tallied(t, out.Realms, 0, 0, 2, 0)
+	tallied(t, out.Secrets, 0, 0, 2000, 0)
 	if i.postCount() != posts || len(out.Notes) != 0 {
 		t.Errorf("the second run posts %d times: %s", i.postCount()-posts, out.printed)
 	}
@@ -108,8 +108,8 @@ func TestInterrupted(t *testing.T) {
 	i.before = nil
 	o.must(i, nil)
 	out := o.must(i, nil)
-	out.Realms.is(t, 0, 0, 2, 0)
-	out.Secrets.is(t, 0, 0, 300, 0)
+	tallied(t, out.Realms, 0, 0, 2, 0)
+	tallied(t, out.Secrets, 0, 0, 300, 0)
 	for n := 1; n <= 300; n++ {
 		if ref := nth(n); len(i.stored(ref.Realm, ref.Key)) != 2 {
 			t.Errorf("%s is not whole", ref)
@@ -134,8 +134,8 @@ func TestSharpEdges(t *testing.T) {
 		"('wxgzh', 'lame', 'a', NULL, NULL, ?, ?), ('wxgzh', 'tab\tbed', 'a', ?, NULL, NULL, NULL), ('wxgzh', 'odd end', 'a', 'b', NULL, 't', 99999999999999999)",
 		canary, canary, later.UnixMilli(), canary, canary, canary, canary, canary, canary, canary, canary, canary, later.UnixMilli(), canary)
 	out := o.must(i, nil)
-	out.Realms.is(t, len(realms)+2, 0, 0, 2)
-	out.Secrets.is(t, len(realms)+7, 0, 0, 4)
+	tallied(t, out.Realms, len(realms)+2, 0, 0, 2)
+	tallied(t, out.Secrets, len(realms)+7, 0, 0, 4)
 	if out.Secrets.Tokens != 1 {
 		t.Errorf("%d tokens", out.Secrets.Tokens)
 	}
@@ -178,26 +178,26 @@ func TestWhatExists(t *testing.T) {
 	i.set("wxgzh", "k1", "key_1", "edited")
 
 	out := o.must(i, nil)
-	out.Realms.is(t, 0, 0, 2, 0)
+	tallied(t, out.Realms, 0, 0, 2, 0)
 	if !strings.Contains(out.printed, `note: realm "wxgzh": exists already and differs`) || i.stored("wxgzh", "k1")["key_1"] != "edited" {
 		t.Errorf("not left alone: %s", out.printed)
 	}
 	out = o.must(i, func(opts *Options) { opts.OverwriteTokens = true })
-	out.Realms.is(t, 0, 0, 2, 0)
-	out.Secrets.is(t, 0, 2, 0, 0)
+	tallied(t, out.Realms, 0, 0, 2, 0)
+	tallied(t, out.Secrets, 0, 2, 0, 0)
 	if _, token := i.get("/api/token?realm=wxgzh&key=k1"); token["token"] != canary+"-token-1" || i.stored("wxgzh", "k1")["key_1"] != "edited" {
 		t.Errorf("the token was not written, or more than it: %v", token)
 	}
 	out = o.must(i, func(opts *Options) { opts.Overwrite = true })
-	out.Realms.is(t, 0, 1, 1, 0)
-	out.Secrets.is(t, 0, 2, 0, 0)
+	tallied(t, out.Realms, 0, 1, 1, 0)
+	tallied(t, out.Secrets, 0, 2, 0, 0)
 	if got := i.stored("wxgzh", "k1")["key_1"]; got != "app1" {
 		t.Errorf("not overwritten: %q", got)
 	}
 	if status, _ := i.get("/api/token?realm=wxgzh&key=k1"); status != http.StatusServiceUnavailable {
 		t.Errorf("a changed secret has its old token: %d", status)
 	}
-	o.must(i, nil).Realms.is(t, 0, 0, 2, 0)
+	tallied(t, o.must(i, nil).Realms, 0, 0, 2, 0)
 }
 
 func TestDryRun(t *testing.T) {
@@ -205,8 +205,8 @@ func TestDryRun(t *testing.T) {
 	o.exec("INSERT INTO realm (id, config) VALUES ('bad', '{\"arguments\": 1}')")
 	o.exec("INSERT INTO secret (realm, `key`, key_1) VALUES ('nobody', 'k', ?), ('bad', 'k', ?)", canary, canary)
 	out := o.must(i, func(opts *Options) { opts.DryRun = true })
-	out.Realms.is(t, 2, 0, 0, 1)
-	out.Secrets.is(t, 120, 0, 0, 2)
+	tallied(t, out.Realms, 2, 0, 0, 1)
+	tallied(t, out.Secrets, 120, 0, 0, 2)
 	if !strings.HasPrefix(out.printed, "dry run: nothing was written\n") || i.postCount() != 0 {
 		t.Errorf("%d posts: %s", i.postCount(), out.printed)
 	}

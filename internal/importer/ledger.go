@@ -42,7 +42,7 @@ func (l *ledger) enter(t *Tally, s Subject, what outcome, tokens int, err error)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var field *realm.FieldError
-	var refusal *Refusal
+	var refusal *RefusedError
 	switch {
 	case errors.As(err, &field):
 		t.fail(Failure{Subject: s, Field: field.Field, Reason: field.Error()})

@@ -99,7 +99,7 @@ func (s *source) close() {
 
 // failed says in an operator's words why the database did not do something.
 func (s *source) failed(doing string, err error) error {
-	reason := err.Error()
+	reason := doing + ": " + err.Error()
 	var server *mysql.MySQLError
 	var network *net.OpError
 	switch {
@@ -110,9 +110,9 @@ func (s *source) failed(doing string, err error) error {
 	case errors.As(err, &server) && (server.Number == erDatabaseDenied || server.Number == erTableDenied || server.Number == erColumnDenied):
 		reason = "the user needs the right to SELECT from the old tables"
 	case errors.As(err, &server):
-		reason = fmt.Sprintf("error %d: %s", server.Number, server.Message)
+		reason = fmt.Sprintf("%s: error %d: %s", doing, server.Number, server.Message)
 	case errors.As(err, &network) && network.Op == "dial":
 		reason = "nothing answers there: " + network.Err.Error()
 	}
-	return fmt.Errorf("%w: %s: %s: %s", ErrDatabase, s.name, doing, reason)
+	return fmt.Errorf("%w: %s: %s", ErrDatabase, s.name, reason)
 }
