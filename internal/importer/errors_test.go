@@ -195,6 +195,48 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// Requests and answers that are lost on the way are sent and asked for again.
+func TestBrokenConnections(t *testing.T) {
+	o, i := newCache(t, 20), newInstance(t)
+	var n atomic.Int64
+	i.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		switch n.Add(1) % 6 {
+		case 3: // before it was done
+			panic(http.ErrAbortHandler)
+		case 5: // after it was done
+			i.api.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	}
+	o.must(i, nil)
+	i.before = nil
+	out := o.must(i, nil)
+	tallied(t, out.Realms, 0, 0, 2, 0)
+	tallied(t, out.Secrets, 0, 0, 20, 0)
+}
+
+// A database that goes away ends the run, and the next one goes on.
+func TestDatabaseGoesAway(t *testing.T) {
+	o, i := newCache(t, 300), newInstance(t)
+	i.before = func(http.ResponseWriter, *http.Request) bool {
+		if i.postCount() == 50 {
+			rows := "SELECT GROUP_CONCAT('KILL ', id SEPARATOR ';') FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()"
+			var kill string
+			if o.db.QueryRow(rows, o.Schema()).Scan(&kill) == nil {
+				_, _ = o.db.Exec(kill)
+			}
+		}
+		return false
+	}
+	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, ErrDatabase) || !strings.Contains(out.Stopped, "run it again to go on") {
+		t.Errorf("without its database: %v", out.err)
+	}
+	i.before = nil
+	o.must(i, nil)
+	tallied(t, o.must(i, nil).Secrets, 0, 0, 300, 0)
+}
+
 // A failure of one row is told with the API's own words, and the others go on.
 func TestRefusedRows(t *testing.T) {
 	o, i := newCache(t, 4), newInstance(t)
