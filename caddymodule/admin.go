@@ -3,11 +3,11 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 )
@@ -16,12 +16,19 @@ func init() {
 	caddy.RegisterModule((*Admin)(nil))
 }
 
-// Admin serves the HTTP API of realms, secrets and tokens below /api/. Other
-// paths go to the next handler.
+// Admin serves the HTTP API of realms, secrets, tokens and companies below
+// /api/, and that of accounts: /<realm>-account/ with get-access-token,
+// request-access-token, refresh-token, init-all-token, refresh-all-token and
+// callback-token. Other paths go to the next handler.
 //
 // It serves loopback peers that call it by a loopback name only, until an
 // authentication handler in front of it accepted the caller, the request
-// holds the admin token, or auth is none.
+// holds the admin token, or auth is none. Callbacks that a provider sends
+// anybody's browser to are served by token_callback.
+//
+// Requests whose URL, or the URL that they are answered with, is confidential
+// are left out of the access log, and have a line of their own in the log of
+// this handler.
 type Admin struct {
 	// A token that lets callers in: Authorization: Bearer <token>. Write it
 	// as {env.NAME} or {file./absolute/path}.
@@ -32,6 +39,7 @@ type Admin struct {
 
 	token *bearer
 	api   http.Handler
+	log   *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -61,16 +69,24 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		}
 		a.token = newBearer(token)
 	}
-	a.api = adminapi.New(app.view, adminapi.Options{Log: ctx.Logger()})
+	a.log = ctx.Logger()
+	a.api = adminapi.New(app.view, adminapi.Options{Log: a.log})
 	return nil
 }
 
 // ServeHTTP serves the API.
 func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if r.URL.Path != "/api" && !strings.HasPrefix(r.URL.Path, "/api/") {
+	if !adminapi.Serves(r.URL) {
 		return next.ServeHTTP(w, a.withoutToken(r))
 	}
+	concealed := adminapi.Conceals(r.URL)
+	if concealed {
+		skipAccessLog(r)
+	}
 	if !a.mayUse(r) {
+		if concealed {
+			a.log.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
+		}
 		forbid(w, "only callers on this machine that use a loopback name are served, unless an authentication "+
 			"directive (such as basic_auth) stands in front, 'admin_token' is set and sent as "+
 			"Authorization: Bearer, or 'auth none' is written")

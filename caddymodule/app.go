@@ -1,6 +1,6 @@
 // Package caddymodule is the product's face in Caddy: the app tokens, the
-// transport token, the handlers token_gateway and token_admin, and their
-// Caddyfile. What they do is done by the packages below; here is all that
+// transport token, the handlers token_gateway, token_admin and token_callback,
+// and their Caddyfile. What they do is done by the packages below; here is all that
 // knows of Caddy, and nothing else.
 package caddymodule
 

@@ -24,9 +24,12 @@ var injectPlaces = map[string]string{
 //	    client_id <value>
 //	    client_secret <value>
 //	    scopes <scopes...>
-//	    token_endpoint_auth_method <client_secret_basic|client_secret_post>
-//	    issuer|subject|audience|private_key|key_id <value>   # of jwt_bearer
-//	    algorithm <RS256|PS256|ES256|HS256>
+//	    token_endpoint_auth_method <client_secret_basic|client_secret_post|none>
+//	    authorize_url <url>                                  # of authorization_code
+//	    pkce S256|off                                        # of authorization_code
+//	    issuer <value>                                       # of that, and of jwt_bearer
+//	    subject|audience|private_key|key_id <value>          # of jwt_bearer
+//	    algorithm <RS256|PS256|ES256|HS256>                  # of jwt_bearer
 //	    token <value>
 //	}
 func (p *realmParser) grant(d *caddyfile.Dispenser) error {
@@ -46,6 +49,8 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 		"client_secret":              text(&g.ClientSecret),
 		"scopes":                     list(&g.Scopes),
 		"token_endpoint_auth_method": text(&g.TokenEndpointAuthMethod),
+		"authorize_url":              text(&g.AuthorizeURL),
+		"pkce":                       text(&g.PKCE),
 		"issuer":                     text(&g.Issuer),
 		"subject":                    text(&g.Subject),
 		"audience":                   text(&g.Audience),

@@ -15,13 +15,17 @@ const (
 	directiveProxy   = "token_proxy"
 	directiveGateway = "token_gateway"
 	directiveAdmin   = "token_admin"
+	// directiveCallback stands in front of directiveAdmin: what is open to
+	// everybody must not ask who calls.
+	directiveCallback = "token_callback"
 )
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective(directiveProxy, parseProxy)
 	httpcaddyfile.RegisterHandlerDirective(directiveGateway, parseGateway)
 	httpcaddyfile.RegisterHandlerDirective(directiveAdmin, parseAdmin)
-	for _, name := range []string{directiveAdmin, directiveGateway, directiveProxy} {
+	httpcaddyfile.RegisterHandlerDirective(directiveCallback, parseCallback)
+	for _, name := range []string{directiveCallback, directiveAdmin, directiveGateway, directiveProxy} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -26,6 +26,7 @@ type realmParser struct {
 // same name; recipes, injections and secrets have short forms:
 //
 //	realm <id> {
+//	    preset <name>
 //	    api <url>
 //	    hosts <hosts...>
 //	    fetch <method> <url> { ... }             # see recipeParser.parse
@@ -38,7 +39,9 @@ type realmParser struct {
 //	    shared { <field> <value> ... }
 //	    limits { ... }                           # see parseLimits
 //	    lifetime <duration>|unlimited
-//	    upgrade|allow_http|forwarded|... [on|off]
+//	    callback_url <url>
+//	    default_key <key>
+//	    unattended|upgrade|allow_http|forwarded|... [on|off]
 //	    ...
 //	}
 func parseRealm(d *caddyfile.Dispenser) (Realm, error) {
@@ -138,11 +141,7 @@ func (p *realmParser) check() error {
 		return nil
 	}
 	r.Config.Shared = hidden(p.shared)
-	if err := r.Validate(); err != nil {
-		return p.placed(err)
-	}
-	_, err := grant.Compile(r, true) // here the line of a wrong template or expression is known
-	return p.placed(err)
+	return p.placed(broker.Check(r)) // here the line of a wrong template or expression is known
 }
 
 // placed says in which realm and on which line a field is wrong.

@@ -64,8 +64,12 @@ var routes = []route{
 	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, callback},
 }
 
-// callbacks are those of the routes that are open to everybody.
-var callbacks = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind != callback })
+var (
+	// callbacks are those of the routes that are open to everybody.
+	callbacks = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind != callback })
+	// confidential are those that Conceals knows.
+	confidential = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind == plain })
+)
 
 // Serves says whether a path is one of the API's: anything below /api/, or a
 // route of an account. The URL is taken as it was sent.
@@ -78,10 +82,7 @@ func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbacks, onP
 
 // Conceals says whether the URL of a request, or the headers of its answer,
 // are confidential, so that no access log may hold them.
-func Conceals(u *url.URL) bool {
-	is := onPath(u)
-	return slices.ContainsFunc(routes, func(rt route) bool { return rt.kind != plain && is(rt) })
-}
+func Conceals(u *url.URL) bool { return slices.ContainsFunc(confidential, onPath(u)) }
 
 // onPath says whether a route has the path of u, whatever its method.
 func onPath(u *url.URL) func(route) bool {

@@ -40,3 +40,10 @@ func compile(r realm.Realm, trusted bool) (*compiled, error) {
 	c.program, err = grant.Compile(r, trusted)
 	return c, err
 }
+
+// Check says what is wrong with a realm that a configuration defines. Errors
+// are *realm.FieldError.
+func Check(r realm.Realm) error {
+	_, err := compile(r, true)
+	return err
+}
