@@ -37,6 +37,12 @@ func call(ctx context.Context, method, url string, body []byte) (int, []byte) {
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return send(req)
+}
+
+// send returns the status and the body of the answer; status 0 means that none
+// came.
+func send(req *http.Request) (int, []byte) {
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, []byte(err.Error())
