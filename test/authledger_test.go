@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // ledger is what an OAuth2 server's token endpoint was asked, and what it
@@ -68,6 +69,30 @@ func (l *ledger) all() []tokenCall {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.calls)
+}
+
+// newest is what was issued last.
+func (l *ledger) newest(t *testing.T) issued {
+	t.Helper()
+	calls := slices.DeleteFunc(l.all(), func(c tokenCall) bool { return c.status != http.StatusOK })
+	if len(calls) == 0 {
+		t.Fatal("the server issued nothing")
+	}
+	return calls[len(calls)-1].tokens
+}
+
+// secrets is everything that was sent or issued and that nobody may read.
+func (l *ledger) secrets() (values []string) {
+	for _, c := range l.all() {
+		for _, value := range []string{
+			c.form.Get("code"), c.form.Get("code_verifier"), c.form.Get("refresh_token"), c.tokens.Access, c.tokens.Refresh,
+		} {
+			if value != "" {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
 }
 
 // chain counts the refresh tokens that were used. It is an error if the calls
