@@ -273,7 +273,7 @@ func TestDeniedConsent(t *testing.T) {
 		a := newAccount(t, start, time.Hour)
 		denied := a.returned(aloof)
 		page := a.get(denied, http.StatusBadRequest)
-		again := a.get(denied, http.StatusBadRequest) // its state is taken
+		again := a.get(a.server.callback+"?code=a-code&state="+a.states[0], http.StatusBadRequest) // it is taken
 		unknown := a.get(a.server.callback+"?code=a-code&state=nobody-began-this-authorization", http.StatusBadRequest)
 		if !bytes.Equal(page, again) || !bytes.Equal(page, unknown) {
 			t.Errorf("the pages tell what happened: %s\n%s\n%s", page, again, unknown)
