@@ -21,6 +21,7 @@ type Broker interface {
 	Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+	Authorizable(ctx context.Context, realmID string) error
 	Callback(ctx context.Context, realmID string, cb grant.Callback) error
 
 	Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error)

@@ -29,6 +29,7 @@ type puppet struct {
 	// measured is called when the width is asked for.
 	measured func()
 	away     error // of the store
+	person   bool  // no realm can be authorized without one
 
 	mu        sync.Mutex
 	asked     []string
@@ -66,6 +67,14 @@ func (p *puppet) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 func (p *puppet) Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	l, _, err := p.ask(ctx, "authorize", ref)
 	return l, err
+}
+
+func (p *puppet) Authorizable(ctx context.Context, realmID string) error {
+	if p.person {
+		return &realm.Error{Code: realm.CodeNotAuthorizable, Status: http.StatusConflict, Detail: "needs a person"}
+	}
+	_, err := p.DefaultKey(ctx, realmID)
+	return err
 }
 
 func (p *puppet) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -32,44 +33,67 @@ const (
 // provider gave no token; CodeNotAuthorizable (409) for a realm that cannot
 // authorize, or needs a person; CodeUnavailable where the store is away.
 func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, realmID, taxpayerID, timeout, textRequestLate, s.broker.Authorize)
+	return s.token(ctx, request{realmID, taxpayerID, timeout, textRequestLate}, s.authorize)
 }
 
 // GetAccessToken returns the live token of the account; where there is none it
 // is refreshed or requested. Else as RequestAccessToken.
 func (s *Service) GetAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, realmID, taxpayerID, timeout, textGetLate, s.broker.Token)
+	return s.token(ctx, request{realmID, taxpayerID, timeout, textGetLate}, s.of(s.broker.Token))
 }
 
 // RefreshToken renews the token of the account and returns the new one. Else
 // as RequestAccessToken.
 func (s *Service) RefreshToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, realmID, taxpayerID, timeout, textRequestLate, s.broker.Flush)
+	return s.token(ctx, request{realmID, taxpayerID, timeout, textRequestLate}, s.of(s.broker.Flush))
 }
 
-func (s *Service) token(
-	ctx context.Context, realmID, taxpayerID string, timeout time.Duration, late string,
-	ask func(context.Context, realm.Ref) (*realm.Lease, error),
-) (realm.Hidden, error) {
-	if timeout == 0 {
-		timeout = DefaultTimeout
+// request is whose token is asked for, how long the caller waits, and the text
+// that it then gets.
+type request struct {
+	realmID, taxpayerID string
+	timeout             time.Duration
+	late                string
+}
+
+// ask is a way of asking for a token.
+type ask func(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error)
+
+// of asks the broker for the token of an account that is looked up.
+func (s *Service) of(token func(context.Context, realm.Ref) (*realm.Lease, error)) ask {
+	return func(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error) {
+		ref, err := s.lookup(ctx, realmID, taxpayerID)
+		if err != nil {
+			return nil, err
+		}
+		return token(ctx, ref)
 	}
+}
+
+// authorize asks for a new authorization. A realm that has none says so,
+// whosever account is meant.
+func (s *Service) authorize(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error) {
+	if err := s.broker.Authorizable(ctx, realmID); err != nil {
+		return nil, err
+	}
+	return s.of(s.broker.Authorize)(ctx, realmID, taxpayerID)
+}
+
+func (s *Service) token(ctx context.Context, r request, get ask) (realm.Hidden, error) {
+	timeout := cmp.Or(r.timeout, DefaultTimeout)
 	if timeout < time.Second || timeout > MaxTimeout {
 		return "", realm.Fieldf("timeout", "must be from 1 to %d seconds", int(MaxTimeout.Seconds()))
 	}
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ref, err := s.lookup(waiting, realmID, taxpayerID)
-	if err == nil {
-		var lease *realm.Lease
-		if lease, err = ask(waiting, ref); err == nil {
-			return lease.Access, nil
-		}
+	lease, err := get(waiting, r.realmID, r.taxpayerID)
+	switch {
+	case err == nil:
+		return lease.Access, nil
+	case errors.Is(waiting.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
+		return "", timedOut(r.late, err)
 	}
-	if errors.Is(waiting.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-		return "", timedOut(late, err)
-	}
-	return "", inWords(late, err)
+	return "", inWords(r.late, err)
 }
 
 // inWords puts an error of the broker into the words of the earlier service.

@@ -181,3 +181,20 @@ func TestOtherErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A realm that cannot be authorized says so to everybody, also to those who
+// name no account that there is.
+func TestNotAuthorizable(t *testing.T) {
+	p, s, _ := newPuppet(t)
+	p.person = true
+	for _, taxpayer := range []string{"", "nobody"} {
+		_, err := s.RequestAccessToken(t.Context(), "sn", taxpayer, 0)
+		var e *realm.Error
+		if !errors.As(err, &e) || e.Code != realm.CodeNotAuthorizable || e.Status != 409 {
+			t.Errorf("%q: %v", taxpayer, err)
+		}
+	}
+	if len(p.asked) > 0 {
+		t.Errorf("asked: %v", p.asked)
+	}
+}

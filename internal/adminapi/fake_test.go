@@ -118,6 +118,8 @@ func (p *puppet) Authorize(_ context.Context, ref realm.Ref) (*realm.Lease, erro
 	return &p.lease, p.asked(ref)
 }
 
+func (p *puppet) Authorizable(context.Context, string) error { return nil }
+
 func (p *puppet) AuthorizeURL(_ context.Context, ref realm.Ref) (string, error) {
 	return "https://provider.example/authorize?a=1&state=state-1", p.asked(ref)
 }

@@ -31,17 +31,31 @@ const (
 // Errors: CodeNotAuthorizable where the realm has no recipes for that, or
 // needs a person; else those of Token.
 func (v *View) Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
-	c, err := v.realm(ctx, ref.Realm)
+	c, err := v.authorizable(ctx, ref.Realm)
 	if err != nil {
 		return nil, err
 	}
+	return v.join(ctx, c, ref, aim{kind: authorize})
+}
+
+// Authorizable is the error of Authorize that any secret of the realm would
+// get: CodeNotAuthorizable, CodeRealmNotFound; nil where there is none.
+func (v *View) Authorizable(ctx context.Context, realmID string) error {
+	_, err := v.authorizable(ctx, realmID)
+	return err
+}
+
+func (v *View) authorizable(ctx context.Context, realmID string) (*compiled, error) {
+	c, err := v.realm(ctx, realmID)
 	switch {
+	case err != nil:
+		return nil, err
 	case !c.program.CanAuthorize():
 		return nil, notAuthorizable(c.program.NoAuthorize())
 	case !c.program.Unattended():
 		return nil, notAuthorizable("the realm is authorized by a person: GET /api/secret/{realm}/{key}/authorize gives the link")
 	}
-	return v.join(ctx, c, ref, aim{kind: authorize})
+	return c, nil
 }
 
 // AuthorizeURL begins an authorization by a person and returns what that
