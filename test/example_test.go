@@ -61,6 +61,25 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// The example's account: the server logs in for itself, once.
+func TestExampleAccount(t *testing.T) {
+	n := launch(t, exampleConfig(t))
+	var tokens []string
+	for _, verb := range []string{"get-access-token", "get-access-token", "refresh-all-token"} {
+		status, body := curl(t, "-X", "POST", n.admin+"/shop-account/"+verb)
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %s", verb, status, body)
+		}
+		tokens = append(tokens, string(body))
+	}
+	if !strings.HasPrefix(tokens[0], "practice-") || tokens[1] != tokens[0] || !strings.Contains(tokens[2], `"total":1`) {
+		t.Errorf("got %q", tokens)
+	}
+	if status, page := curl(t, n.admin+"/shop-account/callback-token?code=1&state=2"); status != http.StatusBadRequest {
+		t.Errorf("a callback that nobody asked for: %d %s", status, page)
+	}
+}
+
 // All data lies in Caddy's data directory, and what is confidential is for the
 // owner only. The working directory stays as it was.
 func TestExampleWritesOnlyIntoTheDataDirectory(t *testing.T) {
