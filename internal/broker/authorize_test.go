@@ -410,6 +410,20 @@ func TestBadCallbacks(t *testing.T) {
 	wantError(t, visit(t.Context(), t, n, mixed), realm.CodeBadCallback, http.StatusBadRequest)
 }
 
+// A state is bound to the redirect URI that was sent with it.
+func TestCallbackURLChanges(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	callback := s.callback(begun(t, n))
+	config := s.config(false)
+	config.CallbackURL += "?from=elsewhere"
+	n.saveRealm(t, jd.Realm, config)
+	wantError(t, visit(t.Context(), t, n, callback), realm.CodeBadCallback, http.StatusBadRequest)
+	if s.exchanges.Load() != 0 {
+		t.Error("exchanged")
+	}
+}
+
 // Fifty callbacks with one state on two nodes: one exchange.
 func TestStateIsTakenOnce(t *testing.T) {
 	s := newCodeServer(t)
