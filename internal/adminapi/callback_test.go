@@ -86,7 +86,7 @@ func TestBrokenCallbacks(t *testing.T) {
 	}
 }
 
-// A preview of the link must spend nothing, and tells nobody that it was there.
+// A preview of a link neither begins nor spends anything, and no log has it.
 func TestCallbackMethods(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
@@ -101,6 +101,7 @@ func TestCallbackMethods(t *testing.T) {
 			t.Errorf("%s: log %v", method, logs.All())
 		}
 	}
+	c.send(http.MethodHead, "/api/secret/jd/main/authorize", nil).refused(http.StatusMethodNotAllowed, "method_not_allowed", "")
 	if p.ref.Realm != "" || strings.Contains(fmt.Sprint(logs.All()), "canary") {
 		t.Errorf("%v %v", p.ref, logs.All())
 	}

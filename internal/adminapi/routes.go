@@ -31,8 +31,7 @@ const (
 	// concealed: the URL, or a header of the answer, is confidential.
 	concealed
 	// callback is concealed, is opened by a browser that another site, the
-	// provider, sends here, and answers with pages. It has no HEAD: what looks
-	// at links ahead of their reader must not spend the code.
+	// provider, sends here, and answers with pages.
 	callback
 )
 
@@ -134,8 +133,9 @@ func (rt *route) answers(method string) bool {
 	return method == rt.method || method == http.MethodHead && rt.head()
 }
 
-// head says whether the route answers HEAD.
-func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind != callback }
+// head says whether the route answers HEAD. What looks at links ahead of their
+// reader must neither begin an authorization nor spend its code.
+func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == plain }
 
 // match compares a path, as it was sent, with the path of a route.
 func match(pattern, path string) (ids [2]string, ok bool) {

@@ -117,6 +117,9 @@ func (a *api) note(r *http.Request, req *request, status int, err error) {
 		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("realm", req.ids[0]),
 		zap.String("remote", r.RemoteAddr), zap.Int("status", status),
 	}
+	if key := req.ids[1]; key != "" {
+		fields = append(fields, zap.String("key", key))
+	}
 	if err != nil {
 		d := document(req.words, err)
 		fields = append(fields, zap.String("code", string(d.Code)), zap.String("detail", d.Detail))
