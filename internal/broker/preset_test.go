@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -186,5 +187,48 @@ func TestJDWrongPassword(t *testing.T) {
 		if _, err := a.Token(t.Context(), jd); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A refresh token is imported before the fields are there that its use needs,
+// and used as soon as they are; an access token is refused until then.
+func TestJDImportedBeforeItsFields(t *testing.T) {
+	for name, fill := range map[string]func(t *testing.T, n *node, whole realm.Config){
+		"the realm":  func(t *testing.T, n *node, whole realm.Config) { t.Helper(); n.saveRealm(t, jd.Realm, whole) },
+		"the secret": func(t *testing.T, n *node, _ realm.Config) { t.Helper(); n.saveSecret(t, jd, "app_secret", "S") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, fake, _ := vop(t, fakeprovider.Options{})
+			info, err := a.Realm(t.Context(), jd.Realm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lame := info.Config
+			lame.Shared = maps.Clone(lame.Shared)
+			delete(lame.Shared, "app_secret")
+			a.saveRealm(t, jd.Realm, lame)
+			pair := fake.Authorize("K")
+			access, refresh, end := realm.Hidden(pair.Access), realm.Hidden(pair.Refresh), a.clock.now().Add(pair.Life)
+			_, err = a.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Token: &access, ExpiresAt: &end, RefreshToken: &refresh})
+			var wrong *realm.FieldError
+			if !errors.As(err, &wrong) || wrong.Field != "token" {
+				t.Fatalf("an access token: %v", err)
+			}
+			if _, err := a.SaveSecret(t.Context(), SecretUpdate{Ref: jd, RefreshToken: &refresh}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Token(t.Context(), jd)
+			wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+			fill(t, a, info.Config)
+			for _, n := range []*node{a, b} {
+				lease, err := n.Token(t.Context(), jd)
+				if err != nil || lease.Access.Reveal() != fake.Newest() || lease.Access == access {
+					t.Fatalf("%v %v", lease, err)
+				}
+			}
+			if spends := fake.Spends(); len(spends) != 1 || spends[0].Refresh != pair.Refresh || fake.Authorizations() != 0 {
+				t.Errorf("spent %v, %d authorizations", spends, fake.Authorizations())
+			}
+		})
 	}
 }

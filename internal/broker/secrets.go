@@ -31,8 +31,9 @@ type SecretUpdate struct {
 	Token *realm.Hidden
 	// ExpiresAt is the end of the imported token (nil: none).
 	ExpiresAt *time.Time
-	// RefreshToken is imported beside it, or alone; RefreshExpiresAt is its
-	// end (nil: not known).
+	// RefreshToken is imported beside it, or alone, and then even while fields
+	// are missing that its use needs. RefreshExpiresAt is its end (nil: not
+	// known).
 	RefreshToken     *realm.Hidden
 	RefreshExpiresAt *time.Time
 	// DropRefreshToken drops the refresh token too when a value changes.
@@ -182,18 +183,24 @@ func apply(fields map[string]realm.Hidden, update map[string]*realm.Hidden) map[
 	return out
 }
 
-// imported is a token that somebody else obtained with this secret.
+// imported is what somebody else obtained with this secret. An access token
+// serves only together with the recipe and the fields that it came from, so
+// that those have to be whole. A refresh token is used when they are: without
+// them, it has no fingerprint.
 func (v *View) imported(c *compiled, s realm.Secret, u SecretUpdate) (realm.Token, error) {
 	now := v.pool.now()
 	if u.ExpiresAt == nil && u.Token != nil {
 		return realm.Token{}, realm.Fieldf("expires_at", "is needed with a token, in epoch milliseconds (only a realm with a fixed token does without)")
 	}
+	token := realm.Token{IssuedAt: now}
 	bound, err := c.program.Bind(s)
-	if err != nil {
-		return realm.Token{}, realm.Fieldf("token", "cannot be imported: %v", err)
+	if err == nil {
+		token.Fingerprint = bound.Fingerprint()
 	}
-	token := realm.Token{IssuedAt: now, Fingerprint: bound.Fingerprint()}
 	if u.Token != nil {
+		if err != nil {
+			return realm.Token{}, realm.Fieldf("token", "cannot be imported: %v", err)
+		}
 		if _, _, err := bound.Place(*u.Token); err != nil {
 			return realm.Token{}, realm.Fieldf("token", "cannot be injected: %v", err)
 		}
