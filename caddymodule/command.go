@@ -39,8 +39,9 @@ TOKENS_IMPORT_DSN holds (both user:password@tcp(host:3306)/database), or what
 MYSQL_HOST, MYSQL_PORT, MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE say.
 
 The admin_token of the API, where it needs one, is what TOKENS_API_TOKEN or the
-file of --api-token-file holds. No secret is taken from the command line, which
-other users of the machine can read.
+file of --api-token-file holds. Where basic_auth stands in front of it instead,
+TOKENS_API_USER and TOKENS_API_PASSWORD hold a user and a password. No secret is
+taken from the command line, which other users of the machine can read.
 
 A report goes to standard output. The exit status is 1 if a row could not be
 imported, or the import could not be finished.`
@@ -115,6 +116,7 @@ func (f *importFlags) complete() (err error) {
 	if f.Token, err = fromFile(f.tokenFile, "TOKENS_API_TOKEN"); err != nil {
 		return fmt.Errorf("--api-token-file: %w", err)
 	}
+	f.User, f.Password = os.Getenv("TOKENS_API_USER"), realm.Hidden(os.Getenv("TOKENS_API_PASSWORD"))
 	if f.DSN, err = fromFile(f.dsnFile, "TOKENS_IMPORT_DSN"); err != nil {
 		return fmt.Errorf("--dsn-file: %w", err)
 	}

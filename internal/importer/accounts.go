@@ -62,13 +62,12 @@ func (r *run) account(ctx context.Context, s Subject, t *table, line row) (token
 	if password := line.hidden("password"); password != "" {
 		fields["password"] = password
 	}
-	what, err = r.credential(ctx, s, document{"realm": s.Realm, "key": s.ID, "fields": fields}, alive)
-	return count(alive), what, err
+	return r.credential(ctx, s, document{"realm": s.Realm, "key": s.ID, "fields": fields}, alive)
 }
 
 // count is the number of access tokens in a document.
 func count(tokens document) int {
-	if tokens["token"] != nil {
+	if tokens[access] != nil {
 		return 1
 	}
 	return 0
@@ -102,7 +101,11 @@ func (r *run) accountRealms(ctx context.Context, t *table) error {
 	// Accounts of a type that is no id fail by themselves, and say so.
 	types = slices.DeleteFunc(types, func(id string) bool { return realm.ValidateID("realm", id) != nil })
 	slices.Sort(types)
-	for _, id := range slices.Compact(types) {
+	return r.makeRealms(ctx, slices.Compact(types))
+}
+
+func (r *run) makeRealms(ctx context.Context, ids []string) error {
+	for _, id := range ids {
 		if err := r.accountRealm(ctx, id); err != nil {
 			return err
 		}
@@ -137,22 +140,33 @@ func (r *run) accountRealm(ctx context.Context, id string) error {
 	return r.ledger.enter(r.report.Realms, s, what, 0, err)
 }
 
-// sharedFields are what all accounts of a type have in common. The account
-// service kept them in a file, so that they are in no table.
-var sharedFields = []string{"app_key", "app_secret", "rsa_key", "redirect_uri"}
+// sharedFields are what all accounts of a type have in common, by the realm's
+// preset. The account service kept them in a file, so that they are in no
+// table.
+var sharedFields = map[string][]string{
+	"jd":      {"app_key", "app_secret", "redirect_uri"},
+	"jd_bill": {"client_id", "client_secret"},
+	"jd_vop":  {"app_key", "app_secret", "redirect_uri", "rsa_key"},
+	"suning":  {"app_key", "app_secret", "itemcode", "redirect_uri"},
+}
 
-// noteShared says what a person has to fill in.
+// noteShared says what a person has to fill in. Nothing is shown of a realm
+// that was made just now. What one with recipes of its own needs is in them.
 func (r *run) noteShared(s Subject, shown []byte) {
 	var is struct {
 		Config struct {
+			Preset     string                     `json:"preset"`
 			Shared     map[string]json.RawMessage `json:"shared"`
 			DefaultKey string                     `json:"default_key"`
 		} `json:"config"`
 	}
-	_ = json.Unmarshal(shown, &is) // nothing is shown of a realm that was made just now
-	missing := slices.DeleteFunc(slices.Clone(sharedFields), func(name string) bool { return is.Config.Shared[name] != nil })
+	if json.Unmarshal(shown, &is) != nil {
+		is.Config.Preset = r.Presets[s.ID]
+	}
+	missing := slices.DeleteFunc(slices.Clone(sharedFields[is.Config.Preset]), func(name string) bool { return is.Config.Shared[name] != nil })
 	if len(missing) > 0 {
-		r.ledger.note(s, "fill in config.shared, from the account service's configuration file: %s", strings.Join(missing, ", "))
+		r.ledger.note(s, "fill in config.shared, from the account service's configuration file: %s; "+
+			"until then no access token can be imported or fetched", strings.Join(missing, ", "))
 	}
 	if is.Config.DefaultKey == "" {
 		r.ledger.note(s, "set config.default_key to the account that is meant where a caller names no company")

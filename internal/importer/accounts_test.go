@@ -1,13 +1,21 @@
 package importer
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -36,28 +44,64 @@ func newAccounts(t *testing.T, n int) *old {
 	return o
 }
 
+// complete makes the realms of the accounts as their presets want them.
+func complete(t *testing.T, i *instance) {
+	t.Helper()
+	for id, preset := range map[string]string{"jd": "jd_vop", "sn": "suning"} {
+		i.must(http.MethodPost, "/api/realm", realmOf(t, id, preset, ""))
+	}
+}
+
+// realmOf is a realm with the shared fields of its preset, but for one.
+func realmOf(t *testing.T, id, preset, lacks string) string {
+	t.Helper()
+	shared := map[string]string{}
+	for _, name := range sharedFields[preset] {
+		shared[name] = map[string]string{"rsa_key": rsaKey(t), "redirect_uri": "https://tokens.example.com/callback"}[name]
+		if shared[name] == "" {
+			shared[name] = canary
+		}
+	}
+	delete(shared, lacks)
+	body, err := json.Marshal(map[string]any{"id": id, "config": map[string]any{"preset": preset, "shared": shared}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// oneKey is one for all tests: to make it takes a moment.
+var oneKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+func rsaKey(t *testing.T) string {
+	t.Helper()
+	key, err := oneKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(der)
+}
+
 // Accounts become secrets of the realms that their types name, with both
 // tokens; companies name their accounts.
 func TestAccountService(t *testing.T) {
 	o, i := newAccounts(t, 600), newInstance(t)
+	complete(t, i)
 	before := o.checksums("third_account", "t_company")
 	// Which zone the session is in must not matter.
 	out := o.must(i, func(opts *Options) { opts.DSN += "?time_zone=%27%2B05%3A00%27" })
-	tallied(t, out.Realms, 2, 0, 0, 0)
+	tallied(t, out.Realms, 0, 0, 2, 0)
 	tallied(t, out.Accounts, 600, 0, 0, 0)
 	tallied(t, out.Companies, 300, 0, 0, 0)
-	if out.Secrets != nil {
-		t.Errorf("secrets: %+v", out.Secrets)
+	if out.Secrets != nil || out.Accounts.Tokens != 600 {
+		t.Errorf("secrets %+v, accounts %+v", out.Secrets, out.Accounts)
 	}
-	for id, preset := range map[string]string{"jd": "jd_vop", "sn": "suning"} {
-		_, shown := i.get("/api/realm/" + id)
-		if want := map[string]any{"preset": preset}; !reflect.DeepEqual(shown["config"], want) {
-			t.Errorf("%s: %v", id, shown["config"])
-		}
-		want := `note: realm "` + id + `": fill in config.shared, from the account service's configuration file: app_key, app_secret, rsa_key, redirect_uri`
-		if !strings.Contains(out.printed, want) {
-			t.Errorf("the report does not say %q:\n%s", want, out.printed)
-		}
+	if len(out.Notes) != 2 || !strings.Contains(out.printed, `note: realm "sn": set config.default_key`) {
+		t.Errorf("notes: %v", out.Notes)
 	}
 	for _, n := range []int{1, 2, 100, 101, 599, 600} {
 		ref := realm.Ref{Realm: []string{"sn", "jd"}[n%2], Key: fmt.Sprintf("acc%d", n)}
@@ -65,20 +109,18 @@ func TestAccountService(t *testing.T) {
 		if got := i.stored(ref.Realm, ref.Key); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v", ref, got)
 		}
-		if got, want := i.refresh[ref], (postedToken{fmt.Sprintf("%s-rt-%d", canary, n), later.Unix()*1000 + 1000}); got != want {
-			t.Errorf("%s: the refresh token is %v, want %v", ref, got, want)
-		}
-		if got, want := i.tokens[ref], (postedToken{fmt.Sprintf("%s-at-%d", canary, n), later.UnixMilli()}); got != want {
-			t.Errorf("%s: the token is %v, want %v", ref, got, want)
+		tokens := imported{fmt.Sprintf("%s-at-%d", canary, n), fmt.Sprintf("%s-rt-%d", canary, n), later.UnixMilli(), later.UnixMilli() + 1000}
+		if got := i.imported(ref.Realm, ref.Key); got != tokens {
+			t.Errorf("%s: %v, want %v", ref, got, tokens)
 		}
 	}
-	var company map[string]any
-	if err := json.Unmarshal(i.companies["91447"], &company); err != nil {
-		t.Fatal(err)
+	_, company := i.get("/api/company/91447")
+	for _, of := range []string{"id", "created_at", "updated_at"} {
+		delete(company, of)
 	}
 	if want := map[string]any{
-		"taxpayer_id": "91447", "company_name": "公司7", "bank_name": "招商银行", "bank_account": "6225",
-		"accounts": map[string]any{"jd": "acc13", "sn": "acc14"},
+		"taxpayer_id": "91447", "company_name": "公司7", "company_phone": "", "company_registered_address": "",
+		"bank_name": "招商银行", "bank_account": "6225", "accounts": map[string]any{"jd": "acc13", "sn": "acc14"},
 	}; !reflect.DeepEqual(company, want) {
 		t.Errorf("company: %v", company)
 	}
@@ -96,6 +138,83 @@ func TestAccountService(t *testing.T) {
 	}
 }
 
+// Without the shared fields of its realm, which no table has, an account comes
+// with its refresh token, and the report says what is missing.
+func TestWithoutSharedFields(t *testing.T) {
+	o, i := newAccounts(t, 4), newInstance(t)
+	o.exec("UPDATE third_account SET refresh_token = NULL WHERE account = 'acc3'")
+	out := o.must(i, nil)
+	tallied(t, out.Realms, 2, 0, 0, 0)
+	tallied(t, out.Accounts, 4, 0, 0, 0)
+	tallied(t, out.Companies, 2, 0, 0, 0)
+	if out.Accounts.Tokens != 0 {
+		t.Errorf("%d access tokens", out.Accounts.Tokens)
+	}
+	for id, preset := range map[string]string{"jd": "jd_vop", "sn": "suning"} {
+		_, shown := i.get("/api/realm/" + id)
+		if want := map[string]any{"preset": preset}; !reflect.DeepEqual(shown["config"], want) {
+			t.Errorf("%s: %v", id, shown["config"])
+		}
+	}
+	out.says(t,
+		`note: realm "jd": fill in config.shared, from the account service's configuration file: app_key, app_secret, redirect_uri, rsa_key; until then`,
+		`note: realm "sn": fill in config.shared, from the account service's configuration file: app_key, app_secret, itemcode, redirect_uri; until then`,
+		`note: account "jd" "acc1": was imported without its access token: token: cannot be imported: `,
+		`; its refresh token gets another one as soon as that is put right`,
+		`note: account "jd" "acc3": was imported without its access token: token: cannot be imported: `,
+		`; put that right, delete it here and run the import again, or have another token fetched`,
+	)
+	if got, want := i.imported("jd", "acc1"), (imported{refresh: canary + "-rt-1", refreshEnd: later.UnixMilli() + 1000}); got != want {
+		t.Errorf("acc1: %v", got)
+	}
+	if got := i.imported("jd", "acc3"); got != (imported{}) || i.stored("jd", "acc3")["password"] != canary+"-pw-3" {
+		t.Errorf("acc3: %v", got)
+	}
+
+	// To overwrite tokens that cannot be written is a failure, where nothing
+	// else is to be written.
+	out = o.must(i, func(opts *Options) { opts.OverwriteTokens = true })
+	tallied(t, out.Accounts, 0, 3, 0, 1)
+	out.says(t, `failed: account "jd" "acc3": token: cannot be imported: `)
+	complete(t, i)
+	i.remove("jd", "acc3")
+	out = o.must(i, nil)
+	tallied(t, out.Accounts, 1, 0, 3, 0)
+	if got, want := i.imported("jd", "acc3"), (imported{access: canary + "-at-3", accessEnd: later.UnixMilli()}); got != want {
+		t.Errorf("acc3: %v", got)
+	}
+}
+
+// The report names every shared field without which a preset's realm takes no
+// access token, and no other.
+func TestSharedFieldsOfPresets(t *testing.T) {
+	if names := slices.Sorted(maps.Keys(sharedFields)); !slices.Equal(names, presets.Names()) {
+		t.Fatalf("presets: %v", names)
+	}
+	o, i := newOld(t, accountTables), newInstance(t)
+	realms := map[string]string{} // what each lacks
+	for preset, fields := range sharedFields {
+		for _, lacks := range append([]string{""}, fields...) {
+			id := strings.TrimSuffix(preset+"-"+lacks, "-")
+			realms[id] = lacks
+			i.must(http.MethodPost, "/api/realm", realmOf(t, id, preset, lacks))
+			o.exec(`INSERT INTO third_account (id, account_type, account, password, access_token, access_token_expires_at) VALUES (?, ?, 'a', 'p', ?,
+				CONVERT_TZ(FROM_UNIXTIME(?), @@time_zone, '+08:00'))`, len(realms), id, canary, later.Unix())
+		}
+	}
+	out := o.must(i, nil)
+	tallied(t, out.Accounts, len(realms), 0, 0, 0)
+	for id, lacks := range realms {
+		if got := i.imported(id, "a").access; (got == canary) != (lacks == "") {
+			t.Errorf("%s: the token is %q", id, got)
+		}
+		note := fmt.Sprintf("note: realm %q: fill in config.shared, from the account service's configuration file: ", id)
+		if strings.Contains(out.printed, note) != (lacks != "") || !strings.Contains(out.printed, note+lacks+";") && lacks != "" {
+			t.Errorf("%s: %s", id, out.printed)
+		}
+	}
+}
+
 func TestAccountEdges(t *testing.T) {
 	o, i := newOld(t, accountTables), newInstance(t)
 	o.exec("ALTER TABLE third_account MODIFY access_token_expires_at BIGINT")
@@ -106,47 +225,66 @@ func TestAccountEdges(t *testing.T) {
 		canary, canary, canary, later.UnixMilli(), canary, canary, canary, canary, canary, canary, canary, canary, canary)
 	o.exec(`INSERT INTO t_company (id, taxpayer_id, company_name, jd_account, sn_account) VALUES
 		(1, 'a/b', 'one', 'foo', NULL), (2, 'A/B', 'two', 'nobody', ''), (3, 'a/b', 'again', NULL, NULL), (4, NULL, 'none', NULL, NULL)`)
-	i.must(http.MethodPost, "/api/realm", `{"id":"jd","config":{"preset":"own","default_key":"Foo","shared":{"app_key":"x","rsa_key":"y"}}}`)
+	i.must(http.MethodPost, "/api/realm", `{"id":"jd","config":{"preset":"jd_vop","default_key":"Foo","shared":{"app_key":"x","rsa_key":"y"}}}`)
 	out := o.must(i, nil)
 	tallied(t, out.Realms, 0, 0, 1, 0)
 	tallied(t, out.Accounts, 3, 0, 0, 5)
 	tallied(t, out.Companies, 2, 0, 0, 2)
-	for _, want := range []string{
+	out.says(t,
 		`failed: account "jd" "Foo": account: is in the table twice`, `failed: account "tb" "k": account_type: there is no realm "tb"`,
 		`failed: account "k": realm: is required`, `failed: account "jd" "": key: is required`, `failed: account "jd" "long": refresh_token: is longer than 64 KiB`,
 		`failed: company "a/b": taxpayer_id: is in the table twice`, `failed: company "": taxpayer_id: is required`,
-		`note: company "A/B": names the jd account "nobody"`, `configuration file: app_secret, redirect_uri` + "\n",
-	} {
-		if !strings.Contains(out.printed, want) {
-			t.Errorf("the report does not say %q:\n%s", want, out.printed)
-		}
-	}
+		`note: company "A/B": names the jd account "nobody"`, `configuration file: app_secret, redirect_uri;`,
+	)
 	if strings.Contains(out.printed, "default_key") {
 		t.Errorf("there is a default key: %s", out.printed)
 	}
-	if got := i.refresh[realm.Ref{Realm: "jd", Key: "Foo"}]; got != (postedToken{token: canary}) {
+	if got := i.imported("jd", "Foo"); got != (imported{refresh: canary}) {
 		t.Errorf("a refresh token without an end became %v", got)
 	}
-	if _, ok := i.refresh[realm.Ref{Realm: "jd", Key: "ended"}]; ok {
-		t.Error("a refresh token that has ended was imported")
+	if got := i.imported("jd", "ended"); got != (imported{}) {
+		t.Errorf("tokens that have ended were imported: %v", got)
 	}
 	if _, shown := i.get("/api/company/a%2Fb"); !reflect.DeepEqual(shown["accounts"], map[string]any{"jd": "Foo"}) {
 		t.Errorf("company: %v", shown)
 	}
 }
 
-// What a person changed in a company is left alone.
+// What a person changed in a company is left alone, or overwritten; what the
+// old table does not know of is left alone in any case.
 func TestExistingCompany(t *testing.T) {
 	o, i := newAccounts(t, 4), newInstance(t)
 	o.must(i, nil)
-	i.companies["91441"] = json.RawMessage(`{"taxpayer_id":"91441","company_name":"edited","accounts":{"jd":"acc1"}}`)
+	i.must(http.MethodPost, "/api/realm", `{"id":"tb","config":{"grant":{"name":"static"}}}`)
+	i.must(http.MethodPost, "/api/company", `{"taxpayer_id":"91442","accounts":{"tb":"own"}}`)
+	i.must(http.MethodPost, "/api/company", `{"taxpayer_id":"91441","company_name":"edited","company_phone":"110","accounts":{"sn":null,"tb":"own"}}`)
+	o.exec("UPDATE t_company SET jd_account = NULL WHERE taxpayer_id = '91441'")
 	out := o.must(i, nil)
 	tallied(t, out.Companies, 0, 0, 2, 0)
-	if !strings.Contains(out.printed, `note: company "91441": exists already and differs`) {
-		t.Errorf("report: %s", out.printed)
-	}
+	out.says(t, `note: company "91441": exists already and differs`)
 	tallied(t, o.must(i, func(opts *Options) { opts.Overwrite = true }).Companies, 0, 1, 1, 0)
-	if !strings.Contains(string(i.companies["91441"]), "公司1") {
-		t.Errorf("company: %s", i.companies["91441"])
+	_, c := i.get("/api/company/91441")
+	if c["company_name"] != "公司1" || c["company_phone"] != "" || !reflect.DeepEqual(c["accounts"], map[string]any{"sn": "acc2", "tb": "own"}) {
+		t.Errorf("company: %v", c)
+	}
+	if out := o.must(i, nil); len(out.Notes) != 4 { // of the realms
+		t.Errorf("notes: %v", out.Notes)
+	}
+}
+
+// Companies may name accounts of a type that no account is of: its realm is
+// made for them.
+func TestCompaniesAlone(t *testing.T) {
+	o, i := newAccounts(t, 4), newInstance(t)
+	o.exec("DROP TABLE third_account")
+	o.exec("UPDATE t_company SET sn_account = ''")
+	out := o.must(i, nil)
+	tallied(t, out.Realms, 1, 0, 0, 0)
+	tallied(t, out.Companies, 2, 0, 0, 0)
+	if status, _ := i.get("/api/realm/sn"); status != http.StatusNotFound {
+		t.Errorf("a realm that nobody names: %d", status)
+	}
+	if _, c := i.get("/api/company/91442"); !reflect.DeepEqual(c["accounts"], map[string]any{"jd": "acc3"}) {
+		t.Errorf("company: %v", c)
 	}
 }

@@ -3,6 +3,7 @@ package importer
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ const (
 // api is the HTTP API of this product.
 type api struct {
 	base   string
-	token  realm.Hidden
+	auth   realm.Hidden // the header Authorization, "" for none
 	client *http.Client
 	wait   func(ctx context.Context, d time.Duration) error
 	say    func(format string, args ...any)
@@ -64,13 +65,32 @@ func newAPI(o Options) (*api, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("the address of the API is scheme, host, port and path: no user, no password, no query")
 	}
+	auth, err := authorization(o)
+	if err != nil {
+		return nil, err
+	}
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(o.Progress, format+"\n", args...) }
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		say("secrets are sent to %s in clear: use https where others could listen", u.Host)
 	}
 	return &api{
-		base: strings.TrimRight(u.String(), "/"), token: o.Token, client: newClient(o.Parallel), wait: o.wait, say: say,
+		base: strings.TrimRight(u.String(), "/"), auth: auth, client: newClient(o.Parallel), wait: o.wait, say: say,
 	}, nil
+}
+
+// authorization is the header of that name, of which there can be only one.
+func authorization(o Options) (realm.Hidden, error) {
+	switch basic := o.User != "" || o.Password != ""; {
+	case basic && o.Token != "":
+		return "", errors.New("give the API's admin_token, or the user and password of the basic_auth in front of it, not both")
+	case strings.Contains(o.User, ":"): // RFC 7617 section 2
+		return "", errors.New("the user of a basic_auth has no colon")
+	case basic:
+		return realm.Hidden("Basic " + base64.StdEncoding.EncodeToString([]byte(o.User+":"+o.Password.Reveal()))), nil
+	case o.Token != "":
+		return "Bearer " + o.Token, nil
+	}
+	return "", nil
 }
 
 func (a *api) close() { a.client.CloseIdleConnections() }
@@ -153,8 +173,8 @@ func (a *api) send(ctx context.Context, method, path string, body []byte) (answe
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if a.token != "" {
-		req.Header.Set("Authorization", "Bearer "+a.token.Reveal())
+	if a.auth != "" {
+		req.Header.Set("Authorization", a.auth.Reveal())
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
@@ -188,7 +208,7 @@ func (a *api) judge(got answer) error {
 		return nil
 	case got.status == http.StatusUnauthorized, got.status == http.StatusForbidden:
 		return fmt.Errorf("%w: status %d from %s; give it token_admin's admin_token in TOKENS_API_TOKEN or --api-token-file, "+
-			"or run the import on the API's own machine", ErrForbidden, got.status, a.base)
+			"the user of a basic_auth in TOKENS_API_USER and TOKENS_API_PASSWORD, or run the import on the API's own machine", ErrForbidden, got.status, a.base)
 	case got.status >= 300 && got.status < 400:
 		return fmt.Errorf("%w: %s redirects; write the address that it redirects to", ErrNotAPI, a.base)
 	}

@@ -64,7 +64,8 @@ func (r *run) realm(ctx context.Context, s Subject, line row) (outcome, error) {
 	if r.Overwrite {
 		it.update = d
 	}
-	return r.settle(ctx, it)
+	_, what, err := r.settle(ctx, it)
+	return what, err
 }
 
 // realmShown is what a realm says, in a form that can be compared.
@@ -158,8 +159,7 @@ func (r *run) secret(ctx context.Context, s Subject, t *table, line row, slots [
 	if err != nil {
 		return 0, failed, err
 	}
-	what, err = r.credential(ctx, s, d, alive)
-	return count(alive), what, err
+	return r.credential(ctx, s, d, alive)
 }
 
 func (s Subject) validate() error {

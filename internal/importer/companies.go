@@ -24,8 +24,12 @@ func (r *run) companies(ctx context.Context) error {
 	}
 	tally := &Tally{kind: "companies"}
 	r.report.Companies = tally
-	sel := selection{table: t, columns: append(t.only(slices.Clone(companyFields)...), "taxpayer_id")}
+	fields := t.only(slices.Clone(companyFields)...)
+	sel := selection{table: t, columns: append(slices.Clone(fields), "taxpayer_id")}
 	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(r.Presets)), func(id string) bool { return !t.has(id + "_account") })
+	if err := r.companyRealms(ctx, t, ids); err != nil {
+		return err
+	}
 	for _, id := range ids {
 		sel.columns = append(sel.columns, id+"_account")
 		if accounts := r.tables.account; accounts != nil {
@@ -34,9 +38,28 @@ func (r *run) companies(ctx context.Context) error {
 	}
 	return r.each(ctx, sel, rowText("taxpayer_id"), func(ctx context.Context, line row) error {
 		s := Subject{Kind: "company", ID: line.text("taxpayer_id")}
-		what, err := r.company(ctx, s, line, ids)
+		what, err := r.company(ctx, s, line, fields, ids)
 		return r.ledger.enter(tally, s, what, 0, err)
 	})
+}
+
+// companyRealms makes the realms of accounts that companies name, and that no
+// row of the accounts is of: the API takes no account of a realm that it does
+// not have.
+func (r *run) companyRealms(ctx context.Context, t *table, ids []string) error {
+	var missing []string
+	for _, id := range ids {
+		if _, ok := r.known.Load(id); ok || r.noRealm[id] != nil {
+			continue
+		}
+		column := quote(id + "_account")
+		err := r.source.query(ctx, "look for accounts of "+id, "SELECT 1 FROM "+quote(t.name)+" WHERE "+column+" <> '' LIMIT 1",
+			func(func(...any) error) error { missing = append(missing, id); return nil })
+		if err != nil {
+			return err
+		}
+	}
+	return r.makeRealms(ctx, missing)
 }
 
 // spelledAccount looks a company's account up as the account service did, so
@@ -53,7 +76,7 @@ func spelledAccount(accounts *table, id string) lookup {
 
 func spelledAs(id string) string { return "\x00account of " + id }
 
-func (r *run) company(ctx context.Context, s Subject, line row, ids []string) (outcome, error) {
+func (r *run) company(ctx context.Context, s Subject, line row, fields, ids []string) (outcome, error) {
 	// It stands in a path, as the ids of realms do.
 	if err := realm.ValidateID("taxpayer_id", s.ID); err != nil {
 		return failed, err
@@ -65,15 +88,11 @@ func (r *run) company(ctx context.Context, s Subject, line row, ids []string) (o
 		return failed, realm.Fieldf("taxpayer_id", "is in the table twice; the first row was taken")
 	}
 	want := companyShown{TaxpayerID: s.ID, Fields: map[string]string{}, Accounts: map[string]string{}}
-	for _, name := range companyFields {
-		if text := line.text(name); text != "" {
-			want.Fields[name] = text
-		}
+	for _, name := range fields {
+		want.Fields[name] = line.text(name)
 	}
 	for _, id := range ids {
-		if key := r.accountOf(s, line, id); key != "" {
-			want.Accounts[id] = key
-		}
+		want.Accounts[id] = r.accountOf(s, line, id)
 	}
 	d := want.document()
 	it := item{
@@ -83,7 +102,8 @@ func (r *run) company(ctx context.Context, s Subject, line row, ids []string) (o
 	if r.Overwrite {
 		it.update = d
 	}
-	return r.settle(ctx, it)
+	_, what, err := r.settle(ctx, it)
+	return what, err
 }
 
 // accountOf is the key of a company's account in a realm.
@@ -98,36 +118,32 @@ func (r *run) accountOf(s Subject, line row, id string) string {
 	return named
 }
 
-// companyShown is a company as the API shows it.
+// companyShown is what the old table says of a company, "" where it has none.
+// Other accounts are not its business.
 type companyShown struct {
 	TaxpayerID string
 	Fields     map[string]string
 	Accounts   map[string]string
 }
 
+// document has what is empty as well, which clears it.
 func (c companyShown) document() document {
-	d := document{"taxpayer_id": c.TaxpayerID}
+	d := document{"taxpayer_id": c.TaxpayerID, "accounts": c.Accounts}
 	for name, text := range c.Fields {
 		d[name] = text
-	}
-	if len(c.Accounts) > 0 {
-		d["accounts"] = c.Accounts
 	}
 	return d
 }
 
-// isShown compares with what the API shows. What is empty is absent.
+// isShown compares with what the API shows. What is absent there is empty.
 func (c companyShown) isShown(body []byte) bool {
 	var shown map[string]json.RawMessage
 	if json.Unmarshal(body, &shown) != nil {
 		return false
 	}
-	for _, name := range companyFields {
+	for name, want := range c.Fields {
 		var text string
-		if raw, ok := shown[name]; ok && json.Unmarshal(raw, &text) != nil {
-			return false
-		}
-		if text != c.Fields[name] {
+		if raw, ok := shown[name]; ok && json.Unmarshal(raw, &text) != nil || text != want {
 			return false
 		}
 	}
@@ -135,5 +151,10 @@ func (c companyShown) isShown(body []byte) bool {
 	if raw, ok := shown["accounts"]; ok && json.Unmarshal(raw, &accounts) != nil {
 		return false
 	}
-	return maps.Equal(accounts, c.Accounts)
+	for id, want := range c.Accounts {
+		if accounts[id] != want {
+			return false
+		}
+	}
+	return true
 }

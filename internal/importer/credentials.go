@@ -2,8 +2,6 @@ package importer
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -15,8 +13,12 @@ type tokenColumns struct {
 	access, accessEnd, refresh, refreshEnd string
 }
 
-// tokenFields are the members of POST /api/secret that tokensOf makes.
-var tokenFields = []string{"token", "expires_at", "refresh_token", "refresh_expires_at"}
+// The members of POST /api/secret that tokensOf makes: two tokens, and when
+// each of them ends.
+const (
+	access, accessEnd   = "token", "expires_at"
+	refresh, refreshEnd = "refresh_token", "refresh_expires_at"
+)
 
 // checkEnds makes sure that the ends of tokens can be read.
 func (t *table) checkEnds(c tokenColumns) error {
@@ -38,16 +40,16 @@ func (r *run) tokensOf(t *table, line row, c tokenColumns) (document, error) {
 		return nil, err
 	}
 	if token := line.hidden(c.access); token != "" && end.After(now) {
-		d["token"], d["expires_at"] = token, end.UnixMilli()
+		d[access], d[accessEnd] = token, end.UnixMilli()
 	}
 	end, err = t.end(line, c.refreshEnd, r.Zone)
 	if err != nil {
 		return nil, err
 	}
 	if token := line.hidden(c.refresh); token != "" && (end.IsZero() || end.After(now)) {
-		d["refresh_token"] = token
+		d[refresh] = token
 		if !end.IsZero() {
-			d["refresh_expires_at"] = end.UnixMilli()
+			d[refreshEnd] = end.UnixMilli()
 		}
 	}
 	return d, nil
@@ -62,27 +64,27 @@ func (t *table) end(line row, name string, zone *time.Location) (time.Time, erro
 	return at, nil
 }
 
-// credential imports a secret with its tokens.
-func (r *run) credential(ctx context.Context, s Subject, d, tokens document) (outcome, error) {
+// credential imports a secret with its tokens, and counts the access tokens
+// that came along.
+func (r *run) credential(ctx context.Context, s Subject, d, tokens document) (int, outcome, error) {
 	it := item{
 		subject: s, path: secretPath(s), collection: secretCollection,
-		create: d.with(tokens), without: d, update: r.credentialUpdate(s, d, tokens),
+		create: d, tokens: tokens, update: r.credentialUpdate(s, d, tokens), updateTokens: r.OverwriteTokens,
 	}
 	if err := r.rehearse(ctx, s.Realm); err != nil {
-		return failed, err
+		return 0, failed, err
 	}
 	return r.settle(ctx, it)
 }
 
-// credentialUpdate is what an existing secret is overwritten with.
+// credentialUpdate is what an existing secret is overwritten with, besides its
+// tokens.
 func (r *run) credentialUpdate(s Subject, d, tokens document) document {
 	switch {
-	case r.Overwrite && r.OverwriteTokens:
-		return d.with(tokens)
 	case r.Overwrite:
 		return d
 	case r.OverwriteTokens && len(tokens) > 0:
-		return document{"realm": s.Realm, "key": s.ID}.with(tokens)
+		return document{"realm": s.Realm, "key": s.ID}
 	}
 	return nil
 }
@@ -98,19 +100,4 @@ func (r *run) rehearse(ctx context.Context, id string) error {
 		return realm.Fieldf("realm", "does not exist")
 	}
 	return err
-}
-
-// create posts what does not exist yet. A token that the API does not take is
-// no reason to lose the credentials with which another one can be got.
-func (r *run) create(ctx context.Context, it item) (outcome, error) {
-	err := r.post(ctx, it.collection, it.create)
-	var refusal *RefusedError
-	if it.without == nil || !errors.As(err, &refusal) || !slices.Contains(tokenFields, refusal.Field) {
-		return created, err
-	}
-	if err := r.post(ctx, it.collection, it.without); err != nil {
-		return failed, err
-	}
-	r.ledger.note(it.subject, "was imported without its token: %s", refusal.Detail)
-	return createdBare, nil
 }

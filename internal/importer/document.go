@@ -30,6 +30,15 @@ func (d document) encode() ([]byte, error) {
 	return json.Marshal(plain)
 }
 
+// without is a copy that lacks some members.
+func (d document) without(names ...string) document {
+	rest := d.with()
+	for _, name := range names {
+		delete(rest, name)
+	}
+	return rest
+}
+
 // with is a copy that has the members of others as well.
 func (d document) with(others ...document) document {
 	all := document{}

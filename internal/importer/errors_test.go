@@ -159,6 +159,30 @@ func TestAdminToken(t *testing.T) {
 	tallied(t, o.must(i, func(opts *Options) { opts.Token = canary + "-admin" }).Secrets, 3, 0, 0, 0)
 }
 
+// So do the user and the password of a basic_auth in front of the API.
+func TestBasicAuth(t *testing.T) {
+	o, i := newCache(t, 3), newInstance(t)
+	i.before = func(w http.ResponseWriter, r *http.Request) bool {
+		user, password, _ := r.BasicAuth()
+		if user == "操作员" && password == canary+":x" {
+			return false
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	basic := func(opts *Options) { opts.User, opts.Password = "操作员", canary+":x" }
+	tallied(t, o.must(i, basic).Secrets, 3, 0, 0, 0)
+	for want, change := range map[string]func(*Options){
+		"TOKENS_API_USER and TOKENS_API_PASSWORD": func(opts *Options) { opts.User, opts.Password = "操作员", canary },
+		"not both":     func(opts *Options) { basic(opts); opts.Token = canary },
+		"has no colon": func(opts *Options) { opts.User = canary + ":" },
+	} {
+		if out := o.run(t.Context(), i, change); out.err == nil || !strings.Contains(out.Stopped, want) {
+			t.Errorf("want %q: %v", want, out.err)
+		}
+	}
+}
+
 // An API that is away for a moment is waited for as long as it says; one that
 // stays away ends the run, which can be repeated.
 func TestUnavailable(t *testing.T) {

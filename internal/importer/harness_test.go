@@ -8,14 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
-	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -34,50 +33,52 @@ import (
 // canary begins every confidential value of the old tables.
 const canary = "canary-0815"
 
-// instance is this product's API over a real broker with SQLite. It keeps
-// what was posted.
+// instance is this product's API over a real broker with SQLite.
 type instance struct {
-	t    *testing.T
-	url  string
-	view *broker.View
-	api  http.Handler
+	t     *testing.T
+	url   string
+	view  *broker.View
+	api   http.Handler
+	store tokenstore.Store
+	clock *clock
 
-	mu        sync.Mutex
-	posts     []string // paths, in order
-	companies map[string]json.RawMessage
-	refresh   map[realm.Ref]postedToken
-	tokens    map[realm.Ref]postedToken // of preset realms
+	mu    sync.Mutex
+	posts []string // paths, in order
 	// before is called ahead of every request; true: it answered.
 	before func(w http.ResponseWriter, r *http.Request) bool
 }
 
-// postedToken is a token as it was posted.
-type postedToken struct {
-	token string
-	end   int64
+// clock is a time that tests move.
+type clock struct{ us atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.UnixMicro(c.us.Load()).UTC() }
+func (c *clock) advance(d time.Duration) { c.us.Add(d.Microseconds()) }
+
+// newInstance is an instance that reaches no provider.
+func newInstance(t *testing.T) *instance {
+	t.Helper()
+	return instanceWith(t, func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody is there") })
 }
 
-func newInstance(t *testing.T) *instance {
+func instanceWith(t *testing.T, dial netguard.Dialer) *instance {
 	t.Helper()
 	keys, err := tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := broker.New(sqlstore.SQLite(filepath.Join(t.TempDir(), "tokens.db"), keys), zap.NewNop(), nil)
+	i := &instance{t: t, clock: &clock{}}
+	i.clock.us.Store(time.Now().Truncate(time.Second).UnixMicro())
+	i.store = sqlstore.SQLite(filepath.Join(t.TempDir(), "tokens.db"), keys, sqlstore.WithClock(i.clock.now))
+	pool := broker.New(i.store, zap.NewNop(), i.clock.now)
 	t.Cleanup(func() {
 		if err := pool.Destruct(); err != nil {
 			t.Error(err)
 		}
 	})
-	nowhere := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody is there") }
-	view, err := pool.View(broker.ViewConfig{Client: grant.NewClient(nowhere, nil)})
-	if err != nil {
+	if i.view, err = pool.View(broker.ViewConfig{Client: grant.NewClient(dial, i.clock.now)}); err != nil {
 		t.Fatal(err)
 	}
-	i := &instance{
-		t: t, view: view, api: adminapi.New(view, adminapi.Options{}),
-		companies: map[string]json.RawMessage{}, refresh: map[realm.Ref]postedToken{}, tokens: map[realm.Ref]postedToken{},
-	}
+	i.api = adminapi.New(i.view, adminapi.Options{Now: i.clock.now})
 	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
 	i.url = server.URL
@@ -91,90 +92,9 @@ func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.posts = append(i.posts, r.URL.Path)
 	}
 	i.mu.Unlock()
-	if before != nil && before(w, r) {
-		return
-	}
-	switch {
-	case strings.HasPrefix(r.URL.Path, companyCollection):
-		i.company(w, r)
-	case r.Method == http.MethodPost && r.URL.Path == secretCollection:
-		i.secret(w, r)
-	default:
+	if before == nil || !before(w, r) {
 		i.api.ServeHTTP(w, r)
 	}
-}
-
-// secret takes off a secret what needs the presets: the tokens of their realms
-// and refresh tokens. It holds them against the description of the API, and
-// hands on the rest.
-func (i *instance) secret(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		i.t.Error(err)
-	}
-	var shape struct {
-		Realm, Key       string
-		Token            string
-		ExpiresAt        int64  `json:"expires_at"`
-		RefreshToken     string `json:"refresh_token"`
-		RefreshExpiresAt int64  `json:"refresh_expires_at"`
-	}
-	var all map[string]json.RawMessage
-	if json.Unmarshal(body, &shape) != nil || json.Unmarshal(body, &all) != nil {
-		i.t.Errorf("not the shape of a secret")
-	}
-	for _, pair := range [][2]string{{"token", "expires_at"}, {"refresh_token", "refresh_expires_at"}} {
-		if all[pair[0]] == nil && all[pair[1]] != nil || string(all[pair[0]]) == `""` {
-			i.t.Errorf("%s/%s: %s without %s", shape.Realm, shape.Key, pair[1], pair[0])
-		}
-	}
-	ref := realm.Ref{Realm: shape.Realm, Key: shape.Key}
-	i.mu.Lock()
-	if shape.RefreshToken != "" {
-		i.refresh[ref] = postedToken{shape.RefreshToken, shape.RefreshExpiresAt}
-	}
-	delete(all, "refresh_token")
-	delete(all, "refresh_expires_at")
-	if ref.Realm == "jd" || ref.Realm == "sn" {
-		i.tokens[ref] = postedToken{shape.Token, shape.ExpiresAt}
-		delete(all, "token")
-		delete(all, "expires_at")
-	}
-	i.mu.Unlock()
-	body, _ = json.Marshal(all)
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	i.api.ServeHTTP(w, r)
-}
-
-// company keeps companies as the description of the API says.
-func (i *instance) company(w http.ResponseWriter, r *http.Request) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if r.Method == http.MethodGet {
-		id, _ := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), companyCollection+"/"))
-		if shown, ok := i.companies[id]; ok {
-			_, _ = w.Write(shown)
-			return
-		}
-		problem.New(http.StatusNotFound, "company_not_found", "company 不存在").Write(w)
-		return
-	}
-	body, _ := io.ReadAll(r.Body)
-	var c struct {
-		TaxpayerID string            `json:"taxpayer_id"`
-		Name       string            `json:"company_name"`
-		Phone      string            `json:"company_phone,omitempty"`
-		Address    string            `json:"company_registered_address,omitempty"`
-		Bank       string            `json:"bank_name,omitempty"`
-		Account    string            `json:"bank_account,omitempty"`
-		Accounts   map[string]string `json:"accounts,omitempty"`
-	}
-	if err := realm.Decode(body, "", &c); err != nil {
-		problem.From(err).Write(w)
-		return
-	}
-	i.companies[c.TaxpayerID], _ = json.Marshal(c)
-	_, _ = w.Write(i.companies[c.TaxpayerID])
 }
 
 // must posts what has to be accepted.
@@ -221,6 +141,28 @@ func (i *instance) stored(realmID, key string) map[string]string {
 		fields[name] = value.Reveal()
 	}
 	return fields
+}
+
+// imported are the tokens of a secret, as they lie in the store, and their ends.
+type imported struct {
+	access, refresh       string
+	accessEnd, refreshEnd int64 // milliseconds; 0 for none
+}
+
+func (i *instance) imported(realmID, key string) imported {
+	i.t.Helper()
+	token, _, err := i.store.Token(i.t.Context(), realm.Ref{Realm: realmID, Key: key})
+	if err != nil && !errors.Is(err, tokenstore.ErrTokenNotFound) {
+		i.t.Fatalf("%s/%s: %v", realmID, key, err)
+	}
+	return imported{token.Access.Reveal(), token.Refresh.Reveal(), millisOf(token.ExpiresAt), millisOf(token.RefreshExpiresAt)}
+}
+
+func millisOf(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMilli()
 }
 
 // old is a database of the earlier services.
@@ -285,6 +227,7 @@ func (o *old) run(ctx context.Context, i *instance, change func(*Options)) outco
 		DSN: realm.Hidden(o.DSN()), API: i.url, Zone: zone, Progress: &progress, pageSize: 99, // odd, so that pages end between secrets of one key
 
 		Presets: map[string]string{"jd": "jd_vop", "sn": "suning"},
+		now:     i.clock.now,
 		wait:    func(context.Context, time.Duration) error { return nil },
 	}
 	if change != nil {
@@ -312,6 +255,16 @@ func (o *old) must(i *instance, change func(*Options)) outcomes {
 		o.t.Fatal(out.err)
 	}
 	return out
+}
+
+// says asserts that a report has these texts.
+func (o outcomes) says(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, want := range texts {
+		if !strings.Contains(o.printed, want) {
+			t.Errorf("the report does not say %q:\n%s", want, o.printed)
+		}
+	}
 }
 
 // tallied compares what a report counts.
@@ -343,6 +296,14 @@ func (i *instance) set(realmID, key, field string, value realm.Hidden) {
 		Ref: realm.Ref{Realm: realmID, Key: key}, Fields: map[string]*realm.Hidden{field: &value},
 	})
 	if err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// remove deletes a secret as somebody would by hand.
+func (i *instance) remove(realmID, key string) {
+	i.t.Helper()
+	if err := i.view.DeleteSecret(i.t.Context(), realm.Ref{Realm: realmID, Key: key}); err != nil {
 		i.t.Fatal(err)
 	}
 }

@@ -31,6 +31,10 @@ type Options struct {
 	API string
 	// Token is the API's admin_token; empty where it needs none.
 	Token realm.Hidden
+	// User and Password are for a basic_auth in front of the API (RFC 7617),
+	// which takes the place of Token; empty where there is none.
+	User     string
+	Password realm.Hidden
 	// CompanyTable and AccountTable name the account service's tables. Empty:
 	// they are found by their columns.
 	CompanyTable string
@@ -148,32 +152,38 @@ type item struct {
 	// path is where the API shows it, and collection where it is posted to.
 	path, collection string
 	create           document
-	// without is create without its tokens; nil: it has none.
-	without document
+	// tokens go with create, and with update where updateTokens says so.
+	tokens document
 	// update is posted where it exists already; nil: it is left alone.
-	update document
+	update       document
+	updateTokens bool
 	// differs compares what the API shows with the old table; nil: that
 	// cannot be told, because what is shown is masked.
 	differs func(shown []byte) bool
 }
 
-// settle imports one item and says what became of it.
-func (r *run) settle(ctx context.Context, it item) (outcome, error) {
+// settle imports one item and says what became of it, and how many access
+// tokens came along.
+func (r *run) settle(ctx context.Context, it item) (tokens int, what outcome, err error) {
 	shown, found, err := r.api.get(ctx, it.path)
 	if err != nil {
-		return failed, err
+		return 0, failed, err
 	}
 	switch {
 	case !found:
-		return r.create(ctx, it)
+		tokens, err = r.write(ctx, it, it.create)
+		return tokens, created, err
 	case it.differs != nil && !it.differs(shown):
-		return unchanged, nil
+		return 0, unchanged, nil
+	case it.update != nil && it.updateTokens:
+		tokens, err = r.write(ctx, it, it.update)
+		return tokens, updated, err
 	case it.update != nil:
-		return updated, r.post(ctx, it.collection, it.update)
+		return 0, updated, r.post(ctx, it.collection, it.update)
 	case it.differs != nil:
 		r.ledger.note(it.subject, "exists already and differs from the old table; it was left alone")
 	}
-	return unchanged, nil
+	return 0, unchanged, nil
 }
 
 func (r *run) post(ctx context.Context, path string, d document) error {

@@ -149,8 +149,8 @@ func TestSharpEdges(t *testing.T) {
 		`failed: secret "bad" "k": realm 不存在`, `failed: secret "nobody" "k": realm 不存在`, `failed: secret "wxgzh" "long": key_5: is longer than 64 KiB`,
 		`failed: secret "wxgzh" "tab\tbed": key: has a control character`,
 		`note: secret "WXGZH" "other case": was imported below the realm's own spelling "wxgzh"`,
-		`note: secret "wxgzh" "lame": was imported without its token: token`,
-		`note: secret "wxgzh" "odd end": was imported without its token: expires_at: `,
+		`note: secret "wxgzh" "lame": was imported without its access token: token: cannot be imported: key_2`,
+		`note: secret "wxgzh" "odd end": was imported without its access token: expires_at: `,
 	} {
 		if !strings.Contains(out.printed, want) {
 			t.Errorf("the report does not say %q:\n%s", want, out.printed)

@@ -16,7 +16,6 @@ type outcome int
 const (
 	failed outcome = iota
 	created
-	createdBare // without its token
 	updated
 	unchanged
 )
@@ -53,8 +52,6 @@ func (l *ledger) enter(t *Tally, s Subject, what outcome, tokens int, err error)
 	case what == created:
 		t.Created++
 		t.Tokens += tokens
-	case what == createdBare:
-		t.Created++
 	case what == updated:
 		t.Updated++
 	default:
