@@ -48,11 +48,11 @@ type instance struct {
 	before func(w http.ResponseWriter, r *http.Request) bool
 }
 
-// clock is a time that tests move.
-type clock struct{ us atomic.Int64 }
+// clock goes ahead of the real one by as much as tests say.
+type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time          { return time.UnixMicro(c.us.Load()).UTC() }
-func (c *clock) advance(d time.Duration) { c.us.Add(d.Microseconds()) }
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // newInstance is an instance that reaches no provider.
 func newInstance(t *testing.T) *instance {
@@ -67,7 +67,6 @@ func instanceWith(t *testing.T, dial netguard.Dialer) *instance {
 		t.Fatal(err)
 	}
 	i := &instance{t: t, clock: &clock{}}
-	i.clock.us.Store(time.Now().Truncate(time.Second).UnixMicro())
 	i.store = sqlstore.SQLite(filepath.Join(t.TempDir(), "tokens.db"), keys, sqlstore.WithClock(i.clock.now))
 	pool := broker.New(i.store, zap.NewNop(), i.clock.now)
 	t.Cleanup(func() {
