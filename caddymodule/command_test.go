@@ -119,6 +119,27 @@ func TestImportCommand(t *testing.T) {
 	}
 }
 
+// Where basic_auth stands in front of the API, the user and the password come
+// from the environment.
+func TestImportCommandBasicAuth(t *testing.T) {
+	dsn, i := oldDatabase(t), newInstance(t)
+	i.load("", `handle_path /admin/* {
+		basic_auth {
+			alice $2a$04$u.QhWbCnUmXKrw0QH95rKu.fKCqPPdOhdNKINREJCMPJeBOjK8gRO
+		}
+		token_admin
+	}`)
+	t.Setenv("TOKENS_IMPORT_DSN", dsn)
+	t.Setenv("TOKENS_API_TOKEN", "")
+	t.Setenv("TOKENS_API_USER", "alice")
+	for password, works := range map[string]bool{"wrong": false, "practice": true} {
+		t.Setenv("TOKENS_API_PASSWORD", password)
+		if stdout, stderr, err := tokens(t, "import", "--api", "http://"+i.host+"/admin"); (err == nil) != works {
+			t.Errorf("%s: %v\n%s%s", password, err, stdout, stderr)
+		}
+	}
+}
+
 // A row that fails makes the exit status 1, and its reason is in the report.
 func TestImportCommandFailures(t *testing.T) {
 	dsn, i := oldDatabase(t), newInstance(t)

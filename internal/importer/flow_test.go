@@ -131,6 +131,9 @@ func TestAccountServiceGoesOnLater(t *testing.T) {
 	j.realm(base, map[string]string{"app_key": "K"})
 	out := j.old.must(j.instance, nil)
 	out.says(t, `note: account "jd" "buyer": was imported without its access token: `)
+	if len(out.Notes) != 2 { // default_key: what recipes of one's own need is not known
+		t.Errorf("notes: %v", out.Notes)
+	}
 	tallied(t, out.Accounts, 1, 0, 0, 0)
 	tallied(t, out.Companies, 1, 0, 0, 0)
 	j.realm(base, j.shared())
