@@ -1,5 +1,11 @@
 package adminapi
 
+import (
+	"context"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
 // done is the answer to what leaves nothing to show.
 type done struct {
 	Success string `json:"success"`
@@ -27,4 +33,21 @@ func listOf[I, T any](items []I, total int, show func(I) T) list[T] {
 		shown = append(shown, show(item))
 	}
 	return list[T]{Data: listData[T]{List: shown, Total: total}, Success: success}
+}
+
+// search answers with the page that the query asks for, of those that hold its
+// keyword.
+func search[I, T any](
+	ctx context.Context, r *request, find func(ctx context.Context, page tokenstore.Page, keyword string) ([]I, int, error), show func(I) T,
+) (any, error) {
+	page, err := r.query.page()
+	if err != nil {
+		return nil, err
+	}
+	keyword, err := r.query.text("keyword")
+	if err != nil {
+		return nil, err
+	}
+	items, total, err := find(ctx, page, keyword)
+	return listOf(items, total, show), err
 }

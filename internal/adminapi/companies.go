@@ -40,16 +40,7 @@ func showCompany(c tokenstore.Company) companyDocument {
 }
 
 func (a *api) listCompanies(ctx context.Context, r *request) (any, error) {
-	page, err := r.query.page()
-	if err != nil {
-		return nil, err
-	}
-	keyword, err := r.query.text("keyword")
-	if err != nil {
-		return nil, err
-	}
-	companies, total, err := a.accounts.Companies(ctx, page, keyword)
-	return listOf(companies, total, showCompany), err
+	return search(ctx, r, a.accounts.Companies, showCompany)
 }
 
 func (a *api) getCompany(ctx context.Context, r *request) (any, error) {

@@ -21,16 +21,7 @@ func showRealm(info broker.RealmInfo) realmDocument {
 }
 
 func (a *api) listRealms(ctx context.Context, r *request) (any, error) {
-	page, err := r.query.page()
-	if err != nil {
-		return nil, err
-	}
-	keyword, err := r.query.text("keyword")
-	if err != nil {
-		return nil, err
-	}
-	realms, total, err := a.broker.Realms(ctx, page, keyword)
-	return listOf(realms, total, showRealm), err
+	return search(ctx, r, a.broker.Realms, showRealm)
 }
 
 func (a *api) getRealm(ctx context.Context, r *request) (any, error) {
