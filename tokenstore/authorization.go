@@ -32,6 +32,8 @@ type Authorization struct {
 	// Attempt is the claim that waits for the code; zero where a person
 	// authorizes.
 	Attempt AttemptID
+	// Fingerprint is of the recipe and secret that the request was made with.
+	Fingerprint realm.Fingerprint
 	// ExpiresAt is its end, by the store's clock. The store sets it.
 	ExpiresAt time.Time
 }

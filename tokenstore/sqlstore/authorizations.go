@@ -28,6 +28,7 @@ type sealedAuthorization struct {
 	CallbackURL string               `json:"callback_url,omitempty"`
 	Verifier    string               `json:"verifier,omitempty"` // a realm.Hidden writes a mask
 	Attempt     tokenstore.AttemptID `json:"attempt,omitzero"`
+	Fingerprint []byte               `json:"fingerprint"` // as bytes: a realm.Fingerprint writes a mask
 }
 
 // BeginAuthorization implements tokenstore.AuthorizationStore.
@@ -42,7 +43,7 @@ func (s *Store) BeginAuthorization(ctx context.Context, a tokenstore.Authorizati
 			return err
 		}
 		a.ExpiresAt = micros(now.Add(min(life, tokenstore.MaxAuthorizationLife)))
-		open := sealedAuthorization{CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Attempt: a.Attempt}
+		open := sealedAuthorization{CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Attempt: a.Attempt, Fingerprint: a.Fingerprint[:]}
 		sealed, keyID, err := s.seal(authorizationAD(a), open)
 		if err != nil {
 			return err
@@ -99,6 +100,7 @@ func (s *Store) lockAuthorization(ctx context.Context, tx *txn, state tokenstore
 		return a, err
 	}
 	a.CallbackURL, a.Verifier, a.Attempt = open.CallbackURL, realm.Hidden(open.Verifier), open.Attempt
+	copy(a.Fingerprint[:], open.Fingerprint)
 	return a, nil
 }
 

@@ -28,6 +28,7 @@ func authorization(ref realm.Ref, state string) tokenstore.Authorization {
 	return tokenstore.Authorization{
 		State: tokenstore.HashState(realm.Hidden(state)), Ref: ref, CallbackURL: "https://gw.example.com/callback?of=" + state,
 		Verifier: realm.Hidden("verifier of " + state), Attempt: tokenstore.NewAttemptID(),
+		Fingerprint: realm.Fingerprint{1, 2, 3},
 	}
 }
 
