@@ -94,7 +94,8 @@ func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant
 		return storeFailed(err)
 	}
 	err := p.store.BeginAuthorization(ctx, tokenstore.Authorization{
-		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier, Attempt: attempt,
+		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier,
+		Attempt: attempt, Fingerprint: b.Fingerprint(),
 	}, stateLife)
 	if err != nil {
 		return storeFailed(err)
@@ -111,9 +112,7 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 	a := grant.NewAuthorization()
 	end := &ended{asks: w, verdict: v, asked: true}
 	if err := t.pool.begin(ctx, t.ref, t.bound, a, w.id); err != nil {
-		end.cause = errNotBegun
-		_, _ = t.settle(ctx, end) // what can be done: else the claim runs out
-		return nil, nil, err
+		return nil, nil, t.leave(ctx, end, errNotBegun, err)
 	}
 	sent := t.calls()
 	cb, err := t.bound.Authorize(context.WithoutCancel(ctx), t.client, a, t.bounded(w, v, began))
@@ -124,16 +123,25 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 	case cb == nil:
 		return t.called(ctx, end)
 	}
-	taken, err := t.pool.store.TakeAuthorization(ctx, tokenstore.HashState(cb.State))
-	if errors.Is(err, tokenstore.ErrAuthorizationNotFound) { // somebody was told as well, and has it
-		return nil, atOnce, nil
-	} else if err != nil {
-		return nil, nil, storeFailed(err)
+	begun, err := t.pool.take(context.WithoutCancel(ctx), cb.State)
+	switch {
+	case errors.Is(err, tokenstore.ErrAuthorizationNotFound): // somebody was told as well, and has it
+		return nil, t.outcome(end), nil
+	case err != nil:
+		return nil, nil, t.leave(ctx, end, errNotTaken, storeFailed(err))
 	}
-	if cause := t.objection(taken, *cb); cause != nil {
+	if cause := t.objection(begun, *cb); cause != nil {
 		return t.settleFailure(ctx, end, cause)
 	}
-	return t.exchange(ctx, taken, *cb)
+	return t.exchange(ctx, begun, *cb)
+}
+
+// leave closes a claim under which nothing more is done, because the store
+// failed. Where it fails here too, the claim runs out.
+func (t *task) leave(ctx context.Context, end *ended, cause *grant.Error, err error) error {
+	end.cause = cause
+	_, _ = t.settle(ctx, end)
+	return err
 }
 
 // errNotBegun is the cause of a call that was not made, because the store did
@@ -141,6 +149,13 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 var errNotBegun = &grant.Error{
 	Class: grant.Retryable, Kind: grant.KindRequest, NotSent: true,
 	Detail: "the state of the authorization could not be stored",
+}
+
+// errNotTaken is the cause of a code that is given up, because the store does
+// not say whether somebody else has it.
+var errNotTaken = &grant.Error{
+	Class: grant.Retryable, Kind: grant.KindRequest, NotSent: true,
+	Detail: "the state of the authorization could not be consumed",
 }
 
 // errNoCallback is the failure of an authorization that nobody called back for.
@@ -165,7 +180,7 @@ func (t *task) called(ctx context.Context, end *ended) (*realm.Lease, again, err
 		a := &s.Attempt
 		if held = a.ID == end.id; held {
 			done(&s.Budget, a.Started, s.Now)
-			a.Why, a.Deadline = "callback", s.Now.Add(callbackWait)
+			a.Deadline = s.Now.Add(callbackWait)
 		}
 	})
 	if err != nil {
@@ -204,17 +219,16 @@ func (t *task) outcome(end *ended) again {
 			}
 		}
 		if s.Attempt.ID == end.id { // still: nobody called
-			end.cause, end.asked = errNoCallback, false
 			_, _, err := t.settleFailure(ctx, end, errNoCallback)
 			return err
 		}
 		now := realm.InstantOf(t.pool.now())
-		if cause := causeOf(s.Attempt.Trouble); cause != nil && s.Token.Lineage == end.parent {
+		if cause := causeOf(s.Attempt.Trouble); cause != nil && waits(s.Attempt.Trouble, s.Now) && s.Token.Lineage == end.parent {
 			tr := t.pool.troubleOf(&s, cause, now)
 			t.e.suffer(tr, t.revision)
 			return tr.first(now)
 		}
-		return nil
+		return t.current(ctx) // it was long ago: nothing is sent of a secret of before
 	}
 }
 

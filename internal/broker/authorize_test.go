@@ -305,7 +305,7 @@ func TestNoCallback(t *testing.T) {
 	<-asked
 	eventually(t, "the claim waits for the callback", func() bool {
 		st, err := n.pool.store.Peek(t.Context(), jd)
-		return err == nil && st.Attempt.Why == "callback"
+		return err == nil && st.Attempt.Deadline.Sub(st.Now) == callbackWait
 	})
 	n.clock.advance(callbackWait + time.Second)
 	wantError(t, <-failed, realm.CodeTokenUnavailable, http.StatusGatewayTimeout)

@@ -137,7 +137,7 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 	if left := a.Deadline.Sub(s.Now); a.ID != (tokenstore.AttemptID{}) {
 		switch {
 		case w.code.askedBy(a.ID):
-			done(&s.Budget, a.Started, s.Now) // this call goes on with the claim
+			w.takeOver(s)
 		case left > 0:
 			return verdict{ruling: busy, wait: left, holder: a.ID}
 		default:
@@ -199,6 +199,16 @@ func rewind(s *tokenstore.State) {
 		for i, c := range w.Calls {
 			w.Calls[i].First, w.Calls[i].Last = minTime(c.First, s.Now), minTime(c.Last, s.Now)
 		}
+	}
+}
+
+// takeOver goes on with the claim under which the code was asked for. What was
+// dropped of that is dropped of this.
+func (w *asks) takeOver(s *tokenstore.State) {
+	a := &s.Attempt
+	done(&s.Budget, a.Started, s.Now)
+	if a.Dropped == a.ID {
+		a.Dropped = w.id
 	}
 }
 
@@ -365,7 +375,10 @@ func (w *asks) repeatAt(s *tokenstore.State) time.Time {
 // grant writes the claim.
 func (w *asks) grant(s *tokenstore.State, v verdict) {
 	a := &s.Attempt
-	a.ID, a.Node, a.Why, a.Parent, a.Spends = w.id, w.node, w.kind.String(), v.parent, v.source.refreshes()
+	if !w.code.askedBy(a.ID) { // else it is for what its code was asked for
+		a.Why = w.kind.String()
+	}
+	a.ID, a.Node, a.Parent, a.Spends = w.id, w.node, v.parent, v.source.refreshes()
 	a.Started, a.Deadline = s.Now, s.Now.Add(w.lease())
 	spend(&s.Budget, w.windows, s.Now)
 }

@@ -55,7 +55,13 @@ func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) 
 	}
 }
 
-func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) error {
+func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			v.pool.panicked(r, "panic while exchanging a code", zap.String("realm", realmID))
+			err = errPanic
+		}
+	}()
 	begun, err := v.pool.taken(ctx, cb.State)
 	if err != nil {
 		return err
@@ -68,34 +74,55 @@ func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) 
 	}
 	defer v.pool.doubt(begun.Ref) // callers on this node are woken
 	if realmID != begun.Ref.Realm {
-		return t.misled(ctx, begun, &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: "the callback was that of another realm"})
+		return t.misled(ctx, begun, unfit("the callback was that of another realm"))
 	}
 	if cause := t.objection(begun, cb); cause != nil {
 		return t.misled(ctx, begun, cause)
 	}
 	_, _, err = t.exchange(ctx, begun, cb)
 	if errors.Is(err, errStale) {
-		return nil // what came is saved; the secret has changed since
+		return t.keptAll(ctx)
 	}
 	return err
 }
 
+// keptAll says whether what came is of use, although the secret has changed
+// since: a refresh token is, and an access token where nothing changed that
+// decides about it.
+func (t *task) keptAll(ctx context.Context) error {
+	s, err := t.pool.store.Peek(ctx, t.ref)
+	switch {
+	case err != nil:
+		return storeFailed(err)
+	case s.Token.Refresh == "" && t.current(ctx) != nil:
+		return badCallback("the secret has changed since the authorization began")
+	}
+	return nil
+}
+
 // taken consumes a state. After that nobody else gets it, on any node.
 func (p *Pool) taken(ctx context.Context, state realm.Hidden) (tokenstore.Authorization, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	if err := p.Open(ctx); err != nil {
 		return tokenstore.Authorization{}, storeFailed(err)
 	}
-	begun, err := p.store.TakeAuthorization(ctx, tokenstore.HashState(state))
+	begun, err := p.take(ctx, state)
 	switch {
 	case errors.Is(err, tokenstore.ErrAuthorizationNotFound):
 		return begun, badCallback("the state is unknown, was used, or has ended")
 	case err != nil:
 		return begun, storeFailed(err)
 	}
-	failpoint.Hit("state_taken")
 	return begun, nil
+}
+
+func (p *Pool) take(ctx context.Context, state realm.Hidden) (tokenstore.Authorization, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	begun, err := p.store.TakeAuthorization(ctx, tokenstore.HashState(state))
+	if err == nil {
+		failpoint.Hit("state_taken")
+	}
+	return begun, err
 }
 
 // codeTask is the task of exchanging a code: a flight that nobody joins. What
@@ -111,11 +138,11 @@ func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*t
 	t.revision = e.revision
 	e.mu.Unlock()
 	secret, err := v.secret(ctx, c, begun.Ref)
-	if err == nil {
-		t.bound, err = c.program.Bind(secret)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if t.bound, err = c.program.Bind(secret); err != nil {
+		return nil, t.misled(ctx, begun, unfit("the secret does not fit the realm: "+err.Error()))
 	}
 	_, err = t.read(ctx)
 	return t, err
@@ -130,6 +157,7 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 	}
 	v, began, err := t.claimForCode(ctx, w)
 	if err != nil {
+		t.conclude(ctx, begun, unfit("the code could not be exchanged in time"))
 		return nil, nil, err
 	}
 	return t.spend(ctx, w, v, began)
@@ -139,11 +167,20 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *grant.Error {
 	switch {
 	case !t.f.owner.program.CanAuthorize():
-		return &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: t.f.owner.program.NoAuthorize()}
+		return unfit(t.f.owner.program.NoAuthorize())
 	case begun.CallbackURL != t.bound.CallbackURL():
-		return &grant.Error{Class: grant.Hopeless, Kind: grant.KindDenied, Detail: "callback_url has changed since the authorization began"}
+		return unfit("callback_url has changed since the authorization began")
+	case begun.Attempt != (tokenstore.AttemptID{}) && begun.Fingerprint != t.bound.Fingerprint():
+		// The code may be that of another user, whose password was replaced.
+		return unfit("the realm or its secret has changed since the authorization began")
 	}
 	return t.bound.Judge(cb)
+}
+
+// unfit is a callback that does not fit what is here. The provider refused
+// nothing: it may be asked again.
+func unfit(why string) *grant.Error {
+	return &grant.Error{Class: grant.Retryable, Kind: grant.KindRequest, NotSent: true, Detail: why}
 }
 
 // misled ends an authorization that brought no code. Those who wait for it
@@ -151,15 +188,18 @@ func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *gra
 func (t *task) misled(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) error {
 	t.pool.log.Warn("authorization failed",
 		zap.String("realm", begun.Ref.Realm), zap.String("key", begun.Ref.Key), zap.Error(cause))
-	if begun.Attempt != (tokenstore.AttemptID{}) {
-		w := t.asks()
-		w.id = begun.Attempt
-		end := &ended{asks: w, cause: cause, asked: true, verdict: verdict{source: fromCode}}
-		if _, err := t.settle(ctx, end); err != nil {
-			return err
-		}
-	}
+	t.conclude(ctx, begun, cause)
 	return badCallback(cause.Error())
+}
+
+// conclude closes the claim under which the server asked for a code that comes
+// to nothing. Where the store fails it runs out.
+func (t *task) conclude(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) {
+	if begun.Attempt == (tokenstore.AttemptID{}) {
+		return // a person asked
+	}
+	w := &asks{terms: t.terms(t.f.owner), id: begun.Attempt, draw: t.pool.draw}
+	_, _ = t.settle(ctx, &ended{asks: w, cause: cause, asked: true, verdict: verdict{source: fromCode}})
 }
 
 // claimForCode asks for the claim until it is granted. A code does not live

@@ -190,9 +190,7 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	var err error = errPanic
 	defer func() {
 		if r := recover(); r != nil {
-			// The value may hold anything, so only its type is told.
-			v.pool.log.Error("panic while getting a token", zap.Stringer("ref", ref),
-				zap.String("type", fmt.Sprintf("%T", r)), zap.Stack("stack"))
+			v.pool.panicked(r, "panic while getting a token", zap.Stringer("ref", ref))
 		}
 		e.land(f, lease, err)
 		v.pool.schedule.landed(v, e, f, ref)
@@ -211,6 +209,12 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	case err != nil && f.kind == renew:
 		e.pause(realm.InstantOf(v.pool.now()))
 	}
+}
+
+// panicked tells of a panic that ends one piece of work, and not the process.
+// The value may hold anything, so only its type is told.
+func (p *Pool) panicked(r any, what string, where zap.Field) {
+	p.log.Error(what, where, zap.String("type", fmt.Sprintf("%T", r)), zap.Stack("stack"))
 }
 
 // land ends a flight and lets its callers go on. A token that was held back

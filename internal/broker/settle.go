@@ -89,9 +89,10 @@ func (e *ended) accept(s *tokenstore.State) {
 		a.Trouble = tokenstore.Trouble{At: s.Now, Until: later(e.token.ExpiresAt, s.Now.Add(lifelessWait))}
 	}
 	// Without a refresh token, an access token that serves nobody any more is
-	// not saved, nor the one that is there already.
+	// not saved, nor the one that is there already. Whom a code's serves is seen
+	// later: there will be no other.
 	known := same && near(e.token.ExpiresAt, s.Token.ExpiresAt) && e.source != fromCode
-	if e.token.Refresh != "" || !e.discard && !e.once && !known {
+	if e.token.Refresh != "" || (!e.discard || e.source == fromCode) && !e.once && !known {
 		e.save(s)
 	}
 }
@@ -116,7 +117,8 @@ func (e *ended) save(s *tokenstore.State) {
 		// It was good for one use. A second one would be taken for a theft.
 		s.Attempt.InitialRefused = true
 	}
-	if s.Token.Lineage != e.parent {
+	// What was made meanwhile of the consent of before gives way to a new one.
+	if s.Token.Lineage != e.parent && !e.code.byPerson() {
 		e.late(s)
 		return
 	}
@@ -200,7 +202,7 @@ func (e *ended) fail(s *tokenstore.State) {
 		a.Trouble.Until = later(a.Trouble.Until, s.Now.Add(lockoutWait))
 	}
 	refusedCode := e.source == fromCode && e.cause.Kind == grant.KindRefused
-	if e.cause.Class != grant.Hopeless && !refusedCode {
+	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !refusedCode {
 		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
 	}
 }

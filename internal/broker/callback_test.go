@@ -1,0 +1,238 @@
+package broker
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// asks lets a caller ask a node for a token, whose provider will call back
+// later, and returns where to, and what becomes of the caller.
+func (s *codeServer) asks(t *testing.T, n *node) (callback string, failed <-chan error) {
+	t.Helper()
+	called, end := make(chan string, 1), make(chan error, 1)
+	s.then(func(_ http.ResponseWriter, r *http.Request) { called <- s.callback(r.URL.Query()) })
+	go func() {
+		_, err := n.Token(t.Context(), jd)
+		end <- err
+	}()
+	callback = <-called
+	eventually(t, "the claim waits for the callback", func() bool {
+		st, err := n.pool.store.Peek(t.Context(), jd)
+		return err == nil && st.Attempt.Deadline.Sub(st.Now) == callbackWait
+	})
+	s.then(nil)
+	return callback, end
+}
+
+// The password, and with it the user, may be replaced while the provider's
+// callback is awaited: a code of before gives no token to the secret of now,
+// and who waits gets one of the new user.
+func TestCodeOfAnotherSecret(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	callback, failed := s.asks(t, a)
+	b.saveSecret(t, jd, "client_id", "other")
+	wantError(t, visit(t.Context(), t, b, callback), realm.CodeBadCallback, http.StatusBadRequest)
+	if s.exchanges.Load() != 0 {
+		t.Fatal("the code was exchanged")
+	}
+	<-failed // it is told, or served
+	b.clock.advance(2 * time.Second)
+	want(t, b.View, jd, "T-1-other", realm.FromUpstream)
+}
+
+// Who waited for the callback of a secret that was replaced since asks nothing
+// with the old one.
+func TestSecretReplacedWhileTheCallbackIsAwaited(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	_, failed := s.asks(t, a)
+	b.saveSecret(t, jd, "client_id", "other")
+	closes := func(s *tokenstore.State) { s.Attempt.ID = tokenstore.AttemptID{} } // as somebody does who got nothing
+	if _, err := a.pool.coordinate(t.Context(), jd, closes); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := s.asked[len(s.asked)-1].Get("client_id"); len(s.asked) != 2 || got != "other" {
+		t.Errorf("%d authorizations, the last of %q", len(s.asked), got)
+	}
+}
+
+// A refresh token that was to be dropped while its code was awaited is dropped.
+func TestDroppedWhileTheCallbackIsAwaited(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	callback, failed := s.asks(t, n)
+	note := realm.Hidden("decides nothing")
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"note": &note}, DropRefreshToken: true}); err != nil {
+		t.Fatal(err)
+	}
+	_ = visit(t.Context(), t, n, callback)
+	<-failed
+	if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Refresh == "R-1" {
+		t.Errorf("it is stored: %v", err)
+	}
+}
+
+// A code that no limit lets be exchanged is given up at once, and its claim
+// with it.
+func TestCodeWithoutACallLeft(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	config := s.config(true)
+	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
+	_, err := n.Token(t.Context(), jd)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+	st, err := n.pool.store.Peek(t.Context(), jd)
+	if err != nil || st.Attempt.ID != (tokenstore.AttemptID{}) || waits(st.Budget.Trouble, st.Now) {
+		t.Errorf("claim %v, trouble of the realm %+v, %v", st.Attempt.ID, st.Budget.Trouble, err)
+	}
+}
+
+// A callback that went astray says nothing about the password: nothing is
+// locked, and the waiting caller is told at once.
+func TestForeignCallbackLocksNothing(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	n.saveRealm(t, "other", s.config(true))
+	callback, failed := s.asks(t, n)
+	u, err := url.Parse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, err := grant.ParseCallback(u.RawQuery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, n.Callback(t.Context(), "other", cb), realm.CodeBadCallback, http.StatusBadRequest)
+	wantError(t, <-failed, realm.CodeTokenUnavailable, http.StatusBadGateway)
+	n.clock.advance(2 * time.Second)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+}
+
+// What a person's code gave while the secret was replaced: a refresh token
+// counts for the new one, too; without one there is nothing, and the person is
+// told. A change that decides nothing loses nothing.
+func TestSecretReplacedDuringTheExchange(t *testing.T) {
+	for name, c := range map[string]struct {
+		field, answer string
+		worked        bool
+	}{
+		"with a refresh token":      {"client_id", `{"access_token":"A","expires_in":60,"refresh_token":"R"}`, true},
+		"without":                   {"client_id", `{"access_token":"A","expires_in":60}`, false},
+		"a field that says nothing": {"note", `{"access_token":"A","expires_in":60}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newCodeServer(t)
+			n := s.account(t, false)
+			s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+				n.saveSecret(t, jd, c.field, "other")
+				s.thenToken(nil)
+				_, _ = w.Write([]byte(c.answer))
+			})
+			err := visit(t.Context(), t, n, s.callback(begun(t, n)))
+			if !c.worked {
+				wantError(t, err, realm.CodeBadCallback, http.StatusBadRequest)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := n.Token(t.Context(), jd); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// An API that refuses every token does not make the server log in once for
+// every request.
+func TestRefutedAuthorizations(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		_, _ = w.Write([]byte(`{"access_token":"` + form.Get("code") + `","expires_in":3600}`))
+	})
+	lease, err := n.Token(t.Context(), jd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if got, err := n.Renew(t.Context(), jd, lease.Access); err == nil {
+			lease = got
+		}
+		n.clock.advance(100 * time.Millisecond)
+	}
+	if asked := s.authorizations(); asked > 8 {
+		t.Errorf("asked %d times within five seconds", asked)
+	}
+}
+
+// A secret that does not fit the realm any more when the code comes.
+func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	callback := s.callback(begun(t, n))
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"client_id": nil}}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, visit(t.Context(), t, n, callback), realm.CodeBadCallback, http.StatusBadRequest)
+	if s.exchanges.Load() != 0 {
+		t.Error("the code was exchanged")
+	}
+}
+
+// A panic on the way of a callback ends neither the process nor says what it
+// was about.
+func TestCallbackPanics(t *testing.T) {
+	db := newMemory(time.Now)
+	store := &memoryStore{db: db}
+	n := nodeOn(t, store, nil, newClock())
+	if err := n.pool.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.fails = func() error { panic("confidential") }
+	err := n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "s"})
+	store.fails = nil
+	if !errors.Is(err, errPanic) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A person's consent is not set aside by what was made of the one before, while
+// its exchange took longer than its claim.
+func TestConsentCountsMoreThanARefresh(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, c := range map[string]struct {
+		attempt tokenstore.AttemptID
+		want    realm.Hidden
+	}{
+		"a person's":       {tokenstore.AttemptID{}, "R-consent"},
+		"the server's own": {tokenstore.NewAttemptID(), "R-refreshed"}, // both are the same user's
+	} {
+		s := tokenstore.State{Now: now, Token: realm.Token{Access: "T", Refresh: "R-refreshed", Lineage: 2, IssuedAt: now}}
+		s.Attempt.Started = now.Add(-time.Minute)
+		end := &ended{
+			asks: &asks{id: tokenstore.NewAttemptID(), code: &code{attempt: c.attempt}}, verdict: verdict{parent: 1, source: fromCode},
+			token: realm.Token{Access: "A", Refresh: "R-consent", IssuedAt: now.Add(-time.Minute)},
+		}
+		if end.settle(&s); s.Save == nil && c.want == "R-refreshed" {
+			s.Save = &s.Token
+		}
+		if s.Save.Refresh != c.want || len(s.Attempt.Candidates) > 0 != (c.want == "R-refreshed") {
+			t.Errorf("%s: %v is stored, beside %d", name, s.Save.Refresh == "R-consent", len(s.Attempt.Candidates))
+		}
+	}
+}
