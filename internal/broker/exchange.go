@@ -62,6 +62,13 @@ func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) 
 			err = errPanic
 		}
 	}()
+	if err = v.comeBack(ctx, realmID, cb); err != nil && ctx.Err() != nil {
+		return errClosed
+	}
+	return err
+}
+
+func (v *View) comeBack(ctx context.Context, realmID string, cb grant.Callback) error {
 	begun, err := v.pool.taken(ctx, cb.State)
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func (m *model) actions(do func(func())) map[string]func(*rapid.T) {
 		},
 		"secret": func(t *rapid.T) {
 			n, i, authorize := node(t), key(t), rapid.Bool().Draw(t, "authorize")
-			do(func() { m.changeSecret(n, i, authorize && !m.plan.fetches) })
+			do(func() { m.changeSecret(n, i, authorize && m.plan.seeded()) })
 		},
 	}
 }

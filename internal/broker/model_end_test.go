@@ -12,7 +12,7 @@ import (
 // heal ends all faults: everything that waits goes on, everybody is there.
 func (m *model) heal() {
 	m.mu.Lock()
-	m.providerDown, m.fates = false, nil
+	m.providerDown, m.fates, m.modes = false, nil, nil
 	waiting := m.waiting()
 	m.mu.Unlock()
 	for _, r := range waiting {
@@ -82,6 +82,12 @@ func (m *model) recovered() bool {
 // needs a person; and once more when those tokens are over, so that no claim is
 // left from before.
 func (m *model) judgeEnd() {
+	if m.locked { // somebody has to ask by name, see lockoutWait
+		for i := range m.refs {
+			time.Sleep(budgetPer)
+			m.begin(m.nodes[0], i, authorize, "")
+		}
+	}
 	for range 2 {
 		if !m.recovers() {
 			return
@@ -90,6 +96,7 @@ func (m *model) judgeEnd() {
 	}
 	if m.recovers() {
 		m.judgeClaims()
+		m.judgeConsents()
 	}
 }
 

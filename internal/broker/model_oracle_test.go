@@ -87,13 +87,15 @@ func (m *model) arrived(r *request) fate {
 	ref := m.refOf[r.app]
 	m.db.mu.Lock()
 	row := m.db.state(ref)
+	durable := r.asks != nil && m.db.authorizations[tokenstore.HashState(realm.Hidden(r.asks.state))].Ref == ref
 	m.db.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.learn()
+	m.judgeCode(r, durable)
 	a := row.Attempt
 	claimed := a.ID != (tokenstore.AttemptID{}) && a.Node == r.node.name && a.Deadline.After(row.Now)
-	r.free = m.plan.kind == none && (r.node.away || microsOf(r.node.trouble).Equal(row.Now))
+	r.free = m.plan.kind == none && m.plan.codes == "" && (r.node.away || microsOf(r.node.trouble).Equal(row.Now))
 	switch {
 	case claimed && m.claims[a.ID] != nil:
 		m.fail("I2", "two requests under one claim on %s", ref)
@@ -105,7 +107,7 @@ func (m *model) arrived(r *request) fate {
 		m.fail("I2", "a request of %s for %s without a durable claim of its own", r.node.name, ref)
 	}
 	for _, other := range m.open {
-		if other.app == r.app && other.node.up && !other.caller.closed.Load() && !r.free && !other.free {
+		if other.app == r.app && other.node.up && !other.caller.closed.Load() && !r.free && !other.free && !other.calledBack() {
 			m.fail("I1", "%s asks for %s while the request of %s is open", r.node.name, ref, other.node.name)
 		}
 	}
@@ -262,7 +264,7 @@ func (m *model) committed(ref realm.Ref, before, after tokenstore.State) {
 	defer m.mu.Unlock()
 	m.learn()
 	old, now := before.Attempt, after.Attempt
-	if old.ID != (tokenstore.AttemptID{}) && old.ID != now.ID && now.ID != (tokenstore.AttemptID{}) && old.Deadline.After(before.Now) {
+	if old.ID != (tokenstore.AttemptID{}) && old.ID != now.ID && now.ID != (tokenstore.AttemptID{}) && old.Deadline.After(before.Now) && !m.handsOver(old.ID) {
 		m.fail("I1", "the claim on %s was taken from who had it", ref)
 	}
 	if r := m.claims[old.ID]; r != nil && now.ID != old.ID && old.Deadline.After(before.Now) && r.delivered && (r.issue != nil || r.status == 400) {
@@ -290,6 +292,13 @@ func (m *model) judgeLineage(ref realm.Ref, before tokenstore.State, t realm.Tok
 	}
 	have, got := before.Token.Refresh.Reveal(), t.Refresh.Reveal()
 	child := m.children[got]
+	if got != have && m.plan.codes != "" && child != nil && child.parent == "" { // a consent ends what was before
+		m.excused[have] = true
+		for _, c := range before.Attempt.Candidates {
+			m.excused[c.Refresh.Reveal()] = true
+		}
+		return
+	}
 	if got != have && m.plan.fetches && (before.Attempt.Uncertain > 0 || child != nil && child.parent == "") {
 		m.excused[have] = true // it was in doubt, and there is a way without it
 		return

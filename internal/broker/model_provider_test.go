@@ -39,6 +39,9 @@ type request struct {
 	caller  *callerConn
 	app     string
 	refresh string
+	code    string
+	secret  string         // that the request holds
+	asks    *authorization // what is asked for at the authorization endpoint; nil elsewhere
 	at      time.Time
 	version int64         // of the secret, see model.changed
 	fate    chan fate     // what becomes of a request that waits
@@ -95,8 +98,11 @@ func (m *model) serve(caller *callerConn, n *modelNode, conn net.Conn) {
 	}
 	form, _ := url.ParseQuery(string(body))
 	r := &request{
-		node: n, caller: caller, app: form.Get("client_id"), refresh: form.Get("refresh_token"), at: time.Now(),
-		fate: make(chan fate), gone: make(chan struct{}),
+		node: n, caller: caller, app: form.Get("client_id"), refresh: form.Get("refresh_token"), code: form.Get("code"),
+		secret: form.Get("client_secret"), at: time.Now(), fate: make(chan fate), gone: make(chan struct{}),
+	}
+	if req.URL.Path == modelDoor {
+		m.asked(r, req.URL.Query())
 	}
 	go func() {
 		defer close(r.gone)
@@ -114,12 +120,16 @@ func (m *model) serve(caller *callerConn, n *modelNode, conn net.Conn) {
 	}
 	recorder := httptest.NewRecorder()
 	req.Body = io.NopCloser(bytes.NewReader(body))
-	m.decide(r, func() int { m.provider.ServeHTTP(recorder, req); return recorder.Code })
+	m.decide(r, func() int { m.answer(r, recorder, req); return recorder.Code })
+	m.callFirst(r)
 	f = m.wait(r, f, withheld)
 	var answer bytes.Buffer
 	result := recorder.Result()
 	result.Close, result.ContentLength = true, int64(recorder.Body.Len())
 	_ = result.Write(&answer)
+	if f == halved && recorder.Body.Len() == 0 {
+		f = answered // a redirect has no half
+	}
 	switch f {
 	case cut, withheld, dropped:
 	case halved:
@@ -129,6 +139,7 @@ func (m *model) serve(caller *callerConn, n *modelNode, conn net.Conn) {
 		// A pipe has no buffer: what was written was read.
 		_, err := conn.Write(answer.Bytes())
 		m.delivered(r, err == nil)
+		m.callLater(r)
 	}
 }
 

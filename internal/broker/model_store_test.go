@@ -26,6 +26,8 @@ type memory struct {
 	// committed is told of every transaction that Coordinate wrote, before
 	// anybody can read what it wrote; nil for nobody.
 	committed func(ref realm.Ref, before, after tokenstore.State)
+	// took is told of every authorization that was taken; nil for nobody.
+	took func(tokenstore.Authorization)
 
 	mu       sync.Mutex
 	stamp    time.Time // of the last realm or secret: no two have the same
@@ -67,7 +69,8 @@ func TestMemoryStore(t *testing.T) {
 // memoryStore is a handle of a memory.
 type memoryStore struct {
 	db *memory
-	// around lets a test harm a transaction of Coordinate; nil for none.
+	// around lets a test harm a transaction of Coordinate, or of an
+	// authorization; nil for none.
 	around func(ctx context.Context, ref realm.Ref, run func(context.Context) error) error
 	// fails is asked before everything else; nil for never.
 	fails func() error
@@ -364,15 +367,17 @@ func (s *memoryStore) Coordinate(ctx context.Context, ref realm.Ref, decide func
 			return err
 		})
 	}
-	if s.around != nil {
-		err = s.around(ctx, ref, run)
-	} else {
-		err = run(ctx)
-	}
-	if err != nil {
+	if err = s.harmed(ctx, ref, run); err != nil {
 		return tokenstore.State{}, err
 	}
 	return state, nil
+}
+
+func (s *memoryStore) harmed(ctx context.Context, ref realm.Ref, run func(context.Context) error) error {
+	if s.around == nil {
+		return run(ctx)
+	}
+	return s.around(ctx, ref, run)
 }
 
 func (m *memory) coordinate(ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
@@ -424,24 +429,33 @@ func (s *memoryStore) Once(ctx context.Context, name string, at time.Time) (ours
 }
 
 func (s *memoryStore) BeginAuthorization(ctx context.Context, a tokenstore.Authorization, life time.Duration) error {
-	return s.locked(ctx, func(m *memory) error {
-		a.ExpiresAt = microsOf(m.now().Add(min(life, tokenstore.MaxAuthorizationLife)))
-		m.authorizations[a.State] = a
-		return nil
+	return s.harmed(ctx, a.Ref, func(ctx context.Context) error {
+		return s.locked(ctx, func(m *memory) error {
+			a.ExpiresAt = microsOf(m.now().Add(min(life, tokenstore.MaxAuthorizationLife)))
+			m.authorizations[a.State] = a
+			return nil
+		})
 	})
 }
 
 func (s *memoryStore) TakeAuthorization(ctx context.Context, state tokenstore.StateHash) (taken tokenstore.Authorization, err error) {
-	err = s.locked(ctx, func(m *memory) error {
-		a := m.authorizations[state]
-		delete(m.authorizations, state)
-		if !a.ExpiresAt.After(m.now()) {
-			return tokenstore.ErrAuthorizationNotFound
-		}
-		taken = a
-		return nil
+	err = s.harmed(ctx, realm.Ref{}, func(ctx context.Context) error {
+		return s.locked(ctx, func(m *memory) error {
+			a := m.authorizations[state]
+			delete(m.authorizations, state)
+			if !a.ExpiresAt.After(m.now()) {
+				return tokenstore.ErrAuthorizationNotFound
+			}
+			if taken = a; m.took != nil {
+				m.took(a)
+			}
+			return nil
+		})
 	})
-	return taken, err
+	if err != nil {
+		return tokenstore.Authorization{}, err
+	}
+	return taken, nil
 }
 
 func (m *memory) dropAuthorizations(of func(realm.Ref) bool) {

@@ -42,6 +42,8 @@ type plan struct {
 	kind string
 	// fetches: a token can be got without a refresh token, too.
 	fetches bool
+	// codes says who authorizes, by codes; "" for nobody.
+	codes string
 	// remote: the store is on another machine, so that answers are spooled.
 	remote bool
 	skews  []time.Duration // of the nodes' clocks
@@ -58,6 +60,9 @@ func draftPlan(t *rapid.T) plan {
 	return p
 }
 
+// seeded says whether the secrets hold the refresh token of a consent.
+func (p plan) seeded() bool { return !p.fetches && p.codes == "" }
+
 // model is the world of one run: the real engine on several nodes, and a
 // store, a provider and a clock that do what the run says.
 type model struct {
@@ -73,6 +78,7 @@ type model struct {
 
 	mu sync.Mutex
 	oracle
+	authorizations
 	broken       string // the invariant that was broken; "" while all hold
 	providerDown bool
 	fates        []fate // of the next requests
@@ -90,6 +96,7 @@ type model struct {
 type call struct {
 	node    *modelNode
 	ref     realm.Ref
+	at      time.Time
 	current int64 // the newest change of the secret that the node must know of
 	cancel  context.CancelFunc
 
@@ -102,15 +109,16 @@ type call struct {
 // such that joined strings would confuse them.
 func newModel(p plan, dir string) *model {
 	m := &model{
-		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(),
+		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(), authorizations: newAuthorizations(),
 		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, consents: map[string]bool{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
 		fingerprints: map[realm.Ref]realm.Fingerprint{},
 		refs:         []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
 	}
 	m.keys, _ = tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))))
-	m.db.committed = m.committed
+	m.db.committed, m.db.took = m.committed, m.took
+	m.lossy = p.codes == byPerson // it begins without a token
 	opts := fakeprovider.Options{
-		Credentials: map[string]string{}, Quotas: []fakeprovider.Quota{},
+		Credentials: map[string]string{}, Quotas: []fakeprovider.Quota{}, Redirects: map[string]string{}, Users: map[string]string{"user": "password"},
 		Rule: &fakeprovider.Rule{Semantics: fakeprovider.Parallel, Life: tokenLife},
 		Mint: func(n int64) string { return fmt.Sprint("T", n) },
 	}
@@ -121,7 +129,7 @@ func newModel(p plan, dir string) *model {
 	}
 	for i, ref := range m.refs {
 		m.refOf[app(i)] = ref
-		opts.Credentials[app(i)] = "v0"
+		opts.Credentials[app(i)], opts.Redirects[app(i)] = "v0", modelCallback
 	}
 	m.provider = fakeprovider.New(opts)
 	for index := range p.skews {
@@ -135,7 +143,7 @@ func newModel(p plan, dir string) *model {
 		if err != nil {
 			m.fail("the model", "%v", err)
 		}
-		m.changeSecret(m.nodes[0], i, !p.fetches)
+		m.changeSecret(m.nodes[0], i, p.seeded())
 	}
 	return m
 }
@@ -154,7 +162,10 @@ func (m *model) config() realm.Config {
 			Windows: []realm.Window{{Calls: budgetCalls, Per: realm.Duration(budgetPer)}},
 		},
 	}
-	if m.plan.fetches {
+	switch {
+	case m.plan.codes != "":
+		m.authorizes(&c)
+	case m.plan.fetches:
 		c.Grant.Name = "client_credentials"
 	}
 	if m.plan.kind == none {
@@ -165,7 +176,7 @@ func (m *model) config() realm.Config {
 	if m.plan.kind == grace {
 		c.RefreshGrace = realm.Duration(graceTime)
 	}
-	if m.plan.fetches {
+	if m.plan.fetches && m.plan.codes == "" {
 		c.RefreshTokenPath = "refresh_token"
 		c.Refresh = &realm.Recipe{URL: endpoint, Method: "POST", ContentType: realm.ContentForm}
 		for name, value := range map[string]string{
@@ -185,6 +196,9 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 	m.versions++
 	id, secret := realm.Hidden(app(i)), realm.Hidden(fmt.Sprint("v", m.versions))
 	u := SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{"client_id": &id, "client_secret": &secret}}
+	if m.plan.codes != "" {
+		u.Fields["login"] = &secret
+	}
 	var seed realm.Hidden
 	if authorize {
 		seed = realm.Hidden(m.provider.Authorize(app(i)).Refresh)
@@ -207,6 +221,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 	m.provider.SetSecret(app(i), secret.Reveal())
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.logins[app(i)] = secret.Reveal()
 	m.learn()
 	m.changed[ref], m.changedAt[ref] = int64(m.read), time.Now()
 	n.noticed[ref] = m.changed[ref]
@@ -220,7 +235,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 // begin lets a client call a node.
 func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &call{node: n, ref: m.refs[i], cancel: cancel}
+	c := &call{node: n, ref: m.refs[i], at: time.Now(), cancel: cancel}
 	m.mu.Lock()
 	c.current = n.noticed[c.ref]
 	m.calls = append(m.calls, c)
@@ -233,6 +248,10 @@ func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call
 			lease, err = n.view.Flush(ctx, c.ref)
 		case heal:
 			lease, err = n.view.Renew(ctx, c.ref, failed)
+		case authorize:
+			lease, err = n.view.Authorize(ctx, c.ref)
+		case renew:
+			lease, _, err = n.view.RenewNow(ctx, c.ref)
 		default:
 			lease, err = n.view.Token(ctx, c.ref)
 		}
@@ -258,6 +277,7 @@ func (m *model) notice(c *call) {
 func (m *model) settled() {
 	m.bury()
 	m.judgeOrphans()
+	m.judgeWaits()
 }
 
 // end stops the world.
@@ -278,26 +298,29 @@ func (m *model) end() {
 // and a provider of its own; MODEL_CHECKS says how many there are.
 func TestProtocol(t *testing.T) {
 	setChecks(t)
-	rapid.Check(t, func(rt *rapid.T) {
-		p, dir := draftPlan(rt), t.TempDir()
-		b := newBubble(t)
-		defer b.end()
-		var m *model
-		b.do(func() { m = newModel(p, dir) })
-		defer b.do(func() { m.end() })
-		do := func(step func()) {
-			b.do(step)
-			b.do(m.settled)
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			if m.broken != "" {
-				rt.Fatal(m.broken)
-			}
+	rapid.Check(t, func(rt *rapid.T) { runModel(t, rt, draftPlan(rt), (*model).actions) })
+}
+
+// runModel is one run.
+func runModel(t *testing.T, rt *rapid.T, p plan, actions func(m *model, do func(func())) map[string]func(*rapid.T)) {
+	dir := t.TempDir()
+	b := newBubble(t)
+	defer b.end()
+	var m *model
+	b.do(func() { m = newModel(p, dir) })
+	defer b.do(func() { m.end() })
+	do := func(step func()) {
+		b.do(step)
+		b.do(m.settled)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.broken != "" {
+			rt.Fatal(m.broken)
 		}
-		rt.Repeat(m.actions(do))
-		do(m.heal)
-		do(m.judgeEnd)
-	})
+	}
+	rt.Repeat(actions(m, do))
+	do(m.heal)
+	do(m.judgeEnd)
 }
 
 // setChecks says how many runs there are, unless the flag does.
