@@ -333,7 +333,11 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	now := realm.InstantOf(t.pool.now())
 	tr := t.pool.troubleOf(&s, end.cause, now)
 	if !end.code.byPerson() {
-		t.e.suffer(tr, t.revision)
+		known := *tr
+		if c := causeOf(s.Attempt.Trouble); c != nil && waits(s.Attempt.Trouble, s.Now) {
+			known.cause = c // what others have found out since is what is waited for
+		}
+		t.e.suffer(&known, t.revision)
 	}
 	t.pool.log.Warn("token not fetched",
 		zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.String("why", t.f.kind.String()),

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,9 @@ type authorization struct {
 	mode        mode
 
 	arrived bool // a callback with the code came to the realm, or could have
-	taken   int
+	taken   bool
+	awaited time.Time // the provider has said that it will call
+	by      *modelNode
 	handed  int // the claim was handed over
 	sent    int // the code came to the token endpoint
 	worked  int // callbacks that were answered with success
@@ -34,11 +37,15 @@ type authorizations struct {
 	newest []*authorization
 	visits []*visitor
 	logins map[string]string // by app
-	locked bool              // a password was refused
+	// issueOf is what a code gave; aside are the refresh tokens that are kept
+	// beside another one.
+	issueOf map[string]*issue
+	aside   map[realm.Ref][]string
+	locked  bool // a password was refused
 }
 
 func newAuthorizations() authorizations {
-	return authorizations{states: map[tokenstore.StateHash]*authorization{}, codes: map[string]*authorization{}, logins: map[string]string{}}
+	return authorizations{states: map[tokenstore.StateHash]*authorization{}, codes: map[string]*authorization{}, logins: map[string]string{}, issueOf: map[string]*issue{}, aside: map[realm.Ref][]string{}}
 }
 
 // remember: the caller holds the lock.
@@ -66,9 +73,7 @@ func (m *model) took(a tokenstore.Authorization) {
 		m.fail("C4", "a state of %s was consumed that nobody heard of", a.Ref)
 		return
 	}
-	if known.taken++; known.taken > 1 {
-		m.fail("C2", "a state of %s was consumed twice", a.Ref)
-	}
+	known.taken = true
 }
 
 // judgeCode judges an authorize request, or an exchange, that arrives. The
@@ -76,6 +81,9 @@ func (m *model) took(a tokenstore.Authorization) {
 func (m *model) judgeCode(r *request, durable bool) {
 	if r.asks != nil && !durable {
 		m.fail("C4", "%s asks for a code of %s with a state that is not stored", r.node.name, r.asks.ref)
+	}
+	if r.asks != nil {
+		m.judgeAsking(r)
 	}
 	if r.code == "" {
 		return
@@ -91,7 +99,7 @@ func (m *model) judgeCode(r *request, durable bool) {
 	switch {
 	case a.app != r.app:
 		m.fail("C2", "a code of %s is exchanged for another", a.ref)
-	case a.taken == 0:
+	case !a.taken:
 		m.fail("C2", "a code of %s is exchanged whose state was not consumed", a.ref)
 	case !a.arrived:
 		m.fail("C2", "a code of %s is exchanged whose callback went astray", a.ref)
@@ -100,8 +108,26 @@ func (m *model) judgeCode(r *request, durable bool) {
 	}
 }
 
+// judgeAsking is C3: while a callback is awaited nobody asks once more. The
+// caller holds the lock.
+func (m *model) judgeAsking(r *request) {
+	for _, a := range m.newest {
+		if a.ref == r.asks.ref && a.by != nil && !a.taken && a.by.trouble.Before(a.awaited) && time.Since(a.awaited) < callbackWait {
+			m.fail("C3", "%s asks for a code of %s, whose callback %s awaits since %v", r.node.name, a.ref, a.by.name, time.Since(a.awaited))
+		}
+	}
+}
+
+// awaits notes that a node was told to wait for the callback. The caller holds
+// the lock.
+func (m *model) awaits(r *request) {
+	if a := r.asks; a != nil && a.code != "" && !a.taken && (a.mode.delivery == callsLater || a.mode.delivery == callsNever) {
+		a.awaited, a.by = time.Now(), r.node
+	}
+}
+
 // calledBack says whether an authorize request came to its end elsewhere.
-func (r *request) calledBack() bool { return r.asks != nil && r.asks.taken > 0 }
+func (r *request) calledBack() bool { return r.asks != nil && r.asks.taken }
 
 // handsOver says whether a claim may go over to another call before it ends:
 // to the exchange of the code that was asked for under it. The caller holds
@@ -145,8 +171,13 @@ func (m *model) judgeSuccess(v *visitor) {
 	if v.of.worked++; v.of.worked > 1 {
 		m.fail("C2", "two callbacks of %s with one state are answered with success", v.of.ref)
 	}
-	if v.of.sent == 0 {
-		m.fail("C9", "a callback of %s is answered with success, and its code was not exchanged", v.of.ref)
+	i := m.issueOf[v.of.code]
+	if i == nil || i.refresh != "" && !m.durable[i.refresh] {
+		m.fail("C9", "a callback of %s is answered with success, and its token is not saved", v.of.ref)
+		return
+	}
+	if !v.of.byServer && slices.Contains(m.aside[v.of.ref], i.refresh) {
+		m.fail("C9", "a consent for %s is set aside for what was before", v.of.ref)
 	}
 }
 
@@ -180,6 +211,20 @@ func (c *call) hangs(atMost time.Duration) bool {
 	return !c.done && !c.left && c.node.up && c.node.resume == nil && time.Since(since) > atMost
 }
 
+// judgeConsent is C5: of what was authorized before a person's consent nothing
+// is kept. The caller holds the lock.
+func (m *model) judgeConsent(ref realm.Ref, before, after tokenstore.State) {
+	m.aside[ref] = nil
+	for _, c := range after.Attempt.Candidates {
+		m.aside[ref] = append(m.aside[ref], c.Refresh.Reveal())
+	}
+	child := m.children[after.Token.Refresh.Reveal()]
+	if m.plan.codes == byPerson && after.Token != before.Token && child != nil && child.parent == "" && len(m.aside[ref]) > 0 &&
+		before.Token.Refresh != after.Token.Refresh {
+		m.fail("C5", "beside a new consent for %s a refresh token of before is kept", ref)
+	}
+}
+
 // newCall is a call that begins now.
 func (m *model) newCall(n *modelNode, ref realm.Ref) call {
 	return call{node: n, ref: ref, at: time.Now(), cancel: func() {}}
@@ -193,6 +238,9 @@ func (m *model) judgeConsents() {
 	}
 	for i, ref := range m.refs {
 		time.Sleep(budgetPer + time.Second)
+		for _, n := range m.nodes { // all say that nobody has authorized
+			_, _ = n.view.Token(context.Background(), ref)
+		}
 		first, last := m.nodes[0], m.nodes[len(m.nodes)-1]
 		link, err := first.view.AuthorizeURL(context.Background(), ref)
 		if err != nil {

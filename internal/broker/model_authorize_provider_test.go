@@ -188,15 +188,23 @@ func (m *model) deliver(n *modelNode, a *authorization, w way) *visitor {
 
 // opens lets a person ask for a link, and open it.
 func (m *model) opens(n *modelNode, i int) {
+	m.person(n, nil, i)
+}
+
+// person lets somebody authorize, and brings the callback to a node; nil for
+// later.
+func (m *model) person(begins, ends *modelNode, i int) {
 	if m.plan.codes == byItself {
 		return
 	}
 	go func() {
-		link, err := n.view.AuthorizeURL(context.Background(), m.refs[i])
+		link, err := begins.view.AuthorizeURL(context.Background(), m.refs[i])
 		if err != nil {
 			return
 		}
-		m.follows(n, i, link)
+		if a := m.follows(begins, i, link); ends != nil {
+			m.deliver(ends, a, whole)
+		}
 	}()
 }
 

@@ -45,8 +45,10 @@ func (m *model) authorizes(c *realm.Config) {
 //	C1 a code is sent to the token endpoint once
 //	C2 a code is exchanged only for a state that was begun, was consumed by who
 //	   exchanges it, and came to the realm and secret that it was begun for
-//	C3 the claim for a code is handed over once, to who has the code
+//	C3 while the server's own authorization is under way no other one is, and
+//	   its claim is handed over once, to who has the code
 //	C4 a state is durable before anybody hears of it
+//	C5 of what was authorized before a person's consent nothing is kept
 //	C7 callers and callbacks are answered within their time
 //	C9 a consent that was answered with success is saved, and serves every node
 func TestAuthorizations(t *testing.T) {
@@ -88,6 +90,20 @@ func (m *model) authorizeActions(do func(func())) map[string]func(*rapid.T) {
 	all["person"] = func(t *rapid.T) {
 		n, i := node(t), key(t)
 		do(func() { m.opens(n, i) })
+	}
+	all["consent"] = func(t *rapid.T) {
+		begins, ends, i := node(t), node(t), key(t)
+		do(func() { m.person(begins, ends, i) })
+	}
+	// What comes together too seldom by chance: a consent that is saved after
+	// its claim has run out and the one before was made use of.
+	all["consent overtaken"] = func(t *rapid.T) {
+		slow, fast, i := node(t), node(t), key(t)
+		do(func() { m.stopSaving(slow) })
+		do(func() { m.person(fast, slow, i) })
+		do(func() { time.Sleep(callTime + claimMargin + time.Second) })
+		do(func() { m.begin(fast, i, flush, "") })
+		do(slow.goOn)
 	}
 	all["steal"] = func(*rapid.T) {}
 	all["late"] = func(t *rapid.T) { // after the claim, the call, or the state has ended

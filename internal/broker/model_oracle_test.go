@@ -27,11 +27,12 @@ type issue struct {
 
 // oracle is what the provider's ledger and the commits of the store say.
 type oracle struct {
-	read     int // events of the ledger
-	spending map[string]string
-	issues   map[string]*issue // by access token
-	children map[string]*issue // by refresh token
-	spent    map[string]bool
+	read      int    // events of the ledger
+	redeeming string // the code that was spent last
+	spending  map[string]string
+	issues    map[string]*issue // by access token
+	children  map[string]*issue // by refresh token
+	spent     map[string]bool
 
 	durable  map[string]bool // refresh tokens that were ever stored
 	received map[string]*modelNode
@@ -67,12 +68,17 @@ func (m *model) learn() {
 		switch e.Kind { //nolint:exhaustive // the others tell nothing of refresh tokens
 		case fakeprovider.Spent, fakeprovider.Reused:
 			m.spending[e.Ref], m.spent[e.Refresh] = e.Refresh, true
+		case fakeprovider.CodeSpent:
+			m.redeeming = e.Code
 		case fakeprovider.Refused:
 			delete(m.spending, e.Ref)
 		case fakeprovider.Issued:
 			i := &issue{app: e.Ref, seq: e.Seq, at: e.At, access: e.Token, refresh: e.Refresh, parent: m.spending[e.Ref]}
 			delete(m.spending, e.Ref)
 			m.issues[i.access] = i
+			if m.redeeming != "" { // what follows a code is what it gave
+				m.issueOf[m.redeeming], m.redeeming = i, ""
+			}
 			if i.refresh != "" {
 				m.children[i.refresh] = i
 			}
@@ -200,6 +206,7 @@ func (m *model) delivered(r *request, ok bool) {
 		return
 	}
 	r.delivered = true
+	m.awaits(r)
 	r.refused = r.status == 401
 	if r.issue != nil && r.issue.refresh != "" {
 		m.received[r.issue.refresh] = r.node
@@ -275,6 +282,7 @@ func (m *model) committed(ref realm.Ref, before, after tokenstore.State) {
 		m.durable[t.Refresh.Reveal()] = true
 	}
 	m.judgeLineage(ref, before, after.Token)
+	m.judgeConsent(ref, before, after)
 	if now.Reauth != 0 && now.Reauth != old.Reauth {
 		m.judgeDead(ref, after)
 	}
@@ -331,13 +339,13 @@ func (m *model) judgeDead(ref realm.Ref, s tokenstore.State) {
 		}
 	}
 	for _, r := range m.open {
-		if m.refOf[r.app] == ref && r.node.up && r.issue != nil && m.provider.LiveRefresh(r.issue.refresh) {
+		if m.refOf[r.app] == ref && r.node.up && r.code == "" && r.issue != nil && m.provider.LiveRefresh(r.issue.refresh) {
 			m.fail("I7", "%s is given up while an answer with a good refresh token is on its way", ref)
 		}
 	}
 	for refresh, n := range m.received {
 		i := m.children[refresh]
-		if m.refOf[i.app] == ref && n.up && n.resume != nil && !m.durable[refresh] && m.provider.LiveRefresh(refresh) &&
+		if m.refOf[i.app] == ref && i.parent != "" && n.up && n.resume != nil && !m.durable[refresh] && m.provider.LiveRefresh(refresh) &&
 			time.Since(i.at) < callTime+claimMargin+callTime { // who is later than that comes as a surprise
 			m.fail("I7", "%s is given up while %s has a good refresh token in its hands", ref, n.name)
 		}

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// mutant is a mistake in the protocol that TestProtocol has to find.
+// mutant is a mistake in the protocol that the model has to find.
 type mutant struct {
 	name string
 	// breaks are the invariants of which one is found broken.
@@ -24,10 +24,9 @@ type mutant struct {
 type edit struct{ file, old, by string }
 
 // mutants are those of the protocol's design; where a mistake can be made in
-// two ways there are both. One of its nine is missing: "delete state after
-// exchange" is about the state of an authorization, whose callback does not
-// exist yet. The last ones show that the invariants which those do not break
-// can be broken, too.
+// two ways there are both. One of its nine is among the mutants of
+// authorizations: "delete state after exchange". The last ones show that the
+// invariants which those do not break can be broken, too.
 var mutants = []mutant{
 	{"drop intent", "I2", []edit{{"claim.go", "\tw.grant(s, v)\n\treturn v\n", "\treturn v\n"}}},
 	{"blind write", "I4 I5", []edit{{"settle.go", parentCheck, ""}}},
@@ -74,20 +73,28 @@ var leaderCancels = []edit{
 // tests of this package that the model does not need, which is quicker.
 func TestMutants(t *testing.T) {
 	t.Parallel()
-	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			args := []string{"test", "-count=1", "-vet=off", "-timeout=5m", "-overlay=" + m.overlay(t), "-run=^TestProtocol$", ".", "-args"}
-			args = append(args, "-rapid.checks=30000", "-rapid.nofailfile", "-rapid.shrinktime=1ms")
-			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() // #nosec G204 -- constants
-			broken := regexp.MustCompile(`I\d+: .*`).FindString(string(out))
-			invariant, _, _ := strings.Cut(broken, ":")
-			if err == nil || !slices.Contains(strings.Fields(m.breaks), invariant) {
-				t.Fatalf("it is not found to break %s: %v\n%s", m.breaks, err, out)
-			}
-			t.Log(broken)
-		})
+	for test, list := range map[string][]mutant{"TestProtocol": mutants, "TestAuthorizations": authorizationMutants} {
+		for _, m := range list {
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				m.isFound(t, test)
+			})
+		}
 	}
+}
+
+// isFound runs a test of the model with the mutant.
+func (m mutant) isFound(t *testing.T, by string) {
+	t.Helper()
+	args := []string{"test", "-count=1", "-vet=off", "-timeout=5m", "-overlay=" + m.overlay(t), "-run=^" + by + "$", ".", "-args"}
+	args = append(args, "-rapid.checks=30000", "-rapid.nofailfile", "-rapid.shrinktime=1ms")
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() // #nosec G204 -- constants
+	broken := regexp.MustCompile(`[IC]\d+: .*`).FindString(string(out))
+	invariant, _, _ := strings.Cut(broken, ":")
+	if err == nil || !slices.Contains(strings.Fields(m.breaks), invariant) {
+		t.Fatalf("it is not found to break %s: %v\n%s", m.breaks, err, out)
+	}
+	t.Log(broken)
 }
 
 // overlay writes the mutated files, and a file that tells go where they are.
