@@ -57,6 +57,11 @@ func (s *Store) BeginAuthorization(ctx context.Context, a tokenstore.Authorizati
 // TakeAuthorization implements tokenstore.AuthorizationStore. Whoever deleted
 // the row has it. One that ended is deleted, too.
 func (s *Store) TakeAuthorization(ctx context.Context, state tokenstore.StateHash) (tokenstore.Authorization, error) {
+	// Anybody may ask for what is not there. That costs no transaction, of
+	// which SQLite has one at a time.
+	if err := s.findAuthorization(ctx, state); err != nil {
+		return tokenstore.Authorization{}, err
+	}
 	var taken tokenstore.Authorization
 	live := false
 	err := s.write(ctx, "take authorization", realm.Ref{}, func(tx *txn) error {
@@ -79,6 +84,18 @@ func (s *Store) TakeAuthorization(ctx context.Context, state tokenstore.StateHas
 		return tokenstore.Authorization{}, tokenstore.ErrAuthorizationNotFound
 	}
 	return taken, nil
+}
+
+// findAuthorization says whether there is such a row.
+func (s *Store) findAuthorization(ctx context.Context, state tokenstore.StateHash) error {
+	return s.read(ctx, "find authorization", func(db *sql.DB) error {
+		var found int
+		err := db.QueryRowContext(ctx, "SELECT 1 FROM tokens_authorizations WHERE state = ?", state[:]).Scan(&found)
+		if errors.Is(err, sql.ErrNoRows) {
+			return finalError{tokenstore.ErrAuthorizationNotFound}
+		}
+		return err
+	})
 }
 
 // lockAuthorization reads a row, opens it and holds it.

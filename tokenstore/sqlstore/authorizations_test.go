@@ -128,3 +128,29 @@ func TestAlteredAuthorization(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownStateWaitsForNobody: anybody may send a callback, and one with a
+// state that there is not took its turn among all that write.
+func TestUnknownStateWaitsForNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	s := openSQLite(t, path, keyring(t))
+	a := begin(t, s, "known", time.Minute)
+	other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	writing, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TakeAuthorization(t.Context(), tokenstore.HashState("unknown")); !errors.Is(err, tokenstore.ErrAuthorizationNotFound) {
+		t.Error(err)
+	}
+	if err := writing.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TakeAuthorization(t.Context(), a.State); err != nil {
+		t.Error(err)
+	}
+}
