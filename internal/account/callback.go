@@ -9,16 +9,16 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// callbackTimeout bounds what a callback sets off. A token request may take a
+// callbackTimeout bounds the wait for what a callback sets off. A token request may take a
 // minute, and the store has to be asked before and after it.
 const callbackTimeout = 2 * time.Minute
 
 // Callback takes the answer of an authorization, as the provider wrote it into
 // the query of callback_url, and exchanges its code. nil: a token was saved.
 //
-// It goes on when the caller leaves. Once the state is consumed, the code is
-// good for nothing but this exchange, and a browser that was closed would
-// throw away what a person has just done.
+// The broker goes on when the caller leaves. Once the state is consumed, the
+// code is good for nothing but this exchange, and a browser that was closed
+// would throw away what a person has just done.
 //
 // Errors: CodeBadCallback (400) for whatever is wrong with the callback
 // itself; else what became of the exchange. None reflects the query.
@@ -30,7 +30,7 @@ func (s *Service) Callback(ctx context.Context, realmID, rawQuery string) error 
 			Detail: "the callback cannot be read", Err: err,
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
 	defer cancel()
 	return s.broker.Callback(ctx, realmID, cb)
 }

@@ -194,23 +194,6 @@ func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
 	}
 }
 
-// A panic on the way of a callback ends neither the process nor says what it
-// was about.
-func TestCallbackPanics(t *testing.T) {
-	db := newMemory(time.Now)
-	store := &memoryStore{db: db}
-	n := nodeOn(t, store, nil, newClock())
-	if err := n.pool.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	store.fails = func() error { panic("confidential") }
-	err := n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "s"})
-	store.fails = nil
-	if !errors.Is(err, errPanic) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // A person's consent is not set aside by what was made of the one before, while
 // its exchange took longer than its claim.
 func TestConsentCountsMoreThanARefresh(t *testing.T) {

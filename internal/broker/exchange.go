@@ -18,6 +18,11 @@ import (
 // under way, for a quota, for a pause that the provider asked for.
 const codePatience = 30 * time.Second
 
+// takingPlaces is how many callbacks at a time may ask the store for their
+// state: anybody may send one, and whoever has work for the store must not
+// wait behind all of them.
+const takingPlaces = 4
+
 // code is an authorization code, and what it was asked for with.
 type code struct {
 	grant.Authorization
@@ -36,15 +41,21 @@ func (c *code) byPerson() bool { return c.askedBy(tokenstore.AttemptID{}) }
 
 // Callback takes what the provider sent to the callback of a realm: the state
 // is consumed, and the code exchanged for a token, which is saved. It goes on
-// when ctx ends.
+// when ctx ends, unless so many callbacks came at once that this one still
+// waits for its turn: then nothing is consumed.
 //
 // Errors: CodeBadCallback where nothing is exchanged, because the state is
 // unknown, was used, has ended or belongs to another realm, because there is
 // no code, or the provider says why not; else those of Flush.
 func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) error {
+	leave, err := v.pool.taker(ctx)
+	if err != nil {
+		return err
+	}
 	result := make(chan error, 1)
 	// Nothing of it belongs to the caller, who may leave: the code is taken.
-	if !v.pool.start(func(ctx context.Context) { result <- v.callback(ctx, realmID, cb) }) {
+	if !v.pool.start(func(ctx context.Context) { result <- v.callback(ctx, realmID, cb, leave) }) {
+		leave()
 		return errClosed
 	}
 	select {
@@ -55,24 +66,46 @@ func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) 
 	}
 }
 
-func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback) (err error) {
+// taker waits for a place among the callbacks that take their state. Who calls
+// and is gone at once gets one all the same, if there is one.
+func (p *Pool) taker(ctx context.Context) (leave func(), err error) {
+	leave = func() { <-p.taking }
+	select {
+	case p.taking <- struct{}{}:
+		return leave, nil
+	default:
+	}
+	select {
+	case p.taking <- struct{}{}:
+		return leave, nil
+	case <-p.base.Done():
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, gaveUp(ctx)
+	}
+}
+
+// callback does the work of a callback, whatever happens; leave is called when
+// the store has been asked for the state.
+func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback, leave func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			v.pool.panicked(r, "panic while exchanging a code", zap.String("realm", realmID))
 			err = errPanic
 		}
 	}()
-	if err = v.comeBack(ctx, realmID, cb); err != nil && ctx.Err() != nil {
+	begun, err := v.pool.taken(ctx, cb.State, leave)
+	if err == nil {
+		err = v.answer(ctx, realmID, begun, cb)
+	}
+	if err != nil && ctx.Err() != nil {
 		return errClosed
 	}
 	return err
 }
 
-func (v *View) comeBack(ctx context.Context, realmID string, cb grant.Callback) error {
-	begun, err := v.pool.taken(ctx, cb.State)
-	if err != nil {
-		return err
-	}
+// answer goes on with an authorization whose state was taken.
+func (v *View) answer(ctx context.Context, realmID string, begun tokenstore.Authorization, cb grant.Callback) error {
 	ctx, cancel := context.WithTimeout(ctx, codePatience+2*storeTime)
 	defer cancel()
 	t, err := v.codeTask(ctx, begun)
@@ -107,8 +140,10 @@ func (t *task) keptAll(ctx context.Context) error {
 	return nil
 }
 
-// taken consumes a state. After that nobody else gets it, on any node.
-func (p *Pool) taken(ctx context.Context, state realm.Hidden) (tokenstore.Authorization, error) {
+// taken consumes a state, and leaves the place. After that nobody else gets
+// it, on any node.
+func (p *Pool) taken(ctx context.Context, state realm.Hidden, leave func()) (tokenstore.Authorization, error) {
+	defer leave()
 	if err := p.Open(ctx); err != nil {
 		return tokenstore.Authorization{}, storeFailed(err)
 	}

@@ -47,6 +47,7 @@ type Pool struct {
 	away    turns
 
 	opening chan struct{} // a semaphore of one
+	taking  chan struct{} // the places of callbacks that take their state
 	opened  atomic.Bool
 
 	// base is the context of everything that runs for nobody in particular;
@@ -76,7 +77,7 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 		entries: xsync.NewMap[realm.Ref, *entry](),
 		stored:  xsync.NewMap[string, *compiled](),
 		budgets: xsync.NewMap[string, int](),
-		opening: make(chan struct{}, 1),
+		opening: make(chan struct{}, 1), taking: make(chan struct{}, takingPlaces),
 	}
 	p.schedule = newSchedule(p)
 	for _, opt := range opts {
