@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -141,5 +142,32 @@ func TestPages(t *testing.T) {
 		if strings.Count(text, "<style>"+pageStyle+"</style>") != 1 || strings.Contains(text, "style=") {
 			t.Error("the policy knows another style")
 		}
+	}
+}
+
+// Anybody may cause a line of the log: a realm that cannot be one is not in
+// it, and who hangs up is no failure of the server.
+func TestCallbackLines(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	p, _ := newPuppet(t)
+	c := caller{t, NewCallback(p, Options{Log: zap.New(core)})}
+	for _, id := range []string{strings.Repeat("canary", 50), "canary%00", "canary%0A", "canary%ff"} {
+		c.get("/" + id + "-account/callback-token")
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	p.err = context.Canceled
+	c.do(mustRequest(t, ctx, "/jd-account/callback-token?code=a&state=b"))
+	lines := logs.All()
+	if len(lines) != 5 {
+		t.Fatalf("log: %v", lines)
+	}
+	for _, line := range lines {
+		if line.Level != zap.InfoLevel || strings.Contains(fmt.Sprint(line), "canary") {
+			t.Errorf("log: %v", line)
+		}
+	}
+	if status, ok := lines[4].ContextMap()["status"]; ok {
+		t.Errorf("nobody got the status %v", status)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 )
@@ -197,7 +198,13 @@ func TestCallbackOfABrowserThatLeaves(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	s.h.ServeHTTP(discard{}, mustRequest(t, ctx, back.RequestURI()))
-	s.post("get-access-token").text(s.provider.Newest())
+	late, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for s.provider.Newest() == "" || s.post("get-access-token").body != s.provider.Newest() {
+		if late.Err() != nil {
+			t.Fatal("the code was not exchanged")
+		}
+	}
 }
 
 // hidden looks for what must not be in the log, which must have lines of what

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // request is what a handler gets to see of a request.
@@ -100,8 +102,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 // away is not worth a line.
 func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
-	gone := errors.Is(err, context.Canceled) && r.Context().Err() != nil
-	if internal(d) && !gone && !errors.Is(err, errPanicked) {
+	if internal(d) && !gone(r, err) && !errors.Is(err, errPanicked) {
 		a.log.Error("admin request failed", zap.String("method", r.Method),
 			zap.String("route", req.route.path), zap.Error(cause(err)))
 	}
@@ -111,15 +112,27 @@ func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	return reply{status: d.Status, problem: &d}
 }
 
-// note is the line of a request that no access log may have.
+// gone says whether the caller went away before there was an answer.
+func gone(r *http.Request, err error) bool {
+	return errors.Is(err, context.Canceled) && r.Context().Err() != nil
+}
+
+// note is the line of a request that no access log may have. Anybody may cause
+// one: what cannot be the id of a realm, which may be long, is not in it.
 func (a *api) note(r *http.Request, req *request, status int, err error) {
 	fields := []zap.Field{
-		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("realm", req.ids[0]),
-		zap.String("remote", r.RemoteAddr), zap.Int("status", status),
+		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("remote", r.RemoteAddr),
 	}
-	if key := req.ids[1]; key != "" {
-		fields = append(fields, zap.String("key", key))
+	for i, name := range []string{"realm", "key"} {
+		if id := req.ids[i]; realm.ValidateID(name, id) == nil {
+			fields = append(fields, zap.String(name, id))
+		}
 	}
+	if gone(r, err) {
+		a.log.Info("the caller of a confidential request did not wait", fields...)
+		return
+	}
+	fields = append(fields, zap.Int("status", status))
 	if err != nil {
 		d := document(req.words, err)
 		fields = append(fields, zap.String("code", string(d.Code)), zap.String("detail", d.Detail))

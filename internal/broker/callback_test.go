@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"testing"
