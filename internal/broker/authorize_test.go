@@ -519,6 +519,54 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// A refusal in words that nobody knows may be about the password, too: it is
+// tried once more, and then left alone for an hour. Each cost a login within
+// the back-off, of which a few lock an account. A provider that speaks of itself
+// is asked again.
+func TestLoginRefusedInOtherWords(t *testing.T) {
+	says := func(text string) func(*codeServer, http.ResponseWriter, *http.Request) {
+		return func(_ *codeServer, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
+	}
+	returns := func(query string) func(*codeServer, http.ResponseWriter, *http.Request) {
+		return func(_ *codeServer, w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			http.Redirect(w, r, q.Get("redirect_uri")+"?"+query+"&state="+url.QueryEscape(q.Get("state")), http.StatusFound)
+		}
+	}
+	for name, c := range map[string]struct {
+		answer func(*codeServer, http.ResponseWriter, *http.Request)
+		most   int
+	}{
+		"an unknown code":     {says(`{"code":8011,"msg":"x"}`), 2},
+		"an unknown error":    {returns("error=login_failed"), 2},
+		"names of its own":    {returns("errno=5"), 2},
+		"a fault of its own":  {returns("error=server_error"), 1000},
+		"that it is too busy": {says(`{"errcode":-1,"errmsg":"system busy"}`), 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newCodeServer(t)
+			n := s.account(t, true)
+			s.then(func(w http.ResponseWriter, r *http.Request) { c.answer(s, w, r) })
+			for range 50 {
+				if _, err := n.Token(t.Context(), jd); err == nil {
+					t.Fatal("a token")
+				}
+				n.clock.advance(time.Minute)
+			}
+			switch asked := s.authorizations(); {
+			case asked < 2, asked > c.most:
+				t.Errorf("asked %d times", asked)
+			case c.most > 2 && asked < 10:
+				t.Errorf("asked only %d times", asked)
+			}
+			s.then(nil)
+			if lease, err := n.Authorize(t.Context(), jd); c.most == 2 && err != nil {
+				t.Errorf("by name: %v %v", lease, err)
+			}
+		})
+	}
+}
+
 // The caller of the callback may leave: the code is spent all the same, and its
 // token saved.
 func TestCallbackGoesOn(t *testing.T) {

@@ -192,6 +192,7 @@ func (e *ended) fail(s *tokenstore.State) {
 	if (e.cause.NotSent || e.asked) && a.ID != e.id {
 		return // it came too late to be sent, or somebody has the code
 	}
+	e.turnedAway(a.Trouble)
 	if e.source.refreshes() && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
 		doubt(a, s.Now)
 	}
@@ -205,6 +206,18 @@ func (e *ended) fail(s *tokenstore.State) {
 	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !refusedCode {
 		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
 	}
+}
+
+// turnedAway takes a login for hopeless that the provider refused twice in a
+// row in words that nobody knows: they may be about the password.
+func (e *ended) turnedAway(before tokenstore.Trouble) {
+	last := causeOf(before)
+	if !e.asked || last == nil || !last.Refusal() || !e.cause.Refusal() {
+		return
+	}
+	cause := *e.cause
+	cause.Class = grant.Hopeless
+	e.cause = &cause
 }
 
 // turnedDown says whether the provider refused the refresh token. Some have no

@@ -453,3 +453,26 @@ func TestBindAuthorization(t *testing.T) {
 		t.Errorf("callback URL %s", got)
 	}
 }
+
+// TestRefusal: what may be about the password, and what is certainly not.
+func TestRefusal(t *testing.T) {
+	for _, c := range []struct {
+		e    Error
+		want bool
+	}{
+		{Error{Kind: KindBadResponse, Class: Hopeless}, true}, // a login page
+		{Error{Kind: KindDenied}, true},
+		{Error{Kind: KindRefused}, true},
+		{Error{Kind: KindRefused, Status: 200, ProviderCode: "8011"}, true},
+		{Error{Kind: KindRefused, Status: 302, ProviderCode: "Server_Error"}, false},
+		{Error{Kind: KindRefused, Status: 503}, false},
+		{Error{Kind: KindRefused, Status: 408}, false},
+		{Error{Kind: KindRefused, Status: 429, Class: Throttled}, false},
+		{Error{Kind: KindTimeout}, false},
+		{Error{Kind: KindBadResponse}, false},
+	} {
+		if got := c.e.Refusal(); got != c.want {
+			t.Errorf("%+v: %t", c.e, got)
+		}
+	}
+}

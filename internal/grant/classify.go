@@ -82,13 +82,19 @@ func classify(status int, code string) Class {
 		return Throttled
 	case status == http.StatusForbidden && code == "99": // X, when asked too often
 		return Throttled
-	case status >= http.StatusInternalServerError, slices.Contains(brokenCodes, code),
-		status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+	case ownFault(status, code):
 		return Retryable
 	case slices.Contains(hopelessCodes, code), status >= http.StatusBadRequest:
 		return Hopeless
 	}
 	return Retryable
+}
+
+// ownFault says whether the answer is about the provider itself and not about
+// what it was asked. The code is in lower case.
+func ownFault(status int, code string) bool {
+	return status >= http.StatusInternalServerError || slices.Contains(brokenCodes, code) ||
+		status == http.StatusRequestTimeout || status == http.StatusTooEarly
 }
 
 // retryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds

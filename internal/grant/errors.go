@@ -3,6 +3,7 @@ package grant
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -82,6 +83,19 @@ func (e *Error) Uncertain() bool {
 	default:
 		return !e.NotSent
 	}
+}
+
+// Refusal says whether the provider turned down what it was asked for, be it
+// in words that are not known, and not because of a fault of its own. To ask
+// for the same again may count against an account.
+func (e *Error) Refusal() bool {
+	switch {
+	case e.Class == Hopeless:
+		return true
+	case e.Class == Throttled, e.Kind != KindRefused && e.Kind != KindDenied:
+		return false
+	}
+	return !ownFault(e.Status, strings.ToLower(e.ProviderCode))
 }
 
 // Error is one line without anything confidential.
