@@ -123,7 +123,7 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 	case cb == nil:
 		return t.called(ctx, end)
 	}
-	begun, err := t.pool.take(context.WithoutCancel(ctx), cb.State)
+	begun, err := t.pool.take(ctx, cb.State)
 	switch {
 	case errors.Is(err, tokenstore.ErrAuthorizationNotFound): // somebody was told as well, and has it
 		return nil, t.outcome(end), nil

@@ -108,7 +108,7 @@ func (v *View) callback(ctx context.Context, realmID string, cb grant.Callback, 
 func (v *View) answer(ctx context.Context, realmID string, begun tokenstore.Authorization, cb grant.Callback) error {
 	ctx, cancel := context.WithTimeout(ctx, codePatience+2*storeTime)
 	defer cancel()
-	t, err := v.codeTask(ctx, begun)
+	t, err := v.codeTask(context.WithoutCancel(ctx), begun)
 	if err != nil {
 		return err
 	}
@@ -140,11 +140,12 @@ func (t *task) keptAll(ctx context.Context) error {
 	return nil
 }
 
-// taken consumes a state, and leaves the place. After that nobody else gets
-// it, on any node.
+// taken consumes the state of a callback, and leaves the place.
 func (p *Pool) taken(ctx context.Context, state realm.Hidden, leave func()) (tokenstore.Authorization, error) {
 	defer leave()
-	if err := p.Open(ctx); err != nil {
+	opening, cancel := bounded(ctx)
+	defer cancel()
+	if err := p.Open(opening); err != nil {
 		return tokenstore.Authorization{}, storeFailed(err)
 	}
 	begun, err := p.take(ctx, state)
@@ -157,8 +158,10 @@ func (p *Pool) taken(ctx context.Context, state realm.Hidden, leave func()) (tok
 	return begun, nil
 }
 
+// take consumes a state. After that nobody else gets it, on any node: a pool
+// that closes goes on with it.
 func (p *Pool) take(ctx context.Context, state realm.Hidden) (tokenstore.Authorization, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := bounded(context.WithoutCancel(ctx))
 	defer cancel()
 	begun, err := p.store.TakeAuthorization(ctx, tokenstore.HashState(state))
 	if err == nil {
@@ -170,6 +173,8 @@ func (p *Pool) take(ctx context.Context, state realm.Hidden) (tokenstore.Authori
 // codeTask is the task of exchanging a code: a flight that nobody joins. What
 // it publishes is there for all.
 func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*task, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	c, err := v.realm(ctx, begun.Ref.Realm)
 	if err != nil {
 		return nil, err
