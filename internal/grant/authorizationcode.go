@@ -2,6 +2,8 @@ package grant
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -65,7 +67,25 @@ func authorizeRequest(cfg *realm.Config) (*plan, error) {
 		p.own("config.grant.pkce", realm.PlaceURL, "code_challenge", "{code_challenge}")
 		p.own("config.grant.pkce", realm.PlaceURL, "code_challenge_method", "S256")
 	}
+	if err := p.refuseTyped(); err != nil {
+		return nil, err
+	}
 	return p, p.addTo(realm.PlaceURL, own.Arguments)
+}
+
+// refuseTyped refuses arguments of the grant that stand in the query of the
+// URL, too: of two states or methods of a code challenge, servers take one or
+// the other (RFC 6749 section 3.1 has each once).
+func (p *plan) refuseTyped() error {
+	_, query, _ := strings.Cut(p.recipe.URL, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		raw, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(raw)
+		if err == nil && slices.ContainsFunc(p.args, func(a planned) bool { return strings.EqualFold(a.Name, name) }) {
+			return realm.Fieldf(p.urlField, "must not have %s in its query: the grant sets it", name)
+		}
+	}
+	return nil
 }
 
 // tokenRequest is a request of the grant to its token endpoint.

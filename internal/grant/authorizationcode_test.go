@@ -183,3 +183,26 @@ func TestSeedOfAnAttendedRealm(t *testing.T) {
 		}
 	}
 }
+
+// TestAuthorizeURLWithArgumentsOfTheGrant: of a state or a challenge method that
+// stands twice, the server may take the one that was typed, which nobody else
+// is to know, or that takes PKCE away. Others are welcome.
+func TestAuthorizeURLWithArgumentsOfTheGrant(t *testing.T) {
+	for query, wrong := range map[string]bool{
+		"x=1&y":                              false,
+		"x=state":                            false,
+		"state=fixed":                        true,
+		"x=1&code_challenge_method=plain":    true,
+		"%72edirect_uri=https://e.example":   true,
+		"Response_Type=token":                true,
+		"x=1&client_id={secret.client_id}":   true,
+		"scope=everything":                   false, // the realm has none of its own
+		"prompt=consent&access_type=offline": false,
+	} {
+		config := strings.Replace(codeRealmOf("", ""), "@/authorize", "https://login.example/authorize?"+query, 1)
+		_, err := Compile(realmOf(t, config, "https://login.example"), false)
+		if (err != nil) != wrong {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
