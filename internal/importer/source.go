@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -110,7 +111,7 @@ func (s *source) failed(doing string, err error) error {
 	case errors.As(err, &server) && (server.Number == erDatabaseDenied || server.Number == erTableDenied || server.Number == erColumnDenied):
 		reason = "the user needs the right to SELECT from the old tables"
 	case errors.As(err, &server):
-		reason = fmt.Sprintf("%s: error %d: %s", doing, server.Number, server.Message)
+		reason = fmt.Sprintf("%s: error %d: %s", doing, server.Number, strconv.QuoteToGraphic(server.Message)) // it goes to a terminal
 	case errors.As(err, &network) && network.Op == "dial":
 		reason = "nothing answers there: " + network.Err.Error()
 	}
