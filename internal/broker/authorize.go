@@ -79,8 +79,10 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 	}
 	a := grant.NewAuthorization()
 	link, err := bound.AuthorizeURL(a)
-	if err != nil {
-		return "", notAuthorizable(err.Error())
+	if cause := new(grant.Error); errors.As(err, &cause) {
+		return "", notAuthorizable(cause.Detail)
+	} else if err != nil {
+		return "", err
 	}
 	return link, v.pool.begin(ctx, ref, bound, a, tokenstore.AttemptID{})
 }

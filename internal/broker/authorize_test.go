@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -334,6 +335,16 @@ func TestAuthorizedByAPerson(t *testing.T) {
 	})
 	_, err = a.Authorize(t.Context(), jd)
 	wantError(t, err, realm.CodeNotAuthorizable, http.StatusConflict)
+}
+
+// A link that there cannot be: the error says why, and nothing else.
+func TestNoLink(t *testing.T) {
+	s := newCodeServer(t)
+	_, err := s.account(t, true).AuthorizeURL(t.Context(), jd)
+	wantError(t, err, realm.CodeNotAuthorizable, http.StatusConflict)
+	if e := new(realm.Error); !errors.As(err, &e) || e.Detail != "the realm is authorized by the server itself" {
+		t.Errorf("%v", err)
+	}
 }
 
 // What a person does who fails leaves the token that there is as it was, and
