@@ -37,9 +37,9 @@ type Admin struct {
 	// Write none to serve everybody without authentication.
 	Auth string `json:"auth,omitempty"`
 
-	token *bearer
-	api   http.Handler
-	log   *zap.Logger
+	token    *bearer
+	api      http.Handler
+	refusals *zap.Logger // anybody may cause one
 }
 
 // CaddyModule returns the Caddy module information.
@@ -69,8 +69,8 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		}
 		a.token = newBearer(token)
 	}
-	a.log = ctx.Logger()
-	a.api = adminapi.New(app.view, adminapi.Options{Log: a.log})
+	a.refusals = adminapi.Sampled(ctx.Logger())
+	a.api = adminapi.New(app.view, adminapi.Options{Log: ctx.Logger()})
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	if !a.mayUse(r) {
 		if concealed {
-			a.log.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
+			a.refusals.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
 		}
 		forbid(w, "only callers on this machine that use a loopback name are served, unless an authentication "+
 			"directive (such as basic_auth) stands in front, 'admin_token' is set and sent as "+

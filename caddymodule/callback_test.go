@@ -199,7 +199,7 @@ func TestAdminHidesCallbacks(t *testing.T) {
 		"/jd-account/callback-token": true, "/api/secret/r/k/authorize": true, "/api/token": false, "/jd-account/get-access-token": false,
 	} {
 		vars := map[string]any{}
-		a := &Admin{log: caddy.Log()}
+		a := &Admin{refusals: caddy.Log()}
 		r := request("192.0.2.1:1", "a.example", caddy.NewReplacer())
 		r.URL.Path = path
 		r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars))

@@ -61,6 +61,7 @@ type api struct {
 	broker   Broker
 	accounts *account.Service
 	log      *zap.Logger
+	sampled  *zap.Logger
 	now      func() time.Time
 }
 
@@ -80,6 +81,7 @@ func newAPI(routes []route, b Broker, opts Options) *api {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.sampled = Sampled(a.log)
 	a.accounts = account.New(b, a.log)
 	return a
 }

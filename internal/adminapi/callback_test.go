@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -169,5 +170,34 @@ func TestCallbackLines(t *testing.T) {
 	}
 	if status, ok := lines[4].ContextMap()["status"]; ok {
 		t.Errorf("nobody got the status %v", status)
+	}
+}
+
+// stopped is a clock that stands.
+type stopped time.Time
+
+func (s stopped) Now() time.Time                       { return time.Time(s) }
+func (stopped) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
+
+// Bad callbacks fill no disk, and hide no good one.
+func TestManyBadCallbacks(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	p, _ := newPuppet(t)
+	c := caller{t, NewCallback(p, Options{Log: zap.New(core, zap.WithClock(stopped(time.Unix(1, 0))))})}
+	for _, err := range []error{
+		&realm.Error{Code: realm.CodeBadCallback, Status: http.StatusBadRequest},
+		&realm.Error{Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable},
+	} {
+		p.err = err
+		for range sampledThen + sampledFirst {
+			c.get("/jd-account/callback-token?code=a&state=b")
+			c.send(http.MethodPost, "/jd-account/callback-token", nil)
+		}
+	}
+	p.err = nil
+	c.get("/jd-account/callback-token?code=a&state=b")
+	lines := logs.All()
+	if len(lines) > 3*sampledFirst || lines[len(lines)-1].ContextMap()["status"] != int64(http.StatusOK) {
+		t.Errorf("%d lines, the last %v", len(lines), lines[len(lines)-1])
 	}
 }

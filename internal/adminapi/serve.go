@@ -103,7 +103,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
 	if internal(d) && !gone(r, err) && !errors.Is(err, errPanicked) {
-		a.log.Error("admin request failed", zap.String("method", r.Method),
+		log := a.log
+		if req.route.kind == callback {
+			log = a.sampled
+		}
+		log.Error("admin request failed", zap.String("method", r.Method),
 			zap.String("route", req.route.path), zap.Error(cause(err)))
 	}
 	if req.route.kind == callback {
@@ -118,7 +122,8 @@ func gone(r *http.Request, err error) bool {
 }
 
 // note is the line of a request that no access log may have. Anybody may cause
-// one: what cannot be the id of a realm, which may be long, is not in it.
+// one: what cannot be the id of a realm, which may be long, is not in it, and
+// of many refusals some are told.
 func (a *api) note(r *http.Request, req *request, status int, err error) {
 	fields := []zap.Field{
 		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("remote", r.RemoteAddr),
@@ -129,13 +134,14 @@ func (a *api) note(r *http.Request, req *request, status int, err error) {
 		}
 	}
 	if gone(r, err) {
-		a.log.Info("the caller of a confidential request did not wait", fields...)
+		a.sampled.Info("the caller of a confidential request did not wait", fields...)
 		return
 	}
+	log := a.log
 	fields = append(fields, zap.Int("status", status))
 	if err != nil {
 		d := document(req.words, err)
-		fields = append(fields, zap.String("code", string(d.Code)), zap.String("detail", d.Detail))
+		log, fields = a.sampled, append(fields, zap.String("code", string(d.Code)), zap.String("detail", d.Detail))
 	}
-	a.log.Info("handled a confidential request", fields...)
+	log.Info("handled a confidential request", fields...)
 }
