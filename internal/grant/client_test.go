@@ -377,3 +377,13 @@ func TestRequestCannotBeRepeated(t *testing.T) {
 		t.Errorf("GetBody is set; %v", err)
 	}
 }
+
+// The host of a URL may hold a field, and stood in the error as it was.
+func TestHostOfAFieldIsHidden(t *testing.T) {
+	nobody := NewClient(func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no") }, nil)
+	b := bind(t, realmOf(t, `{"url":"https://{secret.shop}.example/t","token_path":"t"}`, ""), map[string]string{"shop": "canary-shop"})
+	_, err := b.Fetch(t.Context(), nobody, Request{})
+	if failed := failure(t, err); strings.Contains(err.Error(), "canary") || !strings.Contains(failed.Detail, ".example") {
+		t.Errorf("error %+v", failed)
+	}
+}

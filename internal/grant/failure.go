@@ -84,11 +84,11 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	if reached == late {
 		why = errLate.Error()
 	}
-	e.Detail = c.host() + ": " + c.redactor(gjson.Result{}).text(why)
+	e.Detail = c.redactor(gjson.Result{}).text(c.host() + ": " + why)
 	return e
 }
 
-// host is the host of the request, redacted: it may hold a field.
+// host is the host of the request, which may hold a field.
 func (c *call) host() string {
 	u, err := url.Parse(c.out.url)
 	if err != nil {
