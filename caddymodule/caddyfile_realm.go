@@ -31,7 +31,7 @@ type realmParser struct {
 //	    hosts <hosts...>
 //	    fetch <method> <url> { ... }             # see recipeParser.parse
 //	    <any field of the fetch recipe>
-//	    refresh|exchange|authorize <method> <url> { ... }
+//	    refresh|exchange|authorize [<method> <url>] { ... }
 //	    grant <name> { ... }                     # see parseGrant
 //	    inject query|header|basic|body|path <name> [<value>]
 //	    renew_on <rule>                          # see parseRule

@@ -47,7 +47,7 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 
 // parse reads a recipe:
 //
-//	fetch|refresh|authorize|exchange [<method>] <url> {
+//	fetch|refresh|authorize|exchange <method> <url> {
 //	    query|header|form|json|body|path|basic ...   # see lines
 //	    content_type <json|form|text>
 //	    token_path <path>
@@ -58,10 +58,24 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 //	    refresh_expires_in_unit <unit>
 //	    success <rule>                               # see parseRule
 //	}
+//
+// All but fetch may stand without a method and a URL: they then add to what a
+// grant constructs.
 func (p *recipeParser) parse(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	p.at.here(d, p.path)
-	words := d.RemainingArgs()
+	if words := d.RemainingArgs(); len(words) > 0 || name == "fetch" {
+		if err := p.request(d, name, words); err != nil {
+			return err
+		}
+	}
+	lines := p.lines()
+	maps.Copy(lines, p.fields)
+	return lines.parse(d, "recipe")
+}
+
+// request reads the words behind a recipe's name.
+func (p *recipeParser) request(d *caddyfile.Dispenser, name string, words []string) error {
 	if len(words) != 2 {
 		return d.Errf("option '%s' needs a method and a URL", name)
 	}
@@ -75,9 +89,7 @@ func (p *recipeParser) parse(d *caddyfile.Dispenser) error {
 		*field.to = words[i]
 		p.at.here(d, p.path+"."+field.name)
 	}
-	lines := p.lines()
-	maps.Copy(lines, p.fields)
-	return lines.parse(d, "recipe")
+	return nil
 }
 
 // arguments reads the lines of a recipe alone:
