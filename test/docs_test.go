@@ -16,6 +16,8 @@ import (
 
 var (
 	readmes    = []string{"../README.md", "../README.zh-CN.md"}
+	accounts   = "../docs/accounts.md"
+	part       = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	fenced     = regexp.MustCompile("(?s)```caddyfile\n(\\{\n.*?)```")
 	apiRequest = regexp.MustCompile(`(?s)curl -H 'Content-Type: application/json' localhost:8081(/api/\w+) --data-binary '(.*?)'`)
 )
@@ -61,9 +63,29 @@ func TestReadmeCaddyfiles(t *testing.T) {
 	}
 }
 
-// Every request to the admin API in the READMEs is accepted, in their order.
+// The Caddyfile that docs/accounts.md builds up is valid: a realm, what may be
+// added to it, and a site.
+func TestAccountsCaddyfile(t *testing.T) {
+	blocks := part.FindAllStringSubmatch(readDoc(t, accounts), -1)
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	crm := strings.TrimSuffix(blocks[0][1], "}\n") + blocks[1][1] + "}\n"
+	path := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(path, []byte("{\n\ttokens {\n"+crm+"\t}\n}\n"+blocks[2][1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CRM_CLIENT_ID", "a")
+	t.Setenv("CRM_CLIENT_SECRET", "b")
+	if out, err := command(t, "validate", "--config", path); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Every request to the admin API in the READMEs and in docs/accounts.md is
+// accepted, in their order.
 func TestReadmeRequests(t *testing.T) {
-	for _, readme := range readmes {
+	for _, readme := range append([]string{accounts}, readmes...) {
 		n := launch(t, config{}.caddyfile)
 		requests := apiRequest.FindAllStringSubmatch(readDoc(t, readme), -1)
 		if len(requests) < 2 {
