@@ -30,7 +30,8 @@ const (
 // nothing but the wait.
 //
 // Errors: those of lookup; status 504 after the timeout; 502 where the
-// provider gave no token; CodeNotAuthorizable (409) for a realm that cannot
+// provider gave no token; CodeBudgetSpent (503) where the realm's limits allow
+// no call now; CodeNotAuthorizable (409) for a realm that cannot
 // authorize, or needs a person; CodeUnavailable where the store is away.
 func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
 	return s.token(ctx, request{realmID, taxpayerID, timeout, textRequestLate}, s.authorize)
@@ -107,6 +108,9 @@ func inWords(late string, err error) error {
 	switch {
 	case e.Code == realm.CodeTokenUnavailable && e.Status == http.StatusGatewayTimeout:
 		return timedOut(late, e)
+	case e.Code == realm.CodeBudgetSpent && e.Err != nil:
+		// A flush while the provider is left alone after a failure.
+		told.Code, told.Status = realm.CodeTokenUnavailable, http.StatusBadGateway
 	case e.Code == realm.CodeTokenUnavailable, e.Code == realm.CodeReauthRequired:
 		told.Status = http.StatusBadGateway
 	case e.Code != realm.CodeBudgetSpent:

@@ -114,6 +114,10 @@ func TestOutcomes(t *testing.T) {
 			&realm.Error{Code: realm.CodeBudgetSpent, Status: 503, Detail: "no call now"},
 			503, realm.CodeBudgetSpent, "请求第三方token异常：no call now",
 		},
+		"a flush that backs off": {
+			&realm.Error{Code: realm.CodeBudgetSpent, Status: 503, Detail: "waiting", Err: errors.New("refused")},
+			502, realm.CodeTokenUnavailable, "请求第三方token异常：waiting",
+		},
 		"the provider was late": {
 			&realm.Error{Code: realm.CodeTokenUnavailable, Status: 504, Detail: "timeout"},
 			504, realm.CodeTokenUnavailable, "{late}",

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -319,8 +322,13 @@ func TestNoCallback(t *testing.T) {
 func TestAuthorizedByAPerson(t *testing.T) {
 	s := newCodeServer(t)
 	a, b := s.accounts(t, false)
+	core, logs := observer.New(zap.ErrorLevel)
+	a.pool.log = zap.New(core)
 	_, err := a.Token(t.Context(), jd)
 	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+	if told := logs.All(); len(told) != 1 || told[0].Message != "there is no refresh token: somebody has to authorize first" {
+		t.Errorf("the log: %v", told)
+	}
 	asked := begun(t, a)
 	if asked.Get("redirect_uri") != callbackURL || len(asked.Get("state")) != 43 {
 		t.Fatalf("asked for %v", asked)
@@ -498,6 +506,18 @@ func TestAuthorizedAnewWhenRefused(t *testing.T) {
 		t.Fatalf("%v %v", lease, err)
 	}
 	s.wantSpentOnce(t)
+}
+
+// A person cannot authorize where the server does, and is told so plainly: it
+// said that the feature is not built.
+func TestNoLinkForAnUnattendedAccount(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	_, err := n.AuthorizeURL(t.Context(), jd)
+	wantError(t, err, realm.CodeNotAuthorizable, http.StatusConflict)
+	if err.Error() != "not_authorizable: the realm is authorized by the server itself" {
+		t.Error(err)
+	}
 }
 
 // A wrong password is told, stops the server from trying again and again, and

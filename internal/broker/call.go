@@ -211,7 +211,11 @@ func (t *task) lapse(v verdict) error {
 		at: now, until: now + realm.Instant(lapsedWait.Microseconds()),
 	}
 	if old == nil || old.code != realm.CodeReauthRequired {
-		t.pool.log.Error("the provider refuses every refresh token: somebody has to authorize again",
+		why := "the provider refuses every refresh token: somebody has to authorize again"
+		if v.cause == nil {
+			why = "there is no refresh token: somebody has to authorize first"
+		}
+		t.pool.log.Error(why,
 			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), causeField(v.cause))
 		t.pool.observe(func(o Observer) { o.ReauthRequired(t.ref) })
 	}
