@@ -598,6 +598,23 @@ func TestLoginRefusedInOtherWords(t *testing.T) {
 	}
 }
 
+// A login that fails, which somebody asked for, does not keep a good refresh
+// token from its work.
+func TestRefreshedAfterARefusedLogin(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	s.then(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>wrong password</html>")) })
+	n.clock.advance(50 * time.Minute)
+	_, err := n.Authorize(t.Context(), jd)
+	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+	n.clock.advance(15 * time.Minute)
+	want(t, n.View, jd, "T-2-app", realm.FromUpstream)
+	if r := s.refreshes.Load(); r != 1 {
+		t.Errorf("%d refreshes", r)
+	}
+}
+
 // The caller of the callback may leave: the code is spent all the same, and its
 // token saved.
 func TestCallbackGoesOn(t *testing.T) {

@@ -200,7 +200,7 @@ func (e *ended) fail(s *tokenstore.State) {
 		a.Trouble = e.draw.after(a.Trouble, e.cause, s.Now, e.backoffCap)
 	}
 	if e.asked && e.cause.Class == grant.Hopeless {
-		a.Trouble.Until = later(a.Trouble.Until, s.Now.Add(lockoutWait))
+		a.Trouble.Until = s.Now.Add(max(e.lockout(s), e.cause.RetryAfter))
 	}
 	refusedCode := e.source == fromCode && e.cause.Kind == grant.KindRefused
 	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !refusedCode {
@@ -218,6 +218,18 @@ func (e *ended) turnedAway(before tokenstore.Trouble) {
 	cause := *e.cause
 	cause.Class = grant.Hopeless
 	e.cause = &cause
+}
+
+// lockout is how long a login that was refused keeps the account from being
+// asked about again. With a good refresh token nobody has to log in: it was
+// asked for by name, and must not keep that token from its work.
+func (e *ended) lockout(s *tokenstore.State) time.Duration {
+	next := *e.asks
+	next.kind = load
+	if source, _ := next.means(s); source.refreshes() {
+		return insist
+	}
+	return lockoutWait
 }
 
 // turnedDown says whether the provider refused the refresh token. Some have no
