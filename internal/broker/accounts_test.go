@@ -57,6 +57,36 @@ func TestRenewNow(t *testing.T) {
 	want(t, n.View, wx, "T-2-app", realm.FromMemory)
 }
 
+// What is a moment depends on how long the token lives.
+func TestRenewNowOfShortTokens(t *testing.T) {
+	n := ready(t)
+	n.provider.then(gives(100))
+	for _, tt := range []struct {
+		passed time.Duration
+		token  string
+		fresh  bool
+	}{{0, "T-1-app", false}, {9 * time.Second, "T-1-app", true}, {2 * time.Second, "T-2-app", false}} {
+		n.clock.advance(tt.passed)
+		lease, fresh, err := n.RenewNow(t.Context(), wx)
+		if err != nil || lease.Access.Reveal() != tt.token || fresh != tt.fresh {
+			t.Fatalf("%s later: %v, fresh %v, %v", tt.passed, lease, fresh, err)
+		}
+	}
+}
+
+// A key that stands in the configuration and in the store is one secret.
+func TestKeysOfBoth(t *testing.T) {
+	n := ready(t)
+	n.saveSecret(t, realm.Ref{Realm: "wx", Key: "second"}, "key_1", "app")
+	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{
+		{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s"}},
+	}})
+	keys, err := v.Keys(t.Context(), "wx")
+	if err != nil || !slices.Equal(keys, []string{"main", "second"}) {
+		t.Fatalf("%v %v", keys, err)
+	}
+}
+
 // Two nodes renew at the same time: the second waits for the first, and one
 // call is made.
 func TestRenewNowWaitsForTheOtherNode(t *testing.T) {
