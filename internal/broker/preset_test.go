@@ -40,7 +40,11 @@ func TestPreset(t *testing.T) {
 	wantError(t, err, realm.CodeNotProxyable, http.StatusConflict)
 	for config, field := range map[*realm.Config]string{
 		{Preset: "nobody"}: "config.preset",
-		{Preset: "suning", Grant: &realm.Grant{Name: "client_credentials"}}: "config.grant.token_url",
+		{Preset: "suning", Grant: &realm.Grant{Name: "client_credentials"}}:      "config.grant.token_url",
+		{Preset: "jd_vop", Recipe: realm.Recipe{URL: "https://x.example/token"}}: "config.unattended",
+		{Preset: "suning", Authorize: &realm.Recipe{Arguments: []realm.Argument{
+			{Name: "state", Place: realm.PlaceURL, Value: "{state}"},
+		}}}: "config.authorize.url",
 	} {
 		_, err := n.SaveRealm(t.Context(), "sn", func(r realm.Realm, _ bool) (realm.Realm, error) {
 			r.Config = *config
