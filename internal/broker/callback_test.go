@@ -218,3 +218,30 @@ func TestConsentCountsMoreThanARefresh(t *testing.T) {
 		}
 	}
 }
+
+// A person's code whose exchange has no answer is not sent again: the person is
+// told, and begins anew.
+func TestConsentWithoutAnAnswer(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	s.thenToken(func(http.ResponseWriter, url.Values) { panic(http.ErrAbortHandler) })
+	callback := s.callback(begun(t, n))
+	wantError(t, visit(t.Context(), t, n, callback), realm.CodeTokenUnavailable, http.StatusBadGateway)
+	s.thenToken(nil)
+	wantError(t, visit(t.Context(), t, n, callback), realm.CodeBadCallback, http.StatusBadRequest)
+	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
+		t.Fatal(err)
+	}
+	s.wantSpentOnce(t)
+}
+
+// A call that gave nothing, and could not be taken down, leaves a refresh token
+// alone that could not be saved either.
+func TestFailureDoesNotDisplaceARefreshToken(t *testing.T) {
+	e := new(entry)
+	e.postpone(&ended{token: realm.Token{Refresh: "R"}}, 1)
+	e.postpone(&ended{cause: errNoCallback}, 2)
+	if kept := e.lastTrouble().unsaved(); kept.token.Refresh != "R" {
+		t.Errorf("kept is %v", kept.cause)
+	}
+}

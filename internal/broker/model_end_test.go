@@ -113,8 +113,7 @@ func (m *model) recovers() bool {
 	defer m.mu.Unlock()
 	for _, c := range m.calls[len(m.calls)-len(m.nodes)*len(m.refs):] {
 		if c.err != nil || !c.done {
-			s := m.db.state(c.ref)
-			m.fail("I10", "no token of %s on %s %v after the faults stopped: %v (%+v, %+v)", c.ref, c.node.name, rounds*pause, c.err, s.Attempt, s.Budget)
+			m.fail("I10", "no token of %s on %s %v after the faults stopped: %v", c.ref, c.node.name, rounds*pause, c.err)
 		}
 	}
 	m.fail("I10", "a node says that a person is needed, and the store does not")

@@ -105,10 +105,14 @@ func (e *entry) suffer(t *trouble, revision uint32) {
 
 // postpone notes that the outcome of a call is still to be saved, whatever
 // else was forgotten since. The token in memory is due then: the provider may
-// have ended it.
+// have ended it. What gave nothing does not take the place of a refresh token:
+// its claim runs out.
 func (e *entry) postpone(kept *ended, now realm.Instant) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if old := e.work().trouble.unsaved(); old != nil && old.token.Refresh != "" && kept.token.Refresh == "" {
+		return
+	}
 	e.work().trouble = &trouble{at: now, until: now + realm.Instant(storeWait.Microseconds()), kept: kept}
 	if l := e.live.Load(); l != nil && !l.due(now) {
 		due := *l
