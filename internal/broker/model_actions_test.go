@@ -156,7 +156,15 @@ func (m *model) restart(n *modelNode) {
 		m.kill(n)
 	}
 	m.bury()
-	m.nodes[n.index] = m.boot(n.index)
+	m.place(n.index)
+}
+
+// place starts a process in the place of one that is gone.
+func (m *model) place(index int) {
+	n := m.boot(index)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nodes[index] = n
 }
 
 // leave lets a caller that waits give up.

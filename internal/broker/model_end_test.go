@@ -34,7 +34,7 @@ func (m *model) heal() {
 		up := n.up
 		m.mu.Unlock()
 		if !up {
-			m.nodes[i] = m.boot(i)
+			m.place(i)
 		}
 	}
 }
@@ -82,7 +82,10 @@ func (m *model) recovered() bool {
 // needs a person; and once more when those tokens are over, so that no claim is
 // left from before.
 func (m *model) judgeEnd() {
-	if m.locked { // somebody has to ask by name, see lockoutWait
+	m.mu.Lock()
+	locked := m.locked
+	m.mu.Unlock()
+	if locked { // somebody has to ask by name, see lockoutWait
 		for i := range m.refs {
 			time.Sleep(budgetPer)
 			m.begin(m.nodes[0], i, authorize, "")
