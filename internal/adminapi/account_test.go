@@ -304,7 +304,8 @@ func TestAuthorizeURL(t *testing.T) {
 		t.Error(p.ref)
 	}
 	a = c.get("/api/secret/jd/acme/authorize?redirect=true")
-	if a.status != http.StatusFound || a.header.Get("Location") != to || a.header.Get("Referrer-Policy") != "no-referrer" || a.body != "" {
+	if a.status != http.StatusFound || a.header.Get("Location") != to || a.header.Get("Referrer-Policy") != "no-referrer" ||
+		a.header.Values("Content-Type") != nil || a.body != "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	c.get("/api/secret/jd/acme/authorize?redirect=maybe").wrong("redirect")
