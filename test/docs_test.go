@@ -64,15 +64,17 @@ func TestReadmeCaddyfiles(t *testing.T) {
 }
 
 // The Caddyfile that docs/accounts.md builds up is valid: a realm, what may be
-// added to it, and a site.
+// added to it, a site, and what may be added to that.
 func TestAccountsCaddyfile(t *testing.T) {
 	blocks := part.FindAllStringSubmatch(readDoc(t, accounts), -1)
-	if len(blocks) != 3 {
+	if len(blocks) != 4 {
 		t.Fatalf("%d blocks", len(blocks))
 	}
-	crm := strings.TrimSuffix(blocks[0][1], "}\n") + blocks[1][1] + "}\n"
+	within := func(outer, inner int) string {
+		return strings.TrimSuffix(blocks[outer][1], "}\n") + blocks[inner][1] + "}\n"
+	}
 	path := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(path, []byte("{\n\ttokens {\n"+crm+"\t}\n}\n"+blocks[2][1]), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("{\n\ttokens {\n"+within(0, 1)+"\t}\n}\n"+within(2, 3)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("CRM_CLIENT_ID", "a")
