@@ -134,7 +134,7 @@ func TestCallbackOfAdmin(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/api/status": 403, "/jd-account/get-access-token": 403, "/jd-account/refresh-token": 403, "/jd-account/request-access-token": 403,
-		"/jd-account/init-all-token": 403, "/jd-account/refresh-all-token": 403, "/jd-account/other": 418, "/jd-account/": 418, "/jd/get-access-token": 418,
+		"/jd-account/init-all-token": 403, "/jd-account/refresh-all-token": 403, "/jd-account/other": 403, "/jd-account/": 403, "/jd-account": 418, "/jd/get-access-token": 418,
 	} {
 		if got := i.do(http.MethodPost, "http://"+i.host+path, "", stranger...); got.StatusCode != want {
 			t.Errorf("%s: %s", path, got.Status)

@@ -3,9 +3,7 @@ package adminapi
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,88 +99,4 @@ func accountOf(body []byte) (p accountParameters, err error) {
 		p.timeout = time.Duration(seconds) * time.Second
 	}
 	return p, o.end("timeout")
-}
-
-func (a *api) initAll(ctx context.Context, r *request) (any, error) {
-	return r.all(ctx, a.accounts.InitAll)
-}
-
-func (a *api) refreshAll(ctx context.Context, r *request) (any, error) {
-	return r.all(ctx, a.accounts.RefreshAll)
-}
-
-// all answers with what became of each account: by key and in the end, or line
-// by line as it happens.
-func (r *request) all(ctx context.Context, run func(ctx context.Context, realmID string, progress func(account.Result)) error) (any, error) {
-	results := []account.Result{}
-	err := run(ctx, r.ids[0], func(result account.Result) {
-		results = append(results, result)
-		if r.lines != nil {
-			r.lines.send(result)
-		}
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case r.lines != nil:
-		r.lines.send(sumOf(results))
-		return reply{status: http.StatusOK}, nil
-	}
-	slices.SortFunc(results, func(a, b account.Result) int { return strings.Compare(a.Key, b.Key) })
-	return listOf(results, len(results), func(r account.Result) account.Result { return r }), nil
-}
-
-// sum is the last line: how many there were of each.
-type sum struct {
-	Total   int `json:"total"`
-	OK      int `json:"ok"`
-	Skipped int `json:"skipped"`
-	Failed  int `json:"failed"`
-}
-
-func sumOf(results []account.Result) sum {
-	s := sum{Total: len(results)}
-	for _, r := range results {
-		switch r.Result {
-		case account.OK:
-			s.OK++
-		case account.Skipped:
-			s.Skipped++
-		case account.Failed:
-			s.Failed++
-		}
-	}
-	return s
-}
-
-// authorization is where a person authorizes. The URL holds the state.
-type authorization struct {
-	URL string `json:"url"`
-}
-
-// authorize begins an authorization by a person, and shows where to go or
-// leads there.
-func (a *api) authorize(ctx context.Context, r *request) (any, error) {
-	redirect, err := r.query.flag("redirect", false)
-	if err != nil {
-		return nil, err
-	}
-	to, err := a.broker.AuthorizeURL(ctx, r.secretRef())
-	if err != nil {
-		return nil, err
-	}
-	if redirect {
-		return reply{status: http.StatusFound, header: map[string]string{"Location": to, "Referrer-Policy": "no-referrer"}}, nil
-	}
-	return plainJSON(authorization{to})
-}
-
-// plainJSON is JSON in which "&" is not escaped: somebody may copy the URL out
-// of it.
-func plainJSON(v any) (json.RawMessage, error) {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return json.RawMessage(b.String()), err
 }

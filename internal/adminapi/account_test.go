@@ -136,8 +136,8 @@ func TestRealmsInAccountPaths(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/-account/get-access-token", "/jd-accounts/get-access-token", "/jd/get-access-token", "/jdaccount/get-access-token",
-		"/jd-account", "/jd-account/", "/jd-account/get-access-token/", "//jd-account/get-access-token", "/x/jd-account/get-access-token",
-		"/jd-account/x", "/jd-account//get-access-token", "/jd-account/get%2Daccess-token", "/jd%2Daccount/get-access-token", "/jd-Account/get-access-token",
+		"/jd-account", "//jd-account/get-access-token", "/x/jd-account/get-access-token",
+		"/jd%2Daccount/get-access-token", "/jd-Account/get-access-token",
 	} {
 		c.send(http.MethodPost, path, nil).refused(http.StatusNotFound, "not_found", "")
 		u, err := url.Parse("http://x" + path)
@@ -147,6 +147,12 @@ func TestRealmsInAccountPaths(t *testing.T) {
 		if Serves(u) {
 			t.Errorf("serves %s", path)
 		}
+	}
+	// What is beside the routes of an account is refused here.
+	for _, path := range []string{
+		"/jd-account/", "/jd-account/get-access-token/", "/jd-account/x", "/jd-account//get-access-token", "/jd-account/get%2Daccess-token",
+	} {
+		c.send(http.MethodPost, path, nil).refused(http.StatusNotFound, "not_found", "")
 	}
 }
 
@@ -161,17 +167,20 @@ func TestPathsOfTheAPI(t *testing.T) {
 		"/":                                       {},
 		"/jd-account/callback-token":              {true, true, true},
 		"/a%2Fb-account/callback-token":           {true, true, true},
-		"/jd-account/callback-token/":             {},
-		"/jd-account/callback-token/x":            {},
+		"/jd-account/callback-token/":             {true, false, false},
+		"/jd-account/callback-token/x":            {true, false, false},
+		"/jd-account/":                            {true, false, false},
+		"/jd-account":                             {},
+		"/-account/x":                             {},
 		"/jd-account/init-all-token":              {true, false, false},
 		"/jd-account/refresh-all-token":           {true, false, false},
 		"/jd-account/get-access-token":            {true, false, false},
 		"/jd-account/request-access-token":        {true, false, false},
 		"/jd-account/refresh-token":               {true, false, false},
 		"/api/jd-account/callback-token":          {true, false, false},
-		"/jd-account/callback-token%2F":           {},
+		"/jd-account/callback-token%2F":           {true, false, false},
 		"/jd-account%2Fcallback-token":            {},
-		"/jd-account/../jd-account/refresh-token": {},
+		"/jd-account/../jd-account/refresh-token": {true, false, false},
 	} {
 		u, err := url.Parse("http://x" + path)
 		if err != nil {

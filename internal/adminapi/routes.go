@@ -70,11 +70,25 @@ var (
 	confidential = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind == plain })
 )
 
-// Serves says whether a path is one of the API's: anything below /api/, or a
-// route of an account. The URL is taken as it was sent.
+// Serves says whether a path is one of the API's: anything below /api/ and
+// /{realm}-account/. What is not there is refused, and by nobody else: the
+// empty answer of a server that knows nothing of it would be taken for a token.
+// The URL is taken as it was sent.
 func Serves(u *url.URL) bool {
-	return u.Path == "/api" || strings.HasPrefix(u.Path, "/api/") || slices.ContainsFunc(routes, onPath(u))
+	if u.Path == "/api" || strings.HasPrefix(u.Path, "/api/") {
+		return true
+	}
+	path := u.EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		return false
+	}
+	first, rest := segment(path)
+	_, ok := match(accounts, first)
+	return ok && rest != ""
 }
+
+// accounts is where the routes of accounts begin.
+const accounts = "/{realm}-account"
 
 // ServesCallback says whether a path is a provider's callback.
 func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbacks, onPath(u)) }
