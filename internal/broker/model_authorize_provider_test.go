@@ -37,6 +37,14 @@ type mode struct {
 	node int
 }
 
+// plans decides about the next authorize request that nothing was decided
+// about.
+func (m *model) plans(next mode) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.modes = append(m.modes, next)
+}
+
 // way is how a callback arrives.
 type way uint8
 

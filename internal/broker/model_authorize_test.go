@@ -52,7 +52,7 @@ func (m *model) authorizes(c *realm.Config) {
 //	C7 callers and callbacks are answered within their time
 //	C9 a consent that was answered with success is saved, and serves every node
 func TestAuthorizations(t *testing.T) {
-	setChecks(t)
+	setChecks(t, "200")
 	rapid.Check(t, func(rt *rapid.T) { runModel(t, rt, draftAuthorizations(rt), (*model).authorizeActions) })
 }
 
@@ -72,11 +72,7 @@ func (m *model) authorizeActions(do func(func())) map[string]func(*rapid.T) {
 	}
 	all["mode"] = func(t *rapid.T) {
 		next := mode{rapid.SampledFrom(deliveries).Draw(t, "delivery"), rapid.IntRange(0, len(m.nodes)-1).Draw(t, "to")}
-		do(func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.modes = append(m.modes, next)
-		})
+		do(func() { m.plans(next) })
 	}
 	all["callback"] = func(t *rapid.T) {
 		n, back, way := node(t), rapid.IntRange(0, 3).Draw(t, "back"), rapid.SampledFrom(ways).Draw(t, "way")
@@ -104,6 +100,13 @@ func (m *model) authorizeActions(do func(func())) map[string]func(*rapid.T) {
 		do(func() { time.Sleep(callTime + claimMargin + time.Second) })
 		do(func() { m.begin(fast, i, flush, "") })
 		do(slow.goOn)
+	}
+	all["secret replaced"] = func(t *rapid.T) { // while a callback is awaited
+		asks, called, i := node(t), node(t), key(t)
+		do(func() { m.plans(mode{callsNever, 0}) })
+		do(func() { m.begin(asks, i, authorize, "") })
+		do(func() { m.changeSecret(called, i, false) })
+		do(func() { m.deliver(called, m.recent(0), whole) })
 	}
 	all["steal"] = func(*rapid.T) {}
 	all["late"] = func(t *rapid.T) { // after the claim, the call, or the state has ended

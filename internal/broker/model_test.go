@@ -297,7 +297,7 @@ func (m *model) end() {
 // turn, and holds it to the invariants I1 to I11. Each run has a clock, a store
 // and a provider of its own; MODEL_CHECKS says how many there are.
 func TestProtocol(t *testing.T) {
-	setChecks(t)
+	setChecks(t, "400")
 	rapid.Check(t, func(rt *rapid.T) { runModel(t, rt, draftPlan(rt), (*model).actions) })
 }
 
@@ -324,7 +324,7 @@ func runModel(t *testing.T, rt *rapid.T, p plan, actions func(m *model, do func(
 }
 
 // setChecks says how many runs there are, unless the flag does.
-func setChecks(t *testing.T) {
+func setChecks(t *testing.T, few string) {
 	const name = "rapid.checks"
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
@@ -333,7 +333,7 @@ func setChecks(t *testing.T) {
 	}
 	before := flag.Lookup(name).Value.String()
 	t.Cleanup(func() { _ = flag.Set(name, before) })
-	if err := flag.Set(name, cmp.Or(os.Getenv("MODEL_CHECKS"), "400")); err != nil {
+	if err := flag.Set(name, cmp.Or(os.Getenv("MODEL_CHECKS"), few)); err != nil {
 		t.Fatal(err)
 	}
 }
