@@ -224,13 +224,16 @@ func (t *task) outcome(end *ended) again {
 			_, _, err := t.settleFailure(ctx, end, errNoCallback)
 			return err
 		}
+		if err := t.current(ctx); err != nil {
+			return err // it was long ago: this is no outcome of the secret of now
+		}
 		now := realm.InstantOf(t.pool.now())
 		if cause := causeOf(s.Attempt.Trouble); cause != nil && waits(s.Attempt.Trouble, s.Now) && s.Token.Lineage == end.parent {
 			tr := t.pool.troubleOf(&s, cause, now)
 			t.e.suffer(tr, t.revision)
 			return tr.first(now)
 		}
-		return t.current(ctx) // it was long ago: nothing is sent of a secret of before
+		return nil
 	}
 }
 

@@ -107,7 +107,7 @@ func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err err
 		if t.f.kind == renew && !t.f.waited {
 			return nil, nil, errElsewhere
 		}
-		return nil, func(ctx context.Context) error { return t.await(ctx, v) }, nil
+		return nil, func(ctx context.Context) error { return t.awaitCurrent(ctx, v) }, nil
 	case outpaced:
 		return nil, t.after(pollFirst), nil
 	case lapsed:
@@ -177,6 +177,14 @@ func (t *task) await(ctx context.Context, v verdict) error {
 			return nil
 		}
 	}
+}
+
+// awaitCurrent is await; then nothing is sent of a secret of before.
+func (t *task) awaitCurrent(ctx context.Context, v verdict) error {
+	if err := t.await(ctx, v); err != nil {
+		return err
+	}
+	return t.current(ctx)
 }
 
 // refuse tells callers to come back later, and this node not to ask the store
@@ -333,6 +341,9 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	s, err := t.settle(ctx, end)
 	if err != nil {
 		t.e.postpone(end, realm.InstantOf(t.pool.now()))
+	}
+	if end.cause.Class == grant.Hopeless && t.f.kind != exchange && errors.Is(t.current(ctx), errStale) {
+		return nil, nil, errStale // what was refused is not the secret of now
 	}
 	now := realm.InstantOf(t.pool.now())
 	tr := t.pool.troubleOf(&s, end.cause, now)

@@ -245,3 +245,20 @@ func TestFailureDoesNotDisplaceARefreshToken(t *testing.T) {
 		t.Errorf("kept is %v", kept.cause)
 	}
 }
+
+// A password that was replaced while it was refused locks nothing: who waits is
+// served with the new one.
+func TestReplacedPasswordIsRefused(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	s.then(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("client_id") == "other" {
+			s.redirect(w, r)
+			return
+		}
+		b.saveSecret(t, jd, "client_id", "other")
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<html>wrong password</html>"))
+	})
+	want(t, a.View, jd, "T-1-other", realm.FromUpstream)
+}
