@@ -42,9 +42,10 @@ func TestCodeOfAnotherSecret(t *testing.T) {
 	if s.exchanges.Load() != 0 {
 		t.Fatal("the code was exchanged")
 	}
-	<-failed // it is told, or served
-	b.clock.advance(2 * time.Second)
-	want(t, b.View, jd, "T-1-other", realm.FromUpstream)
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	want(t, b.View, jd, "T-1-other", realm.FromDatabase)
 }
 
 // Who waited for the callback of a secret that was replaced since asks nothing
@@ -256,7 +257,7 @@ func TestReplacedPasswordIsRefused(t *testing.T) {
 			s.redirect(w, r)
 			return
 		}
-		b.saveSecret(t, jd, "client_id", "other")
+		b.saveSecret(t, jd, "client_id", "other") //nolint:contextcheck // somebody else does
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<html>wrong password</html>"))
 	})
