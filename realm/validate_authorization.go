@@ -21,6 +21,8 @@ func (c *Config) validateAuthorization() error {
 		return Fieldf("config.unattended", "has no meaning without an authorize recipe")
 	case c.Unattended && (c.URL != "" || grant.fetches()):
 		return Fieldf("config.unattended", "must not stand beside a recipe that fetches: the authorization is the way to a token")
+	case c.Unattended && c.Limits.tightest() == 1:
+		return Fieldf("config.limits.windows", "must allow two calls at least: an authorization without a person takes two")
 	case own && grant.Name == GrantStatic:
 		return Fieldf("config.authorize", "has no meaning for the grant %s", grant.Name)
 	case own && !byGrant && (c.Exchange == nil || c.Exchange.URL == ""):
@@ -34,4 +36,14 @@ func (c *Config) validateAuthorization() error {
 // fetches says whether the grant needs nothing but the secret.
 func (g *Grant) fetches() bool {
 	return g.Name != "" && g.Name != GrantAuthorizationCode && g.Name != GrantRefreshToken
+}
+
+// tightest is the least number of calls that a window allows; 0 for no window.
+func (l *Limits) tightest() (least int) {
+	for _, w := range l.Windows {
+		if least == 0 || w.Calls < least {
+			least = w.Calls
+		}
+	}
+	return least
 }

@@ -42,8 +42,8 @@ type State struct {
 	// Attempt and Budget are written when decide alters them.
 	Attempt Attempt
 	Budget  Budget
-	// Open counts the claims of the realm's other keys whose deadline has not
-	// passed.
+	// Open counts the claims of the realm's other keys under which a call is
+	// made, and whose deadline has not passed.
 	Open int
 }
 
@@ -90,6 +90,9 @@ type Attempt struct {
 	// void: its process is gone, and what became of the call is not known.
 	Started  time.Time `json:"started,omitzero"`
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Waits: the call has ended, and the claim is kept for whoever brings what
+	// it asked for. It is not counted in State.Open.
+	Waits bool `json:"waits,omitempty"`
 
 	// Trouble is about the calls for this key that failed.
 	Trouble Trouble `json:"trouble,omitzero"`

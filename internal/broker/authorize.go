@@ -181,8 +181,9 @@ func (t *task) called(ctx context.Context, end *ended) (*realm.Lease, again, err
 	_, err := t.pool.coordinate(ctx, t.ref, func(s *tokenstore.State) {
 		a := &s.Attempt
 		if held = a.ID == end.id; held {
-			done(&s.Budget, a.Started, s.Now)
+			callOver(s, s.Now)
 			a.Deadline = s.Now.Add(callbackWait)
+			a.Waits = true
 		}
 	})
 	if err != nil {

@@ -646,6 +646,54 @@ func TestCallbackGoesOn(t *testing.T) {
 	})
 }
 
+// Accounts that wait for their callback take no places of the realm's others.
+func TestWaitingForACallbackHoldsNobodyUp(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	asked := make(chan struct{}, 10)
+	s.then(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} }) // and never calls
+	leave, ctx := make(chan struct{}), t.Context()
+	for i := range 6 { // more than there are places
+		ref := realm.Ref{Realm: jd.Realm, Key: fmt.Sprint("k", i)}
+		n.saveSecret(t, ref, "client_id", fmt.Sprint("app", i))
+		go func() {
+			_, _ = n.Token(ctx, ref)
+			leave <- struct{}{}
+		}()
+	}
+	for range 6 {
+		<-asked
+	}
+	n.clock.advance(55 * time.Minute)
+	if lease, err := n.Flush(t.Context(), jd); err != nil || lease.Access != "T-2-app" {
+		t.Errorf("%v %v", lease, err)
+	}
+	for range 6 {
+		n.clock.advance(2 * time.Minute) // until no callback is awaited any more
+		<-leave
+	}
+}
+
+// No code is asked for without room for its exchange: it would be lost.
+func TestRoomForTheExchange(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	config := s.config(true)
+	config.Limits.Windows = []realm.Window{{Calls: 3, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+	n.clock.advance(recently)
+	_, err := n.Authorize(t.Context(), jd)
+	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+	if asked := s.authorizations(); asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	if lease, err := n.Flush(t.Context(), jd); err != nil || lease.Access != "T-2-app" { // one call, and there is room for it
+		t.Errorf("%v %v", lease, err)
+	}
+}
+
 // Calls for a code count towards the realm's quotas, as the exchange does.
 func TestAuthorizationWithinTheBudget(t *testing.T) {
 	s := newCodeServer(t)

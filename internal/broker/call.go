@@ -198,8 +198,10 @@ func (t *task) refuse(v verdict) error {
 	if v.scope == scopeBudget {
 		tr.code = realm.CodeBudgetSpent
 	}
-	t.e.suffer(tr, t.revision)
-	news := t.pool.schedule.hold(t.ref.Realm, v, now, tr.until)
+	if !v.tight || !t.f.kind.forced() { // else the refresh token goes on doing its work
+		t.e.suffer(tr, t.revision)
+	}
+	news := !v.tight && t.pool.schedule.hold(t.ref.Realm, v, now, tr.until)
 	if v.scope == scopeBudget {
 		t.pool.observe(func(o Observer) { o.BudgetSpent(t.ref) })
 		if news {

@@ -91,8 +91,19 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 	s := newCodeServer(t)
 	n := s.account(t, true)
 	config := s.config(true)
-	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+	config.Limits.Windows = []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
 	n.saveRealm(t, jd.Realm, config)
+	other, refresh := realm.Ref{Realm: jd.Realm, Key: "other"}, realm.Hidden("R-0")
+	n.saveSecret(t, other, "client_id", "app2")
+	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: other, RefreshToken: &refresh}); err != nil {
+		t.Fatal(err)
+	}
+	s.then(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := n.Token(r.Context(), other); err != nil { // takes the last call
+			t.Error(err)
+		}
+		s.redirect(w, r)
+	})
 	_, err := n.Token(t.Context(), jd)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	st, err := n.pool.store.Peek(t.Context(), jd)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
@@ -23,6 +24,8 @@ const claimMargin = 5 * time.Second
 type terms struct {
 	canFetch   bool
 	canRefresh bool
+	// unattended: a fetch is two calls, one for a code and its exchange.
+	unattended bool
 	// keeps: the refresh token may be sent again after an uncertain outcome
 	// (stable, grace). Else a second one may cost everything.
 	keeps       bool
@@ -86,6 +89,8 @@ type verdict struct {
 	cause *grant.Error
 	fails int
 	scope scope
+	// tight: a call that is not followed by another one would fit in.
+	tight bool
 	// uncertain: the outcome of an earlier call is not known, and to send the
 	// refresh token again now might cost more than it gives.
 	uncertain bool
@@ -206,7 +211,7 @@ func rewind(s *tokenstore.State) {
 // dropped of that is dropped of this.
 func (w *asks) takeOver(s *tokenstore.State) {
 	a := &s.Attempt
-	done(&s.Budget, a.Started, s.Now)
+	callOver(s, s.Now)
 	if a.Dropped == a.ID {
 		a.Dropped = w.id
 	}
@@ -216,14 +221,26 @@ func (w *asks) takeOver(s *tokenstore.State) {
 // stopped, and what became of the call is not known.
 func (w *asks) expire(s *tokenstore.State) {
 	a := &s.Attempt
-	done(&s.Budget, a.Started, a.Deadline)
+	callOver(s, a.Deadline)
 	switch {
 	case a.Spends && a.Parent == s.Token.Lineage:
 		doubt(a, a.Deadline)
 	case a.Spends: // its answer may be what is left of all, see exhausted
 		a.UncertainAt = a.Deadline
 	}
-	a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
+	closeClaim(a)
+}
+
+// callOver notes that the call of the claim has ended, unless it had ended before.
+func callOver(s *tokenstore.State, at time.Time) {
+	if !s.Attempt.Waits {
+		done(&s.Budget, s.Attempt.Started, at)
+	}
+}
+
+// closeClaim ends a claim.
+func closeClaim(a *tokenstore.Attempt) {
+	a.ID, a.Deadline, a.Spends, a.Waits = tokenstore.AttemptID{}, time.Time{}, false, false
 }
 
 // doubt notes that a refresh token was sent and no answer tells what became of
@@ -332,11 +349,27 @@ func (w *asks) held(s *tokenstore.State, v *verdict) {
 		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
 	}
 	wait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})
+	if v.source == noRefresh && w.unattended {
+		w.leaveRoom(s, v)
+	}
 	if v.source.refreshes() && !w.keeps && w.inDoubt(s) {
 		if left := w.repeatAt(s).Sub(now); left > v.wait {
 			wait(left, scopeKey, a.Trouble)
 			v.uncertain = true
 		}
+	}
+}
+
+// leaveRoom has a call that asks for a code wait until there is room for its
+// exchange, too: a code does not live long.
+func (w *asks) leaveRoom(s *tokenstore.State, v *verdict) {
+	windows := slices.Clone(w.windows)
+	for i := range windows {
+		windows[i].Calls--
+	}
+	if d := spent(&s.Budget, windows, s.Now, underWay{s.Open, w.lease()}); d > v.wait {
+		v.tight = v.wait == 0
+		v.wait, v.scope, v.cause, v.fails = d, scopeBudget, nil, 0
 	}
 }
 
@@ -379,6 +412,6 @@ func (w *asks) grant(s *tokenstore.State, v verdict) {
 		a.Why = w.kind.String()
 	}
 	a.ID, a.Node, a.Parent, a.Spends = w.id, w.node, v.parent, v.source.refreshes()
-	a.Started, a.Deadline = s.Now, s.Now.Add(w.lease())
+	a.Started, a.Deadline, a.Waits = s.Now, s.Now.Add(w.lease()), false
 	spend(&s.Budget, w.windows, s.Now)
 }

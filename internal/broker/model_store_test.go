@@ -406,7 +406,7 @@ func (m *memory) state(ref realm.Ref) tokenstore.State {
 		Attempt: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
 	}
 	for other, a := range m.attempts {
-		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && a.Deadline.After(s.Now) &&
+		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && !a.Waits && a.Deadline.After(s.Now) &&
 			a.Deadline.Before(s.Now.Add(10*time.Minute)) {
 			s.Open++
 		}

@@ -52,7 +52,7 @@ func (e *ended) settle(s *tokenstore.State) {
 		return // it was saved, and the store's answer was lost
 	}
 	a := &s.Attempt
-	done(&s.Budget, a.Started, s.Now)
+	callOver(s, s.Now)
 	switch {
 	case a.Dropped == e.id: // with the refresh token that was dropped
 	case e.cause != nil:
@@ -61,7 +61,7 @@ func (e *ended) settle(s *tokenstore.State) {
 		e.accept(s)
 	}
 	if a.ID == e.id {
-		a.ID, a.Deadline, a.Spends = tokenstore.AttemptID{}, time.Time{}, false
+		closeClaim(a)
 	}
 	if e.source.refreshes() || e.token.Refresh != "" {
 		a.Settled = append(a.Settled, e.id)

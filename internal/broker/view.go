@@ -132,7 +132,7 @@ func define(d Definition) (*compiled, error) {
 func (v *View) terms(c *compiled) terms {
 	l, semantics := &c.config.Limits, c.program.RefreshSemantics()
 	return terms{
-		canFetch: c.program.CanFetch(), canRefresh: c.program.CanRefresh(),
+		canFetch: c.program.CanFetch(), canRefresh: c.program.CanRefresh(), unattended: c.program.Unattended(),
 		keeps:       semantics == realm.RefreshStable || semantics == realm.RefreshGrace,
 		concurrency: cmp.Or(l.Concurrency, v.concurrency), minInterval: l.MinInterval.Std(),
 		backoffCap: l.BackoffCap.Or(defaultCap), windows: l.Windows, timeout: l.Timeout.Or(v.callTimeout),

@@ -153,9 +153,9 @@ func (s *Store) dropCandidates(ctx context.Context, tx *txn, ref realm.Ref) erro
 	return s.putAttempt(ctx, tx, ref, row, a)
 }
 
-// deadline is that of an open claim; NULL for none.
+// deadline is that of a claim that counts as open; NULL for none.
 func deadline(tx *txn, a tokenstore.Attempt) any {
-	if a.ID == (tokenstore.AttemptID{}) {
+	if a.ID == (tokenstore.AttemptID{}) || a.Waits {
 		return nil
 	}
 	return tx.dialect.stamp(a.Deadline)

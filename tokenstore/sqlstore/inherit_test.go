@@ -33,6 +33,7 @@ func TestClaimsOfTheDeadAreVoid(t *testing.T) {
 		"none":   put("none", tokenstore.Attempt{ID: id}, time.Minute),
 		"own":    put("own", tokenstore.Attempt{ID: id, Node: tokenstore.NodeID()}, time.Minute),
 		"over":   put("over", tokenstore.Attempt{ID: id, Node: "host-1-00"}, -time.Minute),
+		"waits":  put("waits", tokenstore.Attempt{ID: id, Node: "host-1-00", Waits: true}, time.Minute),
 		"closed": put("closed", tokenstore.Attempt{Node: "host-1-00"}, time.Minute),
 	}
 	second := openSQLite(t, path, keyring(t))

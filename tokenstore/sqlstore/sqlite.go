@@ -189,7 +189,8 @@ func (d *sqliteDB) duplicate(err error) bool {
 
 // inherit voids what other processes left open: a file is for one process, so
 // they are dead, and nobody needs to wait for them. Another pool of this
-// process, which a reload is about to replace, keeps its claims.
+// process, which a reload is about to replace, keeps its claims; and what waits
+// for a callback goes on, which may come to whoever runs then.
 func (d *sqliteDB) inherit(ctx context.Context, x execer) error {
 	now, err := d.now(ctx, x)
 	if err != nil {

@@ -342,6 +342,13 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 	counts(1)
 	put(realm.Ref{Realm: "wx", Key: "b"}, id, 24*time.Hour)
 	counts(1)
+	coordinate(t, s, realm.Ref{Realm: "wx", Key: "waits"}, func(st *tokenstore.State) {
+		st.Attempt = tokenstore.Attempt{ID: id, Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute), Waits: true}
+	})
+	counts(1)
+	put(realm.Ref{Realm: "wx", Key: "waits"}, id, time.Minute) // it goes on
+	counts(2)
+	put(realm.Ref{Realm: "wx", Key: "waits"}, tokenstore.AttemptID{}, 0)
 	put(realm.Ref{Realm: "wx", Key: "main "}, id, 200*time.Millisecond)
 	eventually(t, "the deadline passes", func() bool { return peek(t, s, ref).Open == 0 })
 	counts(0)
