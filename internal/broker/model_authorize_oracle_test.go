@@ -112,7 +112,7 @@ func (m *model) judgeCode(r *request, durable bool) {
 // caller holds the lock.
 func (m *model) judgeAsking(r *request) {
 	for _, a := range m.newest {
-		if a.ref == r.asks.ref && a.by != nil && !a.taken && a.by.trouble.Before(a.awaited) && time.Since(a.awaited) < callbackWait {
+		if a.ref == r.asks.ref && a.by != nil && !a.taken && a.by.trouble.Before(a.awaited) && time.Since(a.awaited) < callbackWait-time.Second { // the store's times are cut
 			m.fail("C3", "%s asks for a code of %s, whose callback %s awaits since %v", r.node.name, a.ref, a.by.name, time.Since(a.awaited))
 		}
 	}

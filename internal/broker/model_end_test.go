@@ -87,8 +87,7 @@ func (m *model) judgeEnd() {
 	m.mu.Unlock()
 	if locked { // somebody has to ask by name, see lockoutWait
 		for i := range m.refs {
-			time.Sleep(budgetPer)
-			m.begin(m.nodes[0], i, authorize, "")
+			m.askByName(i)
 		}
 	}
 	for range 2 {
@@ -100,6 +99,21 @@ func (m *model) judgeEnd() {
 	if m.recovers() {
 		m.judgeClaims()
 		m.judgeConsents()
+	}
+}
+
+// askByName has somebody ask for a login until there is room for it.
+func (m *model) askByName(i int) {
+	for range 5 {
+		time.Sleep(budgetPer)
+		c := m.begin(m.nodes[0], i, authorize, "")
+		time.Sleep(2 * callTime)
+		m.mu.Lock()
+		done := c.done && c.err == nil
+		m.mu.Unlock()
+		if done {
+			return
+		}
 	}
 }
 

@@ -117,7 +117,7 @@ func TestParallel(t *testing.T) {
 	o, i := newCache(t, 40), newInstance(t)
 	var under atomic.Int64
 	all := make(chan struct{})
-	i.before = func(_ http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, secretCollection) {
 			return false
 		}
@@ -139,20 +139,20 @@ func TestParallel(t *testing.T) {
 			t.Error("they come one after another")
 		}
 		return false
-	}
+	})
 	tallied(t, o.must(i, func(opts *Options) { opts.Parallel = parallel }).Secrets, 40, 0, 0, 0)
 }
 
 // The admin token goes with every request, and nowhere else.
 func TestAdminToken(t *testing.T) {
 	o, i := newCache(t, 3), newInstance(t)
-	i.before = func(w http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") == "Bearer "+canary+"-admin" {
 			return false
 		}
 		problem.New(http.StatusForbidden, realm.CodeForbidden, "no").Write(w)
 		return true
-	}
+	})
 	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, ErrForbidden) {
 		t.Errorf("without: %v", out.err)
 	}
@@ -162,14 +162,14 @@ func TestAdminToken(t *testing.T) {
 // So do the user and the password of a basic_auth in front of the API.
 func TestBasicAuth(t *testing.T) {
 	o, i := newCache(t, 3), newInstance(t)
-	i.before = func(w http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		user, password, _ := r.BasicAuth()
 		if user == "操作员" && password == canary+":x" {
 			return false
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
-	}
+	})
 	basic := func(opts *Options) { opts.User, opts.Password = "操作员", canary+":x" }
 	tallied(t, o.must(i, basic).Secrets, 3, 0, 0, 0)
 	for want, change := range map[string]func(*Options){
@@ -188,7 +188,7 @@ func TestBasicAuth(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	o, i := newCache(t, 20), newInstance(t)
 	var away atomic.Int64
-	i.before = func(w http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodPost || away.Add(-1) < 0 {
 			return false
 		}
@@ -196,7 +196,7 @@ func TestUnavailable(t *testing.T) {
 		d.RetryAfter = 7 * time.Second
 		d.Write(w)
 		return true
-	}
+	})
 	waits := make(chan time.Duration, 100)
 	one := func(opts *Options) {
 		opts.Parallel = 1
@@ -223,7 +223,7 @@ func TestUnavailable(t *testing.T) {
 func TestBrokenConnections(t *testing.T) {
 	o, i := newCache(t, 20), newInstance(t)
 	var n atomic.Int64
-	i.before = func(_ http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
 		switch n.Add(1) % 6 {
 		case 3: // before it was done
 			panic(http.ErrAbortHandler)
@@ -232,9 +232,9 @@ func TestBrokenConnections(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 		return false
-	}
+	})
 	o.must(i, nil)
-	i.before = nil
+	i.meanwhile(nil)
 	out := o.must(i, nil)
 	tallied(t, out.Realms, 0, 0, 2, 0)
 	tallied(t, out.Secrets, 0, 0, 20, 0)
@@ -243,7 +243,7 @@ func TestBrokenConnections(t *testing.T) {
 // A database that goes away ends the run, and the next one goes on.
 func TestDatabaseGoesAway(t *testing.T) {
 	o, i := newCache(t, 300), newInstance(t)
-	i.before = func(http.ResponseWriter, *http.Request) bool {
+	i.meanwhile(func(http.ResponseWriter, *http.Request) bool {
 		if i.postCount() == 50 {
 			rows := "SELECT GROUP_CONCAT('KILL ', id SEPARATOR ';') FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()"
 			var kill string
@@ -252,11 +252,11 @@ func TestDatabaseGoesAway(t *testing.T) {
 			}
 		}
 		return false
-	}
+	})
 	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, ErrDatabase) || !strings.Contains(out.Stopped, "run it again to go on") {
 		t.Errorf("without its database: %v", out.err)
 	}
-	i.before = nil
+	i.meanwhile(nil)
 	o.must(i, nil)
 	tallied(t, o.must(i, nil).Secrets, 0, 0, 300, 0)
 }
@@ -265,7 +265,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 func TestRefusedRows(t *testing.T) {
 	o, i := newCache(t, 4), newInstance(t)
 	var n atomic.Int64
-	i.before = func(w http.ResponseWriter, r *http.Request) bool {
+	i.meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != secretCollection {
 			return false
 		}
@@ -279,7 +279,7 @@ func TestRefusedRows(t *testing.T) {
 			return false
 		}
 		return true
-	}
+	})
 	out := o.must(i, func(opts *Options) { opts.Parallel = 1 })
 	tallied(t, out.Secrets, 2, 0, 0, 2)
 	for _, want := range []string{

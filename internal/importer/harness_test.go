@@ -96,6 +96,14 @@ func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// meanwhile has something happen before each request from now on; true for one
+// that has been answered. Requests of a run that was interrupted may still come.
+func (i *instance) meanwhile(before func(http.ResponseWriter, *http.Request) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.before = before
+}
+
 // must posts what has to be accepted.
 func (i *instance) must(method, path, body string) {
 	i.t.Helper()

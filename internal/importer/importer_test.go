@@ -93,19 +93,19 @@ func TestInterrupted(t *testing.T) {
 	o, i := newCache(t, 300), newInstance(t)
 	for _, after := range []int{1, 40, 160} {
 		ctx, cancel := context.WithCancel(t.Context())
-		i.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		i.meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
 			if i.postCount() >= after && r.Method == http.MethodPost {
 				cancel()
 			}
 			return false
-		}
+		})
 		out := o.run(ctx, i, nil)
 		if out.err == nil || !strings.Contains(out.Stopped, "interrupted") {
 			t.Fatalf("after %d posts: %v", after, out.err)
 		}
 		cancel()
 	}
-	i.before = nil
+	i.meanwhile(nil)
 	o.must(i, nil)
 	out := o.must(i, nil)
 	tallied(t, out.Realms, 0, 0, 2, 0)
