@@ -103,7 +103,7 @@ func (m *model) arrived(r *request) fate {
 	claimed := a.ID != (tokenstore.AttemptID{}) && a.Node == r.node.name && a.Deadline.After(row.Now)
 	r.free = m.plan.kind == none && m.plan.codes == "" && (r.node.away || microsOf(r.node.trouble).Equal(row.Now))
 	switch {
-	case claimed && m.claims[a.ID] != nil:
+	case claimed && m.claims[a.ID] != nil && !r.free: // a free one needs none, whatever is still open
 		m.fail("I2", "two requests under one claim on %s", ref)
 	case claimed && r.refresh != "" && !a.Spends:
 		m.fail("I2", "a refresh token is spent under a claim that does not say so")
