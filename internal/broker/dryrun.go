@@ -26,16 +26,9 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if err != nil {
 		return report, err
 	}
-	tried := c
-	if config != nil {
-		if c.defined {
-			return report, readOnly("the realm")
-		}
-		r := c.own
-		r.Config = *config
-		if tried, err = compile(r, false); err != nil {
-			return report, err
-		}
+	tried, err := c.with(config)
+	if err != nil {
+		return report, err
 	}
 	bound, err := tried.program.Bind(secret)
 	if err != nil {
@@ -65,6 +58,19 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Kind, report.Error = cause.Kind, cause.Error()
 	}
 	return report, nil
+}
+
+// with is the realm with another config, nil for its own.
+func (c *compiled) with(config *realm.Config) (*compiled, error) {
+	switch {
+	case config == nil:
+		return c, nil
+	case c.defined:
+		return nil, readOnly("the realm")
+	}
+	r := c.own
+	r.Config = *config
+	return compile(r, false)
 }
 
 // draw takes one call from the realm's quotas, without a claim: nothing that
