@@ -50,10 +50,10 @@ var mutants = []mutant{
 	{"cancel flight with leader", "I10", leaderCancels},
 	{"cancel call with leader", "I5 I10", append([]edit{{"call.go", "t.send(context.WithoutCancel(ctx), w, v, req)", "t.send(ctx, w, v, req)"}}, leaderCancels...)},
 
-	{"repeat at once", "I3", []edit{{"claim.go", "\tif s.Attempt.Uncertain > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Attempt.Uncertain > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
+	{"repeat at once", "I3", []edit{{"hold.go", "\tif s.Attempt.Uncertain > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Attempt.Uncertain > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
 	{"serve beyond the end", "I8", []edit{{"entry.go", "now < l.lease.Expires-realm.Instant(slack/time.Microsecond)", "now < l.lease.Expires+realm.Instant(slack/time.Microsecond)"}}},
 	{"publish of an older secret", "I9", []edit{{"keep.go", "\tif err := t.current(ctx); err != nil {\n\t\treturn nil, err\n\t}\n", ""}, {"keep.go", "\tif end.discard {\n\t\treturn nil, errStale\n\t}\n", ""}, {"obtain.go", "token.Fingerprint == t.bound.Fingerprint() &&", "true &&"}}},
-	{"no budget", "I11", []edit{{"claim.go", "\twait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})\n", ""}}},
+	{"no budget", "I11", []edit{{"hold.go", "\twait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})\n", ""}}},
 }
 
 const parentCheck = "\tif s.Token.Lineage != e.parent && !e.code.byPerson() {\n\t\te.late(s)\n\t\treturn\n\t}\n"
