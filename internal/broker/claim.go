@@ -11,8 +11,8 @@ import (
 // A call to a provider is made under a claim: a row that is written durably
 // before any byte goes out, by compare-and-swap, and that is void after a
 // deadline which the call itself does not outlive. What is decided about it is
-// here, in hold.go and in settle.go, as functions of what the nodes share and of nothing
-// else: no clock of this machine, no I/O.
+// here, in hold.go and in settle.go, as functions of what the nodes share and
+// of nothing else: no clock of this machine, no I/O.
 
 // claimMargin is how much longer a claim lives than the call that it is for:
 // time for a packet that is under way, and for a provider that is still busy
