@@ -14,9 +14,9 @@ import (
 const (
 	// maxWords is how much of a provider's words is kept, in characters.
 	maxWords = 200
-	// minRedacted is the length from which on a value is looked for: shorter
-	// ones are no credentials and would garble every message.
-	minRedacted = 6
+	// minRedacted is the length from which on a value is looked for: a password
+	// may be short; what is shorter would garble every message.
+	minRedacted = 4
 )
 
 // redactor removes confidential values from what a provider said.
