@@ -68,8 +68,10 @@ func (m *model) recovered() bool {
 				s := m.db.state(ref)
 				m.db.mu.Unlock()
 				m.mu.Lock()
-				if m.judgeDead(ref, s); s.Attempt.Reauth == 0 {
-					ok = false // told by what the node remembers
+				if s.Attempt.Reauth == 0 {
+					ok = false // told by what the node remembers, and will be told of soon
+				} else {
+					m.judgeDead(ref, s)
 				}
 				m.mu.Unlock()
 			}
