@@ -55,29 +55,45 @@ func (m *model) waiting() []*request {
 func (m *model) recovered() bool {
 	ok := true
 	for _, n := range m.nodes {
-		for i, ref := range m.refs {
-			c := m.begin(n, i, load, "")
-			time.Sleep(time.Millisecond)
-			m.mu.Lock()
-			var e *realm.Error
-			given := errors.As(c.err, &e) && e.Code == realm.CodeReauthRequired
-			ok = ok && c.done && (c.err == nil || given)
-			m.mu.Unlock()
-			if given {
-				m.db.mu.Lock()
-				s := m.db.state(ref)
-				m.db.mu.Unlock()
-				m.mu.Lock()
-				if s.Attempt.Reauth == 0 {
-					ok = false // told by what the node remembers, and will be told of soon
-				} else {
-					m.judgeDead(ref, s)
+		for i := range m.refs {
+			served, lapsed := m.looks(n, i)
+			if lapsed && !m.lapsed(i) { // told by what the node remembers, which has yet to hear of it
+				time.Sleep(2 * feedInterval)
+				if served, lapsed = m.looks(n, i); lapsed && !m.lapsed(i) {
+					m.mu.Lock()
+					m.fail("I7", "%s says that a person is needed for %s, and the store does not", n.name, m.refs[i])
+					m.mu.Unlock()
 				}
-				m.mu.Unlock()
 			}
+			ok = ok && (served || lapsed)
 		}
 	}
 	return ok
+}
+
+// looks asks a node for a token, and says whether there is one or a person is
+// needed.
+func (m *model) looks(n *modelNode, i int) (served, lapsed bool) {
+	c := m.begin(n, i, load, "")
+	time.Sleep(time.Millisecond)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var e *realm.Error
+	return c.done && c.err == nil, c.done && errors.As(c.err, &e) && e.Code == realm.CodeReauthRequired
+}
+
+// lapsed says whether the store has given a secret up, which is judged.
+func (m *model) lapsed(i int) bool {
+	m.db.mu.Lock()
+	s := m.db.state(m.refs[i])
+	m.db.mu.Unlock()
+	if s.Attempt.Reauth == 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.judgeDead(m.refs[i], s)
+	return true
 }
 
 // judgeEnd is I10: the faults have stopped. Every secret has a token again, or
