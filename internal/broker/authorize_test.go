@@ -675,37 +675,25 @@ func TestWaitingForACallbackHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// No code is asked for without room for its exchange: it would be lost.
+// Calls for a code count towards the realm's quotas, as the exchange does; and
+// none is asked for without room for its exchange: it would be lost.
 func TestRoomForTheExchange(t *testing.T) {
-	s := newCodeServer(t)
-	n := s.account(t, true)
-	config := s.config(true)
-	config.Limits.Windows = []realm.Window{{Calls: 3, Per: realm.Duration(time.Hour)}}
-	n.saveRealm(t, jd.Realm, config)
-	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
-	n.clock.advance(recently)
-	_, err := n.Authorize(t.Context(), jd)
-	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
-	if asked := s.authorizations(); asked != 1 {
-		t.Errorf("asked %d times", asked)
-	}
-	if lease, err := n.Flush(t.Context(), jd); err != nil || lease.Access != "T-2-app" { // one call, and there is room for it
-		t.Errorf("%v %v", lease, err)
-	}
-}
-
-// Calls for a code count towards the realm's quotas, as the exchange does.
-func TestAuthorizationWithinTheBudget(t *testing.T) {
-	s := newCodeServer(t)
-	n := s.account(t, true)
-	config := s.config(true)
-	config.Limits.Windows = []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
-	n.saveRealm(t, jd.Realm, config)
-	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
-	n.clock.advance(recently)
-	_, err := n.Authorize(t.Context(), jd)
-	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
-	if asked := s.authorizations(); asked != 1 {
-		t.Errorf("asked %d times", asked)
+	for _, calls := range []int{2, 3} {
+		s := newCodeServer(t)
+		n := s.account(t, true)
+		config := s.config(true)
+		config.Limits.Windows = []realm.Window{{Calls: calls, Per: realm.Duration(time.Hour)}}
+		n.saveRealm(t, jd.Realm, config)
+		want(t, n.View, jd, "T-1-app", realm.FromUpstream)
+		n.clock.advance(recently)
+		_, err := n.Authorize(t.Context(), jd)
+		wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+		if asked := s.authorizations(); asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		// With one call left there is room for a refresh.
+		if lease, err := n.Flush(t.Context(), jd); (err == nil) != (calls == 3) || err == nil && lease.Access != "T-2-app" {
+			t.Errorf("of %d calls: %v %v", calls, lease, err)
+		}
 	}
 }
