@@ -9,13 +9,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
 // patience is how long tests wait for what must happen; nothing waits that
@@ -51,24 +53,10 @@ func newInstance(t *testing.T) *instance {
 	return &instance{t: t, dir: dir, host: freeAddress(t), api: freeAddress(t), config: "off"}
 }
 
-// given are the addresses that freeAddress returned.
-var given sync.Map
-
-// freeAddress is a loopback address that nobody listens on, and never one that
-// it returned before.
+// freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for {
-		var lc net.ListenConfig
-		l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = l.Close()
-		if _, again := given.LoadOrStore(l.Addr().String(), true); !again {
-			return l.Addr().String()
-		}
-	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testserver.FreePort(t)))
 }
 
 // caddyfile is the frame of every test: global options, a site for the proxy

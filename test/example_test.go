@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
 const example = "../Caddyfile.example"
@@ -25,7 +27,7 @@ func exampleConfig(t *testing.T) func(proxyPort, adminPort int) string {
 		return strings.NewReplacer(
 			"8080", strconv.Itoa(proxyPort),
 			"8081", strconv.Itoa(adminPort),
-			"8082", strconv.Itoa(freePort(t)),
+			"8082", strconv.Itoa(testserver.FreePort(t)),
 			// Caddy's own admin endpoint has a fixed port as well.
 			"\n{\n", "\n{\n\tadmin off\n",
 		).Replace(string(text))

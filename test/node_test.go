@@ -2,8 +2,6 @@ package test
 
 import (
 	"context"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
 // patience bounds every wait for something that must happen. It is generous:
@@ -45,7 +45,7 @@ func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env .
 // prepare is launch without the start.
 func prepare(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
 	t.Helper()
-	proxyPort, adminPort := freePort(t), freePort(t)
+	proxyPort, adminPort := testserver.FreePort(t), testserver.FreePort(t)
 	n := &node{
 		t: t, program: binary, dir: t.TempDir(), env: env,
 		proxy: "http://127.0.0.1:" + strconv.Itoa(proxyPort),
@@ -195,26 +195,6 @@ func watch(t *testing.T, pid int) (end func()) {
 		_ = cmd.Wait()
 		_ = w.Close()
 	}
-}
-
-// freePort is a loopback port that was free a moment ago. It lies below the
-// ports that the kernel gives to outgoing connections: one of those could take
-// it while a node is restarted.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000) // #nosec G404 -- not a secret
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // eventually polls until a condition holds.

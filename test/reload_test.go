@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
 // reloadable is a node whose configuration can be loaded again.
@@ -27,7 +28,7 @@ type reloadable struct {
 func prepareReloadable(t *testing.T, c config, env ...string) *reloadable {
 	t.Helper()
 	r := &reloadable{}
-	control := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	control := "127.0.0.1:" + strconv.Itoa(testserver.FreePort(t))
 	r.load = "http://" + control + "/load"
 	r.node = prepare(t, func(proxyPort, adminPort int) string {
 		text := strings.Replace(c.caddyfile(proxyPort, adminPort), "admin off", "admin "+control, 1)

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,11 +116,11 @@ const startTries = 3
 func (s *Server) firstStart(configure func(addr, port string)) error {
 	var failed error
 	for range startTries {
-		addr, port, err := freeAddr()
+		port, err := freePort()
 		if err != nil {
 			return err
 		}
-		configure(addr, port)
+		configure(address(port), strconv.Itoa(port))
 		if err := s.start(); err == nil {
 			return nil
 		} else if failed = errors.Join(failed, err); !errors.Is(err, errEnded) {
@@ -198,15 +197,4 @@ func find(tb testing.TB, program string) string {
 	}
 	tb.Fatalf("%s is not installed: run scripts/install-test-servers", program)
 	return ""
-}
-
-// freeAddr is a loopback address that was free a moment ago.
-func freeAddr() (string, string, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return l.Addr().String(), port, err
 }

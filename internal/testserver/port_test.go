@@ -3,8 +3,36 @@ package testserver
 import (
 	"context"
 	"net"
+	"sync"
 	"testing"
 )
+
+// No port is given twice, however many are asked for at once.
+func TestFreePortsDiffer(t *testing.T) {
+	const each, askers = 100, 8
+	answers := make(chan int, each*askers)
+	var wg sync.WaitGroup
+	for range askers {
+		wg.Go(func() {
+			for range each {
+				port, err := freePort()
+				if err != nil {
+					t.Error(err)
+				}
+				answers <- port
+			}
+		})
+	}
+	wg.Wait()
+	close(answers)
+	seen := map[int]bool{}
+	for port := range answers {
+		if seen[port] {
+			t.Errorf("%d was given twice", port)
+		}
+		seen[port] = true
+	}
+}
 
 // The address that was free is taken before the server binds it: the server is
 // started on another one.
