@@ -99,6 +99,20 @@ func TestAuthorizeIsDenied(t *testing.T) {
 	}
 }
 
+// A refusal says why also where the provider leaves the state out of it (RFC
+// 6749 section 4.1.2.1 requires it): it was told to be an unknown state, and
+// the password was tried again.
+func TestDeniedWithoutAState(t *testing.T) {
+	got, failed, _ := authorizeFrom(t, ownRealm, redirecting(302, "https://tokens.example/cb?x=1&error=access_denied&error_description=CANARY-PASSWORD%2F1+is+wrong"))
+	if got != nil || failed == nil || failed.Kind != KindDenied || failed.Class != Hopeless || failed.ProviderCode != "access_denied" || failed.ProviderMessage != realm.Mask+" is wrong" {
+		t.Errorf("callback %+v, %+v", got, failed)
+	}
+	got, failed, _ = authorizeFrom(t, ownRealm, redirecting(302, "https://tokens.example/cb?x=1&error=access_denied&state=another"))
+	if got != nil || failed == nil || failed.Kind != KindRefused || !strings.Contains(failed.Detail, "the state") {
+		t.Errorf("of another state: %+v, %+v", got, failed)
+	}
+}
+
 // TestLocations compares where a redirect goes with the callback URL.
 func TestLocations(t *testing.T) {
 	const state = "state=CANARY-STATE-0123456789"

@@ -68,6 +68,8 @@ func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 		return nil, &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: err.Error()}
 	case c.authorization.owns(&cb):
 		return &cb, nil
+	case cb.State == "" && cb.Error != "": // the answer to our own request, which brings nothing to believe
+		return nil, c.bound.Judge(cb)
 	case cb.State == "" && to.Fragment != "":
 		return nil, &Error{
 			Class: Hopeless, Kind: KindBadResponse, Status: a.status,
