@@ -223,7 +223,7 @@ func page(a *answer) *Error {
 func (b *Bound) Judge(cb Callback) *Error {
 	switch {
 	case !b.issued(cb):
-		return &Error{Class: Hopeless, Kind: KindRefused, Detail: "the callback is not from the realm's issuer (iss)"}
+		return &Error{Class: Hopeless, Kind: KindRefused, Detail: b.program.wrongIssuer()}
 	case cb.Error != "":
 		return b.denied(cb)
 	case cb.Code == "":

@@ -122,6 +122,18 @@ func TestCallbackIsNotPrinted(t *testing.T) {
 	}
 }
 
+// Who reads that an iss is wrong can do something about it.
+func TestForeignIssuer(t *testing.T) {
+	for grant, want := range map[string]string{
+		``: "another origin than the authorize URL", `,"issuer":"https://x.example/a"`: "not config.grant.issuer",
+	} {
+		failed := bind(t, realmOf(t, codeGrant(grant, `"lifetime":"1h"`), ""), account).Judge(Callback{Code: "C", Issuer: "https://CANARY.example"})
+		if failed == nil || !strings.Contains(failed.Detail, want) || !strings.Contains(failed.Detail, "config.grant.issuer") || strings.Contains(failed.Detail, "CANARY") {
+			t.Errorf("%s: %+v", grant, failed)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	const issuer = `,"issuer":"https://{secret.tenant}.example/x"`
 	for _, c := range []struct {

@@ -43,3 +43,12 @@ func (b *Bound) issued(cb Callback) bool {
 	ours := &url.URL{Scheme: p.authorize.url.scheme, Host: host}
 	return err == nil && iss.Scheme == ours.Scheme && strings.EqualFold(iss.Hostname(), ours.Hostname()) && portOf(iss) == portOf(ours)
 }
+
+// wrongIssuer says what is wrong with a callback that is not issued.
+func (p *Program) wrongIssuer() string {
+	if len(p.issuer) > 0 {
+		return "the iss of the callback is not config.grant.issuer"
+	}
+	return "the iss of the callback has another origin than the authorize URL: " +
+		"if it is the provider's all the same, set config.grant.issuer (grant authorization_code)"
+}
