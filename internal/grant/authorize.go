@@ -234,7 +234,7 @@ func (b *Bound) Judge(cb Callback) *Error {
 
 // denied is a callback of RFC 6749 section 4.1.2.1.
 func (b *Bound) denied(cb Callback) *Error {
-	redact := newRedactor(append(b.confidential(), cb.Code.Reveal(), cb.State.Reveal()))
+	redact := newRedactor(append(b.sent(cb.State), cb.Code.Reveal()))
 	e := &Error{
 		Class: classify(0, cb.Error), Kind: KindRefused,
 		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),
@@ -243,6 +243,18 @@ func (b *Bound) denied(cb Callback) *Error {
 		e.Kind = KindDenied
 	}
 	return e
+}
+
+// sent is what the words of a callback may quote of the request: the secret,
+// the state, and what was computed of them.
+func (b *Bound) sent(state realm.Hidden) []string {
+	list := append(b.confidential(), state.Reveal())
+	v := b.values
+	v.authorization.State = state
+	if r := b.program.authorize; r == nil || r.compute(&v) != nil {
+		return list
+	}
+	return append(list, v.computedTexts()...)
 }
 
 // unable is a call that there is no way to make.

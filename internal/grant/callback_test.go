@@ -122,6 +122,17 @@ func TestCallbackIsNotPrinted(t *testing.T) {
 	}
 }
 
+// What was computed of a password is hidden, too, in the words that come with a
+// callback: it may be all that a login takes.
+func TestComputedIsHiddenInADenial(t *testing.T) {
+	b := bind(t, realmOf(t, ownRealm, "https://x.example"), account)
+	sent := md5Of(t, account["password"])
+	failed := b.Judge(Callback{State: attempt.State, Error: "access_denied", Description: "wrong password " + sent})
+	if failed == nil || failed.ProviderMessage != "wrong password "+realm.Mask {
+		t.Errorf("error %+v", failed)
+	}
+}
+
 // Who reads that an iss is wrong can do something about it.
 func TestForeignIssuer(t *testing.T) {
 	for grant, want := range map[string]string{
