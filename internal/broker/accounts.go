@@ -15,8 +15,8 @@ const freshFor = time.Minute
 // returns. The lease's Source is realm.FromUpstream where it was obtained now.
 func (v *View) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	lease, err := v.Token(ctx, ref)
-	if err != nil {
-		return nil, err
+	if err != nil || lease.Source == realm.FromUpstream {
+		return lease, err
 	}
 	if l := v.pool.live(ref); l != nil && l.due(realm.InstantOf(v.pool.now())) {
 		return v.join(ctx, l.owner, ref, aim{kind: renew, waited: true})

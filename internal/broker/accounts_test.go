@@ -30,6 +30,22 @@ func TestEnsure(t *testing.T) {
 	ensured("T-2-app", realm.FromUpstream)
 }
 
+// A token that is due as soon as it comes, because the provider took half of
+// its life to give it, is not asked for twice.
+func TestEnsureOfASlowShortToken(t *testing.T) {
+	n := ready(t)
+	n.provider.then(func(w http.ResponseWriter, r *http.Request, call int64) {
+		n.clock.advance(6 * time.Second)
+		gives(10)(w, r, call)
+	})
+	if lease, err := n.Ensure(t.Context(), wx); err != nil || lease.Source != realm.FromUpstream {
+		t.Fatalf("%v %v", lease, err)
+	}
+	if calls := calls64(n); calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
 // RenewNow renews a token that is not due, but none that was obtained a moment
 // ago; and it says so where the provider gives the same one.
 func TestRenewNow(t *testing.T) {
