@@ -22,8 +22,10 @@ const (
 	// not make up for it.
 	missed = time.Minute
 	// warmEvery is how often it is looked whether every token of the realms
-	// that are kept warm is in memory.
+	// that are kept warm is in memory, warmAgain how soon where the store
+	// failed.
 	warmEvery = 10 * time.Minute
+	warmAgain = time.Minute
 	// secretsPage is how many secrets are read at a time.
 	secretsPage = 500
 )
@@ -93,12 +95,13 @@ func (s *schedule) runCron(v *View, now time.Time) {
 	})
 }
 
-// warm loads the tokens of the realms that are kept warm.
+// warm loads the tokens of the realms that are kept warm: at once where the
+// configuration is new.
 func (s *schedule) warm(v *View, now realm.Instant) {
-	if since := time.Duration(now-s.warmed) * time.Microsecond; s.warmed != 0 && since >= 0 && since < warmEvery {
+	if since := time.Duration(now-s.warmed) * time.Microsecond; s.warmedOf == v && since >= 0 && since < warmEvery {
 		return
 	}
-	s.warmed = now
+	s.warmed, s.warmedOf = now, v
 	s.pool.start(func(ctx context.Context) {
 		_, err := v.each(ctx, (*compiled).warm, func(ref realm.Ref) {
 			if e, ok := s.pool.entries.Load(ref); !ok || e.live.Load() == nil {
@@ -107,6 +110,9 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 		})
 		if err != nil && ctx.Err() == nil {
 			s.pool.log.Warn("the tokens that are kept warm cannot be listed", zap.Error(err))
+			s.turning.Lock()
+			defer s.turning.Unlock()
+			s.warmed -= realm.Instant((warmEvery - warmAgain).Microseconds())
 		}
 	})
 }

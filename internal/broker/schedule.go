@@ -35,10 +35,11 @@ type schedule struct {
 	lanes   map[string]*lane
 	drivers []*View // those that were started, the newest last
 
-	turning sync.Mutex // guards the rest
-	cronAt  time.Time  // the next run of cronOf's expression
-	cronOf  *View
-	warmed  realm.Instant // when the realms that are kept warm were looked at
+	turning  sync.Mutex // guards the rest
+	cronAt   time.Time  // the next run of cronOf's expression
+	cronOf   *View
+	warmed   realm.Instant // when the realms of warmedOf that are kept warm were looked at
+	warmedOf *View
 }
 
 // renewal is a token whose renewal is due at an instant.
@@ -265,9 +266,12 @@ func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
 	if f.err == nil || isNotFound(f.err) || f.kind != renew && !warm {
 		return
 	}
-	now := realm.InstantOf(s.pool.now())
+	now, t := realm.InstantOf(s.pool.now()), e.lastTrouble()
+	if t.failed() && t.code == realm.CodeReauthRequired && e.live.Load() == nil {
+		return // whoever authorizes brings a token; it is looked for with all that are kept warm
+	}
 	at := now + realm.Instant(storeWait.Microseconds())
-	if t := e.lastTrouble(); t.waits(now) {
+	if t.waits(now) {
 		at = t.until
 	}
 	a := aim{kind: renew}
