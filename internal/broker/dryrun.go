@@ -35,12 +35,7 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
-	if !tried.program.Fetches() {
-		report.Error = "the realm has a fixed token: there is nothing to fetch"
-		return report, nil
-	}
-	if tried.program.Unattended() {
-		report.Error = "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
+	if report.Error = untried(tried.program); report.Error != "" {
 		return report, nil
 	}
 	if err := v.draw(ctx, ref, c); err != nil {
@@ -58,6 +53,17 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Kind, report.Error = cause.Kind, cause.Error()
 	}
 	return report, nil
+}
+
+// untried is why no token request is made; "" where one is.
+func untried(p *grant.Program) string {
+	switch {
+	case !p.Fetches():
+		return "the realm has a fixed token: there is nothing to fetch"
+	case p.Unattended():
+		return "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
+	}
+	return p.NoFetch()
 }
 
 // with is the realm with another config, nil for its own.

@@ -48,6 +48,22 @@ func TestDryRun(t *testing.T) {
 	wantError(t, err, realm.CodeSecretNotFound, http.StatusNotFound)
 }
 
+// Where nothing can be fetched without a token or a person, a dry run says so.
+// It drew a call from the quota that nobody made.
+func TestDryRunOfWhatAPersonAuthorizes(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	config := s.config(false)
+	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
+	for range 2 {
+		report, err := n.Test(t.Context(), jd, nil)
+		if err != nil || report.Kind != "" || report.Error != "the realm gets its tokens by an authorization" {
+			t.Fatalf("%+v %v", report, err)
+		}
+	}
+}
+
 // A config that comes by the API must not say where the secrets of the
 // Caddyfile are sent.
 func TestDryRunDoesNotCarryTheCaddyfilesSecretsAway(t *testing.T) {

@@ -165,6 +165,14 @@ func (p *Program) NotProxyable() string {
 // where the realm is Unattended, by Authorize and Exchange.
 func (p *Program) CanFetch() bool { return p.noFetch == "" || p.Unattended() }
 
+// NoFetch is why CanFetch is false; "" if it is true.
+func (p *Program) NoFetch() string {
+	if p.CanFetch() {
+		return ""
+	}
+	return p.noFetch
+}
+
 // Inactive is the reason why the realm cannot get a token yet, "" if it can:
 // it uses a field whose behaviour is not built. A realm that can only refresh
 // is active; it needs a refresh token. So is one that a person authorizes.
