@@ -84,7 +84,10 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 	} else if err != nil {
 		return "", err
 	}
-	return link, v.pool.begin(ctx, ref, bound, a, tokenstore.AttemptID{})
+	if err := v.pool.begin(ctx, ref, bound, a, tokenstore.AttemptID{}); err != nil {
+		return "", err
+	}
+	return link, nil
 }
 
 // begin stores what the callback will be checked against. Nothing is sent
