@@ -1,10 +1,15 @@
 package broker
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -109,6 +114,25 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 	st, err := n.pool.store.Peek(t.Context(), jd)
 	if err != nil || st.Attempt.ID != (tokenstore.AttemptID{}) || waits(st.Budget.Trouble, st.Now) {
 		t.Errorf("claim %v, trouble of the realm %+v, %v", st.Attempt.ID, st.Budget.Trouble, err)
+	}
+}
+
+// A person's code that cannot be exchanged is lost. The log says whose, and why.
+func TestLostCodeIsLogged(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	config := s.config(false)
+	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
+	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.WarnLevel)
+	n.pool.log = zap.New(core)
+	wantError(t, visit(t.Context(), t, n, s.callback(begun(t, n))), realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+	told := logs.FilterMessage("authorization failed").FilterField(zap.String("key", jd.Key)).All()
+	if len(told) != 1 || !strings.Contains(fmt.Sprint(told[0].ContextMap()["error"]), "limits allow no call") {
+		t.Errorf("the log: %v", logs.All())
 	}
 }
 

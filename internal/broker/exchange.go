@@ -204,6 +204,7 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 	}
 	v, began, err := t.claimForCode(ctx, w)
 	if err != nil {
+		t.lost(begun.Ref, err)
 		t.conclude(ctx, begun, unfit("the code could not be exchanged in time"))
 		return nil, nil, err
 	}
@@ -233,10 +234,15 @@ func unfit(why string) *grant.Error {
 // misled ends an authorization that brought no code. Those who wait for it
 // are told why.
 func (t *task) misled(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) error {
-	t.pool.log.Warn("authorization failed",
-		zap.String("realm", begun.Ref.Realm), zap.String("key", begun.Ref.Key), zap.Error(cause))
+	t.lost(begun.Ref, cause)
 	t.conclude(ctx, begun, cause)
 	return badCallback(cause.Error())
+}
+
+// lost tells of an authorization that brought no token: the page that a person
+// sees does not say why.
+func (t *task) lost(ref realm.Ref, why error) {
+	t.pool.log.Warn("authorization failed", zap.String("realm", ref.Realm), zap.String("key", ref.Key), zap.Error(why))
 }
 
 // conclude closes the claim under which the server asked for a code that comes
