@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -21,8 +22,10 @@ const (
 	spoolSuffix = ".token"
 	// spoolPart ends the name of a file that is not written to its end.
 	spoolPart = ".part"
-	// spoolMagic begins every entry.
-	spoolMagic = "tokens spool 1\n"
+	// spoolMagic begins every entry, spoolCodeMagic one whose answer came of an
+	// authorization code. Both are followed by the same.
+	spoolMagic     = "tokens spool 1\n"
+	spoolCodeMagic = "tokens spool 2\n"
 	// spoolMax is the size of the largest file that is read. An answer has
 	// 1 MiB at most, and JSON may write six bytes for one.
 	spoolMax = 16 << 20
@@ -47,7 +50,10 @@ type SpoolEntry struct {
 	ID     AttemptID
 	Ref    realm.Ref
 	Parent int64
-	Token  realm.Token
+	// FromCode: it came of an authorization code. Refresh tokens of before may
+	// be those of another account.
+	FromCode bool
+	Token    realm.Token
 }
 
 // NewSpool makes a spool. The directory is made by the first Add, for its owner
@@ -56,13 +62,13 @@ type SpoolEntry struct {
 func NewSpool(dir string, keys *Keyring) *Spool { return &Spool{dir: dir, keys: keys} }
 
 // Add writes an entry durably. One with the same id is replaced.
-func (s *Spool) Add(ref realm.Ref, id AttemptID, parent int64, t realm.Token) error {
-	text, err := s.seal(SpoolEntry{ID: id, Ref: ref, Parent: parent, Token: t})
+func (s *Spool) Add(e SpoolEntry) error {
+	text, err := s.seal(e)
 	if err == nil {
-		err = s.write(id, text)
+		err = s.write(e.ID, text)
 	}
 	if err != nil {
-		return fmt.Errorf("spool %s: %w", ref, err)
+		return fmt.Errorf("spool %s: %w", e.Ref, err)
 	}
 	return nil
 }
@@ -180,21 +186,29 @@ func (s *Spool) seal(e SpoolEntry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := binary.AppendVarint(e.Ref.AppendTo([]byte(spoolMagic)), e.Parent)
+	magic := spoolMagic
+	if e.FromCode {
+		magic = spoolCodeMagic
+	}
+	text := binary.AppendVarint(e.Ref.AppendTo([]byte(magic)), e.Parent)
 	return append(text, sealed...), nil
 }
 
 func (s *Spool) open(id AttemptID, text []byte) (SpoolEntry, error) {
-	rest, ok := strings.CutPrefix(string(text), spoolMagic)
+	rest, ok := bytes.CutPrefix(text, []byte(spoolMagic))
+	fromCode := false
 	if !ok {
+		rest, fromCode = bytes.CutPrefix(text, []byte(spoolCodeMagic))
+	}
+	if !ok && !fromCode {
 		return SpoolEntry{}, errNotSpooled
 	}
-	ref, behind, ok := realm.CutRef([]byte(rest))
+	ref, behind, ok := realm.CutRef(rest)
 	parent, n := binary.Varint(behind)
 	if !ok || n <= 0 {
 		return SpoolEntry{}, ErrDamaged
 	}
-	e := SpoolEntry{ID: id, Ref: ref, Parent: parent}
+	e := SpoolEntry{ID: id, Ref: ref, Parent: parent, FromCode: fromCode}
 	plain, err := s.keys.Open(spoolAD(e), behind[n:])
 	if err != nil {
 		return SpoolEntry{}, err
@@ -203,6 +217,12 @@ func (s *Spool) open(id AttemptID, text []byte) (SpoolEntry, error) {
 	return e, err
 }
 
+// spoolAD is what an entry is sealed to: neither its name, nor what is in clear
+// in it, can be changed.
 func spoolAD(e SpoolEntry) AD {
-	return AD{Column: "spool." + e.ID.String(), Ref: e.Ref, Version: e.Parent}
+	column := "spool."
+	if e.FromCode {
+		column = "spool of a code."
+	}
+	return AD{Column: column + e.ID.String(), Ref: e.Ref, Version: e.Parent}
 }

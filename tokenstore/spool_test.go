@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,7 +31,7 @@ var spooled = tokenstore.SpoolEntry{
 
 func add(tb testing.TB, s *tokenstore.Spool, e tokenstore.SpoolEntry) {
 	tb.Helper()
-	if err := s.Add(e.Ref, e.ID, e.Parent, e.Token); err != nil {
+	if err := s.Add(e); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -89,6 +90,43 @@ func TestSpool(t *testing.T) {
 	for range 2 {
 		if err := s.Remove(spooled.ID); err != nil || len(entries(t, s)) != 0 {
 			t.Fatalf("not removed: %v", err)
+		}
+	}
+}
+
+// olderEntry is what the first form made of spooled, with keyText(1).
+const olderEntry = "dG9rZW5zIHNwb29sIDEKAnd4BG1haW4O+1+25UkPTk345PD3KUOLAlbOr5WrW8cGJJ1fFXapbHcyfdGKfmnPNY866+gvC8f4xFPnN9pxafRU16hd" +
+	"Nq4u4anhuUo3Ehf6RT3S59JRRsDSJRiFLKaqiMgv1dVTBSQX59l/AaM18uEAPav1urf7IkDSbg4M+OXZqz3vcS+nnnOi2AqBu6fh4T8wlA3yFisDWGQv17Nm6EL7cYUD" +
+	"7oLk1EOorNj/vlkzaCTlMASvJ+vm4fHsC4mMp4zNDaKWskGWHYDSjXW/Sq592QUr2dBm0NMtAbOkBfJfdApbwWn/s0oCZkJp1FThP2w3Fydiusz/YEWNdcjw1QhPlkBw"
+
+// TestSpoolForms: an entry of the first form is read, and one that came of a
+// code is one whatever is written in front of it.
+func TestSpoolForms(t *testing.T) {
+	dir, ofCode := t.TempDir(), spooled
+	ofCode.FromCode = true
+	s := tokenstore.NewSpool(dir, ring(t, keyText(1)))
+	older, err := base64.StdEncoding.DecodeString(olderEntry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, ofCode)
+	path, newer := onlyFile(t, dir)
+	const first, second = "tokens spool 1\n", "tokens spool 2\n"
+	for name, c := range map[string]struct {
+		text []byte
+		want tokenstore.SpoolEntry
+	}{
+		"the first form":             {older, spooled},
+		"of a code":                  {newer, ofCode},
+		"the first form, relabelled": {bytes.Replace(older, []byte(first), []byte(second), 1), tokenstore.SpoolEntry{}},
+		"of a code, relabelled":      {bytes.Replace(newer, []byte(second), []byte(first), 1), tokenstore.SpoolEntry{}},
+	} {
+		if err := os.WriteFile(path, c.text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Entries(t.Context())
+		if read := len(got) == 1 && got[0] == c.want && err == nil; read == (c.want == tokenstore.SpoolEntry{}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }
@@ -182,7 +220,7 @@ func TestSpoolFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := tokenstore.NewSpool(filepath.Join(file, "spool"), ring(t, keyText(1)))
-	err := s.Add(spooled.Ref, spooled.ID, spooled.Parent, spooled.Token)
+	err := s.Add(spooled)
 	if err == nil || !strings.Contains(err.Error(), "wx/main") || strings.Contains(err.Error(), "canary") {
 		t.Fatalf("got %v", err)
 	}
@@ -300,6 +338,7 @@ func FuzzSpool(f *testing.F) {
 	_, whole := onlyFile(f, aside)
 	f.Add(whole)
 	f.Add(whole[:20])
+	f.Add(bytes.Replace(whole, []byte("spool 1"), []byte("spool 2"), 1))
 	f.Add([]byte("tokens spool 1\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	dir := f.TempDir()
 	s := tokenstore.NewSpool(dir, ring(f, keyText(1)))

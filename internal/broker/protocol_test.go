@@ -60,7 +60,8 @@ func TestSeedIsSpentOnceByReplay(t *testing.T) {
 	db, spool := newMemory(func() time.Time { return now }), tokenstore.NewSpool(t.TempDir(), keys)
 	e := spending(fromSecret, "seed", 0)
 	db.attempts[ref] = claimedBy(e, now, realm.Token{}).Attempt
-	if err := spool.Add(ref, e.id, 0, realm.Token{Access: "A", Refresh: "R", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}); err != nil {
+	token := realm.Token{Access: "A", Refresh: "R", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
+	if err := spool.Add(tokenstore.SpoolEntry{ID: e.id, Ref: ref, Token: token}); err != nil {
 		t.Fatal(err)
 	}
 	p := New(&memoryStore{db: db}, zap.NewNop(), nil, WithSpool(spool))

@@ -17,7 +17,9 @@ func (t *task) spool(end *ended) bool {
 	if t.pool.spool == nil || end.cause != nil || end.token.Refresh == "" || end.keeps {
 		return false
 	}
-	err := t.pool.spool.Add(t.ref, end.id, end.parent, end.token)
+	err := t.pool.spool.Add(tokenstore.SpoolEntry{
+		ID: end.id, Ref: t.ref, Parent: end.parent, FromCode: end.source == fromCode, Token: end.token,
+	})
 	if err != nil {
 		t.pool.log.Error("an answer could not be spooled",
 			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.Error(err))
@@ -62,10 +64,13 @@ func (p *Pool) replayOne(ctx context.Context, s tokenstore.SpoolEntry) error {
 		verdict: verdict{parent: s.Parent, source: fromToken},
 		token:   s.Token,
 	}
+	if s.FromCode {
+		end.source = fromCode
+	}
 	saved := false
 	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
 		if saved = slices.Contains(state.Attempt.Settled, s.ID); !saved {
-			if t := state.Token; t.Refresh == "" || state.Attempt.Refused == t.Lineage {
+			if t := state.Token; !s.FromCode && (t.Refresh == "" || state.Attempt.Refused == t.Lineage) {
 				end.source = fromSecret // there was no other to send, see means
 			}
 			end.settle(state)

@@ -44,7 +44,8 @@ func TestReplayOfTheSpool(t *testing.T) {
 	}
 	spool := tokenstore.NewSpool(filepath.Join(t.TempDir(), "spool"), keys)
 	for _, ref := range []realm.Ref{broken, whole} {
-		if err := spool.Add(ref, tokenstore.NewAttemptID(), 1, tokenOf("A2", "R2", 0, time.Hour)); err != nil {
+		answer := tokenstore.SpoolEntry{ID: tokenstore.NewAttemptID(), Ref: ref, Parent: 1, Token: tokenOf("A2", "R2", 0, time.Hour)}
+		if err := spool.Add(answer); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,5 +60,43 @@ func TestReplayOfTheSpool(t *testing.T) {
 	left, err := spool.Entries(t.Context())
 	if err != nil || len(left) != 1 || left[0].Ref != broken {
 		t.Errorf("in the spool: %v, %v", left, err)
+	}
+}
+
+// What a process that is gone got for an authorization code was saved beside
+// what had been kept of the authorization before, which may be another
+// account's; and it counted as the refresh token of the secret, spent.
+func TestReplayOfACode(t *testing.T) {
+	for name, c := range map[string]struct {
+		fromCode bool
+		now      realm.Token // what is stored at the start
+		refresh  realm.Hidden
+		kept     int
+	}{
+		"a refresh":                       {now: tokenOf("A1", "R1", 1, 0), refresh: "R2", kept: 1},
+		"a code":                          {fromCode: true, now: tokenOf("A1", "R1", 1, 0), refresh: "R2"},
+		"a code, and no token before":     {fromCode: true, now: tokenOf("", "", 1, 0), refresh: "R2"},
+		"a code, and somebody was faster": {fromCode: true, now: tokenOf("A3", "R3", 2, 0), refresh: "R3", kept: 2},
+	} {
+		ref := realm.Ref{Realm: "r", Key: "k"}
+		db, id := newMemory(func() time.Time { return noon }), tokenstore.NewAttemptID()
+		db.tokens[ref] = memoryToken{Token: c.now}
+		db.attempts[ref] = tokenstore.Attempt{Started: noon, ID: id, Parent: 1, Candidates: []realm.Token{tokenOf("A0", "R0", 0, 0)}}
+		p := New(&memoryStore{db: db}, zap.NewNop(), nil)
+		if err := p.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = p.Destruct() }()
+		entry := tokenstore.SpoolEntry{ID: id, Ref: ref, Parent: 1, FromCode: c.fromCode, Token: tokenOf("A2", "R2", 0, 0)}
+		for range 2 { // a power failure brings an entry back
+			if err := p.replayOne(t.Context(), entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := db.state(ref)
+		if s.Token.Refresh != c.refresh || len(s.Attempt.Candidates) != c.kept || s.Attempt.InitialRefused {
+			t.Errorf("%s: %s is stored beside %d candidates, the secret's own is spent: %t",
+				name, s.Token.Refresh.Reveal(), len(s.Attempt.Candidates), s.Attempt.InitialRefused)
+		}
 	}
 }
