@@ -193,6 +193,7 @@ func (t *task) called(ctx context.Context, end *ended) (*realm.Lease, again, err
 		return nil, nil, err
 	}
 	if held {
+		failpoint.Hit("callback_awaited")
 		end.wait = callbackWait
 		end.holder = end.id
 	}

@@ -18,6 +18,9 @@ type CodeRule struct {
 	// Delivery is how the code arrives where no person is there to carry it
 	// (JDVOP).
 	Delivery Delivery
+	// CallsAgain is how long after a call of the redirect URI that nobody took
+	// (no answer, or one of 5xx) the provider calls once more; 0 for never.
+	CallsAgain time.Duration
 	// RefusalRedirects: the user name or password of such a request is refused
 	// by a redirect with an error, not by a page with HTTP status 200.
 	RefusalRedirects bool

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +167,28 @@ func TestVOPCallThatNobodyTakesIsWrittenDown(t *testing.T) {
 	b.vop(gone.URL, "jd-password")
 	if last := b.Events()[len(b.Events())-1]; last.Kind != fakeprovider.CalledBack || last.Reason != "no answer" {
 		t.Errorf("the ledger ends with %+v", last)
+	}
+}
+
+// A call that nobody took is made once more, and not a third time; one that was
+// taken is not.
+func TestVOPCallsAgain(t *testing.T) {
+	for _, delivery := range []fakeprovider.Delivery{fakeprovider.CallsFirst, fakeprovider.CallsLater} {
+		for _, statuses := range [][]int{{502, 503}, {502, 400}, {400}, {200}} {
+			var visits atomic.Int64
+			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(statuses[min(int(visits.Add(1)), len(statuses))-1])
+			}))
+			b := newVOPBench(t, app.URL, fakeprovider.CodeRule{Delivery: delivery, CallsAgain: time.Millisecond})
+			srv := httptest.NewServer(b.Provider)
+			b.url = srv.URL
+			b.vop(app.URL, "jd-password")
+			srv.Close() // waits for all that the provider still does
+			app.Close()
+			if n := int(visits.Load()); n != len(statuses) {
+				t.Errorf("%s, %v: %d calls", delivery, statuses, n)
+			}
+		}
 	}
 }
 

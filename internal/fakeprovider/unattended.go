@@ -53,48 +53,61 @@ func (p *Provider) admitVisit(r *http.Request, d door, now time.Time) reply {
 	code := p.newCode(d, v, user, now)
 	target := p.back(v, map[string]string{"code": code})
 	call := Event{Kind: CalledBack, Ref: v.ref, User: user, Code: code}
-	switch p.opts.Codes.Delivery {
-	case CallsFirst:
-		return reply{stream: func(w http.ResponseWriter, r *http.Request) {
-			p.call(r.Context(), target, call)
-			emptyObject.write(w, r)
-		}}
-	case CallsLater:
-		return reply{stream: func(w http.ResponseWriter, r *http.Request) {
-			emptyObject.flat().with("Content-Length", "2").write(w, r) // its reader need not wait for the end of the connection
-			_ = http.NewResponseController(w).Flush()
-			p.call(r.Context(), target, call)
-		}}
-	case Redirects, "":
+	if d := p.opts.Codes.Delivery; d == CallsFirst || d == CallsLater {
+		return reply{stream: func(w http.ResponseWriter, r *http.Request) { p.deliver(w, r, target, call) }}
 	}
 	return found(target)
 }
 
+// deliver calls a redirect URI, and answers the app with an empty object, in
+// the order of the delivery. A call that nobody took may be made once more.
+func (p *Provider) deliver(w http.ResponseWriter, r *http.Request, target string, call Event) {
+	ctx := context.WithoutCancel(r.Context()) // that the app has hung up, having its answer, does not stop it
+	first := p.opts.Codes.Delivery == CallsFirst
+	taken := first && p.call(ctx, target, call)
+	emptyObject.flat().with("Content-Length", "2").write(w, r) // its reader need not wait for the end of the connection
+	_ = http.NewResponseController(w).Flush()
+	if !first {
+		taken = p.call(ctx, target, call)
+	}
+	if later := p.opts.Codes.CallsAgain; !taken && later > 0 && pass(ctx, nil, later) {
+		p.call(ctx, target, call)
+	}
+}
+
 var emptyObject = jsonReply(http.StatusOK, map[string]any{})
 
-// call calls a redirect URI as a browser would, and writes down what came back.
-// That the app has hung up, having its answer, does not stop it.
-func (p *Provider) call(ctx context.Context, target string, e Event) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+// call calls a redirect URI as a browser would, writes down what came back, and
+// says whether somebody took the call.
+func (p *Provider) call(ctx context.Context, target string, e Event) (taken bool) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	e.Reason = visitStatus(ctx, target)
+	status := visitStatus(ctx, target)
+	e.Reason = noAnswer
+	if status != 0 {
+		e.Reason = strconv.Itoa(status)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.At = p.opts.Now()
 	p.book.add(e)
+	return status != 0 && status < http.StatusInternalServerError
 }
 
-func visitStatus(ctx context.Context, target string) string {
-	const none = "no answer"
+// noAnswer is the reason of a CalledBack without a status.
+const noAnswer = "no answer"
+
+// visitStatus is the HTTP status of a page; 0 for none.
+func visitStatus(ctx context.Context, target string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil) //nolint:gosec // the app registered it
 	if err != nil {
-		return none
+		return 0
 	}
 	transport := &http.Transport{DisableKeepAlives: true} // nothing stays behind, and no proxy
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return none
+		return 0
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return strconv.Itoa(resp.StatusCode)
+	return resp.StatusCode
 }
