@@ -35,17 +35,24 @@ func newVOPFleet(t *testing.T) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := launchFleet(t, fleetOptions{nodes: 2, program: withFailpoints(t), provider: fakeprovider.Options{
-		Style: fakeprovider.JDVOP, Credentials: map[string]string{"app": "app-secret-01"}, Users: map[string]string{"buyer": "password-01"},
-		Redirects: map[string]string{"app": vopCallback}, Keys: map[string]*rsa.PublicKey{"app": &key.PublicKey},
-		Refresh: fakeprovider.RefreshRule{Semantics: fakeprovider.Strict, Life: time.Hour}, Quotas: []fakeprovider.Quota{},
-	}})
-	f.members[0].post("/api/realm", map[string]any{"id": "jd", "config": vopRealm(t, f.base, key)})
+	f := launchFleet(t, fleetOptions{
+		nodes: 2, program: withFailpoints(t), provider: vopOptions(vopCallback, &key.PublicKey, fakeprovider.CodeRule{}),
+	})
+	f.members[0].post("/api/realm", map[string]any{"id": "jd", "config": vopRealm(t, f.base, vopCallback, key)})
 	return f
 }
 
+// vopOptions are a fake of JD with one buyer.
+func vopOptions(callback string, key *rsa.PublicKey, codes fakeprovider.CodeRule) fakeprovider.Options {
+	return fakeprovider.Options{
+		Style: fakeprovider.JDVOP, Credentials: map[string]string{"app": "app-secret-01"}, Users: map[string]string{"buyer": "password-01"},
+		Redirects: map[string]string{"app": callback}, Keys: map[string]*rsa.PublicKey{"app": key}, Codes: codes,
+		Refresh: fakeprovider.RefreshRule{Semantics: fakeprovider.Strict, Life: time.Hour}, Quotas: []fakeprovider.Quota{},
+	}
+}
+
 // vopRealm is what the preset says, at a fake of JD.
-func vopRealm(t *testing.T, base string, key *rsa.PrivateKey) (config map[string]any) {
+func vopRealm(t *testing.T, base, callback string, key *rsa.PrivateKey) (config map[string]any) {
 	t.Helper()
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -62,7 +69,7 @@ func vopRealm(t *testing.T, base string, key *rsa.PrivateKey) (config map[string
 	}
 	config = decode[map[string]any](t, []byte(strings.ReplaceAll(string(text), "https://open-oauth.jd.com", base)))
 	config["shared"] = map[string]string{
-		"app_key": "app", "app_secret": "app-secret-01", "redirect_uri": vopCallback, "rsa_key": base64.StdEncoding.EncodeToString(pkcs8),
+		"app_key": "app", "app_secret": "app-secret-01", "redirect_uri": callback, "rsa_key": base64.StdEncoding.EncodeToString(pkcs8),
 	}
 	return config
 }

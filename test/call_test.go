@@ -42,7 +42,9 @@ func call(ctx context.Context, method, url string, body []byte) (int, []byte) {
 
 // send returns the status and the body of the answer; status 0 means that none
 // came.
-func send(req *http.Request) (int, []byte) {
+func send(req *http.Request) (int, []byte) { return sendBy(client, req) }
+
+func sendBy(client *http.Client, req *http.Request) (int, []byte) {
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, []byte(err.Error())

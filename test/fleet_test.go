@@ -16,6 +16,7 @@ import (
 type fleetOptions struct {
 	nodes    int
 	tokens   string // further lines of the tokens block: short times, for instance
+	proxy    string // and of the public site
 	provider fakeprovider.Options
 	// program runs instead of binary, see withFailpoints.
 	program string
@@ -53,7 +54,7 @@ func launchFleet(t *testing.T, o fleetOptions) *fleet {
 		m := &f.members[i]
 		m.toDatabase, m.toCache = faultproxy.New(t, f.mysql.Addr()), faultproxy.New(t, f.redis.Addr())
 		s := storeAt(f.mysql.DSNVia(m.toDatabase.Addr()), f.redis.URLVia(m.toCache.Addr()), key)
-		c := config{tokens: s.config + "allow_private 127.0.0.1\n" + o.tokens, proxy: gateway}
+		c := config{tokens: s.config + "allow_private 127.0.0.1\n" + o.tokens, proxy: gateway + "\n" + o.proxy}
 		m.node = prepare(t, c.caddyfile, append(s.env, frugal...)...)
 		if o.program != "" {
 			m.program = o.program
