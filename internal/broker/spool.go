@@ -14,7 +14,8 @@ import (
 // before the store is asked, and says whether it did. Where the store is on
 // this machine too, it is as quick itself.
 func (t *task) spool(end *ended) bool {
-	if t.pool.spool == nil || end.cause != nil || end.token.Refresh == "" || end.keeps {
+	again := end.keeps && end.source != fromCode // the provider would give it once more
+	if t.pool.spool == nil || end.cause != nil || end.token.Refresh == "" || again {
 		return false
 	}
 	err := t.pool.spool.Add(tokenstore.SpoolEntry{

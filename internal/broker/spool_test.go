@@ -63,6 +63,39 @@ func TestReplayOfTheSpool(t *testing.T) {
 	}
 }
 
+// An answer goes to the disk first where it cannot be had again. That of a code
+// cannot, however often its refresh token may be sent; it was taken for one that
+// can.
+func TestSpooledAnswers(t *testing.T) {
+	keys := testKeyring(t)
+	if err := keys.Load(false); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		source  rtSource
+		keeps   bool
+		refresh string
+		spooled bool
+	}{
+		"a refresh":                      {source: fromToken, refresh: "R", spooled: true},
+		"a refresh that may be repeated": {source: fromToken, keeps: true, refresh: "R"},
+		"a code":                         {source: fromCode, refresh: "R", spooled: true},
+		"a code, and a stable token":     {source: fromCode, keeps: true, refresh: "R", spooled: true},
+		"no refresh token":               {source: noRefresh},
+	} {
+		p := &Pool{log: zap.NewNop(), spool: tokenstore.NewSpool(filepath.Join(t.TempDir(), "spool"), keys)}
+		task := &task{View: &View{pool: p}, ref: realm.Ref{Realm: "r", Key: "k"}}
+		end := &ended{asks: &asks{terms: terms{keeps: c.keeps}}, verdict: verdict{source: c.source}, token: tokenOf("A", c.refresh, 0, 0)}
+		if said := task.spool(end); said != c.spooled {
+			t.Errorf("%s: spooled: %t", name, said)
+		}
+		entries, err := p.spool.Entries(t.Context())
+		if err != nil || len(entries) > 0 != c.spooled || c.spooled && entries[0].FromCode != (c.source == fromCode) {
+			t.Errorf("%s: the spool holds %+v, %v", name, entries, err)
+		}
+	}
+}
+
 // What a process that is gone got for an authorization code was saved beside
 // what had been kept of the authorization before, which may be another
 // account's; and it counted as the refresh token of the secret, spent.
