@@ -150,10 +150,23 @@ func TestRealmsInAccountPaths(t *testing.T) {
 	}
 	// What is beside the routes of an account is refused here.
 	for _, path := range []string{
-		"/jd-account/", "/jd-account/get-access-token/", "/jd-account/x", "/jd-account//get-access-token", "/jd-account/get%2Daccess-token",
+		"/jd-account/", "/jd-account/get-access-token//", "/jd-account/x", "/jd-account//get-access-token", "/jd-account/get%2Daccess-token",
 	} {
 		c.send(http.MethodPost, path, nil).refused(http.StatusNotFound, "not_found", "")
 	}
+}
+
+// The account service took a slash behind its paths, and a provider may have
+// such a callback: it is served, and its code stays out of access logs.
+func TestSlashBehindAccountPaths(t *testing.T) {
+	p, c := newPuppet(t)
+	for verb := range tokenVerbs {
+		c.send(http.MethodPost, "/jd-account/"+verb+"/?taxpayerId=9111", nil).text("at-1")
+		if p.ref != (realm.Ref{Realm: "jd", Key: "acme"}) {
+			t.Errorf("%s: %v", verb, p.ref)
+		}
+	}
+	c.get("/api/status/").refused(http.StatusNotFound, "not_found", "")
 }
 
 func TestPathsOfTheAPI(t *testing.T) {
@@ -167,7 +180,10 @@ func TestPathsOfTheAPI(t *testing.T) {
 		"/":                                       {},
 		"/jd-account/callback-token":              {true, true, true},
 		"/a%2Fb-account/callback-token":           {true, true, true},
-		"/jd-account/callback-token/":             {true, false, false},
+		"/jd-account/callback-token/":             {true, true, true},
+		"/jd-account/callback-token//":            {true, false, false},
+		"/jd-account/refresh-token/":              {true, false, false},
+		"/api/secret/r/k/authorize/":              {true, false, false},
 		"/jd-account/callback-token/x":            {true, false, false},
 		"/jd-account/":                            {true, false, false},
 		"/jd-account":                             {},

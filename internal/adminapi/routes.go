@@ -101,7 +101,7 @@ func Conceals(u *url.URL) bool { return slices.ContainsFunc(confidential, onPath
 func onPath(u *url.URL) func(route) bool {
 	path := u.EscapedPath()
 	return func(rt route) bool {
-		_, ok := match(rt.path, path)
+		_, ok := rt.fits(path)
 		return ok
 	}
 }
@@ -118,7 +118,7 @@ func find(routes []route, r *http.Request) (req *request, allow string, err erro
 	none := &route{path: "none"}
 	for i := range routes {
 		rt := &routes[i]
-		ids, ok := match(rt.path, path)
+		ids, ok := rt.fits(path)
 		switch {
 		case ok && rt.answers(r.Method):
 			return &request{route: rt, words: rt.words, ids: ids, query: query(r.URL.RawQuery)}, "", nil
@@ -140,6 +140,16 @@ func find(routes []route, r *http.Request) (req *request, allow string, err erro
 		Code: realm.CodeMethod, Status: http.StatusMethodNotAllowed,
 		Detail: "this path answers only " + allow,
 	}
+}
+
+// fits compares a path, as it was sent, with the route's. One slash behind the
+// path of an account is nothing: the earlier service took it, and a provider may
+// know the callback with it.
+func (rt *route) fits(path string) (ids [2]string, ok bool) {
+	if strings.HasPrefix(rt.path, accounts+"/") {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return match(rt.path, path)
 }
 
 // answers says whether the route takes a method.
