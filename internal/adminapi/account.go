@@ -53,12 +53,7 @@ func (r *request) accountParameters() (p accountParameters, err error) {
 	if p, err = r.query.account(); err != nil || len(r.body) == 0 {
 		return p, err
 	}
-	var sent accountParameters
-	if r.form {
-		sent, err = query(r.body).account()
-	} else {
-		sent, err = accountOf(r.body)
-	}
+	sent, err := r.sentParameters()
 	switch {
 	case err != nil:
 		return p, err
@@ -68,6 +63,18 @@ func (r *request) accountParameters() (p accountParameters, err error) {
 		return p, realm.Fieldf("timeout", "is given twice, with two values")
 	}
 	return accountParameters{cmp.Or(p.taxpayerID, sent.taxpayerID), cmp.Or(p.timeout, sent.timeout)}, nil
+}
+
+// sentParameters reads the body.
+func (r *request) sentParameters() (accountParameters, error) {
+	form, ok, err := formOf(r.header, r.body)
+	switch {
+	case err != nil:
+		return accountParameters{}, err
+	case ok:
+		return form.account()
+	}
+	return accountOf(r.body)
 }
 
 // maxSeconds is the longest timeout.

@@ -32,8 +32,8 @@ func (a answer) text(want string) {
 	}
 }
 
-// The earlier service's clients send a POST with a query, a form, JSON or
-// nothing, not even a type.
+// The earlier service's clients send a POST with a query, a form (see
+// TestMultipartForms, too), JSON or nothing, not even a type.
 func TestAccountTokens(t *testing.T) {
 	const form, js = "application/x-www-form-urlencoded", "application/json"
 	for verb, way := range tokenVerbs {
@@ -112,7 +112,8 @@ func TestAccountParameters(t *testing.T) {
 	for _, header := range [][]string{
 		nil,
 		{"Content-Type", "text/plain"},
-		{"Content-Type", "multipart/form-data; boundary=x"},
+		{"Content-Type", "multipart/mixed; boundary=x"},
+		{"Content-Type", "multipart/form-data; boundary=x", "Content-Encoding", "gzip"},
 		{"Content-Type", "application/json", "Content-Encoding", "gzip"},
 		{"Content-Type", "application/x-www-form-urlencoded", "Content-Encoding", "gzip"},
 	} {
@@ -123,6 +124,36 @@ func TestAccountParameters(t *testing.T) {
 	_, c := newPuppet(t)
 	c.send(http.MethodPost, "/jd-account/refresh-token", strings.NewReader(strings.Repeat("x", maxBody+1)), "Content-Type", form).
 		refused(http.StatusRequestEntityTooLarge, "too_large", "")
+}
+
+// part is a field of a multipart form, as RestTemplate of Spring sends it: also
+// a number, which makes it choose this type for the whole form.
+func part(name, kind, value string) string {
+	return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\nContent-Type: " + kind + "\r\n\r\n" + value + "\r\n"
+}
+
+func TestMultipartForms(t *testing.T) {
+	const end = "--x--\r\n"
+	id, three := part("taxpayerId", "text/plain;charset=UTF-8", "9111"), part("timeout", "application/json", "3")
+	file := "--x\r\nContent-Disposition: form-data; name=\"taxpayerId\"; filename=\"f\"\r\n\r\n&taxpayerId=9112\r\n"
+	for body, want := range map[string]string{ // the key, or the field that is wrong
+		id + three + end: "acme", id + end: "acme", three + end: "main", end: "main", "": "main", id + file + end: "acme",
+		part("other", "text/plain", "x&taxpayerId=9111") + end: "main",
+		id + id + end: "!taxpayerId",
+		part("timeout", "text/plain", "61") + end:      "!timeout",
+		part("taxpayerId", "text/plain", "\xff") + end: "!taxpayerId",
+		id + three: "!", "taxpayerId=9111": "!",
+	} {
+		p, c := newPuppet(t)
+		a := c.send(http.MethodPost, "/jd-account/get-access-token", strings.NewReader(body), "Content-Type", "multipart/form-data; boundary=x")
+		if field, wrong := strings.CutPrefix(want, "!"); wrong {
+			a.wrong(field)
+		} else if a.text("at-1"); p.ref.Key != want {
+			t.Errorf("%q: %v", body, p.ref)
+		}
+	}
+	_, c := newPuppet(t)
+	c.send(http.MethodPost, "/jd-account/get-access-token", strings.NewReader(id+end), "Content-Type", "multipart/form-data").wrong("")
 }
 
 // A realm's id may look like anything, even like the rest of the segment.

@@ -48,17 +48,14 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if err != nil {
 		return nil, realm.Fieldf("", "the body could not be read to its end")
 	}
-	if rule == bodyParameters && len(body) > 0 && !has(r.Header, typeJSON) && !has(r.Header, typeForm) {
+	if rule == bodyParameters && len(body) > 0 && !has(r.Header, typeJSON) && !has(r.Header, typeForm) && !has(r.Header, typeMultipart) {
 		return nil, mediaType("send the parameters in the query, in a form or in JSON, the body declared by its " +
 			"Content-Type and without Content-Encoding")
 	}
 	return body, nil
 }
 
-const (
-	typeJSON = "application/json"
-	typeForm = "application/x-www-form-urlencoded"
-)
+const typeJSON = "application/json"
 
 // has says whether a body is of this type, and not encoded.
 func has(h http.Header, kind string) bool {

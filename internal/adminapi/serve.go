@@ -20,10 +20,9 @@ type request struct {
 	// route's path, in order.
 	ids   [2]string
 	query query
-	// body is what was sent, nil where there was nothing; a form where form
-	// says so, else JSON.
-	body []byte
-	form bool
+	// header and body are what was sent; body is nil where there was nothing.
+	header http.Header
+	body   []byte
 	// lines is where results go one by one; nil where the caller does not
 	// want that.
 	lines *lines
@@ -86,7 +85,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 	if req.body, err = readBody(w, r, req.route.takes); err != nil {
 		return reply{}, err
 	}
-	req.form = has(r.Header, typeForm)
+	req.header = r.Header
 	if accepts(r.Header, typeLines) {
 		req.lines = newLines(w)
 	}
