@@ -294,6 +294,28 @@ func TestRefusedRows(t *testing.T) {
 	}
 }
 
+// What a database holds may come back in the words of the API. It does nothing
+// to the terminal that the report is read on, nor adds lines to it.
+func TestReportOnATerminal(t *testing.T) {
+	o, i := newOld(t, cacheTables), newInstance(t)
+	o.exec("INSERT INTO realm (id, config) VALUES ('wxgzh', ?)", strings.Replace(wxgzh, "$key_1", `{secret.\u001b[2J\nfailed: \u202e}`, 1))
+	out := o.must(i, nil)
+	tallied(t, out.Realms, 0, 0, 0, 1)
+	out.says(t, `failed: realm "wxgzh": config.arguments[0].value: {secret.\x1b[2J\nfailed: \u202e} does not name a field`+"\n")
+	var text strings.Builder
+	r := Report{
+		Notes:   []Note{{Subject{Kind: "account", Realm: "jd", ID: "京东 a"}, "\x1b]0;x\a京东\u009b"}},
+		Stopped: "\x1b[31m\r\nno\xff",
+	}
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := `note: account "jd" "京东 a": \x1b]0;x\a京东\u009b` + "\n" + `stopped: \x1b[31m\r\nno�` + "\n"
+	if text.String() != want {
+		t.Errorf("got %q", text.String())
+	}
+}
+
 // While rows are slow, progress is told by the clock.
 func TestProgress(t *testing.T) {
 	o, i := newCache(t, 3), newInstance(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Report says what a run did. It holds ids and reasons, and nothing
@@ -115,17 +116,32 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	for _, t := range r.tallies() {
 		for _, f := range t.Failures {
-			fmt.Fprintf(&b, "failed: %s: %s\n", f.Subject, f.Reason)
+			fmt.Fprintf(&b, "failed: %s: %s\n", f.Subject, printable(f.Reason))
 		}
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "note: %s: %s\n", n.Subject, n.Text)
+		fmt.Fprintf(&b, "note: %s: %s\n", n.Subject, printable(n.Text))
 	}
 	if r.Stopped != "" {
-		fmt.Fprintf(&b, "stopped: %s\n", r.Stopped)
+		fmt.Fprintf(&b, "stopped: %s\n", printable(r.Stopped))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printable spells out whatever is no plain character: the API's words may
+// quote what is in the database, and what ends a line or steers a terminal does
+// not belong into a report.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsGraphic(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 func (t *Tally) fail(f Failure) {
