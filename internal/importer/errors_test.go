@@ -63,7 +63,7 @@ func TestDatabaseErrors(t *testing.T) {
 		t.Errorf("no tables: %v", out.err)
 	}
 	o.exec("CREATE TABLE secret (`key` VARCHAR(64), realm VARCHAR(64), token TEXT, expires_at VARCHAR(20), PRIMARY KEY (`key`, realm))")
-	if out := o.run(t.Context(), i, nil); out.err == nil || !strings.Contains(out.Stopped, "secret.expires_at: is of the type varchar: a time must be BIGINT (milliseconds), DATETIME or TIMESTAMP") {
+	if out := o.run(t.Context(), i, nil); out.err == nil || !strings.Contains(out.Stopped, "secret.expires_at: is of the type varchar: a time must be BIGINT (milliseconds or seconds), DATETIME or TIMESTAMP") {
 		t.Errorf("expires_at: %v", out.err)
 	}
 	if i.postCount() != 0 {
@@ -364,6 +364,12 @@ func TestInstant(t *testing.T) {
 		wrong      bool
 	}{
 		{"bigint", "1700000000123", time.UnixMilli(1700000000123), false},
+		{"bigint", "1700000000", time.Unix(1700000000, 0), false}, // read as milliseconds it would be 1970, and the token lost
+		{"int", "1700000000", time.Unix(1700000000, 0), false},
+		{"bigint", "99999999999", time.Unix(99999999999, 0), false},
+		{"bigint", "100000000000", time.UnixMilli(100000000000), false},
+		{"decimal", "1700000000123", time.UnixMilli(1700000000123), false},
+		{"bigint", "-1", time.Unix(-1, 0), false},
 		{"bigint", "0", time.Time{}, false},
 		{"bigint", "", time.Time{}, false},
 		{"bigint", "1.5", time.Time{}, true},
