@@ -267,6 +267,7 @@ func TestAllAccounts(t *testing.T) {
 			t.Errorf("%v\n%s", a.header, diff)
 		}
 		p.keys = nil
+		c.send(http.MethodPost, "/jd-account/"+verb, nil, "Accept", "application/x-ndjson;q=0.0, */*").ok(`{"data":{"list":[],"total":0},"success":"ok"}`)
 		c.send(http.MethodPost, "/jd-account/"+verb, nil, "Accept", "*/*").ok(`{"data":{"list":[],"total":0},"success":"ok"}`)
 		if a := c.send(http.MethodPost, "/jd-account/"+verb, nil, "Accept", typeLines); a.body != `{"total":0,"ok":0,"skipped":0,"failed":0}`+"\n" {
 			t.Error(a.body)

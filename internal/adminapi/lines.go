@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -40,12 +41,14 @@ func (l *lines) send(v any) {
 	_ = l.control.Flush()
 }
 
-// accepts says whether the caller names a type among those that it wants (RFC
-// 9110 section 12.5.1). One that takes anything gets JSON.
+// accepts says whether the caller names a type among those that it wants, and
+// not as one that it does not (weight 0, RFC 9110 section 12.4.2). One that takes
+// anything gets JSON.
 func accepts(h http.Header, kind string) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
-		if named, _, err := mime.ParseMediaType(part); err == nil && named == kind {
-			return true
+		if named, with, err := mime.ParseMediaType(part); err == nil && named == kind {
+			weight, err := strconv.ParseFloat(with["q"], 64)
+			return err != nil || weight > 0
 		}
 	}
 	return false
