@@ -126,7 +126,7 @@ func (r *run) accountRealm(ctx context.Context, id string) error {
 	}
 	what := unchanged
 	if !found {
-		what, err = created, r.post(ctx, realmCollection, document{"id": id, "config": document{"preset": preset}})
+		what, err = created, r.post(ctx, realmCollection, document{"id": id, "config": document{"preset": preset}}, realmPath(id))
 	}
 	if err != nil {
 		r.noRealm[id] = err

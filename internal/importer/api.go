@@ -113,7 +113,7 @@ func (a *api) probe(ctx context.Context) error {
 
 // get reads one document; found is false where there is none.
 func (a *api) get(ctx context.Context, path string) (shown []byte, found bool, err error) {
-	shown, err = a.call(ctx, http.MethodGet, path, nil)
+	shown, err = a.call(ctx, http.MethodGet, path, nil, "")
 	var refusal *RefusedError
 	if errors.As(err, &refusal) && refusal.Status == http.StatusNotFound && strings.HasSuffix(string(refusal.Code), "_not_found") {
 		return nil, false, nil
@@ -121,19 +121,21 @@ func (a *api) get(ctx context.Context, path string) (shown []byte, found bool, e
 	return shown, err == nil, err
 }
 
-// post writes one document.
-func (a *api) post(ctx context.Context, path string, d document) error {
+// post writes one document. created is where one that is new is shown then, ""
+// for one that exists already.
+func (a *api) post(ctx context.Context, collection string, d document, created string) error {
 	body, err := d.encode()
 	if err != nil {
 		return realm.Fieldf("", "cannot be written as JSON")
 	}
-	_, err = a.call(ctx, http.MethodPost, path, body)
+	_, err = a.call(ctx, http.MethodPost, collection, body, created)
 	return err
 }
 
-// call sends a request until it is answered, a bounded number of times: all
-// that is sent here may be sent twice.
-func (a *api) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// call sends a request until it is answered, a bounded number of times. What it
+// creates may be there without an answer, and its tokens may be in use already: it
+// is not sent over that again.
+func (a *api) call(ctx context.Context, method, path string, body []byte, created string) ([]byte, error) {
 	for n := 1; ; n++ {
 		answer, err := a.send(ctx, method, path, body)
 		if err == nil && answer.status != http.StatusServiceUnavailable {
@@ -152,6 +154,11 @@ func (a *api) call(ctx context.Context, method, path string, body []byte) ([]byt
 		a.say("the API is not available; next try in %s", pause)
 		if err := a.wait(ctx, pause); err != nil {
 			return nil, context.Cause(ctx)
+		}
+		if created != "" {
+			if shown, found, err := a.get(ctx, created); err != nil || found {
+				return shown, err
+			}
 		}
 	}
 }

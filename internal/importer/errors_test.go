@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -238,6 +239,30 @@ func TestBrokenConnections(t *testing.T) {
 	out := o.must(i, nil)
 	tallied(t, out.Realms, 0, 0, 2, 0)
 	tallied(t, out.Secrets, 0, 0, 20, 0)
+}
+
+// Where the answer to a secret is lost, its tokens may be in use by the time
+// that it is asked again: they are not sent twice.
+func TestLostAnswer(t *testing.T) {
+	o, i := newAccounts(t, 2), newInstance(t)
+	complete(t, i)
+	renewed := realm.Hidden("renewed")
+	i.meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || r.URL.Path != secretCollection {
+			return false
+		}
+		i.meanwhile(nil)
+		i.api.ServeHTTP(httptest.NewRecorder(), r)
+		if _, err := i.view.SaveSecret(r.Context(), broker.SecretUpdate{Ref: realm.Ref{Realm: "jd", Key: "acc1"}, RefreshToken: &renewed}); err != nil {
+			t.Error(err)
+		}
+		panic(http.ErrAbortHandler)
+	})
+	out := o.must(i, func(opts *Options) { opts.Parallel = 1 })
+	tallied(t, out.Accounts, 2, 0, 0, 0)
+	if got := i.imported("jd", "acc1"); got.refresh != "renewed" || out.Accounts.Tokens != 2 {
+		t.Errorf("%d tokens; %v", out.Accounts.Tokens, got)
+	}
 }
 
 // A database that goes away ends the run, and the next one goes on.

@@ -171,26 +171,27 @@ func (r *run) settle(ctx context.Context, it item) (tokens int, what outcome, er
 	}
 	switch {
 	case !found:
-		tokens, err = r.write(ctx, it, it.create)
+		tokens, err = r.write(ctx, it, it.create, it.path)
 		return tokens, created, err
 	case it.differs != nil && !it.differs(shown):
 		return 0, unchanged, nil
 	case it.update != nil && it.updateTokens:
-		tokens, err = r.write(ctx, it, it.update)
+		tokens, err = r.write(ctx, it, it.update, "")
 		return tokens, updated, err
 	case it.update != nil:
-		return 0, updated, r.post(ctx, it.collection, it.update)
+		return 0, updated, r.post(ctx, it.collection, it.update, "")
 	case it.differs != nil:
 		r.ledger.note(it.subject, "exists already and differs from the old table; it was left alone")
 	}
 	return 0, unchanged, nil
 }
 
-func (r *run) post(ctx context.Context, path string, d document) error {
+// post is api.post, but for a dry run.
+func (r *run) post(ctx context.Context, collection string, d document, created string) error {
 	if r.DryRun {
 		return nil
 	}
-	return r.api.post(ctx, path, d)
+	return r.api.post(ctx, collection, d, created)
 }
 
 // sleep waits, or returns the error of a context that ends before.

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// write posts a document with its tokens, and counts the access tokens that
-// the API took. Those that it does not take are left out, and the report says
+// write posts a document with its tokens as api.post does, and counts the access
+// tokens that the API took. Those that it does not take are left out, and the report says
 // so: they are no reason to lose the credentials with which others can be got,
 // nor a refresh token that it takes. It fails where nothing would be left.
-func (r *run) write(ctx context.Context, it item, d document) (int, error) {
+func (r *run) write(ctx context.Context, it item, d document, created string) (int, error) {
 	var without []refusedToken
 	tokens := it.tokens
 	for {
-		err := r.post(ctx, it.collection, d.with(tokens))
+		err := r.post(ctx, it.collection, d.with(tokens), created)
 		if err == nil {
 			r.noteWithout(it.subject, without, tokens)
 			return count(tokens), nil
