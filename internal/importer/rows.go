@@ -40,6 +40,8 @@ func (r row) hidden(name string) realm.Hidden { return r.values[name] }
 // text is a value that is not confidential, "" for NULL.
 func (r row) text(name string) string { return r.values[name].Reveal() }
 
+func rowText(name string) func(row) string { return func(r row) string { return r.text(name) } }
+
 // maxValue bounds what is read of one column, in bytes: what a field may hold.
 const maxValue = 64 << 10
 
