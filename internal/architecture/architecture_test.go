@@ -53,6 +53,7 @@ var arrows = map[string][]string{
 	"tokenstore/storetest":  {"realm", "tokenstore"},
 	"internal/testserver":   {},
 	"internal/faultproxy":   {},
+	"internal/leaktest":     {},
 	"internal/fakeprovider": {},
 	"internal/architecture": {},
 }

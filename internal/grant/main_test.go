@@ -5,11 +5,11 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/caddy-tokens/caddy-tokens/internal/leaktest"
 )
 
 // No call leaves a goroutine or a connection behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.VerifyTestMain(m) }
 
 // TestConcurrentUse: one program serves everybody (under the race detector).
 func TestConcurrentUse(t *testing.T) {

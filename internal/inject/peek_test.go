@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/leaktest"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -124,7 +125,7 @@ func TestPeekLeavesLargeAnswersAlone(t *testing.T) {
 			h, _ := p.healing(t, rule)
 			h.fetch = nil                        // there is no other token
 			p.transport.after = make(hand).after // it never expires
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			req := p.request(t, http.MethodGet, "/", nil).WithContext(ctx)
 			req.Header.Set("Accept-Encoding", "gzip")
 			resp, err := p.front.Client().Do(req)
@@ -170,7 +171,7 @@ func TestPeekLeavesNoGoroutine(t *testing.T) {
 				p.upstream.CloseClientConnections()
 				p.front.CloseClientConnections()
 			})
-			goleak.VerifyNone(t, running)
+			leaktest.VerifyNone(t, running)
 		})
 	}
 }

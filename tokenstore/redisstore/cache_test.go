@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/leaktest"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -230,5 +231,5 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	goleak.VerifyNone(t, before)
+	leaktest.VerifyNone(t, before)
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/leaktest"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -180,7 +181,7 @@ func TestWakesEnd(t *testing.T) {
 		<-ended
 		cancel()
 	}
-	goleak.VerifyNone(t, before, goleak.IgnoreTopFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).reaper"))
+	leaktest.VerifyNone(t, before, goleak.IgnoreTopFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).reaper"))
 }
 
 // TestLease: one of all gets it, until its time is over or Redis forgets it.
