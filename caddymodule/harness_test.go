@@ -22,7 +22,7 @@ import (
 
 // patience is how long tests wait for what must happen; nothing waits that
 // long unless it is broken.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // instance is Caddy in this process, with a data directory of its own.
 type instance struct {

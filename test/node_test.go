@@ -16,7 +16,7 @@ import (
 
 // patience bounds every wait for something that must happen. It is generous:
 // no test depends on the speed of the machine.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // node is one running binary with a configuration of its own.
 type node struct {

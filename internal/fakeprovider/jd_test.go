@@ -144,7 +144,7 @@ func TestVOPCallsTheRedirectURI(t *testing.T) {
 // waitFor polls the ledger until an event is there.
 func (b *bench) waitFor(fits func(fakeprovider.Event) bool) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	for tick := time.NewTicker(time.Millisecond); ; {
 		for _, e := range b.Events() {

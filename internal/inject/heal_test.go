@@ -322,7 +322,7 @@ func TestHealDoesNotWaitForTheRefusal(t *testing.T) {
 		}, echo), inHeader)
 		h, _ := p.healing(t, onStatus)
 		p.transport.after = late.after
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		got := p.do(t, p.request(t, http.MethodPost, "/", strings.NewReader("body")).WithContext(ctx))
 		equal(t, true, strings.Contains(got.body, fresh), got.body)

@@ -231,6 +231,6 @@ func (p *proxied) dial(t *testing.T) (net.Conn, *bufio.Reader) {
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.front.Listener.Addr().String())
 	noError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	noError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+	noError(t, c.SetDeadline(time.Now().Add(2*time.Minute)))
 	return c, bufio.NewReader(c)
 }

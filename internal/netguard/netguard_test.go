@@ -159,7 +159,7 @@ func loopback(t *testing.T) (port string, accepted *atomic.Int32) {
 
 func TestDialRefusesEverySpellingOfLoopback(t *testing.T) {
 	port, accepted := loopback(t)
-	dial := Policy{}.Dialer(&net.Dialer{Resolver: stub(t, netip.MustParseAddr("127.0.0.1")), Timeout: 5 * time.Second})
+	dial := Policy{}.Dialer(&net.Dialer{Resolver: stub(t, netip.MustParseAddr("127.0.0.1")), Timeout: time.Minute})
 	for _, host := range []string{
 		"127.0.0.1", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0", "0.0.0.0", "localhost", "localhost.",
 		"::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::127.0.0.1", "64:ff9b::7f00:1", "rebound.example",

@@ -21,7 +21,7 @@ import (
 
 // startTimeout bounds the start of a server. It is generous: machines that
 // run many tests at once are slow.
-const startTimeout = 90 * time.Second
+const startTimeout = 5 * time.Minute
 
 // Server is one running program. Faults are made with Kill, Stop, Cont and
 // Restart; a test that makes one leaves the server running and answering,
