@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 )
@@ -154,5 +153,3 @@ func within(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
-
-var _ = time.Second

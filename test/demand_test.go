@@ -14,7 +14,7 @@ import (
 // each answer.
 type demand struct {
 	cancel context.CancelFunc
-	// insists: a caller whose connection ends without an answer asks once more.
+	// insists: a caller whose connection ends without an answer asks again.
 	insists bool
 	callers sync.WaitGroup
 
@@ -23,6 +23,9 @@ type demand struct {
 	failed   int
 	failures []string // the first ones
 }
+
+// insistence is how often a call is made that gets no answer.
+const insistence = 10
 
 // pace is how long a caller waits between two calls.
 const pace = 20 * time.Millisecond
@@ -60,7 +63,7 @@ func (d *demand) ask(ctx context.Context, client *http.Client, url string) {
 	defer tick.Stop()
 	for {
 		status, answer := ask(ctx, client, url)
-		if status == 0 && d.insists {
+		for tries := 1; status == 0 && d.insists && tries < insistence; tries++ {
 			status, answer = ask(ctx, client, url)
 		}
 		if ctx.Err() != nil {

@@ -88,8 +88,8 @@ func TestReloadedWhileTokensEnd(t *testing.T) {
 		}
 	}
 	calls := load.wantAllServed(t)
-	if len(p.Reuses()) != 0 || len(p.DeadCalls()) != 0 {
-		t.Errorf("%d refresh tokens were sent twice, %d dead calls", len(p.Reuses()), len(p.DeadCalls()))
+	if stale := p.StaleCalls(shortLife / 2); len(p.Reuses()) != 0 || len(stale) != 0 {
+		t.Errorf("%d refresh tokens were sent twice, calls with a dead token: %+v", len(p.Reuses()), stale)
 	}
 	events := p.Events("app")
 	var last time.Time
@@ -97,7 +97,7 @@ func TestReloadedWhileTokensEnd(t *testing.T) {
 		if e.Kind != fakeprovider.Asked {
 			continue
 		}
-		if !last.IsZero() && e.At.Sub(last) < shortLife/2-shortLife/10 {
+		if !last.IsZero() && e.At.Sub(last) < soonest {
 			t.Errorf("fetched again after %v", e.At.Sub(last))
 		}
 		last = e.At
