@@ -321,12 +321,7 @@ func TestBandwidth(t *testing.T) {
 }
 
 func TestTargetThatRefuses(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	p := faultproxy.New(t, l.Addr().String())
+	p := faultproxy.New(t, "127.0.0.1:1") // which the kernel gives to nobody
 	p.Set(faultproxy.Faults{Blackhole: true}) // the reset must not come before the client is connected
 	c := dial(t, p)
 	p.Set(faultproxy.Faults{})

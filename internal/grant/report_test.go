@@ -66,7 +66,7 @@ func TestReportOfFailure(t *testing.T) {
 }
 
 func TestReportWithoutAnswer(t *testing.T) {
-	b := bind(t, realmOf(t, reportRealm, nobody(t)), reportFields)
+	b := bind(t, realmOf(t, reportRealm, nobody), reportFields)
 	var got Report
 	if _, err := b.Fetch(t.Context(), testClient(t), Request{Report: &got}); err == nil {
 		t.Fatal("no error")

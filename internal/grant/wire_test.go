@@ -50,7 +50,7 @@ func TestNothingWasSent(t *testing.T) {
 		url  string
 		dial netguard.Dialer
 	}{
-		"nobody listens":               {nobody(t), nil},
+		"nobody listens":               {nobody, nil},
 		"no TLS":                       {strings.Replace(plain.URL, "http:", "https:", 1), nil},
 		"a certificate of nobody":      {secure.URL, nil},
 		"a forbidden address":          {plain.URL, failing(netguard.ErrForbidden)},

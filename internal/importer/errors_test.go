@@ -3,7 +3,6 @@ package importer
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,16 +17,9 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// closed is an address that nobody listens on.
-func closed(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// closed is an address that nobody listens on. One that was free a moment ago
+// may be somebody's by now; this one the kernel gives to nobody.
+const closed = "127.0.0.1:1"
 
 // Whatever is wrong with the database is said in words, and without its
 // password.
@@ -43,7 +35,7 @@ func TestDatabaseErrors(t *testing.T) {
 	}{
 		{"", "", ErrDatabase, "the DSN names no database"},
 		{canary + "@" + canary, "", ErrDatabase, "the DSN is not of the form user:password@tcp(host:3306)/database"},
-		{o.DSNVia(closed(t)), "", ErrDatabase, "nothing answers there: connect: connection refused"},
+		{o.DSNVia(closed), "", ErrDatabase, "nothing answers there: connect: connection refused"},
 		{strings.Replace(dsn, testserver.Password, canary, 1), "", ErrDatabase, "it refuses the user or the password"},
 		{strings.Replace(dsn, "/test_", "/test_none_", 1), "", ErrDatabase, "it has no database of this name"},
 		{strings.Replace(dsn, "/test_", "/other_", 1), "", ErrDatabase, "needs the right to SELECT"},
@@ -94,7 +86,7 @@ func TestAPIErrors(t *testing.T) {
 	}{
 		{"localhost:8081", 0, nil, "the address of the API is not readable: write http://localhost:8081"},
 		{"http://user:" + canary + "@localhost", 0, nil, "no user, no password"},
-		{"http://" + closed(t), 0, ErrUnreachable, "start it (caddy run, with token_admin in a site), or name its address with --api"},
+		{"http://" + closed, 0, ErrUnreachable, "start it (caddy run, with token_admin in a site), or name its address with --api"},
 		{foreign.URL, 200, ErrNotAPI, "status 200"},
 		{foreign.URL, 302, ErrNotAPI, "status 302"},
 		{foreign.URL, 404, ErrNotAPI, "status 404"},
