@@ -1,14 +1,10 @@
 package test
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,38 +105,18 @@ func (k calledKill) bound() time.Duration {
 	return calledLease
 }
 
-// calledTrial is a kill that is under way: an account with a provider of its
-// own, whose calls come by a front that stands before both nodes.
-type calledTrial struct {
-	calledKill
-	id            string
-	killed, other member
-	dead          <-chan struct{} // closed when the killed node is gone
-	provider      *fakeprovider.Provider
-	waiters       []chan calledWaiter
-
-	mu    sync.Mutex
-	calls []string // what the provider called, without the front
-}
-
-// calledWaiter is what became of somebody who waits for the token at the node
-// that lives.
-type calledWaiter struct {
-	token string
-	at    time.Time
-	told  []int // the statuses before
-	err   error
-}
-
 // calledBench is a fleet and what its kills have cost.
 type calledBench struct {
 	*fleet
 	t   *testing.T
 	key *rsa.PrivateKey
 
-	mu                  sync.Mutex
+	mu sync.Mutex
+	// kills, the codes of all, and how often there was a second one.
 	kills, codes, again int
-	slowest, slowestOf  time.Duration // where a claim was held for the callback, and elsewhere
+	// slowest is how long it took at most, slowestHeld the same where the claim
+	// may have waited for the callback.
+	slowest, slowestHeld time.Duration
 }
 
 func newCalledBench(t *testing.T) *calledBench {
@@ -181,177 +157,6 @@ func (b *calledBench) begin(id string, k calledKill) *calledTrial {
 	return c
 }
 
-// ServeHTTP is the front: the first call goes where the kill wants it, all
-// others to the node that lives.
-func (c *calledTrial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	c.calls = append(c.calls, r.URL.RequestURI())
-	first := len(c.calls) == 1
-	c.mu.Unlock()
-	to := c.other
-	switch {
-	case !first:
-	case c.asking && !c.elsewhere: // it is dead, or as good as that
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	case c.failpoint == "callback_awaited":
-		<-c.dead
-	case !c.asking:
-		to = c.killed
-	}
-	if first && c.failpoint == "" {
-		defer c.provider.HoldAnswers(1)()
-	}
-	status, _ := call(r.Context(), http.MethodGet, to.proxy+r.URL.RequestURI(), nil)
-	if status == 0 {
-		status = http.StatusBadGateway
-	}
-	w.WriteHeader(status)
-}
-
-func (c *calledTrial) called() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.calls)
-}
-
-// kill lets the authorization come to its point. Those who wait at the other
-// node have begun before, if it is theirs.
-func (c *calledTrial) kill(t *testing.T) (at time.Time) {
-	t.Helper()
-	var asking sync.WaitGroup
-	if c.asks {
-		asking.Go(func() { c.killed.try(c.killed.admin + c.ask()) })
-	} else {
-		c.wait(t.Context())
-	}
-	if c.failpoint == "" {
-		eventually(t, "the provider decides", func() bool { return len(c.provider.Issued()) > 0 })
-		c.killed.kill()
-	}
-	c.killed.waitEnd()
-	asking.Wait()
-	at = time.Now()
-	if c.asks {
-		c.wait(t.Context())
-	}
-	return at
-}
-
-func (c *calledTrial) ask() string { return "/api/token?realm=" + c.id + "&key=main" }
-
-// wait has two wait at the node that lives: one for as long as it takes, and one
-// of the earlier service's clients, who leaves after a second and comes again.
-func (c *calledTrial) wait(ctx context.Context) {
-	for _, ask := range []func(context.Context) (int, []byte){
-		func(ctx context.Context) (int, []byte) {
-			return patientCall(ctx, http.MethodGet, c.other.admin+c.ask())
-		},
-		func(ctx context.Context) (int, []byte) {
-			return patientCall(ctx, http.MethodPost, c.other.admin+"/"+c.id+"-account/get-access-token?timeout=1")
-		},
-	} {
-		served := make(chan calledWaiter, 1)
-		c.waiters = append(c.waiters, served)
-		go func() { served <- waitFor(ctx, ask) }()
-	}
-}
-
-// patientCall is call without an end of its own.
-func patientCall(ctx context.Context, method, url string) (int, []byte) {
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return 0, []byte(err.Error())
-	}
-	return sendBy(&http.Client{Transport: client.Transport}, req)
-}
-
-// tokenIn is the token of an answer of the one interface or the other.
-func tokenIn(body []byte) string {
-	var answer tokenAnswer
-	if json.Unmarshal(body, &answer) == nil {
-		return answer.Token
-	}
-	return string(body)
-}
-
-// waitFor asks until a token is given. Whatever else it is told has to say why
-// there is none yet.
-func waitFor(ctx context.Context, ask func(context.Context) (int, []byte)) (w calledWaiter) {
-	for {
-		status, body := ask(ctx)
-		w.at = time.Now()
-		switch status {
-		case http.StatusOK:
-			w.token = tokenIn(body)
-			return w
-		case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-			w.told = append(w.told, status)
-		default:
-			w.err = fmt.Errorf("told %d %s", status, body)
-			return w
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return w
-		}
-	}
-}
-
-// judge waits until all who wait are served, and lets the ledger say what was
-// sent.
-func (c *calledTrial) judge(t *testing.T, died time.Time) (took time.Duration) {
-	t.Helper()
-	limit := time.After(time.Until(died.Add(c.bound() + patience)))
-	for i, waiter := range c.waiters {
-		select {
-		case w := <-waiter:
-			if w.err != nil || !c.provider.Live(w.token) || c.kept && w.token != c.provider.Issued()[0] {
-				t.Errorf("waiter %d has token %d after %v: %v", i, c.provider.Rank(w.token), w.told, w.err)
-			}
-			took = max(took, w.at.Sub(died))
-		case <-limit:
-			t.Fatalf("waiter %d is not served %v after the kill: %d codes", i, c.bound()+patience, len(c.provider.Codes()))
-		}
-	}
-	if c.kept && len(c.provider.Codes()) != 1 {
-		t.Errorf("%d codes, and the first one's token was saved", len(c.provider.Codes()))
-	}
-	c.replay(t)
-	for code, n := range c.sent() {
-		if n > 1 {
-			t.Errorf("a code was sent %d times: %.4s...", n, code)
-		}
-	}
-	return took
-}
-
-// replay makes every call of the provider twice more. The state that was taken
-// is gone at once, whatever became of its node, and any other after one call.
-func (c *calledTrial) replay(t *testing.T) {
-	t.Helper()
-	for i, uri := range c.called() {
-		first, _ := c.other.try(c.other.proxy + uri)
-		second, _ := c.other.try(c.other.proxy + uri)
-		lost := i == 0 && c.asking && !c.elsewhere
-		if second != http.StatusBadRequest || first != http.StatusBadRequest && !lost {
-			t.Errorf("call %d comes again: %d, then %d", i+1, first, second)
-		}
-	}
-}
-
-// sent is how often each code came to the token endpoint.
-func (c *calledTrial) sent() map[string]int {
-	times := map[string]int{}
-	for _, e := range c.provider.Events() {
-		if e.Kind == fakeprovider.Asked && e.Code != "" {
-			times[e.Code]++
-		}
-	}
-	return times
-}
-
 func (b *calledBench) add(c *calledTrial, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -361,9 +166,9 @@ func (b *calledBench) add(c *calledTrial, took time.Duration) {
 		b.again++
 	}
 	if c.held {
-		b.slowest = max(b.slowest, took)
+		b.slowestHeld = max(b.slowestHeld, took)
 	} else {
-		b.slowestOf = max(b.slowestOf, took)
+		b.slowest = max(b.slowest, took)
 	}
 }
 
@@ -390,5 +195,5 @@ func TestKilledAtEachPointOfACallback(t *testing.T) {
 	waiting.wait()
 	t.Logf("killed %d times around a callback: %d codes, none sent twice; %d times another code was asked for; "+
 		"the other node served after at most %v, and %v where the claim was kept for the callback",
-		b.kills, b.codes, b.again, b.slowestOf.Round(time.Millisecond), b.slowest.Round(time.Millisecond))
+		b.kills, b.codes, b.again, b.slowest.Round(time.Millisecond), b.slowestHeld.Round(time.Millisecond))
 }
