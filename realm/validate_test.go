@@ -181,6 +181,7 @@ var refusals = []struct{ text, path, words string }{
 	{code(`"authorize_url": "https://x.example"`, `, "authorize": {"arguments": [{"name": "a", "place": "body"}]}`), "config.authorize.arguments[0].place", "a GET request has none"},
 	{code(`"authorize_url": "https://x.example"`, `, "exchange": {"arguments": [{"name": "a", "place": "body", "type": "number"}]}`), "config.exchange.arguments[0].type", "JSON body"},
 	{`"unattended": true`, "config.unattended", "without an authorize recipe"},
+	{`"unattended": true, "callback_url": "https://y.example/cb", "limits": {"windows": [{"calls": 9, "per": "24h"}, {"calls": 1, "per": "1m"}]}, "authorize": {"url": "https://x.example/a?s={state}"}, "exchange": {"url": "https://x.example/e?c={code}"}`, "config.limits.windows", "two calls at least"},
 	{`"unattended": true, "grant": {"name": "client_credentials", "token_url": "https://x.example"}, ` + ownCode, "config.unattended", "beside a recipe that fetches"},
 	{`"unattended": true, "url": "https://x.example", ` + ownCode, "config.unattended", "beside a recipe that fetches"},
 	{`"grant": {"name": "static"}, ` + ownCode, "config.authorize", "no meaning for the grant static"},

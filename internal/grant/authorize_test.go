@@ -468,6 +468,34 @@ func TestBindAuthorization(t *testing.T) {
 	}
 }
 
+// The same for the fields of the exchange and of the issuer.
+func TestBindExchange(t *testing.T) {
+	for name, config := range map[string]string{
+		"tenant": codeRealmOf(``, `,"exchange":{"arguments":[{"name":"X-Tenant","place":"header","value":"$tenant"}]}`),
+		"issuer": codeRealmOf(`,"issuer":"{secret.issuer}"`, ``),
+	} {
+		p, err := Compile(realmOf(t, config, "https://x.example"), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Bind(secretOf(map[string]string{"client_id": "a", "client_secret": "b", "tenant": "acme\r\nX: y"}))
+		if wrong := new(realm.FieldError); !errors.As(err, &wrong) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A redirect to two places is one to none.
+func TestTwoLocations(t *testing.T) {
+	got, failed, _ := authorizeFrom(t, ownRealm, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Location"] = []string{goodCallback, "https://evil.example"}
+		w.WriteHeader(http.StatusFound)
+	})
+	if got != nil || failed == nil || failed.Kind != KindRedirect || failed.Class != Hopeless {
+		t.Errorf("callback %+v, %+v", got, failed)
+	}
+}
+
 // TestRefusal: what may be about the password, and what is certainly not.
 func TestRefusal(t *testing.T) {
 	for _, c := range []struct {

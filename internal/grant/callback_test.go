@@ -170,6 +170,7 @@ func TestJudge(t *testing.T) {
 		{"iss that is no URL", ``, Callback{Code: "C", Issuer: "x.example"}, KindRefused, Hopeless, ""},
 		{"an error of another issuer", ``, Callback{Error: "access_denied", Issuer: "https://y.example"}, KindRefused, Hopeless, ""},
 		{"the issuer", issuer, Callback{Code: "C", Issuer: "https://acme.example/x"}, "", 0, ""},
+		{"the issuer in other letters", issuer, Callback{Code: "C", Issuer: "https://ACME.example/x"}, KindRefused, Hopeless, ""},
 		{"the issuer with a slash more", issuer, Callback{Code: "C", Issuer: "https://acme.example/x/"}, KindRefused, Hopeless, ""},
 		{"the authorize URL's origin beside an issuer", issuer, Callback{Code: "C", Issuer: "https://x.example"}, KindRefused, Hopeless, ""},
 		{"no iss beside an issuer", issuer, Callback{Code: "C"}, KindRefused, Hopeless, ""},
