@@ -32,9 +32,8 @@ func formOf(h http.Header, body []byte) (form query, ok bool, err error) {
 // they are already, and are ignored.
 func fieldsOf(h http.Header, body []byte) (query, error) {
 	_, parameters, _ := mime.ParseMediaType(h.Get("Content-Type")) // has read it before
-	boundary := parameters["boundary"]
-	form, err := multipart.NewReader(bytes.NewReader(body), boundary).ReadForm(maxBody)
-	if err != nil || boundary == "" {
+	form, err := multipart.NewReader(bytes.NewReader(body), parameters["boundary"]).ReadForm(maxBody)
+	if err != nil {
 		return "", realm.Fieldf("", "the form cannot be read")
 	}
 	return query(url.Values(form.Value).Encode()), nil
