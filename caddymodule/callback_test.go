@@ -100,15 +100,19 @@ func TestCallback(t *testing.T) {
 	if got.StatusCode != http.StatusOK || !strings.Contains(got.body, "Authorized") || got.Header.Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("%s %v\n%s", got.Status, got.Header, got.body)
 	}
-	if again := i.do(http.MethodGet, back.String(), ""); again.StatusCode != http.StatusBadRequest {
-		t.Errorf("once more: %s", again.Status)
+	slash := *back
+	slash.Path += "/"
+	for _, u := range []*url.URL{back, &slash} {
+		if again := i.do(http.MethodGet, u.String(), ""); again.StatusCode != http.StatusBadRequest {
+			t.Errorf("once more: %s", again.Status)
+		}
 	}
 	if token := i.do(http.MethodPost, "http://"+i.api+"/jd-account/get-access-token", ""); token.body != a.Newest() {
 		t.Errorf("%s %s", token.Status, token.body)
 	}
 	for _, path := range []string{
 		"/", "/api", "/api/status", "/api/secret/jd/main/authorize", "/jd-account/get-access-token", "/jd-account/init-all-token",
-		"/jd-account/callback-token/", "/jd-account/callback-token/x", "/x/jd-account/callback-token", "/-account/callback-token",
+		"/jd-account/callback-token//", "/jd-account/callback-token/x", "/x/jd-account/callback-token", "/-account/callback-token",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if got := i.do(method, "http://"+i.host+path, ""); got.StatusCode != http.StatusTeapot {
