@@ -3,14 +3,15 @@ package account
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // lookup finds the secret of an account: the company's one of this realm, or
-// the realm's default where no company is named. Errors: CodeRealmNotFound,
-// CodeCompanyNotFound, CodeSecretNotFound (neither a default nor an account of
-// this realm).
+// the realm's default where no company is named. Blanks around a taxpayer id
+// are no part of it. Errors: CodeRealmNotFound, CodeCompanyNotFound,
+// CodeSecretNotFound (neither a default nor an account of this realm).
 func (s *Service) lookup(ctx context.Context, realmID, taxpayerID string) (realm.Ref, error) {
 	byDefault, err := s.broker.DefaultKey(ctx, realmID) // which tells, too, whether there is such a realm
 	if err != nil {
@@ -22,6 +23,7 @@ func (s *Service) lookup(ctx context.Context, realmID, taxpayerID string) (realm
 		}
 		return realm.Ref{Realm: realmID, Key: byDefault}, nil
 	}
+	taxpayerID = strings.TrimSpace(taxpayerID)
 	if err := validTaxpayerID("taxpayerId", taxpayerID); err != nil {
 		return realm.Ref{}, err
 	}
