@@ -251,6 +251,21 @@ func TestAccountEdges(t *testing.T) {
 	}
 }
 
+// Blanks around what a person typed into the old tables are no part of it.
+func TestBlanks(t *testing.T) {
+	o, i := newOld(t, accountTables), newInstance(t)
+	complete(t, i)
+	o.exec("INSERT INTO third_account (id, account_type, account, password) VALUES (1, ' JD ', 'Bar', ?)", canary)
+	o.exec("INSERT INTO t_company (id, taxpayer_id, company_name, jd_account) VALUES (1, ' 9144\t', 'one', 'bar'), (2, '9144', 'two', NULL), (3, ' ', 'three', NULL)")
+	out := o.must(i, nil)
+	tallied(t, out.Accounts, 1, 0, 0, 0)
+	tallied(t, out.Companies, 1, 0, 0, 2)
+	out.says(t, `failed: company "9144": taxpayer_id: is in the table twice`, `failed: company "": taxpayer_id: is required`)
+	if _, shown := i.get("/api/company/9144"); shown["company_name"] != "one" || !reflect.DeepEqual(shown["accounts"], map[string]any{"jd": "Bar"}) {
+		t.Errorf("company: %v", shown)
+	}
+}
+
 // What a person changed in a company is left alone, or overwritten; what the
 // old table does not know of is left alone in any case.
 func TestExistingCompany(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -36,12 +37,16 @@ func (r *run) companies(ctx context.Context) error {
 			sel.found = append(sel.found, spelledAccount(accounts, id))
 		}
 	}
-	return r.each(ctx, sel, rowText("taxpayer_id"), func(ctx context.Context, line row) error {
-		s := Subject{Kind: "company", ID: line.text("taxpayer_id")}
+	return r.each(ctx, sel, taxpayerID, func(ctx context.Context, line row) error {
+		s := Subject{Kind: "company", ID: taxpayerID(line)}
 		what, err := r.company(ctx, s, line, fields, ids)
 		return r.ledger.enter(tally, s, what, 0, err)
 	})
 }
+
+// taxpayerID is a company's, without the blanks that somebody typed around it:
+// the API has none in it, and MySQL sees none behind it.
+func taxpayerID(line row) string { return strings.TrimSpace(line.text("taxpayer_id")) }
 
 // companyRealms makes the realms of accounts that companies name, and that no
 // row of the accounts is of: the API takes no account of a realm that it does

@@ -333,6 +333,34 @@ func TestReportOnATerminal(t *testing.T) {
 	}
 }
 
+// Secrets go to the API itself. (A proxy of the environment would be left out
+// for loopback addresses in any case, so that it takes a look at the client.)
+func TestNoProxy(t *testing.T) {
+	if newClient(1).Transport.(*http.Transport).Proxy != nil {
+		t.Error("a proxy is asked for")
+	}
+}
+
+// Only the API itself can say that something does not exist yet: a 404 of what
+// stands in front of it does not.
+func TestForeignNotFound(t *testing.T) {
+	o, i := newCache(t, 1), newInstance(t)
+	i.meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && r.URL.Path != "/api/status" {
+			http.NotFound(w, r)
+			return true
+		}
+		return false
+	})
+	out := o.must(i, nil)
+	tallied(t, out.Realms, 0, 0, 0, 2)
+	tallied(t, out.Secrets, 0, 0, 0, 1)
+	out.says(t, "the API answered with status 404 and no reason")
+	if i.postCount() != 0 {
+		t.Errorf("%d posts", i.postCount())
+	}
+}
+
 // While rows are slow, progress is told by the clock.
 func TestProgress(t *testing.T) {
 	o, i := newCache(t, 3), newInstance(t)
