@@ -321,7 +321,7 @@ func TestBandwidth(t *testing.T) {
 }
 
 func TestTargetThatRefuses(t *testing.T) {
-	p := faultproxy.New(t, "127.0.0.1:1") // which the kernel gives to nobody
+	p := faultproxy.New(t, "127.0.0.1:1")     // which the kernel gives to nobody
 	p.Set(faultproxy.Faults{Blackhole: true}) // the reset must not come before the client is connected
 	c := dial(t, p)
 	p.Set(faultproxy.Faults{})

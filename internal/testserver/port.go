@@ -63,7 +63,7 @@ func freePort() (int, error) {
 // takeBlock takes a block that no process has. The caller holds the lock.
 func takeBlock() error {
 	var last error
-	for _, block := range rand.Perm(blocks) {
+	for _, block := range rand.Perm(blocks) { // #nosec G404 -- not a secret
 		first := firstPort + block*blockSize
 		guard, err := listen(first)
 		if err != nil {
