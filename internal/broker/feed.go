@@ -88,7 +88,7 @@ func (p *Pool) doubt(ref realm.Ref) {
 		case f.woken <- struct{}{}:
 		default:
 		}
-	} else if e.live.Load() == nil {
+	} else if l := e.live.Load(); l == nil || !l.usable(realm.InstantOf(p.now())) {
 		e.pardon() // what failed may work now
 	}
 }

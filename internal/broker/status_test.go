@@ -139,6 +139,37 @@ func TestStatusOfALapse(t *testing.T) {
 	}
 }
 
+// A node that says that a person is needed tries what another one saved since.
+// Where it still had a token of its own, though one that had ended, it did not
+// for a minute.
+func TestLapseEndsWithWhatOthersSave(t *testing.T) {
+	n := newNode(t)
+	ref := n.authorized(t)
+	n.provider.then(gives(60))
+	if _, err := n.Token(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	n.clock.advance(2 * time.Minute)
+	n.provider.then(invalidGrant)
+	_, err := n.Token(t.Context(), ref)
+	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+
+	// It comes out of a spool, so late that the access token has ended.
+	late, _, err := n.pool.store.Token(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.Access, late.Refresh = "late", "RT-late"
+	if _, err := n.pool.store.SaveToken(t.Context(), ref, late, late.Lineage); err != nil {
+		t.Fatal(err)
+	}
+	n.pool.doubt(ref) // as the feed does
+	n.provider.then(gives(7200))
+	if _, err := n.Token(t.Context(), ref); err != nil {
+		t.Errorf("after another node saved a refresh token: %v", err)
+	}
+}
+
 // What is served without a claim is told.
 func TestStatusWithoutClaims(t *testing.T) {
 	n, store := readyWithFaults(t)
