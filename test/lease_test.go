@@ -12,7 +12,7 @@ import (
 )
 
 // rotationLease is how long a claim of a rotationRealm lives.
-const rotationLease = 2*time.Second + 5*time.Second
+const rotationLease = 5*time.Second + 5*time.Second
 
 // pair is two nodes on one store with a realm of one-time refresh tokens, whose
 // failpoints can be set while they run.
