@@ -5,11 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -321,6 +325,42 @@ func TestLinesAsTheyHappen(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A caller that does not read, and does not hang up, holds nobody for ever.
+func TestLinesThatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPuppet(t)
+		p.keys = slices.Repeat([]string{"k"}, 100)
+		ours, theirs := net.Pipe() // which holds nothing that is not read
+		gone := make(chan struct{})
+		server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(gone)
+			c.h.ServeHTTP(w, r)
+		})}
+		go func() { _ = server.Serve(&oneConn{conns: []net.Conn{theirs}}) }()
+		_, err := io.WriteString(ours, "POST /jd-account/init-all-token HTTP/1.1\r\nHost: x\r\nAccept: "+typeLines+"\r\n\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-gone
+		_ = ours.Close()
+	})
+}
+
+// oneConn is a listener that has the connections already.
+type oneConn struct{ conns []net.Conn }
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if len(l.conns) == 0 {
+		return nil, net.ErrClosed
+	}
+	conn := l.conns[0]
+	l.conns = l.conns[1:]
+	return conn, nil
+}
+
+func (*oneConn) Close() error   { return nil }
+func (*oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
 // What breaks after the first line must not look whole.
 func TestBrokenLines(t *testing.T) {

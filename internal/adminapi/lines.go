@@ -6,10 +6,15 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // typeLines is one JSON value a line.
 const typeLines = "application/x-ndjson"
+
+// linePatience is how long a line waits for its reader. One that does not read,
+// and does not hang up either, would hold those who work for it for ever.
+const linePatience = time.Minute
 
 // lines is an answer that is sent line by line, each as soon as it is known.
 type lines struct {
@@ -26,7 +31,8 @@ func newLines(w http.ResponseWriter) *lines {
 // a refusal.
 func (l *lines) begun() bool { return l != nil && l.started }
 
-// send sends one line. That the caller has gone is told by the context.
+// send sends one line. That the caller has gone, or does not read, is told by the
+// context.
 func (l *lines) send(v any) {
 	line, err := json.Marshal(v)
 	if err != nil { // words and numbers only
@@ -37,6 +43,7 @@ func (l *lines) send(v any) {
 		l.w.Header().Set("Content-Type", typeLines)
 		l.w.WriteHeader(http.StatusOK)
 	}
+	_ = l.control.SetWriteDeadline(time.Now().Add(linePatience))
 	_, _ = l.w.Write(append(line, '\n'))
 	_ = l.control.Flush()
 }
