@@ -255,6 +255,46 @@ func TestConsentCountsMoreThanARefresh(t *testing.T) {
 	}
 }
 
+// A code waits for a call that is under way, however long that may still take:
+// most are over soon.
+func TestCodeWaitsForACallUnderWay(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	config := s.config(false)
+	config.Limits.Timeout = realm.Duration(2 * codePatience)
+	n.saveRealm(t, jd.Realm, config)
+	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
+		t.Fatal(err)
+	}
+	second := s.callback(begun(t, n))
+	gate, reached, flushed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		if form.Get("refresh_token") != "" {
+			close(reached)
+			<-gate
+		}
+		s.gives(w, form)
+	})
+	go func() { _, err := n.Flush(t.Context(), jd); flushed <- err }()
+	<-reached
+	exchanged := make(chan error, 1)
+	go func() { exchanged <- visit(t.Context(), t, n, second) }()
+	select {
+	case err := <-exchanged:
+		t.Error("it did not wait")
+		exchanged <- err
+	case <-time.After(10 * pollFirst): // a right one is never early
+	}
+	close(gate)
+	if err := <-flushed; err != nil {
+		t.Error(err)
+	}
+	if err := <-exchanged; err != nil {
+		t.Error(err)
+	}
+	s.wantSpentOnce(t)
+}
+
 // A person's code whose exchange has no answer is not sent again: the person is
 // told, and begins anew.
 func TestConsentWithoutAnAnswer(t *testing.T) {

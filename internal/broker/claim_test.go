@@ -126,6 +126,21 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A code does not wait for a provider that fails, but for a pause that it asked
+// for.
+func TestDecideOnACode(t *testing.T) {
+	for name, c := range map[string]struct {
+		cause string
+		want  ruling
+	}{"it fails": {cause(grant.Retryable), granted}, "a pause": {cause(grant.Throttled), refused}} {
+		s := tokenstore.State{Now: noon}
+		s.Budget.Trouble = tokenstore.Trouble{Fails: 1, At: noon, Until: noon.Add(time.Minute), Cause: c.cause}
+		if v := wants(exchange).decide(&s); v.ruling != c.want {
+			t.Errorf("%s: %d", name, v.ruling)
+		}
+	}
+}
+
 // A token that the API refuses at once counts as a failed call: the next one
 // waits, longer each time, until one worked.
 func TestDecideOnATokenThatNeverWorked(t *testing.T) {

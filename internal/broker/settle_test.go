@@ -214,6 +214,19 @@ func TestSettleAFailure(t *testing.T) {
 	}
 }
 
+// A login that was refused waits as long as the provider asked for, where that
+// is more than the hour.
+func TestSettleARefusedLogin(t *testing.T) {
+	for asked, want := range map[time.Duration]time.Duration{0: lockoutWait, time.Minute: lockoutWait, 3 * time.Hour: 3 * time.Hour} {
+		w := wants(load)
+		s, v := claimed(t, w, realm.Token{})
+		(&ended{asks: w, verdict: v, asked: true, cause: &grant.Error{Class: grant.Hopeless, Kind: grant.KindRefused, RetryAfter: asked}}).settle(s)
+		if got := s.Attempt.Trouble.Until.Sub(s.Now); got != want {
+			t.Errorf("asked for %v: %v", asked, got)
+		}
+	}
+}
+
 // A process that was stopped until its claim was void, and sent nothing, leaves
 // no trouble behind.
 func TestSettleACallThatWasTooLate(t *testing.T) {
