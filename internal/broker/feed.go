@@ -74,7 +74,8 @@ func (p *Pool) changed(ctx context.Context, ref realm.Ref) {
 }
 
 // doubt has what memory knows compared with the store when it is used next,
-// and lets a flight that waits for another node look.
+// and lets a flight that waits for another node look. What failed may work now:
+// that is asked of the store, which knows what has to wait.
 func (p *Pool) doubt(ref realm.Ref) {
 	e, ok := p.entries.Load(ref)
 	if !ok {
@@ -84,12 +85,13 @@ func (p *Pool) doubt(ref realm.Ref) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f := e.underWay(); f != nil {
+		f.doubted = true
 		select {
 		case f.woken <- struct{}{}:
 		default:
 		}
 	} else if l := e.live.Load(); l == nil || !l.usable(realm.InstantOf(p.now())) {
-		e.pardon() // what failed may work now
+		e.pardon()
 	}
 }
 

@@ -23,6 +23,9 @@ type flight struct {
 	// recheck: memory became suspect while the flight was under way, and what
 	// the flight knows may be older.
 	recheck bool
+	// doubted: the store changed while the flight was under way. What it
+	// failed at may be over.
+	doubted bool
 	// queued: the schedule started it and waits for it.
 	queued bool
 	// barred is the token that is not handed out while its renewal is under
@@ -229,6 +232,9 @@ func (e *entry) land(f *flight, lease *realm.Lease, err error) {
 		e.live.Store(f.barred)
 	}
 	f.lease, f.err = lease, err
+	if f.doubted && err != nil {
+		e.pardon()
+	}
 	if f.recheck {
 		e.suspect.Store(true)
 	}

@@ -323,17 +323,38 @@ func runModel(t *testing.T, rt *rapid.T, p plan, actions func(m *model, do func(
 	do(m.judgeEnd)
 }
 
+// checksFlag is how many runs rapid makes; checksGiven says whether the command
+// line has it. It is asked once: whoever sets a flag makes it a given one.
+const checksFlag = "rapid.checks"
+
+var checksGiven = sync.OnceValue(func() (given bool) {
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == checksFlag })
+	return given
+})
+
 // setChecks says how many runs there are, unless the flag does.
 func setChecks(t *testing.T, few string) {
-	const name = "rapid.checks"
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
-	if given {
+	t.Helper()
+	if checksGiven() {
 		return
 	}
-	before := flag.Lookup(name).Value.String()
-	t.Cleanup(func() { _ = flag.Set(name, before) })
-	if err := flag.Set(name, cmp.Or(os.Getenv("MODEL_CHECKS"), few)); err != nil {
+	before := flag.Lookup(checksFlag).Value.String()
+	t.Cleanup(func() { _ = flag.Set(checksFlag, before) })
+	if err := flag.Set(checksFlag, cmp.Or(os.Getenv("MODEL_CHECKS"), few)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The second model of a process made a hundred runs, whatever it was told.
+func TestEachModelHasItsChecks(t *testing.T) {
+	given := checksGiven()
+	for _, few := range []string{"7", "8"} {
+		t.Run(few, func(t *testing.T) {
+			setChecks(t, few)
+			got, want := flag.Lookup(checksFlag).Value.String(), cmp.Or(os.Getenv("MODEL_CHECKS"), few)
+			if got != want && !given {
+				t.Errorf("%s runs instead of %s", got, want)
+			}
+		})
 	}
 }

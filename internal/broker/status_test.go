@@ -1,11 +1,13 @@
 package broker
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // authorized is a realm whose only way to a token is the refresh token that
@@ -167,6 +170,44 @@ func TestLapseEndsWithWhatOthersSave(t *testing.T) {
 	n.provider.then(gives(7200))
 	if _, err := n.Token(t.Context(), ref); err != nil {
 		t.Errorf("after another node saved a refresh token: %v", err)
+	}
+}
+
+// lapsingStore does something right after it was decided that a person is needed.
+type lapsingStore struct {
+	tokenstore.Store
+	lapsed func()
+}
+
+func (l *lapsingStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	s, err := l.Store.Coordinate(ctx, ref, decide)
+	if do := l.lapsed; do != nil && s.Attempt.Reauth != 0 {
+		l.lapsed = nil
+		do()
+	}
+	return s, err
+}
+
+// What another node, or a callback, saves while this one is about to say that a
+// person is needed is tried by the next caller. It was told so for a minute.
+func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
+	c := newClock()
+	store := &lapsingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
+	ref := n.authorized(t)
+	n.provider.then(invalidGrant)
+	store.lapsed = func() {
+		late := realm.Token{Access: "late", Refresh: "RT-late", IssuedAt: c.now().Add(-time.Hour), ExpiresAt: c.now().Add(-time.Minute)}
+		if _, err := store.SaveToken(t.Context(), ref, late, 0); err != nil {
+			t.Error(err)
+		}
+		n.pool.doubt(ref) // as the feed does
+	}
+	_, err := n.Token(t.Context(), ref)
+	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+	n.provider.then(gives(7200))
+	if _, err := n.Token(t.Context(), ref); err != nil {
+		t.Errorf("after a refresh token was saved: %v", err)
 	}
 }
 
