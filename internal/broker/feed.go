@@ -90,7 +90,7 @@ func (p *Pool) doubt(ref realm.Ref) {
 		case f.woken <- struct{}{}:
 		default:
 		}
-	} else if l := e.live.Load(); l == nil || !l.usable(realm.InstantOf(p.now())) {
+	} else {
 		e.pardon()
 	}
 }
