@@ -221,6 +221,11 @@ func TestOneAuthorizationForAll(t *testing.T) {
 	s.then(func(w http.ResponseWriter, r *http.Request) { // the provider calls later
 		called <- s.callback(r.URL.Query())
 	})
+	for _, n := range []*node{a, b} { // else each of them reads the realm, which may take longer than a caller waits
+		if err := n.Authorizable(t.Context(), jd.Realm); err != nil {
+			t.Fatal(err)
+		}
+	}
 	got := make(chan error, 1000)
 	for i := range 1000 {
 		n := []*node{a, b}[i%2]

@@ -82,13 +82,14 @@ func startMariaDB(install, program string) (*Server, error) {
 	asUser := fmt.Sprintf("--user=%s", userName())
 	cmd := exec.CommandContext(context.Background(), install, "--no-defaults", "--datadir="+s.Dir(), // #nosec G204 -- fixed programs
 		"--auth-root-authentication-method=normal", "--skip-test-db", asUser)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // others may install at the same time
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
 	}
 	err = s.firstStart(func(addr, port string) {
 		s.addr = addr
 		s.args = []string{
-			program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(),
+			program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(), "--tmpdir=" + dir,
 			"--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
 			"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
 			"--max-connections=500",
