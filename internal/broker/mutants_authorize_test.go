@@ -4,8 +4,8 @@ package broker
 // find.
 var authorizationMutants = []mutant{
 	{"delete state after exchange", "C1", []edit{
-		{"exchange.go", "\tif err == nil {\n\t\tfailpoint.Hit(\"state_taken\")", "\tif err == nil {\n\t\t_ = p.store.BeginAuthorization(ctx, begun, stateLife)\n\t\tfailpoint.Hit(\"state_taken\")"},
-		{"exchange.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\t_, _, err = t.exchange(ctx, begun, cb)\n\t_, _ = v.pool.store.TakeAuthorization(ctx, begun.State)\n"},
+		{"callback.go", "\tif err == nil {\n\t\tfailpoint.Hit(\"state_taken\")", "\tif err == nil {\n\t\t_ = p.store.BeginAuthorization(ctx, begun, stateLife)\n\t\tfailpoint.Hit(\"state_taken\")"},
+		{"callback.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\t_, _, err = t.exchange(ctx, begun, cb)\n\t_, _ = v.pool.store.TakeAuthorization(ctx, begun.State)\n"},
 	}},
 	{"state stored after the request", "C4", []edit{
 		{"authorize.go", "\tif err := t.pool.begin(ctx, t.ref, t.bound, a, w.id); err != nil {\n\t\treturn nil, nil, t.leave(ctx, end, errNotBegun, err)\n\t}\n", ""},
@@ -22,9 +22,9 @@ var authorizationMutants = []mutant{
 	{"claim not kept for the callback", "C3", []edit{{"authorize.go", "a.Deadline = s.Now.Add(callbackWait)", "_ = a.Deadline"}}},
 	{"claim given back before the callback", "C3", []edit{{"authorize.go", "a.Deadline = s.Now.Add(callbackWait)", "a.ID = tokenstore.AttemptID{}"}}},
 	{"code of another secret", "C2", []edit{{"exchange.go", "begun.Fingerprint != t.bound.Fingerprint()", "false"}}},
-	{"callback to any realm", "C2", []edit{{"exchange.go", "if realmID != begun.Ref.Realm {", "if false {"}}},
+	{"callback to any realm", "C2", []edit{{"callback.go", "if realmID != begun.Ref.Realm {", "if false {"}}},
 	{"kept beside a new consent", "C5", []edit{{"settle.go", "\t\ts.Attempt.Candidates = nil\n", ""}}},
 	{"consent set aside", "C9", []edit{{"settle.go", " && !e.code.byPerson() {\n\t\te.late", " {\n\t\te.late"}}},
-	{"told before it is saved", "C9", []edit{{"exchange.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\tgo func() { _, _, _ = t.exchange(context.WithoutCancel(ctx), begun, cb) }()\n"}}},
+	{"told before it is saved", "C9", []edit{{"callback.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\tgo func() { _, _, _ = t.exchange(context.WithoutCancel(ctx), begun, cb) }()\n"}}},
 	{"trouble kept after a consent", "I7 I10 C9", []edit{{"feed.go", "\t\te.pardon() // what failed may work now\n", ""}}},
 }

@@ -90,3 +90,43 @@ func parseParameters(rawQuery string) (map[string]string, error) {
 func plainText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
+
+// Judge says why a callback brings no code: nil if it does. The issuer counts
+// first: without it nothing else is known to be the provider's word (RFC 9207
+// section 2.4).
+func (b *Bound) Judge(cb Callback) *Error {
+	switch {
+	case !b.issued(cb):
+		return &Error{Class: Hopeless, Kind: KindRefused, Detail: b.program.wrongIssuer()}
+	case cb.Error != "":
+		return b.denied(cb)
+	case cb.Code == "":
+		return &Error{Class: Retryable, Kind: KindRefused, Detail: "the callback has no code"}
+	}
+	return nil
+}
+
+// denied is a callback of RFC 6749 section 4.1.2.1.
+func (b *Bound) denied(cb Callback) *Error {
+	redact := newRedactor(append(b.sent(cb.State), cb.Code.Reveal()))
+	e := &Error{
+		Class: classify(0, cb.Error), Kind: KindRefused,
+		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),
+	}
+	if strings.EqualFold(cb.Error, "access_denied") {
+		e.Kind = KindDenied
+	}
+	return e
+}
+
+// sent is what the words of a callback may quote of the request: the secret,
+// the state, and what was computed of them.
+func (b *Bound) sent(state realm.Hidden) []string {
+	list := append(b.confidential(), state.Reveal())
+	v := b.values
+	v.authorization.State = state
+	if r := b.program.authorize; r == nil || r.compute(&v) != nil {
+		return list
+	}
+	return append(list, v.computedTexts()...)
+}
