@@ -107,6 +107,10 @@ func TestDeniedWithoutAState(t *testing.T) {
 	if got != nil || failed == nil || failed.Kind != KindDenied || failed.Class != Hopeless || failed.ProviderCode != "access_denied" || failed.ProviderMessage != realm.Mask+" is wrong" {
 		t.Errorf("callback %+v, %+v", got, failed)
 	}
+	_, failed, _ = authorizeFrom(t, ownRealm, redirecting(302, "https://tokens.example/cb?x=1&error=access_denied&error_description=no+"+attempt.State.Reveal()))
+	if failed == nil || failed.ProviderMessage != "no "+realm.Mask {
+		t.Errorf("the words quote the state: %+v", failed)
+	}
 	got, failed, _ = authorizeFrom(t, ownRealm, redirecting(302, "https://tokens.example/cb?x=1&error=access_denied&state=another"))
 	if got != nil || failed == nil || failed.Kind != KindRefused || !strings.Contains(failed.Detail, "the state") {
 		t.Errorf("of another state: %+v, %+v", got, failed)

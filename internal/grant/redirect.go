@@ -69,6 +69,7 @@ func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 	case c.authorization.owns(&cb):
 		return &cb, nil
 	case cb.State == "" && cb.Error != "": // the answer to our own request, which brings nothing to believe
+		cb.State = c.authorization.State // which its words may quote
 		return nil, c.bound.Judge(cb)
 	case cb.State == "" && to.Fragment != "":
 		return nil, &Error{
