@@ -26,5 +26,5 @@ var authorizationMutants = []mutant{
 	{"kept beside a new consent", "C5", []edit{{"settle.go", "\t\ts.Attempt.Candidates = nil\n", ""}}},
 	{"consent set aside", "C9", []edit{{"settle.go", " && !e.code.byPerson() {\n\t\te.late", " {\n\t\te.late"}}},
 	{"told before it is saved", "C9", []edit{{"callback.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\tgo func() { _, _, _ = t.exchange(context.WithoutCancel(ctx), begun, cb) }()\n"}}},
-	{"trouble kept after a consent", "I7 I10 C9", []edit{{"feed.go", "\t\te.pardon() // what failed may work now\n", ""}}},
+	{"trouble kept after a consent", "I7 I10 C9", []edit{{"feed.go", "\t} else {\n\t\te.pardon()\n\t}\n", "\t}\n"}}},
 }
