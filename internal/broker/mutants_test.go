@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +107,19 @@ func TestMutants(t *testing.T) {
 				m.isFound(t, test)
 			})
 		}
+	}
+}
+
+// TestMutantsFit tells within a moment which of them a change of the engine has
+// left behind: a seed of none would help nobody, either.
+func TestMutantsFit(t *testing.T) {
+	seeds := maps.Clone(sooner)
+	for _, m := range slices.Concat(mutants, authorizationMutants) {
+		m.overlay(t)
+		delete(seeds, m.name)
+	}
+	for name := range seeds {
+		t.Errorf("no mutant is called %q", name)
 	}
 }
 
