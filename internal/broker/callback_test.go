@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -34,26 +33,6 @@ func newTaking(t *testing.T, take func()) *node {
 	t.Helper()
 	c := newClock()
 	return nodeOn(t, &takingStore{newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), take, func() {}}, newProvider(t), c)
-}
-
-// BeginAuthorization fails where the store cannot take anything.
-type fullStore struct{ tokenstore.Store }
-
-func (fullStore) BeginAuthorization(context.Context, tokenstore.Authorization, time.Duration) error {
-	return tokenstore.ErrUnavailable
-}
-
-// A link whose state could not be stored leads nowhere, and is not given out.
-func TestNoLinkWithoutAState(t *testing.T) {
-	s, c := newCodeServer(t), newClock()
-	n := nodeOn(t, fullStore{newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}, nil, c)
-	n.saveRealm(t, jd.Realm, s.config(false))
-	n.saveSecret(t, jd, "client_id", "app")
-	link, err := n.AuthorizeURL(t.Context(), jd)
-	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
-	if link != "" {
-		t.Errorf("link %s", link)
-	}
 }
 
 // Anybody may send callbacks. Few of them at a time ask the store, and who
