@@ -23,8 +23,8 @@ type flight struct {
 	// recheck: memory became suspect while the flight was under way, and what
 	// the flight knows may be older.
 	recheck bool
-	// doubted: the store changed while the flight was under way. What it
-	// failed at may be over.
+	// doubted: the store changed while the flight was under way. What failed,
+	// in it or before, may work now.
 	doubted bool
 	// queued: the schedule started it and waits for it.
 	queued bool
@@ -232,7 +232,7 @@ func (e *entry) land(f *flight, lease *realm.Lease, err error) {
 		e.live.Store(f.barred)
 	}
 	f.lease, f.err = lease, err
-	if f.doubted && err != nil {
+	if f.doubted {
 		e.pardon()
 	}
 	if f.recheck {

@@ -215,6 +215,58 @@ func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
 	}
 }
 
+// readingStore does something right after a token was read.
+type readingStore struct {
+	tokenstore.Store
+	read func()
+}
+
+func (r *readingStore) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	token, source, err := r.Store.Token(ctx, ref)
+	if do := r.read; do != nil {
+		r.read = nil
+		do()
+	}
+	return token, source, err
+}
+
+// The same while memory is compared with the store, which finds nothing wrong:
+// the node said so for the rest of the minute.
+func TestLapseEndsWithWhatOthersSaveDuringAComparison(t *testing.T) {
+	c := newClock()
+	store := &readingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
+	ref := n.authorized(t)
+	n.provider.then(gives(60))
+	first, err := n.Token(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.clock.advance(57 * time.Second)
+	n.provider.then(invalidGrant)
+	_, err = n.Ensure(t.Context(), ref)
+	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+
+	e := n.pool.entry(ref)
+	e.suspect.Store(true) // somebody used the token while its renewal was under way
+	store.read = func() {
+		late := realm.Token{Access: "late", Refresh: "RT-late", IssuedAt: c.now().Add(-time.Hour), ExpiresAt: c.now().Add(-time.Minute)}
+		if _, err := store.SaveToken(t.Context(), ref, late, 1); err != nil {
+			t.Error(err)
+		}
+		n.pool.doubt(ref) // as the feed does
+	}
+	if lease, err := n.Token(t.Context(), ref); err != nil || lease.Access != first.Access {
+		t.Fatalf("%v %v", lease, err)
+	}
+	eventually(t, "the comparison is over", func() bool { return e.flying() == nil })
+	n.clock.advance(10 * time.Second)
+	n.provider.then(gives(7200))
+	if _, err := n.Token(t.Context(), ref); err != nil {
+		t.Errorf("after a refresh token was saved: %v", err)
+	}
+}
+
 // What is served without a claim is told.
 func TestStatusWithoutClaims(t *testing.T) {
 	n, store := readyWithFaults(t)
