@@ -30,7 +30,9 @@ type patient struct{ *testing.M }
 // Run implements goleak.TestingM.
 func (p patient) Run() int {
 	code := p.M.Run()
-	settle()
+	if code == 0 { // else nobody asks what is left
+		settle()
+	}
 	return code
 }
 
