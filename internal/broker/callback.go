@@ -89,6 +89,7 @@ func (v *View) answer(ctx context.Context, realmID string, begun tokenstore.Auth
 	defer cancel()
 	t, err := v.codeTask(context.WithoutCancel(ctx), begun)
 	if err != nil {
+		v.pool.lost(begun.Ref, err)
 		return err
 	}
 	defer v.pool.doubt(begun.Ref) // callers on this node are woken
@@ -152,7 +153,7 @@ func (p *Pool) take(ctx context.Context, state realm.Hidden) (tokenstore.Authori
 // misled ends an authorization that brought no code. Those who wait for it
 // are told why.
 func (t *task) misled(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) error {
-	t.lost(begun.Ref, cause)
+	t.pool.lost(begun.Ref, cause)
 	t.conclude(ctx, begun, cause)
 	return badCallback(cause.Error())
 }

@@ -51,7 +51,9 @@ func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*t
 		return nil, err
 	}
 	if t.bound, err = c.program.Bind(secret); err != nil {
-		return nil, t.misled(ctx, begun, unfit("the secret does not fit the realm: "+err.Error()))
+		cause := unfit("the secret does not fit the realm: " + err.Error())
+		t.conclude(ctx, begun, cause)
+		return nil, badCallback(cause.Error())
 	}
 	_, err = t.read(ctx)
 	return t, err
@@ -66,7 +68,7 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 	}
 	v, began, err := t.claimForCode(ctx, w)
 	if err != nil {
-		t.lost(begun.Ref, err)
+		t.pool.lost(begun.Ref, err)
 		t.conclude(ctx, begun, unfit("the code could not be exchanged in time"))
 		return nil, nil, err
 	}
@@ -95,8 +97,8 @@ func unfit(why string) *grant.Error {
 
 // lost tells of an authorization that brought no token: the page that a person
 // sees does not say why.
-func (t *task) lost(ref realm.Ref, why error) {
-	t.pool.log.Warn("authorization failed", zap.String("realm", ref.Realm), zap.String("key", ref.Key), zap.Error(why))
+func (p *Pool) lost(ref realm.Ref, why error) {
+	p.log.Warn("authorization failed", zap.String("realm", ref.Realm), zap.String("key", ref.Key), zap.Error(why))
 }
 
 // conclude closes the claim under which the server asked for a code that comes

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,23 @@ func TestLostCodeIsLogged(t *testing.T) {
 	wantError(t, visit(t.Context(), t, n, s.callback(begun(t, n))), realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	told := logs.FilterMessage("authorization failed").FilterField(zap.String("key", jd.Key)).All()
 	if len(told) != 1 || !strings.Contains(fmt.Sprint(told[0].ContextMap()["error"]), "limits allow no call") {
+		t.Errorf("the log: %v", logs.All())
+	}
+}
+
+// So it is where the store goes away when it has given up the state.
+func TestCodeLostWithTheStoreIsLogged(t *testing.T) {
+	s, c := newCodeServer(t), newClock()
+	store := &readingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, nil, c)
+	n.saveRealm(t, jd.Realm, s.config(false))
+	n.saveSecret(t, jd, "client_id", "app")
+	core, logs := observer.New(zap.WarnLevel)
+	n.pool.log = zap.New(core)
+	callback := s.callback(begun(t, n))
+	store.read = func() error { return tokenstore.ErrUnavailable }
+	wantError(t, visit(t.Context(), t, n, callback), realm.CodeUnavailable, http.StatusServiceUnavailable)
+	if told := logs.FilterMessage("authorization failed").FilterField(zap.String("key", jd.Key)).Len(); told != 1 {
 		t.Errorf("the log: %v", logs.All())
 	}
 }
