@@ -104,14 +104,15 @@ func TestCalledBackWithinTheCall(t *testing.T) {
 func TestCallbackWithoutACode(t *testing.T) {
 	s := newCodeServer(t)
 	a, b := s.accounts(t, true)
-	s.then(func(w http.ResponseWriter, r *http.Request) {
+	visited := make(chan error, 1)
+	s.then(func(_ http.ResponseWriter, r *http.Request) {
 		ctx := context.WithoutCancel(r.Context())
 		go func() {
-			err := visit(ctx, t, b, callbackURL+"?error=access_denied&state="+r.URL.Query().Get("state"))
-			wantError(t, err, realm.CodeBadCallback, http.StatusBadRequest)
+			visited <- visit(ctx, t, b, callbackURL+"?error=access_denied&state="+r.URL.Query().Get("state"))
 		}()
 	})
 	_, err := a.Authorize(t.Context(), jd)
+	wantError(t, <-visited, realm.CodeBadCallback, http.StatusBadRequest)
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
 	if !strings.Contains(err.Error(), "access_denied") {
 		t.Errorf("it does not say why: %v", err)
@@ -423,6 +424,22 @@ func TestLoginRefusedInOtherWords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Accounts that are refused keep the provider from nobody else's.
+func TestRefusedLoginsHoldNobodyUp(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	s.then(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"code":8011,"msg":"x"}`)) })
+	for i := range 4 {
+		ref := realm.Ref{Realm: jd.Realm, Key: fmt.Sprint("k", i)}
+		n.saveSecret(t, ref, "client_id", fmt.Sprint("app", i))
+		_, err := n.Token(t.Context(), ref)
+		wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
+		n.clock.advance(shortWait) // what a caller waits
+	}
+	s.then(nil)
+	want(t, n.View, jd, "T-1-app", realm.FromUpstream)
 }
 
 // A login that fails, which somebody asked for, does not keep a good refresh

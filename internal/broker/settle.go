@@ -202,10 +202,15 @@ func (e *ended) fail(s *tokenstore.State) {
 	if e.asked && e.cause.Class == grant.Hopeless {
 		a.Trouble.Until = s.Now.Add(max(e.lockout(s), e.cause.RetryAfter))
 	}
-	refusedCode := e.source == fromCode && e.cause.Kind == grant.KindRefused
-	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !refusedCode {
+	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !e.personal() {
 		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
 	}
+}
+
+// personal says whether the provider turned down one login or code: that tells
+// nothing about the realm's other accounts.
+func (e *ended) personal() bool {
+	return (e.asked || e.source == fromCode) && e.cause.Refusal()
 }
 
 // turnedAway takes a login for hopeless that the provider refused twice in a

@@ -214,6 +214,39 @@ func TestSettleAFailure(t *testing.T) {
 	}
 }
 
+// What a provider says of one login or code is not about the realm's other
+// accounts; what it says of itself, or of how often it is asked, is.
+func TestSettleALoginOrACode(t *testing.T) {
+	for name, c := range map[string]struct {
+		cause *grant.Error
+		realm int // failures
+	}{
+		"a refusal in other words": {&grant.Error{Class: grant.Retryable, Kind: grant.KindRefused, Status: 200, ProviderCode: "8011"}, 0},
+		"no code":                  {failure(grant.Retryable, grant.KindRefused, false), 0},
+		"too often":                {&grant.Error{Class: grant.Throttled, Kind: grant.KindRefused, Status: 429, RetryAfter: time.Minute}, 1},
+		"a broken server":          {&grant.Error{Class: grant.Retryable, Kind: grant.KindRefused, Status: 503}, 1},
+		"no answer":                {failure(grant.Retryable, grant.KindTimeout, false), 1},
+	} {
+		for what, call := range map[string]struct {
+			kind  kind
+			asked bool
+			code  *code
+		}{
+			"login":             {kind: load, asked: true},
+			"code of a login":   {kind: exchange, code: &code{attempt: tokenstore.NewAttemptID()}},
+			"code of a consent": {kind: exchange, code: &code{}},
+		} {
+			w := wants(call.kind)
+			w.code = call.code
+			s, v := claimed(t, w, realm.Token{})
+			(&ended{asks: w, verdict: v, asked: call.asked, cause: c.cause}).settle(s)
+			if b := s.Budget.Trouble; b.Fails != c.realm || waits(b, s.Now) != (c.realm > 0) || b.Until.Before(s.Now.Add(c.cause.RetryAfter)) && c.realm > 0 {
+				t.Errorf("%s to a %s: %+v", name, what, b)
+			}
+		}
+	}
+}
+
 // A login that was refused waits as long as the provider asked for, where that
 // is more than the hour.
 func TestSettleARefusedLogin(t *testing.T) {
