@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -156,6 +157,15 @@ func (s *codeServer) account(t *testing.T, unattended bool) *node {
 	n := newNode(t)
 	n.saveRealm(t, jd.Realm, s.config(unattended))
 	n.saveSecret(t, jd, "client_id", "app")
+	return n
+}
+
+// within is account, in a realm that allows so many calls in an hour.
+func (s *codeServer) within(t *testing.T, calls int, unattended bool) *node {
+	t.Helper()
+	n, config := s.account(t, unattended), s.config(unattended)
+	config.Limits.Windows = []realm.Window{{Calls: calls, Per: realm.Duration(time.Hour)}}
+	n.saveRealm(t, jd.Realm, config)
 	return n
 }
 

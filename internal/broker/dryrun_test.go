@@ -52,10 +52,7 @@ func TestDryRun(t *testing.T) {
 // It drew a call from the quota that nobody made.
 func TestDryRunOfWhatAPersonAuthorizes(t *testing.T) {
 	s := newCodeServer(t)
-	n := s.account(t, false)
-	config := s.config(false)
-	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
-	n.saveRealm(t, jd.Realm, config)
+	n := s.within(t, 1, false)
 	for range 2 {
 		report, err := n.Test(t.Context(), jd, nil)
 		if err != nil || report.Kind != "" || report.Error != "the realm gets its tokens by an authorization" {

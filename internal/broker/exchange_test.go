@@ -95,10 +95,7 @@ func TestDroppedWhileTheCallbackIsAwaited(t *testing.T) {
 // with it.
 func TestCodeWithoutACallLeft(t *testing.T) {
 	s := newCodeServer(t)
-	n := s.account(t, true)
-	config := s.config(true)
-	config.Limits.Windows = []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
-	n.saveRealm(t, jd.Realm, config)
+	n := s.within(t, 2, true)
 	other, refresh := realm.Ref{Realm: jd.Realm, Key: "other"}, realm.Hidden("R-0")
 	n.saveSecret(t, other, "client_id", "app2")
 	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: other, RefreshToken: &refresh}); err != nil {
@@ -121,10 +118,7 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 // A person's code that cannot be exchanged is lost. The log says whose, and why.
 func TestLostCodeIsLogged(t *testing.T) {
 	s := newCodeServer(t)
-	n := s.account(t, false)
-	config := s.config(false)
-	config.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
-	n.saveRealm(t, jd.Realm, config)
+	n := s.within(t, 1, false)
 	if err := visit(t.Context(), t, n, s.callback(begun(t, n))); err != nil {
 		t.Fatal(err)
 	}
