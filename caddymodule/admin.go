@@ -70,7 +70,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		a.token = newBearer(token)
 	}
 	a.refusals = adminapi.Sampled(ctx.Logger())
-	a.api = adminapi.New(app.view, adminapi.Options{Log: ctx.Logger()})
+	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Log: ctx.Logger()})
 	return nil
 }
 

@@ -180,7 +180,7 @@ func (a *App) policy() (netguard.Policy, error) {
 // come from a JSON configuration: the Caddyfile refuses it.
 func (a *App) warnInactive() {
 	for _, r := range a.Realms {
-		info, err := a.view.Realm(context.Background(), r.ID)
+		info, err := a.view.Catalog().RealmInfo(context.Background(), r.ID)
 		if err == nil && len(info.NotYetActive) > 0 {
 			a.log.Warn("some fields of the realm have no effect yet",
 				zap.String("realm", r.ID), zap.Strings("fields", info.NotYetActive))

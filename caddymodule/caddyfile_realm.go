@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -141,7 +141,7 @@ func (p *realmParser) check() error {
 		return nil
 	}
 	r.Config.Shared = hidden(p.shared)
-	return p.placed(broker.Check(r)) // here the line of a wrong template or expression is known
+	return p.placed(catalog.Check(r)) // here the line of a wrong template or expression is known
 }
 
 // placed says in which realm and on which line a field is wrong.

@@ -42,7 +42,7 @@ func (c *Callback) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	c.api = adminapi.NewCallback(app.view, adminapi.Options{Log: ctx.Logger()})
+	c.api = adminapi.NewCallback(app.view, app.view.Catalog(), adminapi.Options{Log: ctx.Logger()})
 	return nil
 }
 

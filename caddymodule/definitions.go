@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -42,10 +42,10 @@ type Secret struct {
 	Fields map[string]string `json:"fields,omitempty"`
 }
 
-// definition turns the realm into what the broker knows, with everything that
+// definition turns the realm into what the catalog takes, with everything that
 // comes from the environment filled in.
-func (r Realm) definition() (broker.Definition, error) {
-	def := broker.Definition{Realm: realm.Realm{ID: r.ID, LogicCode: r.LogicCode, Comment: r.Comment}}
+func (r Realm) definition() (catalog.Definition, error) {
+	def := catalog.Definition{Realm: realm.Realm{ID: r.ID, LogicCode: r.LogicCode, Comment: r.Comment}}
 	if len(r.Config) > 0 {
 		if err := realm.Decode(r.Config, "config", &def.Realm.Config); err != nil {
 			return def, fmt.Errorf("realm '%s': %w", r.ID, err)
@@ -64,10 +64,10 @@ func (r Realm) definition() (broker.Definition, error) {
 	return def, nil
 }
 
-// definitions turns all realms into what the broker knows. The broker refuses
+// definitions turns all realms into what the catalog takes. The catalog refuses
 // doubled ones and checks what they mean.
-func definitions(realms []Realm) ([]broker.Definition, error) {
-	defs := make([]broker.Definition, 0, len(realms))
+func definitions(realms []Realm) ([]catalog.Definition, error) {
+	defs := make([]catalog.Definition, 0, len(realms))
 	for _, r := range realms {
 		def, err := r.definition()
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"golang.org/x/net/idna"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 )
 
 func init() {
@@ -57,7 +57,7 @@ func dialAddress(api *url.URL) string {
 
 // literalAPIs are the addresses of the realms that say their api in plain
 // words.
-func literalAPIs(defs []broker.Definition) map[string]string {
+func literalAPIs(defs []catalog.Definition) map[string]string {
 	bases := make(map[string]string)
 	for _, def := range defs {
 		api := def.Realm.Config.API

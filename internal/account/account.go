@@ -27,8 +27,13 @@ type Broker interface {
 	Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease, fresh bool, err error)
 
-	Keys(ctx context.Context, realmID string) ([]string, error)
 	Concurrency(ctx context.Context, realmID string) (int, error)
+}
+
+// Catalog is what the service needs of a catalog.Catalog; its methods are
+// documented there.
+type Catalog interface {
+	Keys(ctx context.Context, realmID string) ([]string, error)
 	DefaultKey(ctx context.Context, realmID string) (string, error)
 
 	Company(ctx context.Context, taxpayerID string) (tokenstore.Company, error)
@@ -40,15 +45,16 @@ type Broker interface {
 // Service is the account service. It has no state of its own: whatever waits
 // for something waits in the broker, which any node may wake.
 type Service struct {
-	broker Broker
-	log    *zap.Logger
+	broker  Broker
+	catalog Catalog
+	log     *zap.Logger
 }
 
 // New makes the service. The log gets internal errors of accounts, and nothing
 // confidential; nil for none.
-func New(b Broker, log *zap.Logger) *Service {
+func New(b Broker, c Catalog, log *zap.Logger) *Service {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Service{broker: b, log: log}
+	return &Service{broker: b, catalog: c, log: log}
 }

@@ -78,7 +78,7 @@ func (s *Service) renew(ctx context.Context, ref realm.Ref) (Result, error) {
 // all does something for every key of the realm, for as many at a time as the
 // realm allows.
 func (s *Service) all(ctx context.Context, realmID string, do func(context.Context, realm.Ref) (Result, error), progress func(Result)) error {
-	keys, err := s.broker.Keys(ctx, realmID)
+	keys, err := s.catalog.Keys(ctx, realmID)
 	if err != nil {
 		return err
 	}

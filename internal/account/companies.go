@@ -37,13 +37,13 @@ type CompanyUpdate struct {
 
 // Company returns one company. CodeCompanyNotFound.
 func (s *Service) Company(ctx context.Context, taxpayerID string) (tokenstore.Company, error) {
-	return s.broker.Company(ctx, taxpayerID)
+	return s.catalog.Company(ctx, taxpayerID)
 }
 
 // Companies lists a page of the companies whose taxpayer id or name contains
 // the keyword, newest first, and how many there are.
 func (s *Service) Companies(ctx context.Context, page tokenstore.Page, keyword string) ([]tokenstore.Company, int, error) {
-	return s.broker.Companies(ctx, page, keyword)
+	return s.catalog.Companies(ctx, page, keyword)
 }
 
 // SaveCompany creates or updates a company. An account may name a secret that
@@ -55,13 +55,13 @@ func (s *Service) SaveCompany(ctx context.Context, u CompanyUpdate) (tokenstore.
 	if err := s.realmsExist(ctx, u.Accounts); err != nil {
 		return tokenstore.Company{}, err
 	}
-	return s.broker.SaveCompany(ctx, u.TaxpayerID, u.apply)
+	return s.catalog.SaveCompany(ctx, u.TaxpayerID, u.apply)
 }
 
 // DeleteCompany deletes a company; its accounts stay what they are, secrets.
 // CodeCompanyNotFound.
 func (s *Service) DeleteCompany(ctx context.Context, taxpayerID string) error {
-	return s.broker.DeleteCompany(ctx, taxpayerID)
+	return s.catalog.DeleteCompany(ctx, taxpayerID)
 }
 
 // realmsExist refuses accounts of realms that there are not. Only those of the
@@ -71,7 +71,7 @@ func (s *Service) realmsExist(ctx context.Context, accounts map[string]*string) 
 		if accounts[id] == nil {
 			continue
 		}
-		_, err := s.broker.DefaultKey(ctx, id)
+		_, err := s.catalog.DefaultKey(ctx, id)
 		var e *realm.Error
 		if errors.As(err, &e) && e.Code == realm.CodeRealmNotFound {
 			return realm.Fieldf("accounts."+id, "there is no realm of this id")

@@ -13,7 +13,7 @@ import (
 // are no part of it. Errors: CodeRealmNotFound, CodeCompanyNotFound,
 // CodeSecretNotFound (neither a default nor an account of this realm).
 func (s *Service) lookup(ctx context.Context, realmID, taxpayerID string) (realm.Ref, error) {
-	byDefault, err := s.broker.DefaultKey(ctx, realmID) // which tells, too, whether there is such a realm
+	byDefault, err := s.catalog.DefaultKey(ctx, realmID) // which tells, too, whether there is such a realm
 	if err != nil {
 		return realm.Ref{}, err
 	}
@@ -27,7 +27,7 @@ func (s *Service) lookup(ctx context.Context, realmID, taxpayerID string) (realm
 	if err := validTaxpayerID("taxpayerId", taxpayerID); err != nil {
 		return realm.Ref{}, err
 	}
-	c, err := s.broker.Company(ctx, taxpayerID)
+	c, err := s.catalog.Company(ctx, taxpayerID)
 	if err != nil {
 		return realm.Ref{}, err
 	}

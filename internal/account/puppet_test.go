@@ -21,6 +21,7 @@ import (
 // behind the tests of adminapi.
 type puppet struct {
 	Broker // what a test does not expect panics
+	Catalog
 
 	// answer is what comes of asking for a token; method is which way.
 	answer func(ctx context.Context, method string, ref realm.Ref) (*realm.Lease, bool, error)
@@ -44,7 +45,7 @@ func newPuppet(t *testing.T) (*puppet, *Service, *observer.ObservedLogs) {
 	p.answer = func(context.Context, string, realm.Ref) (*realm.Lease, bool, error) {
 		return &realm.Lease{Access: "at-1", Source: realm.FromUpstream, Expires: 1}, false, nil
 	}
-	return p, New(p, zap.New(core)), logs
+	return p, New(p, p, zap.New(core)), logs
 }
 
 func (p *puppet) ask(ctx context.Context, method string, ref realm.Ref) (*realm.Lease, bool, error) {

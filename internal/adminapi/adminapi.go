@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -28,22 +29,32 @@ import (
 type Broker interface {
 	account.Broker
 
-	Realm(ctx context.Context, id string) (broker.RealmInfo, error)
-	Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]broker.RealmInfo, int, error)
-	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (broker.RealmInfo, error)
-	DeleteRealm(ctx context.Context, id string, cascade bool) error
 	Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error)
-
-	Secret(ctx context.Context, ref realm.Ref) (broker.SecretInfo, error)
-	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]broker.SecretInfo, int, error)
-	SaveSecret(ctx context.Context, u broker.SecretUpdate) (broker.SecretInfo, error)
-	DeleteSecret(ctx context.Context, ref realm.Ref) error
 	AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error)
 
 	Status(ctx context.Context) broker.Status
 }
 
-var _ Broker = (*broker.View)(nil)
+// Catalog is what the API needs of a catalog.Catalog; its methods are
+// documented there.
+type Catalog interface {
+	account.Catalog
+
+	RealmInfo(ctx context.Context, id string) (catalog.RealmInfo, error)
+	Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]catalog.RealmInfo, int, error)
+	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
+	DeleteRealm(ctx context.Context, id string, cascade bool) error
+
+	SecretInfo(ctx context.Context, ref realm.Ref) (catalog.SecretInfo, error)
+	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error)
+	SaveSecret(ctx context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error)
+	DeleteSecret(ctx context.Context, ref realm.Ref) error
+}
+
+var (
+	_ Broker  = (*broker.View)(nil)
+	_ Catalog = (*catalog.Catalog)(nil)
+)
 
 // Options of the API; the zero value is usable.
 type Options struct {
@@ -59,6 +70,7 @@ type Options struct {
 type api struct {
 	routes   []route
 	broker   Broker
+	catalog  Catalog
 	accounts *account.Service
 	log      *zap.Logger
 	sampled  *zap.Logger
@@ -67,14 +79,16 @@ type api struct {
 
 // New makes the handler of everything that Serves says. Any other path is
 // answered with 404.
-func New(b Broker, opts Options) http.Handler { return newAPI(routes, b, opts) }
+func New(b Broker, c Catalog, opts Options) http.Handler { return newAPI(routes, b, c, opts) }
 
 // NewCallback makes the handler of the providers' callbacks, which anybody may
 // call, and of nothing else. Any other path is answered with 404.
-func NewCallback(b Broker, opts Options) http.Handler { return newAPI(callbacks, b, opts) }
+func NewCallback(b Broker, c Catalog, opts Options) http.Handler {
+	return newAPI(callbacks, b, c, opts)
+}
 
-func newAPI(routes []route, b Broker, opts Options) *api {
-	a := &api{routes: routes, broker: b, log: opts.Log, now: opts.Now}
+func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
+	a := &api{routes: routes, broker: b, catalog: c, log: opts.Log, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}
@@ -82,6 +96,6 @@ func newAPI(routes []route, b Broker, opts Options) *api {
 		a.now = time.Now
 	}
 	a.sampled = Sampled(a.log)
-	a.accounts = account.New(b, a.log)
+	a.accounts = account.New(b, c, a.log)
 	return a
 }

@@ -53,11 +53,11 @@ func TestCallbackPages(t *testing.T) {
 		{&realm.Error{Code: realm.CodeUnavailable, Status: 503}, 503, pageFailed},
 		{errors.New("disk on fire"), 500, pageFailed},
 	} {
-		for name, h := range map[string]func(Broker, Options) http.Handler{"all": New, "alone": NewCallback} {
+		for name, h := range map[string]func(Broker, Catalog, Options) http.Handler{"all": New, "alone": NewCallback} {
 			core, logs := observer.New(zap.DebugLevel)
 			p, _ := newPuppet(t)
 			p.err = tt.err
-			c := caller{t, h(p, Options{Log: zap.New(core)})}
+			c := caller{t, h(p, p, Options{Log: zap.New(core)})}
 			c.send(http.MethodGet, "/jd-account/callback-token"+query, nil, "Sec-Fetch-Site", "cross-site", "Referer", "https://provider.example/").
 				html(tt.status, tt.page)
 			if p.cb.Code != "canary-code" || p.cb.State != "canary-state" || p.ref.Realm != "jd" {
@@ -92,7 +92,7 @@ func TestBrokenCallbacks(t *testing.T) {
 func TestCallbackMethods(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, New(p, Options{Log: zap.New(core)})}
+	c := caller{t, New(p, p, Options{Log: zap.New(core)})}
 	for n, method := range []string{"HEAD", "POST", "OPTIONS", "DELETE"} {
 		a := c.send(method, "/jd-account/callback-token?code=canary&state=canary", nil)
 		a.refused(http.StatusMethodNotAllowed, "method_not_allowed", "this path answers only GET")
@@ -119,7 +119,7 @@ func TestCallbackPanics(t *testing.T) {
 // What is open to everybody is the callback, and nothing else.
 func TestCallbackAlone(t *testing.T) {
 	p, _ := newPuppet(t)
-	h := NewCallback(p, Options{})
+	h := NewCallback(p, p, Options{})
 	for _, rt := range routes {
 		target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(rt.path)
 		w := httptest.NewRecorder()
@@ -151,7 +151,7 @@ func TestPages(t *testing.T) {
 func TestCallbackLines(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, NewCallback(p, Options{Log: zap.New(core)})}
+	c := caller{t, NewCallback(p, p, Options{Log: zap.New(core)})}
 	for _, id := range []string{strings.Repeat("canary", 50), "canary%00", "canary%0A", "canary%ff"} {
 		c.get("/" + id + "-account/callback-token")
 	}
@@ -183,7 +183,7 @@ func (stopped) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d
 func TestManyBadCallbacks(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, NewCallback(p, Options{Log: zap.New(core, zap.WithClock(stopped(time.Unix(1, 0))))})}
+	c := caller{t, NewCallback(p, p, Options{Log: zap.New(core, zap.WithClock(stopped(time.Unix(1, 0))))})}
 	for _, err := range []error{
 		&realm.Error{Code: realm.CodeBadCallback, Status: http.StatusBadRequest},
 		&realm.Error{Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable},

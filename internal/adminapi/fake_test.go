@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -17,6 +18,7 @@ import (
 // a real one.
 type puppet struct {
 	Broker // what is not here panics
+	Catalog
 	err    error
 	panics any
 	lease  realm.Lease
@@ -45,7 +47,7 @@ func newPuppet(t *testing.T) (*puppet, caller) {
 		Access: "at-1", Expires: realm.InstantOf(noon.Add(2 * time.Hour)), Source: realm.FromMemory,
 	}}
 	p.key, p.company = "main", tokenstore.Company{ID: 7, TaxpayerID: "9111", Accounts: map[string]string{"jd": "acme"}}
-	return p, caller{t, New(p, Options{Now: func() time.Time { return noon }})}
+	return p, caller{t, New(p, p, Options{Now: func() time.Time { return noon }})}
 }
 
 func (p *puppet) asked(ref realm.Ref) error {
@@ -66,21 +68,21 @@ func (p *puppet) Flush(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
 	return &p.lease, p.asked(ref)
 }
 
-func (p *puppet) Realm(_ context.Context, id string) (broker.RealmInfo, error) {
-	return broker.RealmInfo{Realm: realm.Realm{ID: id}}, p.asked(realm.Ref{Realm: id})
+func (p *puppet) RealmInfo(_ context.Context, id string) (catalog.RealmInfo, error) {
+	return catalog.RealmInfo{Realm: realm.Realm{ID: id}}, p.asked(realm.Ref{Realm: id})
 }
 
-func (p *puppet) Realms(_ context.Context, page tokenstore.Page, keyword string) ([]broker.RealmInfo, int, error) {
+func (p *puppet) Realms(_ context.Context, page tokenstore.Page, keyword string) ([]catalog.RealmInfo, int, error) {
 	p.page, p.keyword = page, keyword
 	return nil, 0, p.asked(realm.Ref{})
 }
 
-func (p *puppet) SaveRealm(_ context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (broker.RealmInfo, error) {
+func (p *puppet) SaveRealm(_ context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (catalog.RealmInfo, error) {
 	if err := p.asked(realm.Ref{Realm: id}); err != nil {
-		return broker.RealmInfo{}, err
+		return catalog.RealmInfo{}, err
 	}
 	r, err := change(realm.Realm{ID: id}, false)
-	return broker.RealmInfo{Realm: r}, err
+	return catalog.RealmInfo{Realm: r}, err
 }
 
 func (p *puppet) DeleteRealm(_ context.Context, id string, cascade bool) error {
@@ -92,18 +94,18 @@ func (p *puppet) Test(_ context.Context, ref realm.Ref, _ *realm.Config) (grant.
 	return grant.Report{}, p.asked(ref)
 }
 
-func (p *puppet) Secret(_ context.Context, ref realm.Ref) (broker.SecretInfo, error) {
-	return broker.SecretInfo{Secret: realm.Secret{Ref: ref}}, p.asked(ref)
+func (p *puppet) SecretInfo(_ context.Context, ref realm.Ref) (catalog.SecretInfo, error) {
+	return catalog.SecretInfo{Secret: realm.Secret{Ref: ref}}, p.asked(ref)
 }
 
-func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, realmID string) ([]broker.SecretInfo, int, error) {
+func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error) {
 	p.page = page
 	return nil, 0, p.asked(realm.Ref{Realm: realmID})
 }
 
-func (p *puppet) SaveSecret(_ context.Context, u broker.SecretUpdate) (broker.SecretInfo, error) {
+func (p *puppet) SaveSecret(_ context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error) {
 	p.dropped = u.DropRefreshToken
-	return broker.SecretInfo{Secret: realm.Secret{Ref: u.Ref}}, p.asked(u.Ref)
+	return catalog.SecretInfo{Secret: realm.Secret{Ref: u.Ref}}, p.asked(u.Ref)
 }
 
 func (p *puppet) DeleteSecret(_ context.Context, ref realm.Ref) error { return p.asked(ref) }

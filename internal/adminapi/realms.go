@@ -3,7 +3,7 @@ package adminapi
 import (
 	"context"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -15,17 +15,17 @@ type realmDocument struct {
 	NotYetActive []string `json:"not_yet_active,omitempty"`
 }
 
-func showRealm(info broker.RealmInfo) realmDocument {
+func showRealm(info catalog.RealmInfo) realmDocument {
 	info.CreatedAt, info.UpdatedAt = info.CreatedAt.UTC(), info.UpdatedAt.UTC()
 	return realmDocument{Realm: info.Realm, ReadOnly: info.ReadOnly, NotYetActive: info.NotYetActive}
 }
 
 func (a *api) listRealms(ctx context.Context, r *request) (any, error) {
-	return search(ctx, r, a.broker.Realms, showRealm)
+	return search(ctx, r, a.catalog.Realms, showRealm)
 }
 
 func (a *api) getRealm(ctx context.Context, r *request) (any, error) {
-	info, err := a.broker.Realm(ctx, r.ids[0])
+	info, err := a.catalog.RealmInfo(ctx, r.ids[0])
 	return showRealm(info), err
 }
 
@@ -34,7 +34,7 @@ func (a *api) saveRealm(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := a.broker.SaveRealm(ctx, u.id, u.apply)
+	info, err := a.catalog.SaveRealm(ctx, u.id, u.apply)
 	return showRealm(info), err
 }
 
@@ -43,7 +43,7 @@ func (a *api) deleteRealm(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done{success}, a.broker.DeleteRealm(ctx, r.ids[0], cascade)
+	return done{success}, a.catalog.DeleteRealm(ctx, r.ids[0], cascade)
 }
 
 // testRealm makes a token request and tells what happened: a provider that
@@ -65,7 +65,7 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	if config != nil {
-		stored, err := a.broker.Realm(ctx, ref.Realm)
+		stored, err := a.catalog.RealmInfo(ctx, ref.Realm)
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -20,7 +20,7 @@ import (
 // secret, so that is no error; who asks for the token is then told which
 // field is missing.
 type secretUpdate struct {
-	broker.SecretUpdate
+	catalog.SecretUpdate
 	// masked are the slots that came masked.
 	masked []string
 }

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -16,13 +16,13 @@ var slot = regexp.MustCompile(`^key_[1-9][0-9]{0,3}$`)
 
 // secretDocument is a secret as it is shown: every value is the mask.
 type secretDocument struct {
-	broker.SecretInfo
+	catalog.SecretInfo
 	// also names slots that the caller sent masked and that are not stored.
 	// They are echoed, as the earlier service's clients expect.
 	also []string
 }
 
-func showSecret(info broker.SecretInfo) secretDocument { return secretDocument{SecretInfo: info} }
+func showSecret(info catalog.SecretInfo) secretDocument { return secretDocument{SecretInfo: info} }
 
 // MarshalJSON puts the slots beside realm and key, and all other fields below
 // "fields".
@@ -62,12 +62,12 @@ func (a *api) listSecrets(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, total, err := a.broker.Secrets(ctx, page, realmID)
+	secrets, total, err := a.catalog.Secrets(ctx, page, realmID)
 	return listOf(secrets, total, showSecret), err
 }
 
 func (a *api) getSecret(ctx context.Context, r *request) (any, error) {
-	info, err := a.broker.Secret(ctx, r.secretRef())
+	info, err := a.catalog.SecretInfo(ctx, r.secretRef())
 	return showSecret(info), err
 }
 
@@ -76,12 +76,12 @@ func (a *api) saveSecret(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := a.broker.SaveSecret(ctx, u.SecretUpdate)
+	info, err := a.catalog.SaveSecret(ctx, u.SecretUpdate)
 	return secretDocument{SecretInfo: info, also: u.masked}, err
 }
 
 func (a *api) deleteSecret(ctx context.Context, r *request) (any, error) {
-	return done{success}, a.broker.DeleteSecret(ctx, r.secretRef())
+	return done{success}, a.catalog.DeleteSecret(ctx, r.secretRef())
 }
 
 func (r *request) secretRef() realm.Ref { return realm.Ref{Realm: r.ids[0], Key: r.ids[1]} }

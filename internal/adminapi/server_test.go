@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
@@ -36,13 +37,13 @@ type server struct {
 }
 
 // newServer makes a server with an empty database.
-func newServer(t testing.TB, definitions ...broker.Definition) *server {
+func newServer(t testing.TB, definitions ...catalog.Definition) *server {
 	t.Helper()
 	return newServerOf(t, fakeprovider.Options{Style: fakeprovider.WeChat, Credentials: map[string]string{"wx1": "wx1-secret"}}, definitions...)
 }
 
 // newServerOf makes one with another provider.
-func newServerOf(t testing.TB, provider fakeprovider.Options, definitions ...broker.Definition) *server {
+func newServerOf(t testing.TB, provider fakeprovider.Options, definitions ...catalog.Definition) *server {
 	t.Helper()
 	s := &server{path: filepath.Join(t.TempDir(), "tokens.db"), provider: fakeprovider.New(provider)}
 	s.url = s.provider.Start(t)
@@ -61,7 +62,7 @@ func (s *server) again(t testing.TB) caller {
 }
 
 // open makes a broker over the database, and an API over the broker.
-func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []broker.Definition) http.Handler {
+func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.Definition) http.Handler {
 	t.Helper()
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &s.log, zap.DebugLevel))
 	pool := broker.New(sqlstore.SQLite(s.path, keyring(t), sqlstore.WithLogger(log)), log, nil)
@@ -74,7 +75,7 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []broker.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(view, Options{Log: log})
+	return New(view, view.Catalog(), Options{Log: log})
 }
 
 // wxgzh posts the WeChat realm of the earlier service's documentation, but for
@@ -131,8 +132,8 @@ func (s *syncBuffer) String() string {
 }
 
 // definition is a realm of the Caddyfile with one secret.
-func definition() broker.Definition {
-	return broker.Definition{
+func definition() catalog.Definition {
+	return catalog.Definition{
 		Realm: realm.Realm{ID: "file", Config: realm.Config{
 			Grant: &realm.Grant{Name: "static"}, Shared: map[string]realm.Hidden{"app_key": "app-1"},
 		}},

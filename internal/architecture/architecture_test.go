@@ -35,15 +35,18 @@ var arrows = map[string][]string{
 	"tokenstore/sqlstore":   {"realm", "tokenstore"},
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
-	"internal/grant":    {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
-	"internal/broker":   {"realm", "tokenstore", "internal/grant", "internal/presets", "internal/failpoint"},
-	"internal/inject":   {"realm", "internal/problem", "internal/netguard"},
-	"internal/account":  {"realm", "tokenstore", "internal/grant"},
-	"internal/adminapi": {"realm", "tokenstore", "internal/grant", "internal/broker", "internal/account", "internal/problem"},
+	"internal/grant":   {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
+	"internal/catalog": {"realm", "tokenstore", "internal/grant", "internal/presets"},
+	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/failpoint"},
+	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
+	"internal/account": {"realm", "tokenstore", "internal/grant"},
+	"internal/adminapi": {
+		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/problem",
+	},
 	"internal/importer": {"realm"},
 
 	"caddymodule": {
-		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/broker",
+		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
 		"internal/inject", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},

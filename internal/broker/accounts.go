@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -28,7 +27,7 @@ func (v *View) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) 
 // alone, because it is younger than a minute and a tenth of its life, or that
 // the provider gave the same one again. Errors as Flush.
 func (v *View) RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease, fresh bool, err error) {
-	c, err := v.realm(ctx, ref.Realm)
+	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
 		return nil, false, err
 	}
@@ -58,42 +57,12 @@ func (l *live) young(now realm.Instant) bool {
 	return l.lease.Expires != 0 && age < min(freshFor, l.life()/10)
 }
 
-// Keys are the keys of all secrets of a realm, sorted. CodeRealmNotFound.
-func (v *View) Keys(ctx context.Context, realmID string) ([]string, error) {
-	c, err := v.realm(ctx, realmID)
-	if err != nil {
-		return nil, err
-	}
-	var keys []string
-	for key := range c.secrets {
-		keys = append(keys, key)
-	}
-	if err := v.pool.Open(ctx); err != nil {
-		return nil, storeFailed(err)
-	}
-	if _, err := v.eachStored(ctx, realmID, func(ref realm.Ref) { keys = append(keys, ref.Key) }); err != nil {
-		return nil, storeFailed(err)
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys), nil
-}
-
 // Concurrency is how many calls of a realm may be under way, over all nodes.
 // CodeRealmNotFound.
 func (v *View) Concurrency(ctx context.Context, realmID string) (int, error) {
-	c, err := v.realm(ctx, realmID)
+	c, err := v.catalog.Realm(ctx, realmID)
 	if err != nil {
 		return 0, err
 	}
 	return v.terms(c).concurrency, nil
-}
-
-// DefaultKey is the account that is meant where none is named; "" for none.
-// CodeRealmNotFound.
-func (v *View) DefaultKey(ctx context.Context, realmID string) (string, error) {
-	c, err := v.realm(ctx, realmID)
-	if err != nil {
-		return "", err
-	}
-	return c.config.DefaultKey, nil
 }

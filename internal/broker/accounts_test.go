@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
-	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // A token that lives and is not due is left alone; one that is due is renewed
@@ -90,19 +89,6 @@ func TestRenewNowOfShortTokens(t *testing.T) {
 	}
 }
 
-// A key that stands in the configuration and in the store is one secret.
-func TestKeysOfBoth(t *testing.T) {
-	n := ready(t)
-	n.saveSecret(t, realm.Ref{Realm: "wx", Key: "second"}, "key_1", "app")
-	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{
-		{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s"}},
-	}})
-	keys, err := v.Keys(t.Context(), "wx")
-	if err != nil || !slices.Equal(keys, []string{"main", "second"}) {
-		t.Fatalf("%v %v", keys, err)
-	}
-}
-
 // Two nodes renew at the same time: the second waits for the first, and one
 // call is made.
 func TestRenewNowWaitsForTheOtherNode(t *testing.T) {
@@ -130,29 +116,6 @@ func TestRenewNowWaitsForTheOtherNode(t *testing.T) {
 			t.Error(s)
 		}
 	}
-}
-
-func TestKeysOfARealm(t *testing.T) {
-	s := newCodeServer(t)
-	n := s.account(t, true)
-	config := s.config(true)
-	config.DefaultKey, config.Limits.Concurrency = "acme", 7
-	n.saveRealm(t, jd.Realm, config)
-	for i := range 600 {
-		n.saveSecret(t, realm.Ref{Realm: jd.Realm, Key: fmt.Sprintf("k%03d", i)}, "client_id", "app")
-	}
-	keys, err := n.Keys(t.Context(), jd.Realm)
-	if err != nil || len(keys) != 601 || !slices.IsSorted(keys) || keys[0] != "acme" {
-		t.Fatalf("%d keys, %v", len(keys), err)
-	}
-	if key, err := n.DefaultKey(t.Context(), jd.Realm); err != nil || key != "acme" {
-		t.Fatalf("%q %v", key, err)
-	}
-	if places, err := n.Concurrency(t.Context(), jd.Realm); err != nil || places != 7 {
-		t.Fatalf("%d %v", places, err)
-	}
-	_, err = n.Keys(t.Context(), "nobody")
-	wantError(t, err, realm.CodeRealmNotFound, http.StatusNotFound)
 }
 
 // At the start, accounts that the server authorizes itself get their tokens in
@@ -225,7 +188,7 @@ func TestImportedRefreshToken(t *testing.T) {
 	n := s.account(t, false)
 	token, refresh, empty := realm.Hidden("imported"), realm.Hidden("R-0"), realm.Hidden("")
 	end := n.clock.now().Add(time.Minute)
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Token: &token, ExpiresAt: &end, RefreshToken: &refresh, RefreshExpiresAt: &end}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: jd, Token: &token, ExpiresAt: &end, RefreshToken: &refresh, RefreshExpiresAt: &end}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, jd, "imported", realm.FromDatabase)
@@ -240,7 +203,7 @@ func TestImportedRefreshToken(t *testing.T) {
 		t.Errorf("sent %q", sent)
 	}
 	refresh = "R-9"
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, RefreshToken: &refresh}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: jd, RefreshToken: &refresh}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, jd, "T-1-app", realm.FromDatabase) // it stays
@@ -251,7 +214,7 @@ func TestImportedRefreshToken(t *testing.T) {
 	}
 	// An access token alone leaves the refresh token where it is.
 	end = n.clock.now().Add(time.Minute)
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Token: &token, ExpiresAt: &end}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: jd, Token: &token, ExpiresAt: &end}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, jd, "imported", realm.FromDatabase)
@@ -260,37 +223,27 @@ func TestImportedRefreshToken(t *testing.T) {
 	if sent != "R-2" {
 		t.Errorf("sent %q", sent)
 	}
-	for _, u := range []SecretUpdate{
+	for _, u := range []catalog.SecretUpdate{
 		{Ref: jd, RefreshExpiresAt: &end}, {Ref: jd, RefreshToken: &empty},
 	} {
-		if _, err := n.SaveSecret(t.Context(), u); err == nil {
+		if _, err := n.Catalog().SaveSecret(t.Context(), u); err == nil {
 			t.Errorf("taken: %+v", u)
 		}
 	}
 }
 
-func TestCompanies(t *testing.T) {
-	n := newNode(t)
-	_, err := n.Company(t.Context(), "91")
-	wantError(t, err, realm.CodeCompanyNotFound, http.StatusNotFound)
-	saved, err := n.SaveCompany(t.Context(), "91", func(c tokenstore.Company, found bool) (tokenstore.Company, error) {
-		c.Name, c.Accounts = "Acme", map[string]string{"jd": "acme"}
-		return c, nil
-	})
-	if err != nil || saved.TaxpayerID != "91" || saved.ID == 0 {
-		t.Fatalf("%+v %v", saved, err)
+// How many calls may be under way is what the realm says, else the
+// configuration.
+func TestConcurrency(t *testing.T) {
+	n := ready(t)
+	for _, want := range []int{defaultConcurrency, 7} {
+		if places, err := n.Concurrency(t.Context(), "wx"); err != nil || places != want {
+			t.Fatalf("%d %v, want %d", places, err, want)
+		}
+		config := n.wechat()
+		config.Limits.Concurrency = 7
+		n.saveRealm(t, "wx", config)
 	}
-	_, err = n.SaveCompany(t.Context(), "91", func(c tokenstore.Company, _ bool) (tokenstore.Company, error) {
-		return c, realm.Fieldf("company_name", "is wrong")
-	})
-	if got, err2 := n.Company(t.Context(), "91"); err == nil || err2 != nil || got.Name != "Acme" || got.Accounts["jd"] != "acme" {
-		t.Fatalf("%+v %v %v", got, err, err2)
-	}
-	if list, total, err := n.Companies(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "acm"); err != nil || total != 1 || len(list) != 1 {
-		t.Fatalf("%v %d %v", list, total, err)
-	}
-	if err := n.DeleteCompany(t.Context(), "91"); err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, n.DeleteCompany(t.Context(), "91"), realm.CodeCompanyNotFound, http.StatusNotFound)
+	_, err := n.Concurrency(t.Context(), "nobody")
+	wantError(t, err, realm.CodeRealmNotFound, http.StatusNotFound)
 }

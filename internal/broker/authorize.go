@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -45,14 +46,14 @@ func (v *View) Authorizable(ctx context.Context, realmID string) error {
 	return err
 }
 
-func (v *View) authorizable(ctx context.Context, realmID string) (*compiled, error) {
-	c, err := v.realm(ctx, realmID)
+func (v *View) authorizable(ctx context.Context, realmID string) (*catalog.Realm, error) {
+	c, err := v.catalog.Realm(ctx, realmID)
 	switch {
 	case err != nil:
 		return nil, err
-	case !c.program.CanAuthorize():
-		return nil, notAuthorizable(c.program.NoAuthorize())
-	case !c.program.Unattended():
+	case !c.Program.CanAuthorize():
+		return nil, notAuthorizable(c.Program.NoAuthorize())
+	case !c.Program.Unattended():
 		return nil, notAuthorizable("the realm is authorized by a person: GET /api/secret/{realm}/{key}/authorize gives the link")
 	}
 	return c, nil
@@ -62,18 +63,18 @@ func (v *View) authorizable(ctx context.Context, realmID string) (*compiled, err
 // person opens. It is good for ten minutes and once, and holds the state: keep
 // it out of logs. CodeNotAuthorizable; else as Secret.
 func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) {
-	c, err := v.realm(ctx, ref.Realm)
+	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
 		return "", err
 	}
-	if !c.program.CanAuthorize() {
-		return "", notAuthorizable(c.program.NoAuthorize())
+	if !c.Program.CanAuthorize() {
+		return "", notAuthorizable(c.Program.NoAuthorize())
 	}
-	secret, err := v.secret(ctx, c, ref)
+	secret, err := v.catalog.Secret(ctx, c, ref)
 	if err != nil {
 		return "", err
 	}
-	bound, err := c.program.Bind(secret)
+	bound, err := c.Program.Bind(secret)
 	if err != nil {
 		return "", notAuthorizable("the secret does not fit the realm: " + err.Error())
 	}
@@ -96,14 +97,14 @@ func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if err := p.Open(ctx); err != nil {
-		return storeFailed(err)
+		return catalog.StoreError(err)
 	}
 	err := p.store.BeginAuthorization(ctx, tokenstore.Authorization{
 		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier,
 		Attempt: attempt, Fingerprint: b.Fingerprint(),
 	}, stateLife)
 	if err != nil {
-		return storeFailed(err)
+		return catalog.StoreError(err)
 	}
 	failpoint.Hit("authorization_begun")
 	return nil
@@ -133,7 +134,7 @@ func (t *task) askForCode(ctx context.Context, w *asks, v verdict, began time.Ti
 	case errors.Is(err, tokenstore.ErrAuthorizationNotFound): // somebody was told as well, and has it
 		return nil, t.outcome(end), nil
 	case err != nil:
-		return nil, nil, t.leave(ctx, end, errNotTaken, storeFailed(err))
+		return nil, nil, t.leave(ctx, end, errNotTaken, catalog.StoreError(err))
 	}
 	if cause := t.objection(begun, *cb); cause != nil {
 		return t.settleFailure(ctx, end, cause)
@@ -215,7 +216,7 @@ func (t *task) outcome(end *ended) again {
 		for {
 			var err error
 			if s, err = t.pool.store.Peek(ctx, t.ref); err != nil {
-				return storeFailed(err)
+				return catalog.StoreError(err)
 			}
 			left := s.Attempt.Deadline.Sub(s.Now)
 			if s.Attempt.ID == (tokenstore.AttemptID{}) || left <= 0 {
@@ -251,7 +252,7 @@ func (p *Pool) coordinate(ctx context.Context, ref realm.Ref, do func(*tokenstor
 		return nil
 	})
 	if err != nil {
-		return s, storeFailed(err)
+		return s, catalog.StoreError(err)
 	}
 	return s, nil
 }

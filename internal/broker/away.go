@@ -24,14 +24,14 @@ const awayWait = 30 * time.Second
 // itself, once in awayWait; a provider that ends the old token with each new
 // one is asked by one of them, as far as the cache can tell.
 func (t *task) unclaimed(ctx context.Context, w *asks, away error) (*realm.Lease, error) {
-	if !storeAway(away) || w.canRefresh || t.f.kind == renew || t.f.kind.forced() || t.f.owner.program.Unattended() {
+	if !tokenstore.IsUnavailable(away) || w.canRefresh || t.f.kind == renew || t.f.kind.forced() || t.f.owner.Program.Unattended() {
 		return nil, away
 	}
 	now := realm.InstantOf(t.pool.now())
 	if wait := t.pool.away.take(t.ref, now); wait > 0 {
 		return nil, tooSoon(away, wait)
 	}
-	if l, ok := t.pool.store.(tokenstore.Leaser); ok && t.f.owner.config.Semantics == realm.SemanticsRotate {
+	if l, ok := t.pool.store.(tokenstore.Leaser); ok && t.f.owner.Config.Semantics == realm.SemanticsRotate {
 		if granted, known := l.Lease(ctx, t.ref, awayWait); known && !granted {
 			return nil, tooSoon(away, time.Second)
 		}
@@ -71,11 +71,6 @@ func (t *task) publishUnsaved(end *ended, failed error) (*realm.Lease, error) {
 	// The next use has it saved, not one that is due.
 	soon := realm.InstantOf(t.pool.now()) + realm.Instant(storeWait.Microseconds())
 	return t.publishUntil(token, realm.FromUpstream, soon)
-}
-
-// storeAway says whether an error means that the store cannot be used now.
-func storeAway(err error) bool {
-	return errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func tooSoon(err error, wait time.Duration) error {
@@ -120,64 +115,4 @@ func (t *turns) count(now realm.Instant) (n int) {
 		n++
 	}
 	return n
-}
-
-// maxRemembered bounds each generation of the secrets that are remembered.
-const maxRemembered = 5000
-
-// remembered are the secrets that were used last, for when the store cannot
-// be read. The zero value is ready.
-type remembered struct {
-	mu       sync.Mutex
-	young    map[realm.Ref]realm.Secret
-	previous map[realm.Ref]realm.Secret
-}
-
-func (r *remembered) keep(s realm.Secret) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.young == nil || len(r.young) >= maxRemembered {
-		r.previous, r.young = r.young, map[realm.Ref]realm.Secret{}
-	}
-	r.young[s.Ref] = s
-}
-
-func (r *remembered) find(ref realm.Ref) (realm.Secret, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, ok := r.young[ref]
-	if !ok {
-		s, ok = r.previous[ref]
-	}
-	return s, ok
-}
-
-func (r *remembered) drop(ref realm.Ref) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.young, ref)
-	delete(r.previous, ref)
-}
-
-// secret returns the credential set: the configuration's own, else the
-// store's, else, while that cannot be read, the one that was used last.
-func (v *View) secret(ctx context.Context, c *compiled, ref realm.Ref) (realm.Secret, error) {
-	if s, ok := c.secrets[ref.Key]; ok {
-		return s, nil
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	s, err := v.pool.store.Secret(ctx, ref)
-	switch {
-	case errors.Is(err, tokenstore.ErrSecretNotFound):
-		v.pool.secrets.drop(ref)
-		return s, secretNotFound()
-	case err != nil:
-		if s, ok := v.pool.secrets.find(ref); ok && storeAway(err) {
-			return s, nil
-		}
-		return s, storeFailed(err)
-	}
-	v.pool.secrets.keep(s)
-	return s, nil
 }

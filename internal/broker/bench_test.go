@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -21,7 +22,7 @@ func filled(tb testing.TB, n int) (*View, []realm.Ref) {
 	tb.Helper()
 	p := New(nil, zap.NewNop(), nil)
 	p.opened.Store(true)
-	v, err := p.View(ViewConfig{Definitions: []Definition{{Realm: realm.Realm{ID: "wx", Config: realm.Config{
+	v, err := p.View(ViewConfig{Definitions: []catalog.Definition{{Realm: realm.Realm{ID: "wx", Config: realm.Config{
 		Recipe: realm.Recipe{URL: "https://api.example.com/token", TokenPath: "access_token"},
 		API:    "https://api.example.com",
 		Inject: []realm.Injection{{Place: realm.PlaceURL, Name: "access_token"}},
@@ -29,8 +30,8 @@ func filled(tb testing.TB, n int) (*View, []realm.Ref) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := v.defined["wx"]
-	bound, err := c.program.Bind(realm.Secret{Ref: realm.Ref{Realm: "wx", Key: "k"}})
+	c, _ := v.catalog.Remembered("wx")
+	bound, err := c.Program.Bind(realm.Secret{Ref: realm.Ref{Realm: "wx", Key: "k"}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func filled(tb testing.TB, n int) (*View, []realm.Ref) {
 	return v, refs
 }
 
-func fill(tb testing.TB, v *View, c *compiled, bound *grant.Bound, ref realm.Ref, i int) {
+func fill(tb testing.TB, v *View, c *catalog.Realm, bound *grant.Bound, ref realm.Ref, i int) {
 	tb.Helper()
 	now := time.Now()
 	t := &task{View: v, e: v.pool.entry(ref), f: &flight{owner: c}, ref: ref, bound: bound}

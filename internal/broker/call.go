@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -24,12 +25,12 @@ func (t *task) call(ctx context.Context) (*realm.Lease, error) {
 	if t.f.kind == heal {
 		t.bury()
 	}
-	if why := t.f.owner.program.Inactive(); why != "" {
+	if why := t.f.owner.Program.Inactive(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
 	}
 	if kept := t.e.lastTrouble().unsaved(); kept != nil {
 		lease, err := t.keep(ctx, kept)
-		if err == nil || !storeAway(err) || kept.token.Refresh != "" {
+		if err == nil || !tokenstore.IsUnavailable(err) || kept.token.Refresh != "" {
 			return lease, err
 		}
 		// What was kept has ended meanwhile.
@@ -77,7 +78,7 @@ func (t *task) inLane(ctx context.Context) (*realm.Lease, again, error) {
 // provider would give it once more until then.
 func (t *task) outlast(ctx context.Context) error {
 	left := t.stored.ExpiresAt.Sub(t.pool.now())
-	same := t.f.owner.config.Semantics == realm.SemanticsSame && t.f.owner.config.Overlap == 0
+	same := t.f.owner.Config.Semantics == realm.SemanticsSame && t.f.owner.Config.Overlap == 0
 	if !same || t.f.kind.forced() || t.f.kind == heal || left <= 0 || left > slack || t.stored.Fingerprint != t.bound.Fingerprint() {
 		return nil
 	}
@@ -96,7 +97,7 @@ func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err err
 	}
 	switch v.ruling {
 	case granted:
-		if v.source == noRefresh && t.f.owner.program.Unattended() {
+		if v.source == noRefresh && t.f.owner.Program.Unattended() {
 			return t.askForCode(ctx, w, v, began)
 		}
 		return t.spend(ctx, w, v, began)
@@ -141,7 +142,7 @@ func (t *task) claim(ctx context.Context, w *asks) (v verdict, err error) {
 		return nil
 	})
 	if err != nil {
-		return v, storeFailed(err)
+		return v, catalog.StoreError(err)
 	}
 	t.pool.setClock(s.Now, sent)
 	t.pool.budgets.Store(t.ref.Realm, left(&s.Budget, w.windows, s.Now))
@@ -171,7 +172,7 @@ func (t *task) await(ctx context.Context, v verdict) error {
 		timer.Stop()
 		s, err := t.pool.store.Peek(ctx, t.ref)
 		if err != nil {
-			return storeFailed(err)
+			return catalog.StoreError(err)
 		}
 		if s.Attempt.ID != v.holder || !s.Attempt.Deadline.After(s.Now) || time.Now().After(end) {
 			return nil
@@ -245,7 +246,7 @@ func causeField(cause *grant.Error) zap.Field {
 // another refresh token, or by force.
 func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (*realm.Lease, again, error) {
 	failpoint.Hit("claimed")
-	if t.f.kind == renew && t.f.owner.exclusive() {
+	if t.f.kind == renew && t.f.owner.EndsPrevious() {
 		t.e.bar(t.f)
 	}
 	end := &ended{asks: w, verdict: v}
@@ -255,7 +256,7 @@ func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (
 	}
 	t.warn(res.Warnings)
 	t.take(end, res)
-	if t.insists(end) && !t.force && t.f.owner.program.TakesForce() {
+	if t.insists(end) && !t.force && t.f.owner.Program.TakesForce() {
 		// The provider gives what its API refuses. It may be asked harder.
 		t.force, end.harder = true, true
 		if _, err := t.settle(ctx, end); err != nil {

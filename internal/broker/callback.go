@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -113,7 +114,7 @@ func (t *task) keptAll(ctx context.Context) error {
 	s, err := t.pool.store.Peek(ctx, t.ref)
 	switch {
 	case err != nil:
-		return storeFailed(err)
+		return catalog.StoreError(err)
 	case s.Token.Refresh == "" && t.current(ctx) != nil:
 		return badCallback("the secret has changed since the authorization began")
 	}
@@ -126,14 +127,14 @@ func (p *Pool) taken(ctx context.Context, state realm.Hidden, leave func()) (tok
 	opening, cancel := bounded(ctx)
 	defer cancel()
 	if err := p.Open(opening); err != nil {
-		return tokenstore.Authorization{}, storeFailed(err)
+		return tokenstore.Authorization{}, catalog.StoreError(err)
 	}
 	begun, err := p.take(ctx, state)
 	switch {
 	case errors.Is(err, tokenstore.ErrAuthorizationNotFound):
 		return begun, badCallback("the state is unknown, was used, or has ended")
 	case err != nil:
-		return begun, storeFailed(err)
+		return begun, catalog.StoreError(err)
 	}
 	return begun, nil
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -121,37 +121,14 @@ func TestChangedRealm(t *testing.T) {
 	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
 }
 
-// A realm that changes while it is read from the store is not remembered as
-// it was.
-func TestRealmChangedWhileItIsRead(t *testing.T) {
-	c := newClock()
-	store := &hooked{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
-	n := nodeOn(t, store, newProvider(t), c)
-	n.saveRealm(t, "wx", n.wechat())
-	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
-	n.pool.forgetAll()
-	store.read = func() {
-		store.read = nil
-		c := n.wechat()
-		c.Inject[0].Name = "token"
-		n.saveRealm(t, "wx", c)
-	}
-	for _, name := range []string{"access_token", "token"} {
-		lease, err := n.Proxyable(t.Context(), wx)
-		if err != nil || lease.Target.Inject[0].Name != name {
-			t.Fatalf("%+v %v, want it injected as %s", lease, err, name)
-		}
-	}
-}
-
 // A reload makes another view of the same pool: the token stays where what
 // decides about it stayed.
 func TestReload(t *testing.T) {
 	n := newNode(t)
-	define := func(appid, name string) Definition {
+	define := func(appid, name string) catalog.Definition {
 		c := n.wechat()
 		c.Inject[0].Name = name
-		return Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
+		return catalog.Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
 			Ref: wx, Fields: map[string]realm.Hidden{"key_1": realm.Hidden(appid), "key_2": "s3cret-value"},
 		}}}
 	}
@@ -181,10 +158,10 @@ func TestTwoConfigurations(t *testing.T) {
 	store := newStore(t, filepath.Join(t.TempDir(), "x.db"), c)
 	a := nodeOn(t, store, p, c)
 	b := nodeOn(t, unclosed{&hooked{Store: store}}, p, c)
-	def := func(key string) Definition {
+	def := func(key string) catalog.Definition {
 		cfg := a.wechat()
 		cfg.Arguments = append(cfg.Arguments, realm.Argument{Name: "v", Place: realm.PlaceURL, Value: key})
-		return Definition{Realm: realm.Realm{ID: "wx", Config: cfg}, Secrets: []realm.Secret{{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s"}}}}
+		return catalog.Definition{Realm: realm.Realm{ID: "wx", Config: cfg}, Secrets: []realm.Secret{{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s"}}}}
 	}
 	a.View, b.View = a.configure(t, def("1")), b.configure(t, def("2"))
 	for range 5 {
@@ -204,54 +181,37 @@ func TestTwoConfigurations(t *testing.T) {
 	}
 }
 
-func TestReadOnly(t *testing.T) {
+// A realm of the configuration serves secrets of the store as well.
+func TestStoredSecretOfADefinedRealm(t *testing.T) {
 	n := newNode(t)
-	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
-		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
-	}}})
-	_, err := v.SaveRealm(t.Context(), "wx", func(r realm.Realm, _ bool) (realm.Realm, error) { return r, nil })
-	wantError(t, err, realm.CodeReadOnly, http.StatusConflict)
-	wantError(t, v.DeleteRealm(t.Context(), "wx", true), realm.CodeReadOnly, http.StatusConflict)
-	_, err = v.SaveSecret(t.Context(), SecretUpdate{Ref: wx})
-	wantError(t, err, realm.CodeReadOnly, http.StatusConflict)
-	wantError(t, v.DeleteSecret(t.Context(), wx), realm.CodeReadOnly, http.StatusConflict)
-
-	// Another key of the same realm may come by the API.
-	other := realm.Ref{Realm: "wx", Key: "other"}
-	one, two := realm.Hidden("app1"), realm.Hidden("s3cret-value")
-	if _, err := v.SaveSecret(t.Context(), SecretUpdate{Ref: other, Fields: map[string]*realm.Hidden{"key_1": &one, "key_2": &two}}); err != nil {
-		t.Fatal(err)
-	}
-	want(t, v, other, "T-1-app1", realm.FromUpstream)
-	list, total, err := v.Secrets(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "wx")
-	if err != nil || total != 2 || !list[0].ReadOnly || list[1].ReadOnly {
-		t.Fatalf("%v %d %v", list, total, err)
-	}
+	n.View = n.configure(t, catalog.Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}})
+	n.saveSecret(t, wx, "key_1", "app1", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app1", realm.FromUpstream)
 }
 
 func TestDeleted(t *testing.T) {
 	n := ready(t)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	wantError(t, n.DeleteRealm(t.Context(), "wx", false), realm.CodeConflict, http.StatusConflict)
-	if err := n.DeleteSecret(t.Context(), wx); err != nil {
+	wantError(t, n.Catalog().DeleteRealm(t.Context(), "wx", false), realm.CodeConflict, http.StatusConflict)
+	if err := n.Catalog().DeleteSecret(t.Context(), wx); err != nil {
 		t.Fatal(err)
 	}
 	_, err := n.Token(t.Context(), wx)
 	wantError(t, err, realm.CodeSecretNotFound, http.StatusNotFound)
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	want(t, n.View, wx, "T-2-app", realm.FromUpstream)
-	if err := n.DeleteRealm(t.Context(), "wx", true); err != nil {
+	if err := n.Catalog().DeleteRealm(t.Context(), "wx", true); err != nil {
 		t.Fatal(err)
 	}
 	_, err = n.Token(t.Context(), wx)
 	wantError(t, err, realm.CodeRealmNotFound, http.StatusNotFound)
-	wantError(t, n.DeleteRealm(t.Context(), "wx", true), realm.CodeRealmNotFound, http.StatusNotFound)
+	wantError(t, n.Catalog().DeleteRealm(t.Context(), "wx", true), realm.CodeRealmNotFound, http.StatusNotFound)
 }
 
 func TestImportedToken(t *testing.T) {
 	n := ready(t)
 	token, ends := realm.Hidden("imported-1"), n.clock.now().Add(time.Hour)
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, Token: &token, ExpiresAt: &ends}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: wx, Token: &token, ExpiresAt: &ends}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, wx, "imported-1", realm.FromDatabase)
@@ -259,30 +219,12 @@ func TestImportedToken(t *testing.T) {
 		t.Fatal("the provider was asked although a live token was imported")
 	}
 	var field *realm.FieldError
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, Token: &token}); !errors.As(err, &field) || field.Field != "expires_at" {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: wx, Token: &token}); !errors.As(err, &field) || field.Field != "expires_at" {
 		t.Fatalf("a token without an end was taken: %v", err)
 	}
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: wx, ExpiresAt: &ends}); !errors.As(err, &field) || field.Field != "expires_at" {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: wx, ExpiresAt: &ends}); !errors.As(err, &field) || field.Field != "expires_at" {
 		t.Fatalf("an end without a token was taken: %v", err)
 	}
-}
-
-func TestBadInputStoresNothing(t *testing.T) {
-	n := ready(t)
-	var field *realm.FieldError
-	_, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: realm.Ref{Realm: "nobody", Key: "k"}})
-	wantError(t, err, realm.CodeRealmNotFound, http.StatusBadRequest)
-	_, err = n.SaveRealm(t.Context(), "wx", func(r realm.Realm, found bool) (realm.Realm, error) {
-		if !found || r.Config.TokenPath != "access_token" {
-			t.Errorf("the stored realm was not handed over: %+v", r)
-		}
-		r.Config.Arguments[0].Value = "{secret.}"
-		return r, nil
-	})
-	if !errors.As(err, &field) || field.Field != "config.arguments[0].value" {
-		t.Fatalf("got %v", err)
-	}
-	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 }
 
 // Two nodes on one store that fetch at the same time, since the claim of the
@@ -353,38 +295,4 @@ func TestClosingWaitsForFlights(t *testing.T) {
 	wantError(t, err, realm.CodeUnavailable, http.StatusServiceUnavailable)
 	again := nodeOn(t, newStore(t, path, c), p, c)
 	want(t, again.View, wx, "T-1-app", realm.FromDatabase)
-}
-
-func TestPaged(t *testing.T) {
-	for own := range 7 {
-		for stored := range 7 {
-			for size := 1; size < 5; size++ {
-				testPaged(t, own, stored, size)
-			}
-		}
-	}
-}
-
-func testPaged(t *testing.T, own, stored, size int) {
-	t.Helper()
-	var all []string
-	for i := range own {
-		all = append(all, fmt.Sprintf("own%d", i))
-	}
-	mine := slices.Clone(all)
-	for i := range stored {
-		all = append(all, fmt.Sprintf("stored%d", i))
-	}
-	theirs := all[own:]
-	for number := 1; number < 9; number++ {
-		first := min((number-1)*size, len(all))
-		wanted := all[first:min(first+size, len(all))]
-		got, total, err := paged(tokenstore.Page{Number: number, Size: size}, mine, func(p tokenstore.Page) ([]string, int, error) {
-			from := min((p.Number-1)*p.Size, len(theirs))
-			return theirs[from:min(from+p.Size, len(theirs))], len(theirs), nil
-		})
-		if err != nil || total != len(all) || !slices.Equal(got, wanted) {
-			t.Fatalf("own %d, stored %d, page %d of %d: got %v, want %v", own, stored, number, size, got, wanted)
-		}
-	}
 }

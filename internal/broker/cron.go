@@ -10,8 +10,8 @@ import (
 	"github.com/robfig/cron/v3"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
-	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 const (
@@ -26,8 +26,6 @@ const (
 	// failed.
 	warmEvery = 10 * time.Minute
 	warmAgain = time.Minute
-	// secretsPage is how many secrets are read at a time.
-	secretsPage = 500
 )
 
 var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
@@ -103,7 +101,7 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 	}
 	s.warmed, s.warmedOf = now, v
 	s.pool.start(func(ctx context.Context) {
-		_, err := v.each(ctx, (*compiled).warm, func(ref realm.Ref) {
+		_, err := v.each(ctx, (*catalog.Realm).KeptWarm, func(ref realm.Ref) {
 			if e, ok := s.pool.entries.Load(ref); !ok || e.live.Load() == nil {
 				v.enqueue(ref, aim{kind: load})
 			}
@@ -117,11 +115,6 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 	})
 }
 
-// warm says whether the tokens of the realm are kept alive when nobody uses
-// them: where the realm says so, and those of accounts that the server itself
-// authorizes.
-func (c *compiled) warm() bool { return c.config.KeepWarm || c.program.Unattended() }
-
 // enqueue has a flight started for a reference when its turn comes.
 func (v *View) enqueue(ref realm.Ref, a aim) {
 	now := realm.InstantOf(v.pool.now())
@@ -130,58 +123,10 @@ func (v *View) enqueue(ref realm.Ref, a aim) {
 
 // each calls do for every secret whose realm gets tokens, and is one of those
 // that are wanted (nil: all); it counts them.
-func (v *View) each(ctx context.Context, wanted func(*compiled) bool, do func(realm.Ref)) (n int, err error) {
-	want := func(c *compiled) bool {
-		return c.program.Fetches() && c.program.Inactive() == "" && (wanted == nil || wanted(c))
-	}
-	for _, id := range v.order {
-		if c := v.defined[id]; want(c) {
-			for key := range c.secrets {
-				do(realm.Ref{Realm: id, Key: key})
-				n++
-			}
-		}
-	}
-	realms, err := v.storedRealms(ctx)
-	for _, id := range realms {
-		c, failed := v.realm(ctx, id)
-		if failed != nil || !want(c) {
-			continue
-		}
-		more, failed := v.eachStored(ctx, id, do)
-		n, err = n+more, errors.Join(err, failed)
-	}
-	return n, err
-}
-
-// storedRealms are the ids of all realms that may have secrets in the store.
-func (v *View) storedRealms(ctx context.Context) ([]string, error) {
-	ids := append([]string(nil), v.order...)
-	for page := 1; ; page++ {
-		list, total, err := v.pool.store.Realms(ctx, tokenstore.Page{Number: page, Size: secretsPage}, "")
-		for _, r := range list {
-			if _, ok := v.defined[r.ID]; !ok {
-				ids = append(ids, r.ID)
-			}
-		}
-		if err != nil || len(list) == 0 || page*secretsPage >= total {
-			return ids, err
-		}
-	}
-}
-
-// eachStored calls do for the secrets of a realm that the store has.
-func (v *View) eachStored(ctx context.Context, id string, do func(realm.Ref)) (n int, err error) {
-	for page := 1; ; page++ {
-		list, total, err := v.pool.store.Secrets(ctx, tokenstore.Page{Number: page, Size: secretsPage}, id)
-		for _, s := range list {
-			do(s.Ref)
-			n++
-		}
-		if err != nil || len(list) == 0 || page*secretsPage >= total {
-			return n, err
-		}
-	}
+func (v *View) each(ctx context.Context, wanted func(*catalog.Realm) bool, do func(realm.Ref)) (n int, err error) {
+	return v.catalog.EachSecret(ctx, func(c *catalog.Realm) bool {
+		return c.Program.Fetches() && c.Program.Inactive() == "" && (wanted == nil || wanted(c))
+	}, do)
 }
 
 // Drive lets this configuration renew tokens ahead of their end. Of several

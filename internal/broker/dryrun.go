@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -18,24 +19,24 @@ import (
 // refusal of the provider is in the report, not an error.
 func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error) {
 	var report grant.Report
-	c, err := v.realm(ctx, ref.Realm)
+	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
 		return report, err
 	}
-	secret, err := v.secret(ctx, c, ref)
+	secret, err := v.catalog.Secret(ctx, c, ref)
 	if err != nil {
 		return report, err
 	}
-	tried, err := c.with(config)
+	tried, err := c.With(config)
 	if err != nil {
 		return report, err
 	}
-	bound, err := tried.program.Bind(secret)
+	bound, err := tried.Program.Bind(secret)
 	if err != nil {
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
-	if report.Error = untried(tried.program); report.Error != "" {
+	if report.Error = untried(tried.Program); report.Error != "" {
 		return report, nil
 	}
 	if err := v.draw(ctx, ref, c); err != nil {
@@ -66,22 +67,9 @@ func untried(p *grant.Program) string {
 	return p.NoFetch()
 }
 
-// with is the realm with another config, nil for its own.
-func (c *compiled) with(config *realm.Config) (*compiled, error) {
-	switch {
-	case config == nil:
-		return c, nil
-	case c.defined:
-		return nil, readOnly("the realm")
-	}
-	r := c.own
-	r.Config = *config
-	return compile(r, false)
-}
-
 // draw takes one call from the realm's quotas, without a claim: nothing that
 // the call gives is kept. CodeBudgetSpent.
-func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
+func (v *View) draw(ctx context.Context, ref realm.Ref, c *catalog.Realm) error {
 	t := v.terms(c)
 	windows := t.windows
 	if len(windows) == 0 {
@@ -100,7 +88,7 @@ func (v *View) draw(ctx context.Context, ref realm.Ref, c *compiled) error {
 	})
 	switch {
 	case err != nil:
-		return storeFailed(err)
+		return catalog.StoreError(err)
 	case wait > 0:
 		return &realm.Error{
 			Code: realm.CodeBudgetSpent, Status: http.StatusServiceUnavailable,

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -65,7 +66,7 @@ func TestDryRunOfWhatAPersonAuthorizes(t *testing.T) {
 // Caddyfile are sent.
 func TestDryRunDoesNotCarryTheCaddyfilesSecretsAway(t *testing.T) {
 	n := newNode(t)
-	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+	v := n.configure(t, catalog.Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
 		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
 	}}})
 	if report, err := v.Test(t.Context(), wx, nil); err != nil || report.Token == nil {
@@ -84,7 +85,7 @@ func TestDryRunOpensTheStore(t *testing.T) {
 	n := newNode(t)
 	c := n.wechat()
 	c.Limits.Windows = []realm.Window{{Calls: 1, Per: realm.Duration(time.Hour)}}
-	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
+	v := n.configure(t, catalog.Definition{Realm: realm.Realm{ID: "wx", Config: c}, Secrets: []realm.Secret{{
 		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
 	}}})
 	if report, err := v.Test(t.Context(), wx, nil); err != nil || report.Error != "" {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -43,8 +44,8 @@ type doing struct {
 
 // live is a token in memory. There may be a million: mind the size.
 type live struct {
-	lease realm.Lease // what callers get; its Source is memory
-	owner *compiled   // the realm that the lease was made for
+	lease realm.Lease    // what callers get; its Source is memory
+	owner *catalog.Realm // the realm that the lease was made for
 	// from is when its life begins, see begins.
 	from realm.Instant
 	// renewAt is when its renewal is due; 0 for never.

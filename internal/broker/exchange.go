@@ -37,7 +37,7 @@ func (c *code) byPerson() bool { return c.askedBy(tokenstore.AttemptID{}) }
 func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*task, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	c, err := v.realm(ctx, begun.Ref.Realm)
+	c, err := v.catalog.Realm(ctx, begun.Ref.Realm)
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +46,11 @@ func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*t
 	e.mu.Lock()
 	t.revision = e.revision
 	e.mu.Unlock()
-	secret, err := v.secret(ctx, c, begun.Ref)
+	secret, err := v.catalog.Secret(ctx, c, begun.Ref)
 	if err != nil {
 		return nil, err
 	}
-	if t.bound, err = c.program.Bind(secret); err != nil {
+	if t.bound, err = c.Program.Bind(secret); err != nil {
 		cause := unfit("the secret does not fit the realm: " + err.Error())
 		t.conclude(ctx, begun, cause)
 		return nil, badCallback(cause.Error())
@@ -78,8 +78,8 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 // objection is why a callback brings no code; nil where it does.
 func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *grant.Error {
 	switch {
-	case !t.f.owner.program.CanAuthorize():
-		return unfit(t.f.owner.program.NoAuthorize())
+	case !t.f.owner.Program.CanAuthorize():
+		return unfit(t.f.owner.Program.NoAuthorize())
 	case begun.CallbackURL != t.bound.CallbackURL():
 		return unfit("callback_url has changed since the authorization began")
 	case begun.Attempt != (tokenstore.AttemptID{}) && begun.Fingerprint != t.bound.Fingerprint():

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -81,7 +82,7 @@ func TestDroppedWhileTheCallbackIsAwaited(t *testing.T) {
 	n := s.account(t, true)
 	callback, failed := s.asks(t, n)
 	note := realm.Hidden("decides nothing")
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"note": &note}, DropRefreshToken: true}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"note": &note}, DropRefreshToken: true}); err != nil {
 		t.Fatal(err)
 	}
 	_ = visit(t.Context(), t, n, callback)
@@ -98,7 +99,7 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 	n := s.within(t, 2, true)
 	other, refresh := realm.Ref{Realm: jd.Realm, Key: "other"}, realm.Hidden("R-0")
 	n.saveSecret(t, other, "client_id", "app2")
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: other, RefreshToken: &refresh}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: other, RefreshToken: &refresh}); err != nil {
 		t.Fatal(err)
 	}
 	s.then(func(w http.ResponseWriter, r *http.Request) {
@@ -232,7 +233,7 @@ func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
 	s := newCodeServer(t)
 	n := s.account(t, false)
 	callback := s.callback(begun(t, n))
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"client_id": nil}}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: jd, Fields: map[string]*realm.Hidden{"client_id": nil}}); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, visit(t.Context(), t, n, callback), realm.CodeBadCallback, http.StatusBadRequest)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -127,7 +128,7 @@ func TestStartWithoutTheStore(t *testing.T) {
 	store := &faulty{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
 	store.shut.Store(true)
 	n := nodeOn(t, store, newProvider(t), c)
-	v := n.configure(t, Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+	v := n.configure(t, catalog.Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
 		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
 	}}})
 	want(t, v, wx, "T-1-app", realm.FromUpstream)
@@ -260,7 +261,7 @@ func TestChangeDuringAFlight(t *testing.T) {
 	if err := store.DeleteToken(t.Context(), wx); err != nil {
 		t.Fatal(err)
 	}
-	n.pool.changed(t.Context(), wx)
+	n.pool.cache.Recheck(t.Context(), wx)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 	n.provider.then(gives(7200))
 	n.clock.advance(2 * time.Second)
@@ -304,7 +305,7 @@ func TestChangeWhileTheStoreFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.unreadable.Store(true)
-	n.pool.changed(t.Context(), wx)
+	n.pool.cache.Recheck(t.Context(), wx)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 	n.idle(t)
 	store.unreadable.Store(false)
@@ -314,7 +315,7 @@ func TestChangeWhileTheStoreFails(t *testing.T) {
 // A reload does not shorten the wait after a failed renewal.
 func TestReloadKeepsTheBackOff(t *testing.T) {
 	n := newNode(t)
-	d := Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
+	d := catalog.Definition{Realm: realm.Realm{ID: "wx", Config: n.wechat()}, Secrets: []realm.Secret{{
 		Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"},
 	}}}
 	v := n.configure(t, d)
@@ -339,7 +340,7 @@ func TestStoreThatHangs(t *testing.T) {
 	store.hangs.Store(true)
 	for what, do := range map[string]func() error{
 		"token": func() error { _, err := n.Token(t.Context(), realm.Ref{Realm: "cold", Key: "main"}); return err },
-		"realm": func() error { _, err := n.Realm(t.Context(), "wx"); return err },
+		"realm": func() error { _, err := n.Catalog().RealmInfo(t.Context(), "wx"); return err },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -384,9 +385,9 @@ func TestChangeThatDidNotReachTheCache(t *testing.T) {
 	if _, err := db.SaveToken(t.Context(), wx, newer, old.Lineage); err != nil {
 		t.Fatal(err)
 	}
-	n.pool.changed(t.Context(), wx)
+	n.pool.cache.Recheck(t.Context(), wx)
 	eventually(t, "the newer token is used", func() bool { return n.has(t, "T-2-elsewhere") })
-	n.pool.changed(t.Context(), wx)
+	n.pool.cache.Recheck(t.Context(), wx)
 	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
 	n.idle(t)
 	want(t, n.View, wx, "T-2-elsewhere", realm.FromMemory)
@@ -410,7 +411,7 @@ func TestPanicInTheFeed(t *testing.T) {
 func TestRealmsOwnChange(t *testing.T) {
 	n, store := readyWithFaults(t)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	n.pool.changed(t.Context(), realm.Ref{Realm: "wx"})
+	n.pool.cache.Recheck(t.Context(), realm.Ref{Realm: "wx"})
 	store.hangs.Store(true)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 }

@@ -57,20 +57,9 @@ func (p *Pool) poll(ctx context.Context, feed tokenstore.ChangeFeed, cursor stri
 		}
 	}
 	for _, c := range changes {
-		p.changed(ctx, c.Ref)
+		p.cache.Recheck(ctx, c.Ref) // and catalogChanged is called
 	}
 	return next, err
-}
-
-// changed takes notice of one change. Most are our own: what memory has is
-// compared with the store, a token when it is used next, and not dropped.
-func (p *Pool) changed(ctx context.Context, ref realm.Ref) {
-	if ref.Key == "" {
-		p.realmChanged(ctx, ref.Realm)
-		return
-	}
-	p.secrets.drop(ref)
-	p.doubt(ref)
 }
 
 // doubt has what memory knows compared with the store when it is used next,
@@ -95,23 +84,9 @@ func (p *Pool) doubt(ref realm.Ref) {
 	}
 }
 
-// realmChanged drops a realm, unless the store has the very one that memory
-// has. Who is reading it right now does not remember it.
-func (p *Pool) realmChanged(ctx context.Context, id string) {
-	p.epoch.Add(1)
-	c, ok := p.stored.Load(id)
-	if !ok {
-		return
-	}
-	if r, err := p.store.Realm(ctx, id); err == nil && r.UpdatedAt.Equal(c.own.UpdatedAt) {
-		return
-	}
-	p.invalidateRealm(id)
-}
-
+// forgetAll drops all that memory knows.
 func (p *Pool) forgetAll() {
-	p.epoch.Add(1)
-	p.stored.Clear()
+	p.cache.Clear()
 	p.entries.Range(func(_ realm.Ref, e *entry) bool {
 		e.forget()
 		return true

@@ -8,7 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // flight is one piece of work that all callers of a (realm, key) wait for. It
@@ -16,7 +18,7 @@ import (
 // leaves takes nothing with it.
 type flight struct {
 	aim
-	owner *compiled
+	owner *catalog.Realm
 	done  chan struct{}
 	// woken: another node did something with the (realm, key).
 	woken chan struct{}
@@ -71,12 +73,12 @@ func (k kind) forced() bool { return k == flush || k == authorize }
 // errElsewhere: another node is at it, and nobody waits for this flight.
 var errElsewhere = errors.New("another node renews the token")
 
-func newFlight(c *compiled, a aim) *flight {
+func newFlight(c *catalog.Realm, a aim) *flight {
 	return &flight{aim: a, owner: c, done: make(chan struct{}), woken: make(chan struct{}, 1)}
 }
 
 // serves says whether a caller that wants a may take this flight's result.
-func (f *flight) serves(a aim, owner *compiled) bool {
+func (f *flight) serves(a aim, owner *catalog.Realm) bool {
 	if f.owner != owner || f.kind == verify || errors.Is(f.err, errElsewhere) || errors.Is(f.err, errDiscarded) {
 		return false
 	}
@@ -85,7 +87,7 @@ func (f *flight) serves(a aim, owner *compiled) bool {
 		// A token that was held back for a renewal which failed is handed out
 		// again. And a renewal without the store fails, where a caller without
 		// a token is served all the same, see unclaimed.
-		return f.err == nil || f.barred == nil && (f.kind != renew && !f.kind.forced() || !storeAway(f.err))
+		return f.err == nil || f.barred == nil && (f.kind != renew && !f.kind.forced() || !tokenstore.IsUnavailable(f.err))
 	case heal:
 		return f.aim == a || f.err == nil && f.lease.Access != a.failed
 	case renew:
@@ -96,7 +98,7 @@ func (f *flight) serves(a aim, owner *compiled) bool {
 }
 
 // storeTime is what a flight may spend on the store, besides the provider.
-const storeTime = 10 * time.Second
+const storeTime = tokenstore.Timeout
 
 // bounded limits what a caller waits for the store: a server that hangs, or a
 // lock that somebody else holds, is an error in the end.
@@ -106,7 +108,7 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // join waits for a flight that gives what the caller wants, starting one
 // where there is none.
-func (v *View) join(ctx context.Context, c *compiled, ref realm.Ref, a aim) (*realm.Lease, error) {
+func (v *View) join(ctx context.Context, c *catalog.Realm, ref realm.Ref, a aim) (*realm.Lease, error) {
 	for {
 		f, err := v.board(c, ref, a)
 		if err != nil {
@@ -124,7 +126,7 @@ func (v *View) join(ctx context.Context, c *compiled, ref realm.Ref, a aim) (*re
 }
 
 // board returns the flight that is under way, or starts one.
-func (v *View) board(c *compiled, ref realm.Ref, a aim) (*flight, error) {
+func (v *View) board(c *catalog.Realm, ref realm.Ref, a aim) (*flight, error) {
 	for {
 		e := v.pool.entry(ref)
 		e.mu.Lock()
@@ -158,7 +160,7 @@ func (v *View) launch(e *entry, f *flight, ref realm.Ref) {
 
 // verify starts a flight that compares memory with the store, for nobody in
 // particular. One that is under way is told that what it knows may be old.
-func (v *View) verify(e *entry, c *compiled, ref realm.Ref) {
+func (v *View) verify(e *entry, c *catalog.Realm, ref realm.Ref) {
 	e.mu.Lock()
 	f := e.underWay()
 	if f != nil {
@@ -174,10 +176,10 @@ func (v *View) verify(e *entry, c *compiled, ref realm.Ref) {
 
 // flightTime is how long a flight may take: the claim of a node that died has
 // to run out first.
-func (v *View) flightTime(c *compiled) time.Duration {
+func (v *View) flightTime(c *catalog.Realm) time.Duration {
 	t := v.terms(c)
 	d := t.lease() + t.timeout + storeTime
-	if c.program.Unattended() {
+	if c.Program.Unattended() {
 		d += callbackWait + t.timeout
 	}
 	return d
@@ -205,7 +207,7 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	switch {
 	case err != nil && base.Err() != nil:
 		err = errClosed
-	case isNotFound(err):
+	case catalog.IsNotFound(err):
 		v.pool.discard(ref, e)
 	case err != nil && f.kind == verify:
 		time.AfterFunc(storeWait, func() { e.suspect.Store(true) })

@@ -3,6 +3,7 @@ package broker
 import (
 	"testing"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
@@ -10,10 +11,10 @@ import (
 // waited for that renewal got its error, although each node may ask the
 // provider for itself then.
 func TestCallersOutliveARenewalWithoutTheStore(t *testing.T) {
-	c := &compiled{}
+	c := &catalog.Realm{}
 	for kind, serves := range map[kind]bool{load: true, renew: false, flush: false, heal: true} {
 		f := newFlight(c, aim{kind: kind})
-		f.err = storeFailed(tokenstore.ErrUnavailable)
+		f.err = catalog.StoreError(tokenstore.ErrUnavailable)
 		if got := f.serves(aim{kind: load}, c); got != serves {
 			t.Errorf("%v: %v", kind, got)
 		}
@@ -27,7 +28,7 @@ func TestCallersOutliveARenewalWithoutTheStore(t *testing.T) {
 // the token that was held back for it, or by the entry that took the place of
 // the one that it was in.
 func TestCallersAskAgain(t *testing.T) {
-	c := &compiled{}
+	c := &catalog.Realm{}
 	f := newFlight(c, aim{kind: renew})
 	f.err, f.barred = errPanic, &live{}
 	if f.serves(aim{kind: load}, c) {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -131,13 +132,13 @@ func newStore(t testing.TB, path string, c *clock) tokenstore.Store {
 	return sqlstore.SQLite(path, testKeyring(t), sqlstore.WithClock(c.now))
 }
 
-func newNode(t *testing.T, definitions ...Definition) *node {
+func newNode(t *testing.T, definitions ...catalog.Definition) *node {
 	t.Helper()
 	c := newClock()
 	return nodeOn(t, newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), newProvider(t), c, definitions...)
 }
 
-func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definitions ...Definition) *node {
+func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definitions ...catalog.Definition) *node {
 	t.Helper()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	n := &node{pool: New(store, log, c.now), clock: c, provider: p}
@@ -155,7 +156,7 @@ func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definit
 }
 
 // configure makes another configuration of the same pool, as a reload does.
-func (n *node) configure(t *testing.T, definitions ...Definition) *View {
+func (n *node) configure(t *testing.T, definitions ...catalog.Definition) *View {
 	t.Helper()
 	v, err := n.pool.View(ViewConfig{Definitions: definitions, Client: testClient(t, n.clock)})
 	if err != nil {
@@ -191,7 +192,7 @@ func (n *node) wechat() realm.Config {
 
 func (n *node) saveRealm(t *testing.T, id string, c realm.Config) {
 	t.Helper()
-	_, err := n.SaveRealm(t.Context(), id, func(r realm.Realm, _ bool) (realm.Realm, error) {
+	_, err := n.Catalog().SaveRealm(t.Context(), id, func(r realm.Realm, _ bool) (realm.Realm, error) {
 		r.Config = c
 		return r, nil
 	})
@@ -202,12 +203,12 @@ func (n *node) saveRealm(t *testing.T, id string, c realm.Config) {
 
 func (n *node) saveSecret(t *testing.T, ref realm.Ref, fields ...string) {
 	t.Helper()
-	u := SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{}}
+	u := catalog.SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{}}
 	for i := 0; i < len(fields); i += 2 {
 		value := realm.Hidden(fields[i+1])
 		u.Fields[fields[i]] = &value
 	}
-	if _, err := n.SaveSecret(t.Context(), u); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
 }

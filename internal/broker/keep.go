@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -53,7 +54,7 @@ func (t *task) settle(ctx context.Context, end *ended) (tokenstore.State, error)
 		return nil
 	})
 	if err != nil {
-		return tokenstore.State{}, storeFailed(err)
+		return tokenstore.State{}, catalog.StoreError(err)
 	}
 	failpoint.Hit("saved")
 	t.pool.setClock(s.Now, sent)
@@ -113,11 +114,11 @@ func (t *task) announce(end *ended) (*realm.Lease, error) {
 // current makes sure that the secret is still the one that the token was
 // obtained with: another node may have changed it meanwhile.
 func (t *task) current(ctx context.Context) error {
-	secret, err := t.secret(context.WithoutCancel(ctx), t.f.owner, t.ref)
+	secret, err := t.catalog.Secret(context.WithoutCancel(ctx), t.f.owner, t.ref)
 	if err != nil {
 		return err
 	}
-	if b, err := t.f.owner.program.Bind(secret); err != nil || b.Fingerprint() != t.bound.Fingerprint() {
+	if b, err := t.f.owner.Program.Bind(secret); err != nil || b.Fingerprint() != t.bound.Fingerprint() {
 		return errStale
 	}
 	return nil

@@ -124,12 +124,12 @@ func (s *schedule) queue(v *View, r renewal) {
 // advance starts the renewals of a realm for which there is room. It does not
 // wait for the store: a realm that is not in memory is read on the side.
 func (s *schedule) advance(v *View, id string) {
-	if c, ok := v.remembered(id); ok {
+	if c, ok := v.catalog.Remembered(id); ok {
 		s.startQueued(id, v.terms(c).concurrency, func(r renewal) bool { return v.renewQueued(c, r) })
 		return
 	}
 	s.pool.start(func(ctx context.Context) {
-		c, err := v.realm(ctx, id)
+		c, err := v.catalog.Realm(ctx, id)
 		if err != nil { // it is gone, or the store is: they are found again by the next sweep
 			s.startQueued(id, 1, func(renewal) bool { return false })
 			return

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -19,11 +20,11 @@ const (
 )
 
 // renewAt is when a token is to be renewed, 0 for never.
-func (v *View) renewAt(c *compiled, ref realm.Ref, t realm.Token, took time.Duration) realm.Instant {
+func (v *View) renewAt(c *catalog.Realm, ref realm.Ref, t realm.Token, took time.Duration) realm.Instant {
 	if t.ExpiresAt.IsZero() {
 		return 0
 	}
-	return realm.InstantOf(t.ExpiresAt.Add(-v.lead(&c.config, ref, t.ExpiresAt.Sub(t.IssuedAt), took)))
+	return realm.InstantOf(t.ExpiresAt.Add(-v.lead(&c.Config, ref, t.ExpiresAt.Sub(t.IssuedAt), took)))
 }
 
 // lead is how long ahead of its end a token is renewed: a share of its life,

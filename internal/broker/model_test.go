@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -136,7 +137,7 @@ func newModel(p plan, dir string) *model {
 		m.nodes = append(m.nodes, m.boot(index))
 	}
 	for i, ref := range m.refs {
-		_, err := m.nodes[0].view.SaveRealm(context.Background(), ref.Realm, func(r realm.Realm, _ bool) (realm.Realm, error) {
+		_, err := m.nodes[0].view.Catalog().SaveRealm(context.Background(), ref.Realm, func(r realm.Realm, _ bool) (realm.Realm, error) {
 			r.Config = m.config()
 			return r, nil
 		})
@@ -195,7 +196,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 	ref := m.refs[i]
 	m.versions++
 	id, secret := realm.Hidden(app(i)), realm.Hidden(fmt.Sprint("v", m.versions))
-	u := SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{"client_id": &id, "client_secret": &secret}}
+	u := catalog.SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{"client_id": &id, "client_secret": &secret}}
 	if m.plan.codes != "" {
 		u.Fields["login"] = &secret
 	}
@@ -204,16 +205,16 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 		seed = realm.Hidden(m.provider.Authorize(app(i)).Refresh)
 		u.Fields["refresh_token"] = &seed
 	}
-	saved, err := n.view.SaveSecret(context.Background(), u)
+	saved, err := n.view.Catalog().SaveSecret(context.Background(), u)
 	if err != nil {
 		return // the store is away
 	}
-	c, err := n.view.realm(context.Background(), ref.Realm)
+	c, err := n.view.catalog.Realm(context.Background(), ref.Realm)
 	if err != nil {
 		m.fail("the model", "%v", err)
 		return
 	}
-	bound, err := c.program.Bind(saved.Secret)
+	bound, err := c.Program.Bind(saved.Secret)
 	if err != nil {
 		m.fail("the model", "%v", err)
 		return

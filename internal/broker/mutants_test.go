@@ -87,7 +87,7 @@ const parentCheck = "\tif s.Token.Lineage != e.parent && !e.code.byPerson() {\n\
 var leaderCancels = []edit{
 	{"flight.go", "type flight struct {\n\taim\n", "type flight struct {\n\taim\n\tleader context.Context\n"},
 	{"flight.go", "v.board(c, ref, a)", "v.board(ctx, c, ref, a)"},
-	{"flight.go", "board(c *compiled, ref", "board(ctx context.Context, c *compiled, ref"},
+	{"flight.go", "board(c *catalog.Realm, ref", "board(ctx context.Context, c *catalog.Realm, ref"},
 	{"flight.go", "\t\tf := newFlight(c, a)\n", "\t\tf := newFlight(c, a)\n\t\tf.leader = ctx\n"},
 	{"flight.go", "context.WithTimeout(base, v.flightTime(f.owner))", "context.WithTimeout(leaderOf(f, base), v.flightTime(f.owner))"},
 	{"flight.go", "// land ends a flight", "func leaderOf(f *flight, base context.Context) context.Context {\n\tif f.leader != nil {\n\t\treturn f.leader\n\t}\n\treturn base\n}\n\n// land ends a flight"},

@@ -3,6 +3,7 @@ package broker
 import (
 	"testing"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -35,12 +36,12 @@ func TestOtherNodesChanges(t *testing.T) {
 		lease, err := b.Proxyable(t.Context(), wx)
 		return err == nil && lease.Target.Inject[0].Name == "token"
 	})
-	if err := a.DeleteSecret(t.Context(), wx); err != nil {
+	if err := a.Catalog().DeleteSecret(t.Context(), wx); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "b does not know the secret any more", func() bool {
 		_, err := b.Token(t.Context(), wx)
-		return isNotFound(err)
+		return catalog.IsNotFound(err)
 	})
 	if calls := p.calls.Load(); calls != 3 {
 		t.Fatalf("%d calls to the provider, want 3", calls)

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -33,17 +34,17 @@ func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (
 
 // open opens the store, if that was not done yet. A credential that the
 // configuration defines can do without, as long as the store is away.
-func (v *View) open(ctx context.Context, c *compiled, ref realm.Ref) error {
+func (v *View) open(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	err := v.pool.Open(ctx)
 	if err == nil {
 		return nil
 	}
-	if _, defined := c.secrets[ref.Key]; defined && storeAway(err) {
+	if _, defined := c.Secrets[ref.Key]; defined && tokenstore.IsUnavailable(err) {
 		return nil
 	}
-	return storeFailed(err)
+	return catalog.StoreError(err)
 }
 
 // task is one attempt: what it is about, and what it found so far. Its times
@@ -71,14 +72,14 @@ func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) 
 	e.mu.Lock()
 	t.revision = e.revision
 	e.mu.Unlock()
-	secret, err := v.secret(ctx, f.owner, ref)
+	secret, err := v.catalog.Secret(ctx, f.owner, ref)
 	if err != nil {
 		return nil, err
 	}
-	if !f.owner.program.Fetches() {
+	if !f.owner.Program.Fetches() {
 		return t.fixed(secret)
 	}
-	if t.bound, err = f.owner.program.Bind(secret); err != nil {
+	if t.bound, err = f.owner.Program.Bind(secret); err != nil {
 		return nil, unavailable(http.StatusBadGateway, "the secret does not fit the realm: "+err.Error(), err)
 	}
 	if lease := t.fromMemory(); lease != nil {
@@ -114,7 +115,7 @@ func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
 	}
 	var token realm.Token
 	var err error
-	if t.bound, err = t.f.owner.program.Bind(secret); err == nil {
+	if t.bound, err = t.f.owner.Program.Bind(secret); err == nil {
 		token, err = t.bound.Fixed()
 	}
 	if err != nil {
@@ -161,7 +162,7 @@ func (t *task) read(ctx context.Context) (realm.Source, error) {
 	case errors.Is(err, tokenstore.ErrTokenNotFound):
 		return 0, nil
 	case err != nil:
-		return 0, storeFailed(err)
+		return 0, catalog.StoreError(err)
 	}
 	t.stored = t.pool.local(token)
 	if t.f.kind.forced() || t.e.live.Load() == nil {

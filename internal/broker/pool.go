@@ -10,6 +10,7 @@ import (
 	"github.com/puzpuzpuz/xsync/v4"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -33,17 +34,13 @@ type Pool struct {
 	// entries is the memory level. Nothing is evicted: there is an entry for
 	// no more than the secrets that exist.
 	entries *xsync.Map[realm.Ref, *entry]
-	// stored holds the compiled realms of the store.
-	stored *xsync.Map[string, *compiled]
-	// epoch grows with every invalidation of a stored realm. A realm that was
-	// read before the epoch changed is not remembered.
-	epoch atomic.Int64
+	// cache holds the realms and secrets of the store.
+	cache *catalog.Cache
 
 	schedule *schedule
 	// budgets is what the realms' tightest windows allowed when this node
 	// looked last; -1 for no windows.
 	budgets *xsync.Map[string, int]
-	secrets remembered
 	away    turns
 
 	opening chan struct{} // a semaphore of one
@@ -75,10 +72,10 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 	p := &Pool{
 		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), draw: randomly,
 		entries: xsync.NewMap[realm.Ref, *entry](),
-		stored:  xsync.NewMap[string, *compiled](),
 		budgets: xsync.NewMap[string, int](),
 		opening: make(chan struct{}, 1), taking: make(chan struct{}, takingPlaces),
 	}
+	p.cache = catalog.NewCache(catalog.Config{Store: store, Open: p.Open, Now: now, Changed: p.catalogChanged})
 	p.schedule = newSchedule(p)
 	for _, opt := range opts {
 		opt(p)
@@ -160,17 +157,32 @@ func (p *Pool) start(f func(context.Context)) bool {
 	return true
 }
 
-// invalidateRealm forgets a stored realm. Its tokens go with it: a lease is
-// good only for the compiled realm that it was made for.
-func (p *Pool) invalidateRealm(id string) {
-	p.epoch.Add(1)
-	p.stored.Delete(id)
-}
-
-// invalidate forgets what memory knows of a (realm, key).
-func (p *Pool) invalidate(ref realm.Ref) {
-	p.secrets.drop(ref)
-	if e, ok := p.entries.Load(ref); ok {
+// catalogChanged takes notice of a change of a realm or a secret. A realm that
+// was saved, here or elsewhere, needs nothing: a lease is good only for the
+// compiled realm that it was made for. What the feed reports may be our own
+// change: what memory has is compared when it is used next, and not dropped.
+func (p *Pool) catalogChanged(c catalog.Change) {
+	ofRealm := c.Ref.Key == ""
+	switch {
+	case ofRealm && c.Event == catalog.Deleted:
+		p.entries.Range(func(ref realm.Ref, e *entry) bool {
+			if ref.Realm == c.Ref.Realm {
+				e.forget()
+				p.discard(ref, e)
+			}
+			return true
+		})
+	case ofRealm:
+	case c.Event == catalog.Reported:
+		p.doubt(c.Ref)
+	default:
+		e, ok := p.entries.Load(c.Ref)
+		if !ok {
+			return
+		}
 		e.forget()
+		if c.Event == catalog.Deleted {
+			p.discard(c.Ref, e)
+		}
 	}
 }

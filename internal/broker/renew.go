@@ -13,7 +13,7 @@ import (
 // Errors are those of Token; CodeTokenUnavailable also where the provider
 // gives the very same token again.
 func (v *View) Renew(ctx context.Context, ref realm.Ref, failed realm.Hidden) (*realm.Lease, error) {
-	c, err := v.realm(ctx, ref.Realm)
+	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -211,7 +212,7 @@ func (r *renewal) wanted(l *live, now realm.Instant) bool {
 		return r.aim.kind == load
 	}
 	r.aim = aim{kind: renew}
-	return l.due(now) && (r.e.active(now, l.life()) || l.owner.warm())
+	return l.due(now) && (r.e.active(now, l.life()) || l.owner.KeptWarm())
 }
 
 // ahead asks for the renewal of a token that is used. One whose renewal waits
@@ -228,7 +229,7 @@ func (v *View) ahead(e *entry, ref realm.Ref, now realm.Instant) {
 
 // renewQueued starts a renewal whose turn it is; false where there is nothing
 // to do, any more: another flight was faster.
-func (v *View) renewQueued(c *compiled, r renewal) bool {
+func (v *View) renewQueued(c *catalog.Realm, r renewal) bool {
 	if e, ok := v.pool.entries.Load(r.ref); !ok || e != r.e {
 		return false
 	}
@@ -262,8 +263,8 @@ func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
 		s.renewed(ref.Realm)
 		s.advance(v, ref.Realm)
 	}
-	warm := f.queued && f.owner.warm()
-	if f.err == nil || isNotFound(f.err) || f.kind != renew && !warm {
+	warm := f.queued && f.owner.KeptWarm()
+	if f.err == nil || catalog.IsNotFound(f.err) || f.kind != renew && !warm {
 		return
 	}
 	now, t := realm.InstantOf(s.pool.now()), e.lastTrouble()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -86,7 +87,7 @@ func TestScheduleSpreadsRenewals(t *testing.T) {
 		s.saveSecret(t, refs[i], "key_1", "app", "key_2", "s3cret-value")
 		token := realm.Hidden(s.fake.Steal("app"))
 		end := s.clock.now().Add(2*time.Hour + time.Duration(i)*time.Minute/keys)
-		if _, err := s.SaveSecret(t.Context(), SecretUpdate{Ref: refs[i], Token: &token, ExpiresAt: &end}); err != nil {
+		if _, err := s.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: refs[i], Token: &token, ExpiresAt: &end}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -330,7 +331,7 @@ func TestScheduleDoesNotWaitForTheStore(t *testing.T) {
 		e, _ := n.pool.entries.Load(ref)
 		e.touch(realm.InstantOf(n.clock.now()))
 	}
-	n.pool.stored.Delete("away")
+	n.saveRealm(t, "away", n.wechat()) // memory forgets the realm
 	store.hangs.Store(true)
 	eventually(t, "the realm is read on the side", func() bool {
 		n.clock.advance(horizon / 2)

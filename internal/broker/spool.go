@@ -48,7 +48,7 @@ func (p *Pool) replay(ctx context.Context) error {
 		switch err := p.replayOne(ctx, s); {
 		case err == nil:
 			p.unspool(s.ID)
-		case storeAway(err):
+		case tokenstore.IsUnavailable(err):
 			return fmt.Errorf("spooled token of %s: %w", s.Ref, err)
 		default: // what is stored of this one is damaged: that stops no other
 			p.log.Error("an answer in the spool cannot be saved",

@@ -34,12 +34,12 @@ type RealmStats struct {
 func (v *View) Stats() Stats {
 	now := realm.InstantOf(v.pool.now())
 	sums := map[string]*summed{}
-	for id := range v.defined {
+	for _, id := range v.catalog.Defined() {
 		sums[id] = newSummed()
 	}
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
 		l, t := e.live.Load(), e.lastTrouble()
-		if _, ours := v.defined[ref.Realm]; !ours && l != nil && l.owner.defined {
+		if !v.catalog.IsDefined(ref.Realm) && l != nil && l.owner.Defined {
 			return true
 		}
 		s, ok := sums[ref.Realm]

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -166,7 +167,7 @@ func TestStatsOfMany(t *testing.T) {
 	want(t, n.View, second, "T-2-b", realm.FromUpstream)
 	config := n.wechat()
 	config.Lifetime.Unlimited, config.ExpiresInPath = true, ""
-	v := n.configure(t, Definition{
+	v := n.configure(t, catalog.Definition{
 		Realm:   realm.Realm{ID: "own", Config: config},
 		Secrets: []realm.Secret{{Ref: realm.Ref{Key: "k"}, Fields: map[string]realm.Hidden{"key_1": "c", "key_2": "s"}}},
 	})

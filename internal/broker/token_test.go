@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -247,7 +248,7 @@ func TestFixedToken(t *testing.T) {
 	_, err := n.Token(t.Context(), ref)
 	wantError(t, err, realm.CodeFixedToken, http.StatusBadGateway)
 	token := realm.Hidden("sk-live-1")
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: ref, Token: &token}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: ref, Token: &token}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, ref, "sk-live-1", realm.FromDatabase)
@@ -259,7 +260,7 @@ func TestFixedToken(t *testing.T) {
 	_, err = n.Flush(t.Context(), ref)
 	wantError(t, err, realm.CodeFixedToken, http.StatusExpectationFailed)
 	ends := n.clock.now().Add(time.Hour)
-	if _, err := n.SaveSecret(t.Context(), SecretUpdate{Ref: ref, Token: &token, ExpiresAt: &ends}); err != nil {
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: ref, Token: &token, ExpiresAt: &ends}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, n.View, ref, "sk-live-1", realm.FromDatabase)

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -86,7 +87,7 @@ func strictRealm(b *testing.B, p *Pool, provider string) (*View, realm.Ref) {
 	ref := realm.Ref{Realm: "rt", Key: "main"}
 	v, err := p.View(ViewConfig{
 		Client: grant.NewClient(policy.Dialer(new(net.Dialer)), time.Now),
-		Definitions: []Definition{{
+		Definitions: []catalog.Definition{{
 			Realm: realm.Realm{ID: ref.Realm, Config: realm.Config{
 				Grant: &realm.Grant{Name: realm.GrantRefreshToken, TokenURL: provider}, AllowHTTP: true,
 				RefreshSemantics: realm.RefreshStrict,

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -51,7 +52,7 @@ func TestWarmAfterAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.turns(t, time.Minute, time.Second)
-	v := n.configure(t, Definition{
+	v := n.configure(t, catalog.Definition{
 		Realm:   realm.Realm{ID: jd.Realm, Config: s.config(true)},
 		Secrets: []realm.Secret{{Ref: jd, Fields: map[string]realm.Hidden{"client_id": "app"}}},
 	})

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -245,7 +245,7 @@ func TestLostAnswer(t *testing.T) {
 		}
 		i.meanwhile(nil)
 		i.api.ServeHTTP(httptest.NewRecorder(), r)
-		if _, err := i.view.SaveSecret(r.Context(), broker.SecretUpdate{Ref: realm.Ref{Realm: "jd", Key: "acc1"}, RefreshToken: &renewed}); err != nil {
+		if _, err := i.view.Catalog().SaveSecret(r.Context(), catalog.SecretUpdate{Ref: realm.Ref{Realm: "jd", Key: "acc1"}, RefreshToken: &renewed}); err != nil {
 			t.Error(err)
 		}
 		panic(http.ErrAbortHandler)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
@@ -77,7 +78,7 @@ func instanceWith(t *testing.T, dial netguard.Dialer) *instance {
 	if i.view, err = pool.View(broker.ViewConfig{Client: grant.NewClient(dial, i.clock.now)}); err != nil {
 		t.Fatal(err)
 	}
-	i.api = adminapi.New(i.view, adminapi.Options{Now: i.clock.now})
+	i.api = adminapi.New(i.view, i.view.Catalog(), adminapi.Options{Now: i.clock.now})
 	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
 	i.url = server.URL
@@ -139,7 +140,7 @@ func (i *instance) get(path string) (int, map[string]any) {
 // stored are the fields of a secret, as they lie in the store.
 func (i *instance) stored(realmID, key string) map[string]string {
 	i.t.Helper()
-	info, err := i.view.Secret(i.t.Context(), realm.Ref{Realm: realmID, Key: key})
+	info, err := i.view.Catalog().SecretInfo(i.t.Context(), realm.Ref{Realm: realmID, Key: key})
 	if err != nil {
 		i.t.Fatalf("%s/%s: %v", realmID, key, err)
 	}
@@ -287,7 +288,7 @@ var pageOne = tokenstore.Page{Number: 1, Size: 1}
 // comment changes a realm as somebody would by hand.
 func (i *instance) comment(id, text string) {
 	i.t.Helper()
-	_, err := i.view.SaveRealm(i.t.Context(), id, func(r realm.Realm, _ bool) (realm.Realm, error) {
+	_, err := i.view.Catalog().SaveRealm(i.t.Context(), id, func(r realm.Realm, _ bool) (realm.Realm, error) {
 		r.Comment = text
 		return r, nil
 	})
@@ -299,7 +300,7 @@ func (i *instance) comment(id, text string) {
 // set changes a field of a secret as somebody would by hand.
 func (i *instance) set(realmID, key, field string, value realm.Hidden) {
 	i.t.Helper()
-	_, err := i.view.SaveSecret(i.t.Context(), broker.SecretUpdate{
+	_, err := i.view.Catalog().SaveSecret(i.t.Context(), catalog.SecretUpdate{
 		Ref: realm.Ref{Realm: realmID, Key: key}, Fields: map[string]*realm.Hidden{field: &value},
 	})
 	if err != nil {
@@ -310,7 +311,7 @@ func (i *instance) set(realmID, key, field string, value realm.Hidden) {
 // remove deletes a secret as somebody would by hand.
 func (i *instance) remove(realmID, key string) {
 	i.t.Helper()
-	if err := i.view.DeleteSecret(i.t.Context(), realm.Ref{Realm: realmID, Key: key}); err != nil {
+	if err := i.view.Catalog().DeleteSecret(i.t.Context(), realm.Ref{Realm: realmID, Key: key}); err != nil {
 		i.t.Fatal(err)
 	}
 }

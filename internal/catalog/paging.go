@@ -1,4 +1,4 @@
-package broker
+package catalog
 
 import "github.com/caddy-tokens/caddy-tokens/tokenstore"
 

@@ -1,0 +1,115 @@
+// Package catalog knows which realms, secrets and companies there are. It
+// compiles realms, and it creates, changes, deletes and lists all three.
+//
+// A Cache is what outlives a configuration: the realms of the store as they
+// were compiled, and the secrets that were used last. A Catalog is what one
+// configuration sees: the realms and secrets that it defines, which the API
+// cannot change, and behind them those of the store.
+//
+// The package neither holds tokens nor asks providers for them, and it knows
+// nothing of the flights and claims by which the broker does so. The broker
+// learns of each change by one callback, Config.Changed, and drops what its
+// memory knows.
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Definition is a realm that a configuration defines, with its secrets.
+type Definition struct {
+	Realm   realm.Realm
+	Secrets []realm.Secret
+}
+
+// Catalog is what one configuration sees of the realms, secrets and companies.
+// All errors of its methods that a caller can do something about are
+// *realm.Error or *realm.FieldError.
+type Catalog struct {
+	cache   *Cache
+	defined map[string]*Realm
+	order   []string // the ids of defined, as they were written
+}
+
+// New makes the catalog of a configuration. Errors name the realm and the
+// field that is wrong. The store is neither opened nor read.
+func New(cache *Cache, definitions []Definition) (*Catalog, error) {
+	c := &Catalog{cache: cache, defined: make(map[string]*Realm, len(definitions))}
+	for _, d := range definitions {
+		r, err := d.compile()
+		if err != nil {
+			return nil, fmt.Errorf("realm %q: %w", d.Realm.ID, err)
+		}
+		if _, twice := c.defined[d.Realm.ID]; twice {
+			return nil, fmt.Errorf("realm %q: defined twice", d.Realm.ID)
+		}
+		c.defined[d.Realm.ID], c.order = r, append(c.order, d.Realm.ID)
+	}
+	return c, nil
+}
+
+// compile compiles the realm. Its secrets are bound once, so that a missing
+// field stops the start and not the first request.
+func (d Definition) compile() (*Realm, error) {
+	r, err := compile(d.Realm, true)
+	if err != nil {
+		return nil, err
+	}
+	r.Secrets = make(map[string]realm.Secret, len(d.Secrets))
+	for _, s := range d.Secrets {
+		s.Realm = d.Realm.ID
+		if err := s.Validate(); err != nil {
+			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
+		}
+		if _, err := r.Program.Bind(s); err != nil {
+			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
+		}
+		if _, twice := r.Secrets[s.Key]; twice {
+			return nil, fmt.Errorf("secret %q: defined twice", s.Key)
+		}
+		r.Secrets[s.Key] = s
+	}
+	return r, nil
+}
+
+// Realm returns the compiled realm: the configuration's own, else the store's.
+// A stored realm never shadows a defined one. CodeRealmNotFound; CodeNotActive
+// for a stored realm that this version does not understand.
+func (c *Catalog) Realm(ctx context.Context, id string) (*Realm, error) {
+	if r, ok := c.Remembered(id); ok {
+		return r, nil
+	}
+	return c.cache.loadRealm(ctx, id)
+}
+
+// Remembered is Realm as far as memory knows. It takes no lock and allocates
+// nothing.
+func (c *Catalog) Remembered(id string) (*Realm, bool) {
+	if r, ok := c.defined[id]; ok {
+		return r, true
+	}
+	return c.cache.realms.Load(id)
+}
+
+// IsDefined reports whether the configuration defines a realm of this id.
+func (c *Catalog) IsDefined(id string) bool {
+	_, ok := c.defined[id]
+	return ok
+}
+
+// Defined are the ids of the realms that the configuration defines, as they
+// were written. The caller must not change the slice.
+func (c *Catalog) Defined() []string { return c.order }
+
+// Secret returns a credential set of a realm of this catalog: the
+// configuration's own, else the store's, else, while the store cannot be used,
+// the one that was read last. CodeSecretNotFound.
+func (c *Catalog) Secret(ctx context.Context, r *Realm, ref realm.Ref) (realm.Secret, error) {
+	if s, ok := r.Secrets[ref.Key]; ok {
+		return s, nil
+	}
+	return c.cache.loadSecret(ctx, ref)
+}

@@ -1,0 +1,72 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+func realmNotFound() *realm.Error {
+	return &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "realm 不存在"}
+}
+
+func secretNotFound() *realm.Error {
+	return &realm.Error{Code: realm.CodeSecretNotFound, Status: http.StatusNotFound, Detail: "secret 不存在"}
+}
+
+func readOnly(what string) *realm.Error {
+	return &realm.Error{Code: realm.CodeReadOnly, Status: http.StatusConflict, Detail: what + " is defined in the Caddyfile"}
+}
+
+// IsNotFound reports whether there is no such realm or secret.
+func IsNotFound(err error) bool {
+	var e *realm.Error
+	return errors.As(err, &e) && (e.Code == realm.CodeRealmNotFound || e.Code == realm.CodeSecretNotFound)
+}
+
+// StoreError is the error of a store as a caller sees it: a *realm.Error with
+// CodeUnavailable. Cancellations stay what they are.
+func StoreError(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	detail := "the store cannot be used now"
+	switch {
+	case errors.Is(err, tokenstore.ErrKey):
+		detail = "the store was sealed with another encryption key"
+	case errors.Is(err, context.DeadlineExceeded):
+		detail = "the store did not answer in time"
+	}
+	return &realm.Error{
+		Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
+		Detail: detail, RetryAfter: time.Second, Err: err,
+	}
+}
+
+// changeError turns the error of a store's method for realms, secrets or
+// companies into the caller's. What the caller's change function returned
+// passes as it is.
+func changeError(err error) error {
+	var field *realm.FieldError
+	var own *realm.Error
+	switch {
+	case err == nil, errors.As(err, &field), errors.As(err, &own):
+		return err
+	case errors.Is(err, tokenstore.ErrRealmNotFound):
+		return realmNotFound()
+	case errors.Is(err, tokenstore.ErrSecretNotFound):
+		return secretNotFound()
+	case errors.Is(err, tokenstore.ErrCompanyNotFound):
+		return &realm.Error{Code: realm.CodeCompanyNotFound, Status: http.StatusNotFound, Detail: "there is no company with this taxpayer id"}
+	case errors.Is(err, tokenstore.ErrRealmHasSecrets):
+		return &realm.Error{
+			Code: realm.CodeConflict, Status: http.StatusConflict,
+			Detail: "the realm still has secrets: delete them first, or add ?cascade=true",
+		}
+	}
+	return StoreError(err)
+}

@@ -1,0 +1,75 @@
+package catalog
+
+import (
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// Realm is a realm with what was compiled from it. It never changes: when the
+// realm is saved, there is a new one. So two pointers are equal only if nothing
+// about the realm changed between them.
+type Realm struct {
+	// Written is the realm as it was written, Config what it says together with
+	// its preset.
+	Written realm.Realm
+	Config  realm.Config
+	Program *grant.Program
+	// Secrets are those that a configuration defines, by key; the store may
+	// have more.
+	Secrets map[string]realm.Secret
+	// Defined in a configuration: read-only for the API.
+	Defined bool
+}
+
+// compile lays a realm over its preset, and gives a meaning to both together.
+// Errors are *realm.FieldError.
+func compile(r realm.Realm, trusted bool) (*Realm, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Realm{Written: r, Defined: trusted}
+	var err error
+	if c.Config, err = presets.Apply(r.Config); err != nil {
+		return nil, err
+	}
+	c.Config.Preset = "" // it is in there: what is missing now is missing
+	r.Config = c.Config
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	c.Program, err = grant.Compile(r, trusted)
+	return c, err
+}
+
+// Check reports what is wrong with a realm that a configuration defines.
+// Errors are *realm.FieldError.
+func Check(r realm.Realm) error {
+	_, err := compile(r, true)
+	return err
+}
+
+// With is the realm with another config, for a dry run; nil for its own.
+// CodeReadOnly for a realm that a configuration defines: its secrets would go
+// where the caller says.
+func (r *Realm) With(config *realm.Config) (*Realm, error) {
+	switch {
+	case config == nil:
+		return r, nil
+	case r.Defined:
+		return nil, readOnly("the realm")
+	}
+	other := r.Written
+	other.Config = *config
+	return compile(other, false)
+}
+
+// EndsPrevious reports whether a new token ends the one before at once.
+func (r *Realm) EndsPrevious() bool {
+	return r.Config.Semantics == realm.SemanticsRotate && r.Config.Overlap == 0
+}
+
+// KeptWarm reports whether the tokens of the realm are kept alive when nobody
+// uses them: where the realm says so, and those of accounts that the server
+// itself authorizes.
+func (r *Realm) KeptWarm() bool { return r.Config.KeepWarm || r.Program.Unattended() }

@@ -1,0 +1,124 @@
+package catalog
+
+import (
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// SecretUpdate is a change of a secret; what is nil or absent stays.
+type SecretUpdate struct {
+	Ref realm.Ref
+	// Fields to set; a nil pointer removes the field. A value equal to
+	// realm.Mask leaves the stored one.
+	Fields map[string]*realm.Hidden
+	// Token is imported as the secret's token; with a static grant it becomes
+	// the field "token".
+	Token *realm.Hidden
+	// ExpiresAt is the end of the imported token (nil: none).
+	ExpiresAt *time.Time
+	// RefreshToken is imported beside it, or alone, and then even while fields
+	// are missing that its use needs. RefreshExpiresAt is its end (nil: not
+	// known).
+	RefreshToken     *realm.Hidden
+	RefreshExpiresAt *time.Time
+	// DropRefreshToken drops the refresh token too when a value changes.
+	DropRefreshToken bool
+}
+
+// check refuses the end of a token that is not there, and a refresh token that
+// is empty.
+func (u *SecretUpdate) check() error {
+	switch {
+	case u.ExpiresAt != nil && u.Token == nil:
+		return realm.Fieldf("expires_at", "says when a token ends, and there is no token beside it")
+	case u.RefreshExpiresAt != nil && u.RefreshToken == nil:
+		return realm.Fieldf("refresh_expires_at", "says when a refresh token ends, and there is no refresh_token beside it")
+	case u.RefreshToken != nil && *u.RefreshToken == "":
+		return realm.Fieldf("refresh_token", "is empty")
+	}
+	return nil
+}
+
+// apply makes the update of a secret of realm r, and decides what becomes of
+// its token.
+func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Secret, tokenstore.TokenChange, error) {
+	before := s.Fields
+	s.Ref, s.Fields = u.Ref, mergeFields(before, u.Fields)
+	fixed := !r.Program.Fetches()
+	if fixed && u.Token != nil {
+		s.Fields["token"] = *u.Token
+		delete(s.Fields, "expires_at")
+		if u.ExpiresAt != nil {
+			s.Fields["expires_at"] = realm.Hidden(strconv.FormatInt(u.ExpiresAt.UnixMilli(), 10))
+		}
+	}
+	if err := s.Validate(); err != nil {
+		return s, tokenstore.TokenChange{}, err
+	}
+	changed := !maps.Equal(before, s.Fields)
+	what := tokenstore.TokenChange{DropAccess: changed, DropRefresh: changed && u.DropRefreshToken}
+	if u.RefreshToken != nil && !r.Program.CanRefresh() {
+		return s, what, realm.Fieldf("refresh_token", "cannot be imported: the realm has no refresh recipe")
+	}
+	if !fixed && (u.Token != nil || u.RefreshToken != nil) {
+		token, err := u.imported(r, s, now)
+		if err != nil {
+			return s, what, err
+		}
+		what.Set = &token
+	}
+	return s, what, nil
+}
+
+// mergeFields returns the fields after an update; the given ones stay as they are.
+func mergeFields(fields map[string]realm.Hidden, update map[string]*realm.Hidden) map[string]realm.Hidden {
+	out := make(map[string]realm.Hidden, len(fields)+len(update))
+	maps.Copy(out, fields)
+	for name, value := range update {
+		switch {
+		case value == nil:
+			delete(out, name)
+		case *value != realm.Mask:
+			out[name] = *value
+		}
+	}
+	return out
+}
+
+// imported is what somebody else obtained with this secret. An access token
+// serves only together with the recipe and the fields that it came from, so
+// that those have to be whole. A refresh token is used when they are: without
+// them, it has no fingerprint.
+func (u *SecretUpdate) imported(r *Realm, s realm.Secret, now time.Time) (realm.Token, error) {
+	if u.ExpiresAt == nil && u.Token != nil {
+		return realm.Token{}, realm.Fieldf("expires_at", "is needed with a token, in epoch milliseconds (only a realm with a fixed token does without)")
+	}
+	token := realm.Token{IssuedAt: now}
+	bound, err := r.Program.Bind(s)
+	if err == nil {
+		token.Fingerprint = bound.Fingerprint()
+	}
+	if u.Token != nil {
+		if err != nil {
+			return realm.Token{}, realm.Fieldf("token", "cannot be imported: %v", err)
+		}
+		if _, _, err := bound.Place(*u.Token); err != nil {
+			return realm.Token{}, realm.Fieldf("token", "cannot be injected: %v", err)
+		}
+		token.Access, token.ExpiresAt = *u.Token, *u.ExpiresAt
+		if latest := now.Add(realm.MaxLifetime); latest.Before(token.ExpiresAt) {
+			token.ExpiresAt = latest
+		}
+	}
+	if u.RefreshToken != nil {
+		token.Refresh = *u.RefreshToken
+	}
+	if u.RefreshExpiresAt != nil {
+		token.RefreshExpiresAt = *u.RefreshExpiresAt
+	}
+	return token, nil
+}

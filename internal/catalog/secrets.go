@@ -1,0 +1,126 @@
+package catalog
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// SecretInfo is a secret as the API shows it: its Fields print masked.
+type SecretInfo struct {
+	realm.Secret
+	// ReadOnly: it is defined in the Caddyfile.
+	ReadOnly bool
+}
+
+// SecretInfo returns one secret. CodeSecretNotFound.
+func (c *Catalog) SecretInfo(ctx context.Context, ref realm.Ref) (SecretInfo, error) {
+	if s, ok := c.definedSecret(ref); ok {
+		return SecretInfo{Secret: s, ReadOnly: true}, nil
+	}
+	ctx, cancel, err := c.cache.begin(ctx)
+	defer cancel()
+	if err != nil {
+		return SecretInfo{}, StoreError(err)
+	}
+	s, err := c.cache.store.Secret(ctx, ref)
+	if err != nil {
+		return SecretInfo{}, changeError(err)
+	}
+	return SecretInfo{Secret: s}, nil
+}
+
+func (c *Catalog) definedSecret(ref realm.Ref) (s realm.Secret, ok bool) {
+	if r, defined := c.defined[ref.Realm]; defined {
+		s, ok = r.Secrets[ref.Key]
+	}
+	return s, ok
+}
+
+// Secrets lists a page of one realm's secrets ("" for all): those of the
+// configuration first, then the stored ones, newest first.
+func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]SecretInfo, int, error) {
+	ctx, cancel, err := c.cache.begin(ctx)
+	defer cancel()
+	if err != nil {
+		return nil, 0, StoreError(err)
+	}
+	var own []SecretInfo
+	for _, id := range c.order {
+		if realmID != "" && id != realmID {
+			continue
+		}
+		secrets := c.defined[id].Secrets
+		for _, key := range slices.Sorted(maps.Keys(secrets)) {
+			own = append(own, SecretInfo{Secret: secrets[key], ReadOnly: true})
+		}
+	}
+	list, total, err := paged(page, own, func(p tokenstore.Page) ([]SecretInfo, int, error) {
+		stored, n, err := c.cache.store.Secrets(ctx, p, realmID)
+		infos := make([]SecretInfo, len(stored))
+		for i, s := range stored {
+			infos[i] = SecretInfo{Secret: s}
+		}
+		return infos, n, err
+	})
+	if err != nil {
+		return nil, 0, StoreError(err)
+	}
+	return list, total, nil
+}
+
+// SaveSecret creates or updates a secret. When a value changes, its access
+// token is dropped in the same transaction. CodeRealmNotFound (with status
+// 400) for an unknown realm, CodeReadOnly.
+func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, error) {
+	if err := realm.ValidateID("key", u.Ref.Key); err != nil {
+		return SecretInfo{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout) // for both uses of the store
+	defer cancel()
+	r, err := c.Realm(ctx, u.Ref.Realm)
+	if IsNotFound(err) {
+		return SecretInfo{}, &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusBadRequest, Detail: "realm 不存在"}
+	} else if err != nil {
+		return SecretInfo{}, err
+	}
+	if _, ok := r.Secrets[u.Ref.Key]; ok {
+		return SecretInfo{}, readOnly("the secret")
+	}
+	if err := u.check(); err != nil {
+		return SecretInfo{}, err
+	}
+	if err := c.cache.open(ctx); err != nil {
+		return SecretInfo{}, StoreError(err)
+	}
+	saved, err := c.cache.store.UpdateSecret(ctx, u.Ref, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+		return u.apply(r, s, c.cache.now())
+	})
+	if err != nil {
+		return SecretInfo{}, changeError(err)
+	}
+	c.cache.secretChanged(u.Ref, Saved)
+	return SecretInfo{Secret: saved}, nil
+}
+
+// DeleteSecret deletes a secret and its token. CodeSecretNotFound,
+// CodeReadOnly.
+func (c *Catalog) DeleteSecret(ctx context.Context, ref realm.Ref) error {
+	if _, ok := c.definedSecret(ref); ok {
+		return readOnly("the secret")
+	}
+	ctx, cancel, err := c.cache.begin(ctx)
+	defer cancel()
+	if err != nil {
+		return StoreError(err)
+	}
+	if err := c.cache.store.DeleteSecret(ctx, ref); err != nil {
+		return changeError(err)
+	}
+	c.cache.secretChanged(ref, Deleted)
+	return nil
+}
