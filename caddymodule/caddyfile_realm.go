@@ -90,6 +90,7 @@ func (p *realmParser) options() options {
 	for name, field := range map[string]option{
 		"api":               text(&c.API),
 		"hosts":             list(&c.Hosts),
+		"volatile":          list(&c.Volatile),
 		"preset":            text(&c.Preset),
 		"lifetime":          value(&c.Lifetime, realm.ParseLifetime),
 		"refresh_semantics": text(&c.RefreshSemantics),

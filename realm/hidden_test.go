@@ -56,7 +56,7 @@ func confidential() map[string]any {
 	return map[string]any{
 		"hidden": Hidden(canary), "pointer": new(Hidden(canary)), "list": []Hidden{canary},
 		"secret": secret, "*secret": &secret, "token": token, "*token": &token,
-		"fingerprint": token.Fingerprint, "target": target, "*target": &target,
+		"fingerprint": token.Fingerprint, "digest": Digest(canaryFingerprint), "target": target, "*target": &target,
 		"lease": lease, "*lease": &lease, "realm": realm, "*realm": &realm,
 		"nested": struct {
 			L []*Lease

@@ -108,6 +108,21 @@ func (i Instant) Time() time.Time {
 	return time.UnixMicro(int64(i)).UTC()
 }
 
+// Add returns the instant d later, or earlier for a negative d; what d has below
+// a microsecond is dropped. Zero stays zero: never does not come nearer.
+func (i Instant) Add(d time.Duration) Instant {
+	if i == 0 {
+		return 0
+	}
+	return i + Instant(d.Microseconds())
+}
+
+// Sub returns the time from o to i, negative where o is the later one. Neither
+// may be zero, which is at no distance from anything.
+func (i Instant) Sub(o Instant) time.Duration {
+	return time.Duration(i-o) * time.Microsecond
+}
+
 // Source tells where a token was found.
 type Source uint8
 

@@ -103,6 +103,11 @@ type Config struct {
 	// sealed at rest and masked like a secret's.
 	Shared map[string]Hidden `json:"shared,omitempty"`
 
+	// Volatile names the fields that somebody pushes again and again, as a
+	// suite_ticket is: another value does not end the token that there is, and
+	// is sent from the next request on. A recipe must read each of them.
+	Volatile []string `json:"volatile,omitempty"`
+
 	// KeepWarm renews the token even when nobody uses it.
 	KeepWarm bool `json:"keep_warm,omitempty"`
 	// ReplayMax bounds the request bodies that are kept for a replay after

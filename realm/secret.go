@@ -31,6 +31,20 @@ func (f Fingerprint) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(Mask)) 
 // MarshalText is String, for encoders that would list the bytes.
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(Mask), nil }
 
+// Digest identifies what one kind of call sends to a provider, or which client
+// asks it: see grant.Bound.Digest and grant.Bound.ClientDigest. Like a
+// Fingerprint, it is stored inside a seal only, and never shown.
+type Digest [16]byte
+
+// String is Mask, for the reason that Fingerprint.String has.
+func (d Digest) String() string { return Mask }
+
+// Format is String, for every verb.
+func (d Digest) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(Mask)) }
+
+// MarshalText is String, for encoders that would list the bytes.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(Mask), nil }
+
 // Token is what the provider gave for a secret.
 type Token struct {
 	// Access is the token that is injected.

@@ -48,6 +48,7 @@ func (r *Realm) validateConfig() error {
 		func() error { return validateInject(c.Inject) },
 		func() error { return validateRules("config.renew_on", c.RenewOn) },
 		func() error { return c.validateWords() },
+		func() error { return c.validateVolatile() },
 		func() error { return c.validateTimes() },
 		func() error { return c.Limits.validate() },
 		func() error { return ValidateFields("config.shared", c.Shared) },
@@ -104,6 +105,9 @@ func ValidateID(field, s string) error {
 	return nil
 }
 
+// notFieldName is the reason for a name that cannot be that of a field.
+const notFieldName = "is not a name of a field: 1 to %d letters, digits, _, - and ."
+
 // ValidateFields checks the fields of a secret, or the shared ones of a realm.
 // A name is 1 to 64 letters, digits, "_", "-" and ".", the first one a letter,
 // a digit or "_"; a value is UTF-8 text of at most 64 KiB.
@@ -112,11 +116,26 @@ func ValidateFields(prefix string, fields map[string]Hidden) error {
 		path, value := joinPath(prefix, name), fields[name]
 		switch {
 		case !isFieldName(name) || len(name) > maxFieldName:
-			return Fieldf(path, "is not a name of a field: 1 to %d letters, digits, _, - and .", maxFieldName)
+			return Fieldf(path, notFieldName, maxFieldName)
 		case len(value) > maxFieldValue:
 			return Fieldf(path, "is longer than 64 KiB")
 		case !utf8.ValidString(value.Reveal()):
 			return Fieldf(path, "is not UTF-8 text")
+		}
+	}
+	return nil
+}
+
+// validateVolatile checks the names; whether a recipe reads them is known when
+// the realm is compiled.
+func (c *Config) validateVolatile() error {
+	for i, name := range c.Volatile {
+		path := indexPath("config.volatile", i)
+		if !isFieldName(name) || len(name) > maxFieldName {
+			return Fieldf(path, notFieldName, maxFieldName)
+		}
+		if first := slices.Index(c.Volatile, name); first < i {
+			return Fieldf(path, "is the same as volatile[%d]", first)
 		}
 	}
 	return nil

@@ -31,7 +31,9 @@ func (p *Program) compileAuthorization(c *construction) error {
 	if err := p.compileIssuer(); err != nil {
 		return err
 	}
-	p.noAuthorize = p.missing()
+	if p.noAuthorize = p.missing(); p.noAuthorize == "" {
+		p.clientFields = clientFields(p.authorize, p.exchange)
+	}
 	if p.fetch == nil && !p.isFixed && p.recipes() {
 		p.noFetch = or(p.noAuthorize, "the realm gets its tokens by an authorization")
 	}

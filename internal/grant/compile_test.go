@@ -54,6 +54,10 @@ func TestCompileRefuses(t *testing.T) {
 		{head + `"renew_on":[{"json":"a..b","values":[1]}]}`, "config.renew_on[0].json"},
 		{head + `"renew_on":[{"json":"a","absent":true}]}`, "config.renew_on[0].values"},
 
+		{`{"url":"https://x.example/?a={secret.a}","token_path":"t","volatile":["a","b"]}`, "config.volatile[1]"},
+		{`{"url":"https://x.example/","token_path":"t","api":"https://{secret.a}.example","volatile":["a"]}`, "config.volatile[0]"},
+		{`{"grant":{"name":"static","token":"{secret.a}"},"volatile":["a"]}`, "config.volatile[0]"},
+
 		{arg(`{"name":"a","place":"cookie","value":"b"}`), "config.arguments[0].place"},
 		{arg(`{"name":"a","place":"url","value":"$token"}`), "config.arguments[0].value"},
 		{arg(`{"name":"a","place":"url","value":"$created_at"}`), "config.arguments[0].value"},

@@ -85,6 +85,15 @@ func (e *Error) Uncertain() bool {
 	}
 }
 
+// NotAsked reports whether this side turned the call down before the provider
+// was asked for anything: the address must not be dialled, the secret does not
+// fit the recipe, the realm has no such recipe. To find that out again costs no
+// call, so it is not to be remembered: an allow_private that is added counts
+// from the next request on.
+func (e *Error) NotAsked() bool {
+	return e.NotSent && (e.Kind == KindForbidden || e.Kind == KindRequest || e.Kind == KindInactive)
+}
+
 // Refusal says whether the provider turned down what it was asked for, be it
 // in words that are not known, and not because of a fault of its own. To ask
 // for the same again may count against an account.

@@ -53,17 +53,13 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 }
 
 // Fingerprint identifies recipe and secret together: the recipes, and the
-// values of the fields that they read. Its end is that of the secret's own
-// refresh token, where there is one.
+// values of the fields that they read, but for those that the realm names as
+// volatile: a ticket that is pushed every ten minutes must not end a token of
+// two hours. Its end is that of the secret's own refresh token, where there is
+// one.
 func (b *Bound) Fingerprint() realm.Fingerprint {
 	text := slices.Clone(b.program.digest[:])
-	for _, name := range b.decisiveFields() {
-		value, ok := b.values.field(name)
-		if !ok { // of a recipe that is not complete
-			continue
-		}
-		text = appendPrefixed(appendPrefixed(text, name), value.Reveal())
-	}
+	text = b.appendFields(text, b.decisiveFields())
 	sum := sha256.Sum256(text)
 	f := realm.Fingerprint(sum[:len(realm.Fingerprint{})])
 	if seed, ok := b.seed(); ok {
@@ -72,13 +68,23 @@ func (b *Bound) Fingerprint() realm.Fingerprint {
 	return f
 }
 
+// decisiveFields are the fields that decide about the token: those that the
+// recipes read, without the volatile ones.
 func (b *Bound) decisiveFields() []string {
-	if !b.program.wholeSecret {
-		return b.program.decides
+	names := b.program.decides
+	if b.program.wholeSecret {
+		names = compact(b.secretFields(slices.Clone(names)))
 	}
-	names := slices.AppendSeq(slices.Clone(b.program.decides), maps.Keys(b.values.secret))
-	slices.Sort(names)
-	return slices.Compact(names)
+	volatile := b.program.realm.Config.Volatile
+	if len(volatile) == 0 {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(volatile, name) })
+}
+
+// secretFields appends the names of all fields that the secret has.
+func (b *Bound) secretFields(names []string) []string {
+	return slices.AppendSeq(names, maps.Keys(b.values.secret))
 }
 
 // appendPrefixed appends a text behind its length, so that two lists of texts

@@ -3,6 +3,7 @@ package grant
 import (
 	"crypto/sha256"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -33,8 +34,10 @@ type Program struct {
 	target      target
 
 	required []string // fields that a secret must have
-	decides  []string // fields that decide about the token
-	digest   [sha256.Size]byte
+	decides  []string // fields that decide about the token, volatile ones as well
+	// clientFields are the fields that name the client of an authorization.
+	clientFields []string
+	digest       [sha256.Size]byte
 }
 
 // Compile gives meaning to a realm whose shape is valid: it parses templates,
@@ -45,7 +48,7 @@ type Program struct {
 // where netguard lets them. A host that a secret fills in was not named.
 func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	p := &Program{realm: r, trusted: trusted}
-	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget} {
+	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget, p.checkVolatile} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -115,6 +118,9 @@ func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.digest, err = p.digestPlan(plan, r); err != nil {
+		return nil, realm.Fieldf(plan.field, "has no JSON form: %v", err)
+	}
 	return r, p.checkScheme(r.url)
 }
 
@@ -135,6 +141,23 @@ func (p *Program) requiredFields() []string {
 		list = in.user.fields(in.value.fields(list))
 	}
 	return compact(list)
+}
+
+// checkVolatile refuses a name that no recipe reads: it is a mistake, and to
+// ignore it would drop a token with every value that is pushed.
+func (p *Program) checkVolatile() error {
+	var read []string
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
+		if r := p.recipe(kind); r != nil {
+			read = append(read, r.fields()...)
+		}
+	}
+	for i, name := range p.realm.Config.Volatile {
+		if !p.wholeSecret && !slices.Contains(read, name) { // a delegate gets every field
+			return realm.Fieldf("config.volatile["+strconv.Itoa(i)+"]", "no recipe reads {secret.%s}", name)
+		}
+	}
+	return nil
 }
 
 func compact(names []string) []string {

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,6 +63,7 @@ type recipe struct {
 	body    body
 	plain   bool // formBasic was not asked for
 	reading reading
+	digest  [sha256.Size]byte // of all that the realm says about the call
 }
 
 // argument is a compiled part of a request.
@@ -71,7 +73,9 @@ type argument struct {
 	user  template // of basic: the name is a value too
 	value template
 	typ   string
-	expr  *expression.Expression // computes the value, in place of the template
+	// expr computes the value, in place of the template; exprText is its text.
+	expr     *expression.Expression
+	exprText string
 }
 
 // planOf is a recipe of the realm as it stands.
@@ -135,7 +139,7 @@ func (p *plan) pathNames() []string {
 }
 
 func (r *recipe) compileArgument(p planned, sc scope) error {
-	a := argument{origin: p.origin, name: p.Name, typ: p.Type}
+	a := argument{origin: p.origin, name: p.Name, typ: p.Type, exprText: p.Expr}
 	if p.Expr != "" && p.Value != "" {
 		return realm.Fieldf(p.at(".expr"), "cannot stand beside a value")
 	}
@@ -198,14 +202,21 @@ func (r *recipe) templates() []template {
 
 // fields are the secret's fields that the recipe reads.
 func (r *recipe) fields() []string {
-	var list []string
-	for _, t := range r.templates() {
-		list = t.fields(list)
-	}
+	list := r.templateFields()
 	for _, a := range r.arguments() {
 		if a.expr != nil {
 			list = append(list, a.expr.Fields()...)
 		}
+	}
+	return list
+}
+
+// templateFields are the fields that stand in the request as they are, outside
+// expressions.
+func (r *recipe) templateFields() []string {
+	var list []string
+	for _, t := range r.templates() {
+		list = t.fields(list)
 	}
 	return list
 }
