@@ -76,7 +76,7 @@ func (b *Bound) Exchange(ctx context.Context, c *Client, a Authorization, code r
 		bound: b, client: c, request: req, recipe: b.program.exchange, unable: b.program.noAuthorize,
 		exchanging: true, authorization: a, code: code,
 	}
-	if call.unable == "" && code == "" {
+	if call.unable == "" && blank(code.Reveal()) {
 		call.unable = "there is no code"
 	}
 	return call.make(ctx)

@@ -100,7 +100,7 @@ func (b *Bound) Judge(cb Callback) *Error {
 		return &Error{Class: Hopeless, Kind: KindRefused, Detail: b.program.wrongIssuer()}
 	case cb.Error != "":
 		return b.denied(cb)
-	case cb.Code == "":
+	case blank(cb.Code.Reveal()):
 		return &Error{Class: Retryable, Kind: KindRefused, Detail: "the callback has no code"}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (b *Bound) Judge(cb Callback) *Error {
 func (b *Bound) denied(cb Callback) *Error {
 	redact := newRedactor(append(b.sent(cb.State), cb.Code.Reveal()))
 	e := &Error{
-		Class: classify(0, cb.Error), Kind: KindRefused,
+		Class: classify(0, wordOf(cb.Error)), Kind: KindRefused,
 		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),
 	}
 	if strings.EqualFold(cb.Error, "access_denied") {

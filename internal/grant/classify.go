@@ -21,6 +21,8 @@ var throttledCodes = []string{
 	"ratelimited", "rate_limited", // Slack, Shopify
 	"too_many_requests", "toomanyrequests", // Okta, Azure
 	"rate_limit_exceeded", "quota_exceeded",
+	"throttling",           // Aliyun: Throttling.User, Throttling.Api
+	"requestlimitexceeded", // Tencent Cloud
 }
 
 // brokenCodes say that the provider failed while it worked, as a status 5xx
@@ -50,50 +52,78 @@ var hopelessCodes = []string{
 // here: nobody must be asked for consent because a secret was mistyped.
 var refusedGrants = map[string][]string{
 	"": {
-		"invalid_grant",         // RFC 6749 section 5.2
-		"invalid_refresh_token", // Slack
-		"bad_refresh_token",     // GitHub
-		"expired_token",         // Baidu: used or expired
+		"invalid_grant",             // RFC 6749 section 5.2
+		"invalid_refresh_token",     // Slack
+		"bad_refresh_token",         // GitHub
+		"expired_token",             // Baidu: used or expired
+		"invalidrefreshtoken",       // Aliyun
+		"isv.refresh-token-invalid", // Alipay
 	},
 	"errcode": {
 		"40030", "42002", // WeChat: invalid, expired
 		"42007", // WeChat: the user changed the password
 		"61023", // WeChat open platform
 	},
-	"data.error_code": {"10010"},                   // Douyin
-	"code":            {"20026", "20037", "20064"}, // Feishu: invalid, expired, revoked
+	"data.error_code":           {"10010"},                   // Douyin
+	"code":                      {"20026", "20037", "20064"}, // Feishu: invalid, expired, revoked
+	"error_response.sub_code":   {"10035"},                   // Pinduoduo
+	"error_response.error_code": {"10035"},
 }
 
-// invalidGrant says whether the words, as the answer to a refresh, are about
+// refusedIfNamed are numbers that several providers use, each for something of
+// its own: they count where the message names the refresh token.
+var refusedIfNamed = map[string][]string{
+	"code": {
+		"40107",   // Ocean Engine
+		"11017",   // Tencent Ads
+		"4000002", // Bilibili
+		"404",     // JD
+	},
+}
+
+// invalidGrant reports whether the words, as the answer to a refresh, are about
 // the refresh token itself.
 func (w words) invalidGrant() bool {
-	code := strings.ToLower(w.code)
-	return slices.Contains(refusedGrants[""], code) || slices.Contains(refusedGrants[w.at], code)
+	named := mentionsRefreshToken(w.message)
+	return slices.ContainsFunc(w.codes, func(s spot) bool {
+		code := strings.ToLower(s.code)
+		return slices.Contains(refusedGrants[""], code) || slices.Contains(refusedGrants[s.at], code) ||
+			named && slices.Contains(refusedIfNamed[s.at], code)
+	})
 }
 
-// broken says whether the words are about a failure inside the provider.
-func (w words) broken() bool { return slices.Contains(brokenCodes, strings.ToLower(w.code)) }
+// isOneOf reports whether one of the codes is in the list. What stands behind a
+// dot makes it more precise only: Throttling.User is Throttling.
+func (w words) isOneOf(list []string) bool {
+	return slices.ContainsFunc(w.codes, func(s spot) bool {
+		code := strings.ToLower(s.code)
+		class, _, _ := strings.Cut(code, ".")
+		return slices.Contains(list, code) || slices.Contains(list, class)
+	})
+}
 
-// classify says what to do about an answer that is no success.
-func classify(status int, code string) Class {
-	code = strings.ToLower(code)
+// broken reports whether the words are about a failure inside the provider.
+func (w words) broken() bool { return w.isOneOf(brokenCodes) }
+
+// classify decides what to do about an answer that is no success.
+func classify(status int, said words) Class {
 	switch {
-	case status == http.StatusTooManyRequests, slices.Contains(throttledCodes, code):
+	case status == http.StatusTooManyRequests, said.isOneOf(throttledCodes):
 		return Throttled
-	case status == http.StatusForbidden && code == "99": // X, when asked too often
+	case status == http.StatusForbidden && said.code == "99": // X, when asked too often
 		return Throttled
-	case ownFault(status, code):
+	case ownFault(status, said):
 		return Retryable
-	case slices.Contains(hopelessCodes, code), status >= http.StatusBadRequest:
+	case said.isOneOf(hopelessCodes), status >= http.StatusBadRequest:
 		return Hopeless
 	}
 	return Retryable
 }
 
-// ownFault says whether the answer is about the provider itself and not about
-// what it was asked. The code is in lower case.
-func ownFault(status int, code string) bool {
-	return status >= http.StatusInternalServerError || slices.Contains(brokenCodes, code) ||
+// ownFault reports whether the answer is about the provider itself and not
+// about what it was asked.
+func ownFault(status int, said words) bool {
+	return status >= http.StatusInternalServerError || said.broken() ||
 		status == http.StatusRequestTimeout || status == http.StatusTooEarly
 }
 

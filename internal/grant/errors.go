@@ -3,7 +3,6 @@ package grant
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -104,7 +103,7 @@ func (e *Error) Refusal() bool {
 	case e.Class == Throttled, e.Kind != KindRefused && e.Kind != KindDenied:
 		return false
 	}
-	return !ownFault(e.Status, strings.ToLower(e.ProviderCode))
+	return !ownFault(e.Status, wordOf(e.ProviderCode))
 }
 
 // Error is one line without anything confidential.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 
 	"github.com/tidwall/gjson"
@@ -33,11 +34,13 @@ func redirected(a *answer) *Error {
 }
 
 // refused is a provider that said no, in its own words. unmet is the rule of
-// success that did not match, nil where it was the status or the token.
+// success that did not match, nil where it was the status or the token. The
+// rule is named only where it may be the mistake: the provider gave no reason,
+// or a token.
 func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	said, redact := wordsOf(root), c.redactor(root)
 	e := &Error{
-		Class: classify(a.status, said.code), Kind: KindRefused, Status: a.status,
+		Class: classify(a.status, said), Kind: KindRefused, Status: a.status,
 		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
 		RetryAfter: retryAfter(a.header, c.client.now()),
 		doubtful:   said.broken() || a.status < http.StatusBadRequest && (said.code == "" || c.holdsToken(root)),
@@ -48,7 +51,7 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	if c.exchanging && said.invalidGrant() {
 		e.Class = Retryable // the next code may be good
 	}
-	if unmet != nil {
+	if unmet != nil && (said.none() || c.holdsToken(root)) {
 		e.Detail = "the success rule for " + or(unmet.name, "the status") + " does not match"
 	}
 	return e
@@ -58,7 +61,30 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 // refusal: what the realm takes for one may be none.
 func (c *call) holdsToken(root gjson.Result) bool {
 	token, ok := scalarAt(root, c.recipe.reading.token)
-	return ok && token != ""
+	return ok && !blank(token)
+}
+
+// noToken tells of an answer without a token, in the names of its members, for
+// whoever wrote the token_path.
+func (c *call) noToken(root gjson.Result) string {
+	r := &c.recipe.reading
+	if value, err := r.token.in(root); err == nil && value.Exists() {
+		return "no token at " + r.tokenName + ": it is empty"
+	}
+	at, prefix := root, ""
+	for _, name := range r.token { // as far as the path leads
+		next, err := child(at, name)
+		if err != nil || !next.IsObject() {
+			break
+		}
+		at, prefix = next, prefix+name+"."
+	}
+	const most = 20
+	names := memberNames(at, c.redactor(root), most)
+	if len(names) == 0 {
+		return "no token at " + r.tokenName
+	}
+	return "no token at " + r.tokenName + "; the answer has: " + prefix + strings.Join(names, ", "+prefix)
 }
 
 // transportFailure says why there is no complete answer, with the host and

@@ -176,14 +176,24 @@ func (c *call) read(a *answer) (Result, *Error) {
 		return Result{}, c.refused(a, root, unmet)
 	}
 	token, err := r.accessToken(root, a.body)
-	switch {
-	case err == nil:
+	if err == nil {
 		return c.accept(a, root, token)
-	case (errors.Is(err, errNoToken) || errors.Is(err, errNotText)) && wordsOf(root) != (words{}):
-		// A refusal in place of a token, with status 200.
-		return Result{}, c.refused(a, root, nil)
 	}
-	return Result{}, badAnswer(a, err.Error())
+	why := err.Error()
+	if errors.Is(err, errNoToken) && !r.text() {
+		why = c.noToken(root)
+	}
+	said := wordsOf(root)
+	if said.none() || !errors.Is(err, errNoToken) && !errors.Is(err, errNotText) {
+		return Result{}, badAnswer(a, why)
+	}
+	// A refusal in place of a token, with status 200. Words without a code may
+	// be those of a success that is read at the wrong place.
+	refused := c.refused(a, root, nil)
+	if said.code == "" {
+		refused.Detail = why
+	}
+	return Result{}, refused
 }
 
 // accept makes the result of an answer that has a token.

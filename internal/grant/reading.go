@@ -81,14 +81,14 @@ var (
 )
 
 // tokenAt reads a token from a document; "" and no error where it is absent,
-// null or empty.
+// null, empty or blank.
 func tokenAt(root gjson.Result, p path) (realm.Hidden, error) {
 	value, err := p.in(root)
 	if err != nil {
 		return "", err
 	}
 	switch {
-	case !value.Exists(), value.Type == gjson.Null:
+	case !value.Exists(), value.Type == gjson.Null, value.Type == gjson.String && blank(value.Str):
 		return "", nil
 	case value.Type == gjson.Number:
 		return realm.Hidden(strings.Clone(value.Raw)), nil
@@ -98,6 +98,13 @@ func tokenAt(root gjson.Result, p path) (realm.Hidden, error) {
 	// A copy: the token must not keep the whole answer in memory.
 	token := strings.Clone(value.String())
 	return realm.Hidden(token), checkToken(token)
+}
+
+// blank reports whether a text is empty, or of white space and characters that
+// take no room alone. It is no token, code or key: sent, it would be refused,
+// and in the place of a real one it would be the end of that one.
+func blank(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsSpace(c) && !unicode.Is(unicode.Cf, c) })
 }
 
 // checkToken refuses what could break out of a header or a query.
@@ -116,9 +123,9 @@ func checkToken(token string) error {
 func textToken(body []byte) (realm.Hidden, error) {
 	token := strings.TrimSpace(string(withoutBOM(body)))
 	switch {
-	case token == "":
+	case blank(token):
 		return "", errNoToken
-	case strings.ContainsFunc(token, unicode.IsSpace), strings.ContainsAny(token[:1], "<{["):
+	case isScriptCall(token), strings.ContainsFunc(token, unicode.IsSpace), strings.ContainsAny(token[:1], "<{["):
 		return "", errNotText
 	}
 	return realm.Hidden(token), checkToken(token)

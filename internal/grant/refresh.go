@@ -65,7 +65,7 @@ func (p *Program) RefreshGrace() time.Duration {
 // although none came back. The answer need not have a refresh token.
 func (b *Bound) Refresh(ctx context.Context, c *Client, req Request) (Result, error) {
 	call := &call{bound: b, client: c, request: req, recipe: b.program.refresh, refreshing: true, unable: b.program.noRefresh}
-	if call.unable == "" && req.RefreshToken == "" {
+	if call.unable == "" && blank(req.RefreshToken.Reveal()) {
 		call.unable = "there is no refresh token"
 	}
 	return call.make(ctx)
@@ -84,10 +84,11 @@ func (p *Program) refreshDecides() bool { return p.seeded() && !p.CanAuthorize()
 // is for the first refresh: what the provider gave since then is newer, see
 // Reseeded.
 func (b *Bound) SecretRefreshToken() realm.Hidden {
-	if !b.program.seeded() {
+	token := b.values.secret[refreshField]
+	if !b.program.seeded() || blank(token.Reveal()) {
 		return ""
 	}
-	return b.values.secret[refreshField]
+	return token
 }
 
 // Reseeded says whether the secret's own refresh token is another one than

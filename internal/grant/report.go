@@ -67,9 +67,8 @@ func (c *call) describe(a *answer, took time.Duration) {
 		Bytes: len(a.body), DurationMS: took.Milliseconds(),
 		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
 	}
-	for _, name := range topNames(root) {
-		response.Names = append(response.Names, redact.text(name))
-	}
+	const most = 50
+	response.Names = memberNames(root, redact, most)
 	c.report.Response = response
 }
 

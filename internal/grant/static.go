@@ -31,7 +31,7 @@ func (b *Bound) Fixed() (realm.Token, error) {
 	switch {
 	case !b.program.isFixed:
 		return realm.Token{}, realm.Fieldf("config.grant", "the realm has no fixed tokens")
-	case token.Access == "":
+	case blank(token.Access.Reveal()):
 		return realm.Token{}, realm.Fieldf("token", "is empty")
 	}
 	if err := checkToken(token.Access.Reveal()); err != nil {
