@@ -165,7 +165,7 @@ func TestDatabaseMisbehaves(t *testing.T) {
 		return f.cutDatabase(faultproxy.Faults{Up: slow, Down: slow})
 	}))
 	t.Run("locked", some(func() func() {
-		return f.mysql.Hold(t, "LOCK TABLES tokens_budgets WRITE, tokens_attempts WRITE")
+		return f.mysql.Hold(t, "LOCK TABLES tokens_budgets WRITE, tokens_claims WRITE")
 	}))
 }
 

@@ -29,11 +29,14 @@ type Authorization struct {
 	CallbackURL string
 	// Verifier is the PKCE verifier (RFC 7636 section 4.1).
 	Verifier realm.Hidden
-	// Attempt is the claim that waits for the code; zero where a person
+	// Call is the call whose claim awaits the code; zero where a person
 	// authorizes.
-	Attempt AttemptID
+	Call CallID
 	// Fingerprint is of the recipe and secret that the request was made with.
 	Fingerprint realm.Fingerprint
+	// Client is of the client that the code was asked for; zero where it is
+	// not known, in a row that an earlier version of the program wrote.
+	Client realm.Fingerprint
 	// ExpiresAt is its end, by the store's clock. The store sets it.
 	ExpiresAt time.Time
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -39,115 +40,174 @@ type State struct {
 	// Save, when decide sets it, becomes the child of Token: its lineage is
 	// one more than that of any token before.
 	Save *realm.Token
-	// Attempt and Budget are written when decide alters them.
-	Attempt Attempt
-	Budget  Budget
+	// Claim and Budget are written when decide alters them.
+	Claim  Claim
+	Budget Budget
 	// Open counts the claims of the realm's other keys under which a call is
-	// made, and whose deadline has not passed.
+	// made (PhaseCalling), and whose deadline has not passed.
 	Open int
 }
 
-// AttemptID names one call to a provider.
-type AttemptID [16]byte
+// CallID names one call to a provider.
+type CallID [16]byte
 
-// NewAttemptID returns a random id.
-func NewAttemptID() (id AttemptID) {
+// NewCallID returns a random id.
+func NewCallID() (id CallID) {
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 	return id
 }
 
 // String is the id in hex.
-func (id AttemptID) String() string { return hex.EncodeToString(id[:]) }
+func (id CallID) String() string { return hex.EncodeToString(id[:]) }
 
 // MarshalText is String.
-func (id AttemptID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+func (id CallID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (id *AttemptID) UnmarshalText(text []byte) error {
+func (id *CallID) UnmarshalText(text []byte) error {
 	if hex.DecodedLen(len(text)) != len(id) { // more would not fit
-		return errAttemptID
+		return errCallID
 	}
 	_, err := hex.Decode(id[:], text)
 	return err
 }
 
-var errAttemptID = errors.New("is not the id of an attempt")
+var errCallID = errors.New("is not the id of a call")
 
-// Attempt is the row of a (realm, key): the claim on the one call to the
-// provider that may be under way, and what became of those before. A zero one
-// stands for "nothing happened yet". Times are the store's.
-type Attempt struct {
-	// ID names the call that is under way; zero for none.
-	ID AttemptID `json:"id,omitzero"`
-	// Node is the process that makes it, Why what for; both for people.
-	Node string `json:"node,omitempty"`
-	Why  string `json:"why,omitempty"`
-	// Parent is the lineage of the token that it is to replace.
-	Parent int64 `json:"parent,omitempty"`
-	// Spends says that a refresh token is sent.
-	Spends bool `json:"spends,omitempty"`
-	// Started is when the last claim was granted. After Deadline the claim is
-	// void: its process is gone, and what became of the call is not known.
-	Started  time.Time `json:"started,omitzero"`
-	Deadline time.Time `json:"deadline,omitzero"`
-	// Waits: the call has ended, and the claim is kept for whoever brings what
-	// it asked for. It is not counted in State.Open.
-	Waits bool `json:"waits,omitempty"`
+// Phase is what a claim is held for.
+type Phase uint8
 
-	// Trouble is about the calls for this key that failed.
-	Trouble Trouble `json:"trouble,omitzero"`
+// The phases of a claim. PhaseNone is left out of JSON.
+const (
+	PhaseNone     Phase = iota // nobody holds the claim
+	PhaseCalling               // a call to the provider is under way
+	PhaseAwaiting              // the call for a code has ended; the claim is kept for the callback
+)
 
-	// Uncertain counts how often the refresh token of the lineage UncertainOf
-	// was sent without an answer that tells what became of it. UncertainAt is
-	// the last time.
-	Uncertain   int       `json:"uncertain,omitempty"`
-	UncertainOf int64     `json:"uncertain_of,omitempty"`
-	UncertainAt time.Time `json:"uncertain_at,omitzero"`
-	// Refused is the lineage whose refresh token the provider refused; 0 for
-	// none. RefusedAt is when.
-	Refused   int64     `json:"refused,omitempty"`
-	RefusedAt time.Time `json:"refused_at,omitzero"`
-	// InitialRefused: the provider refused the refresh token that the secret
-	// itself holds, or took it for its one use.
-	InitialRefused bool `json:"initial_refused,omitempty"`
-	// Refuted is the lineage whose access token the API refused before any
-	// call succeeded with it.
-	Refuted int64 `json:"refuted,omitempty"`
-	// Reauth is the lineage for which nothing that is stored works any more: a
-	// person has to authorize again. 0 for none; then -1 stands for the
-	// lineage 0.
-	Reauth int64 `json:"reauth,omitempty"`
+var phaseWords = []string{PhaseNone: "none", PhaseCalling: "calling", PhaseAwaiting: "awaiting_callback"}
 
-	// Dropped is the call that was under way when the refresh token was
-	// dropped: what it brings is not wanted any more.
-	Dropped AttemptID `json:"dropped,omitzero"`
-	// Settled are the last calls with a refresh token whose outcome was saved.
-	Settled []AttemptID `json:"settled,omitempty"`
+// errPhase: a newer version of the program may have phases that this one does
+// not know. To take one of them for PhaseNone would let a second call begin.
+var errPhase = errors.New("is not a phase of a claim")
 
-	// Candidates are tokens with a refresh token that arrived after another
-	// one had taken their place. Sealed.
-	Candidates []realm.Token `json:"-"`
-	// Fingerprint is of the recipe and secret that Trouble, Refused and Reauth
-	// are about. Sealed.
-	Fingerprint realm.Fingerprint `json:"-"`
+// String is the phase's word.
+func (p Phase) String() string {
+	if int(p) >= len(phaseWords) {
+		return "unknown"
+	}
+	return phaseWords[p]
 }
 
-// Trouble is what is remembered of calls that failed.
-type Trouble struct {
-	// Fails counts the failures since the last success.
-	Fails int `json:"fails,omitempty"`
-	// At is the last one. The provider is left alone until Until.
+// MarshalText is String, for the phases that there are.
+func (p Phase) MarshalText() ([]byte, error) {
+	if int(p) >= len(phaseWords) {
+		return nil, errPhase
+	}
+	return []byte(phaseWords[p]), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (p *Phase) UnmarshalText(text []byte) error {
+	i := slices.Index(phaseWords, string(text))
+	if i < 0 {
+		return errPhase
+	}
+	*p = Phase(i) // #nosec G115 -- there are three
+	return nil
+}
+
+// Claim is the row of a (realm, key): the right to make the one call to the
+// provider that may be under way, and what is remembered of the calls before
+// it. The zero value stands for "nothing has happened yet". Times are the
+// store's.
+type Claim struct {
+	Phase Phase `json:"phase,omitempty"`
+	// ID names the call that is under way, or whose callback is awaited; zero
+	// in PhaseNone.
+	ID CallID `json:"id,omitzero"`
+	// Node is the process that makes the call, Purpose what it is made for.
+	// Both are for people and stay after the call, with one exception: a
+	// renewed token counts as rejected early only if Purpose says that it was
+	// got by a renewal (see internal/claim).
+	Node    string `json:"node,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
+	// Parent is the lineage of the token that the call is to replace.
+	Parent int64 `json:"parent,omitempty"`
+	// SendsRefresh: the call sends a refresh token.
+	SendsRefresh bool `json:"sends_refresh,omitempty"`
+	// Started is when the last claim was granted. After Deadline the claim is
+	// void: its process is gone, and nobody knows what became of the call.
+	Started  time.Time `json:"started,omitzero"`
+	Deadline time.Time `json:"deadline,omitzero"`
+
+	// Failure is about the calls for this key that failed.
+	Failure  Failure  `json:"failure,omitzero"`
+	Doubt    Doubt    `json:"doubt,omitzero"`
+	Rejected Rejected `json:"rejected,omitzero"`
+
+	// Dropped is the call that was under way when the refresh token was
+	// dropped: nobody wants any more what it brings.
+	Dropped CallID `json:"dropped,omitzero"`
+	// Settled are the last calls with a refresh token whose outcome was saved.
+	Settled []CallID `json:"settled,omitempty"`
+	// Candidates are tokens with a refresh token that arrived after another
+	// token had taken their place. Sealed.
+	Candidates []realm.Token `json:"-"`
+}
+
+// Failure is what is remembered of calls that failed.
+type Failure struct {
+	// Count is the number of failures since the last success.
+	Count int `json:"count,omitempty"`
+	// At is when the last call failed. The provider is left alone until Until.
 	At    time.Time `json:"at,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	// Cause is the last one, as a JSON document without anything confidential.
+	// Cause is the last failure, as a JSON document without anything
+	// confidential.
 	Cause string `json:"cause,omitempty"`
+	// Key is the key whose call failed; only in a Budget.
+	Key string `json:"key,omitempty"`
+	// Recipe names the recipe that was sent: "fetch", "refresh", "authorize" or
+	// "exchange".
+	Recipe string `json:"recipe,omitempty"`
+	// Digest is of what was sent: the failure belongs to it, and is void as
+	// soon as something else would be sent. Zero where it is not known. Sealed.
+	Digest realm.Fingerprint `json:"-"`
+}
+
+// Doubt is what is not known about a refresh token that was sent without an
+// answer that tells what became of it.
+type Doubt struct {
+	// Count is how often the refresh token of the token with this Lineage was
+	// sent like that.
+	Count   int   `json:"count,omitempty"`
+	Lineage int64 `json:"lineage,omitempty"`
+	// At is the last time that a refresh token, be it this one or an earlier
+	// one, was sent without an answer.
+	At time.Time `json:"at,omitzero"`
+}
+
+// Rejected is what was refused for certain.
+type Rejected struct {
+	// Refresh is the lineage whose refresh token the provider refused; 0 for none.
+	Refresh int64 `json:"refresh,omitempty"`
+	// Initial: the provider refused the refresh token that the secret itself
+	// holds, or took it for its one use.
+	Initial bool `json:"initial,omitempty"`
+	// Access is the lineage whose access token the API refused before any call
+	// succeeded with it.
+	Access int64 `json:"access,omitempty"`
+	// Digest is of the recipe and the fields that Refresh and Initial were
+	// refused with. Zero where it is not known. Sealed.
+	Digest realm.Fingerprint `json:"-"`
 }
 
 // Budget is the row of a realm: how often its provider was called, over all
 // keys and nodes, and whether it is to be left alone.
 type Budget struct {
-	// Trouble is about a token endpoint that fails, or asked for a pause.
-	Trouble Trouble `json:"trouble,omitzero"`
+	// Failure is about a token endpoint that fails, or asked for a pause. Its
+	// Digest is sealed in the budget's row.
+	Failure Failure `json:"failure,omitzero"`
 	// Windows are the calls that count towards the realm's quotas.
 	Windows []Spending `json:"windows,omitempty"`
 }

@@ -148,9 +148,9 @@ func (l *levels) Coordinate(ctx context.Context, ref realm.Ref, decide func(*Sta
 	start := time.Now() // monotonic: a process that was stopped notices it
 	news := false
 	st, err := l.Database.Coordinate(ctx, ref, func(st *State) error {
-		open := st.Attempt.ID != AttemptID{}
+		open := st.Claim.Phase != PhaseNone
 		err := decide(st)
-		news = st.Save != nil || open && st.Attempt.ID == AttemptID{}
+		news = st.Save != nil || open && st.Claim.Phase == PhaseNone
 		return err
 	})
 	if err != nil {

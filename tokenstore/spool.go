@@ -47,7 +47,7 @@ type Spool struct {
 // SpoolEntry is the answer to the attempt ID: the child of the token with
 // lineage Parent.
 type SpoolEntry struct {
-	ID     AttemptID
+	ID     CallID
 	Ref    realm.Ref
 	Parent int64
 	// FromCode: it came of an authorization code. Refresh tokens of before may
@@ -75,7 +75,7 @@ func (s *Spool) Add(e SpoolEntry) error {
 
 // Remove forgets an entry, if there is one. A power failure may bring it back:
 // whoever reads entries compares them with what is stored.
-func (s *Spool) Remove(id AttemptID) error {
+func (s *Spool) Remove(id CallID) error {
 	err := os.Remove(s.path(id))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: %w", err)
@@ -115,11 +115,11 @@ func (s *Spool) Entries(ctx context.Context) ([]SpoolEntry, error) {
 	return entries, errors.Join(bad...)
 }
 
-func (s *Spool) path(id AttemptID) string { return filepath.Join(s.dir, id.String()+spoolSuffix) }
+func (s *Spool) path(id CallID) string { return filepath.Join(s.dir, id.String()+spoolSuffix) }
 
 // write puts a file in its place when it is whole: its name is not there
 // before its last byte is.
-func (s *Spool) write(id AttemptID, text []byte) error {
+func (s *Spool) write(id CallID, text []byte) error {
 	if err := s.makeDir(); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (s *Spool) makeDir() error {
 
 // read reads one file. What is not written to its end does not exist.
 func (s *Spool) read(file fs.DirEntry) (SpoolEntry, error) {
-	var id AttemptID
+	var id CallID
 	name, ours := strings.CutSuffix(file.Name(), spoolSuffix)
 	switch {
 	case strings.HasSuffix(file.Name(), spoolPart):
@@ -194,7 +194,7 @@ func (s *Spool) seal(e SpoolEntry) ([]byte, error) {
 	return append(text, sealed...), nil
 }
 
-func (s *Spool) open(id AttemptID, text []byte) (SpoolEntry, error) {
+func (s *Spool) open(id CallID, text []byte) (SpoolEntry, error) {
 	rest, ok := bytes.CutPrefix(text, []byte(spoolMagic))
 	fromCode := false
 	if !ok {

@@ -21,7 +21,7 @@ import (
 )
 
 var spooled = tokenstore.SpoolEntry{
-	ID: tokenstore.AttemptID{0xab, 2, 3}, Ref: realm.Ref{Realm: "wx", Key: "main"}, Parent: 7,
+	ID: tokenstore.CallID{0xab, 2, 3}, Ref: realm.Ref{Realm: "wx", Key: "main"}, Parent: 7,
 	Token: realm.Token{
 		Access: "canary-access-5501", Refresh: "canary-refresh-5502", Fingerprint: realm.Fingerprint([]byte("canary-fpr-5503!")),
 		IssuedAt: time.UnixMicro(1_800_000_000_123_456).UTC(), ExpiresAt: time.UnixMicro(1_800_000_000_000_001).UTC(),
@@ -144,7 +144,7 @@ func TestSpoolOrder(t *testing.T) {
 		{Ref: realm.Ref{Realm: long, Key: long}, Parent: 1 << 40},
 	}
 	for _, i := range rand.Perm(len(want)) {
-		want[i].ID = tokenstore.NewAttemptID()
+		want[i].ID = tokenstore.NewCallID()
 		want[i].Token.Refresh = realm.Hidden(strings.Repeat("<", 1<<20))
 		add(t, s, want[i])
 	}
@@ -165,7 +165,7 @@ func TestSpoolKeepsWhatItCannotRead(t *testing.T) {
 	altered := bytes.Clone(whole)
 	altered[len(altered)-1] ^= 1
 	name := spooled.ID.String() + ".token"
-	other := tokenstore.AttemptID{9}.String() + ".token"
+	other := tokenstore.CallID{9}.String() + ".token"
 	files := map[string]struct {
 		name string
 		text []byte
@@ -185,7 +185,7 @@ func TestSpoolKeepsWhatItCannotRead(t *testing.T) {
 	for what, file := range files {
 		dir := t.TempDir()
 		s, good := tokenstore.NewSpool(dir, ring(t, keyText(1))), spooled
-		good.ID = tokenstore.AttemptID{5}
+		good.ID = tokenstore.CallID{5}
 		add(t, s, good)
 		path := filepath.Join(dir, file.name)
 		if err := os.WriteFile(path, file.text, 0o600); err != nil {
@@ -245,7 +245,7 @@ func TestSpoolAtOnce(t *testing.T) {
 		wg.Go(func() {
 			e := spooled
 			for n := range 8 {
-				e.ID, e.Parent = tokenstore.NewAttemptID(), int64(i)
+				e.ID, e.Parent = tokenstore.NewCallID(), int64(i)
 				add(t, s, e)
 				entries(t, s)
 				if n%2 == 0 {
@@ -274,7 +274,7 @@ func TestSpoolWriter(t *testing.T) {
 	s, e := tokenstore.NewSpool(dir, ring(t, keyText(1))), spooled
 	e.Token.Access = realm.Hidden(strings.Repeat("a", 256<<10)) // takes its time
 	for {
-		e.ID = tokenstore.NewAttemptID()
+		e.ID = tokenstore.NewCallID()
 		add(t, s, e)
 		fmt.Println(e.ID)
 	}
@@ -377,9 +377,9 @@ func FuzzPlainToken(f *testing.F) {
 }
 
 func TestAttemptID(t *testing.T) {
-	want := tokenstore.NewAttemptID()
-	var got tokenstore.AttemptID
-	if err := got.UnmarshalText([]byte(want.String())); err != nil || got != want || want == tokenstore.NewAttemptID() {
+	want := tokenstore.NewCallID()
+	var got tokenstore.CallID
+	if err := got.UnmarshalText([]byte(want.String())); err != nil || got != want || want == tokenstore.NewCallID() {
 		t.Fatalf("%s became %s, %v", want, got, err)
 	}
 	for _, text := range []string{"", "00", want.String() + "00", strings.Repeat("x", 32)} { // a longer one was a panic

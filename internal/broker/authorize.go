@@ -85,7 +85,7 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 	} else if err != nil {
 		return "", err
 	}
-	if err := v.pool.begin(ctx, ref, bound, a, tokenstore.AttemptID{}); err != nil {
+	if err := v.pool.begin(ctx, ref, bound, a, tokenstore.CallID{}); err != nil {
 		return "", err
 	}
 	return link, nil
@@ -93,7 +93,7 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 
 // begin stores what the callback will be checked against. Nothing is sent
 // before.
-func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant.Authorization, attempt tokenstore.AttemptID) error {
+func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant.Authorization, attempt tokenstore.CallID) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if err := p.Open(ctx); err != nil {
@@ -101,7 +101,7 @@ func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant
 	}
 	err := p.store.BeginAuthorization(ctx, tokenstore.Authorization{
 		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier,
-		Attempt: attempt, Fingerprint: b.Fingerprint(),
+		Call: attempt, Fingerprint: b.Fingerprint(),
 	}, stateLife)
 	if err != nil {
 		return catalog.StoreError(err)
@@ -173,7 +173,7 @@ var errNoCallback = &grant.Error{
 // unasked takes down that the provider gave no code; unless the callback was
 // called all the same, and that is what counts.
 func (t *task) unasked(ctx context.Context, end *ended, err error) (*realm.Lease, again, error) {
-	if s, failed := t.pool.store.Peek(ctx, t.ref); failed == nil && s.Attempt.ID != end.id {
+	if s, failed := t.pool.store.Peek(ctx, t.ref); failed == nil && s.Claim.ID != end.id {
 		return nil, t.outcome(end), nil
 	}
 	return t.settleFailure(ctx, end, err)
@@ -183,11 +183,11 @@ func (t *task) unasked(ctx context.Context, end *ended, err error) (*realm.Lease
 func (t *task) called(ctx context.Context, end *ended) (*realm.Lease, again, error) {
 	held := false
 	_, err := t.pool.coordinate(ctx, t.ref, func(s *tokenstore.State) {
-		a := &s.Attempt
+		a := &s.Claim
 		if held = a.ID == end.id; held {
 			callOver(s, s.Now)
 			a.Deadline = s.Now.Add(callbackWait)
-			a.Waits = true
+			a.Phase = tokenstore.PhaseAwaiting
 		}
 	})
 	if err != nil {
@@ -218,15 +218,15 @@ func (t *task) outcome(end *ended) again {
 			if s, err = t.pool.store.Peek(ctx, t.ref); err != nil {
 				return catalog.StoreError(err)
 			}
-			left := s.Attempt.Deadline.Sub(s.Now)
-			if s.Attempt.ID == (tokenstore.AttemptID{}) || left <= 0 {
+			left := s.Claim.Deadline.Sub(s.Now)
+			if s.Claim.ID == (tokenstore.CallID{}) || left <= 0 {
 				break
 			}
-			if err := t.await(ctx, verdict{holder: s.Attempt.ID, wait: left}); err != nil {
+			if err := t.await(ctx, verdict{holder: s.Claim.ID, wait: left}); err != nil {
 				return err
 			}
 		}
-		if s.Attempt.ID == end.id { // still: nobody called
+		if s.Claim.ID == end.id { // still: nobody called
 			_, _, err := t.settleFailure(ctx, end, errNoCallback)
 			return err
 		}
@@ -234,7 +234,7 @@ func (t *task) outcome(end *ended) again {
 			return err // it was long ago: this is no outcome of the secret of now
 		}
 		now := realm.InstantOf(t.pool.now())
-		if cause := causeOf(s.Attempt.Trouble); cause != nil && waits(s.Attempt.Trouble, s.Now) && s.Token.Lineage == end.parent {
+		if cause := causeOf(s.Claim.Failure); cause != nil && waits(s.Claim.Failure, s.Now) && s.Token.Lineage == end.parent {
 			tr := t.pool.troubleOf(&s, cause, now)
 			t.e.suffer(tr, t.revision)
 			return tr.first(now)

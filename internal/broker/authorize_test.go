@@ -137,7 +137,7 @@ func TestNoCallback(t *testing.T) {
 	<-asked
 	eventually(t, "the claim waits for the callback", func() bool {
 		st, err := n.pool.store.Peek(t.Context(), jd)
-		return err == nil && st.Attempt.Deadline.Sub(st.Now) == callbackWait
+		return err == nil && st.Claim.Deadline.Sub(st.Now) == callbackWait
 	})
 	n.clock.advance(callbackWait + time.Second)
 	wantError(t, <-failed, realm.CodeTokenUnavailable, http.StatusGatewayTimeout)
@@ -199,8 +199,8 @@ func TestPersonFailsAndSucceeds(t *testing.T) {
 		err := visit(t.Context(), t, n, s.callback(begun(t, n)))
 		wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
 		want(t, n.View, jd, "T-1-app", realm.FromMemory)
-		if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Lineage != 1 || st.Token.Refresh != "R-1" || waits(st.Attempt.Trouble, st.Now) {
-			t.Fatalf("after %d the state is %+v, %v", status, st.Attempt, err)
+		if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Lineage != 1 || st.Token.Refresh != "R-1" || waits(st.Claim.Failure, st.Now) {
+			t.Fatalf("after %d the state is %+v, %v", status, st.Claim, err)
 		}
 	}
 	// The new consent brings no refresh token: the old one is another consent's.
@@ -509,7 +509,7 @@ func TestWaitingForACallbackHoldsNobodyUp(t *testing.T) {
 	for i := range 6 {
 		eventually(t, "it waits for its callback", func() bool {
 			st, err := n.pool.store.Peek(ctx, realm.Ref{Realm: jd.Realm, Key: fmt.Sprint("k", i)})
-			return err == nil && st.Attempt.Waits
+			return err == nil && st.Claim.Phase == tokenstore.PhaseAwaiting
 		})
 	}
 	if lease, err := n.Flush(t.Context(), jd); err != nil || lease.Access != "T-2-app" {

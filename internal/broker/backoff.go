@@ -31,11 +31,11 @@ func (d draw) backoff(fails int, limit time.Duration) time.Duration {
 }
 
 // after is the trouble after one more failure, at an instant of the store.
-func (d draw) after(t tokenstore.Trouble, cause *grant.Error, now time.Time, limit time.Duration) tokenstore.Trouble {
-	n := tokenstore.Trouble{Fails: t.Fails + 1, At: now, Cause: encodeCause(cause)}
+func (d draw) after(t tokenstore.Failure, cause *grant.Error, now time.Time, limit time.Duration) tokenstore.Failure {
+	n := tokenstore.Failure{Count: t.Count + 1, At: now, Cause: encodeCause(cause)}
 	wait := limit
 	if cause.Class != grant.Hopeless {
-		wait = d.backoff(n.Fails, limit)
+		wait = d.backoff(n.Count, limit)
 	}
 	n.Until = now.Add(max(wait, cause.RetryAfter))
 	return n
@@ -43,7 +43,7 @@ func (d draw) after(t tokenstore.Trouble, cause *grant.Error, now time.Time, lim
 
 // waits says whether the provider is to be left alone at an instant. A clock
 // that went back would make it wait for ever.
-func waits(t tokenstore.Trouble, now time.Time) bool {
+func waits(t tokenstore.Failure, now time.Time) bool {
 	return !now.Before(t.At) && now.Before(t.Until)
 }
 
@@ -67,7 +67,7 @@ func encodeCause(e *grant.Error) string {
 }
 
 // causeOf reads what encodeCause wrote; nil where nothing failed.
-func causeOf(t tokenstore.Trouble) *grant.Error {
+func causeOf(t tokenstore.Failure) *grant.Error {
 	var c causeForm
 	if t.Cause == "" {
 		return nil

@@ -124,7 +124,7 @@ func (t *task) try(ctx context.Context) (lease *realm.Lease, next again, err err
 // asks is what this attempt wants of the provider.
 func (t *task) asks() *asks {
 	return &asks{
-		terms: t.terms(t.f.owner), id: tokenstore.NewAttemptID(), node: t.pool.node, kind: t.f.kind,
+		terms: t.terms(t.f.owner), id: tokenstore.NewCallID(), node: t.pool.node, kind: t.f.kind,
 		after: t.base, failed: t.f.failed, refuted: t.refuted && !t.force, initial: t.bound.SecretRefreshToken(), reseeded: t.bound.Reseeded,
 		fingerprint: t.bound.Fingerprint(), draw: t.pool.draw,
 		usable: func(token realm.Token) bool { return t.good(t.pool.local(token)) },
@@ -138,6 +138,9 @@ func (t *task) claim(ctx context.Context, w *asks) (v verdict, err error) {
 	sent := t.pool.now()
 	s, err := t.pool.store.Coordinate(ctx, t.ref, func(s *tokenstore.State) error {
 		v = w.decide(s)
+		if v.ruling == lapsed && t.pool.lapsing != nil {
+			t.pool.lapsing(t.ref)
+		}
 		v.known = known(s)
 		return nil
 	})
@@ -174,7 +177,7 @@ func (t *task) await(ctx context.Context, v verdict) error {
 		if err != nil {
 			return catalog.StoreError(err)
 		}
-		if s.Attempt.ID != v.holder || !s.Attempt.Deadline.After(s.Now) || time.Now().After(end) {
+		if s.Claim.ID != v.holder || !s.Claim.Deadline.After(s.Now) || time.Now().After(end) {
 			return nil
 		}
 	}
@@ -271,7 +274,7 @@ func (t *task) spend(ctx context.Context, w *asks, v verdict, began time.Time) (
 // known are the tokens that the provider gave before, and may quote.
 func known(s *tokenstore.State) []realm.Hidden {
 	tokens := []realm.Hidden{s.Token.Access, s.Token.Refresh}
-	for _, c := range s.Attempt.Candidates {
+	for _, c := range s.Claim.Candidates {
 		tokens = append(tokens, c.Access, c.Refresh)
 	}
 	return tokens
@@ -352,7 +355,7 @@ func (t *task) settleFailure(ctx context.Context, end *ended, err error) (*realm
 	tr := t.pool.troubleOf(&s, end.cause, now)
 	if !end.code.byPerson() {
 		known := *tr
-		if c := causeOf(s.Attempt.Trouble); c != nil && waits(s.Attempt.Trouble, s.Now) {
+		if c := causeOf(s.Claim.Failure); c != nil && waits(s.Claim.Failure, s.Now) {
 			known.cause = c // what others have found out since is what is waited for
 		}
 		t.e.suffer(&known, t.revision)
@@ -372,11 +375,11 @@ func (p *Pool) troubleOf(s *tokenstore.State, cause *grant.Error, now realm.Inst
 	wait := storeWait
 	fails := 1
 	if !s.Now.IsZero() {
-		until := s.Attempt.Trouble.Until
-		if waits(s.Budget.Trouble, s.Now) {
-			until = later(until, s.Budget.Trouble.Until)
+		until := s.Claim.Failure.Until
+		if waits(s.Budget.Failure, s.Now) {
+			until = later(until, s.Budget.Failure.Until)
 		}
-		wait, fails = max(until.Sub(s.Now), 0), max(s.Attempt.Trouble.Fails, 1)
+		wait, fails = max(until.Sub(s.Now), 0), max(s.Claim.Failure.Count, 1)
 	}
 	return &trouble{
 		code: realm.CodeTokenUnavailable, cause: cause, fails: fails,

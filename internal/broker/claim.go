@@ -47,7 +47,7 @@ func (t terms) bounds(began time.Time) (sendBy, endBy time.Time) {
 // asks is what a flight wants of the provider.
 type asks struct {
 	terms
-	id   tokenstore.AttemptID
+	id   tokenstore.CallID
 	node string
 	kind kind
 	// after is the lineage that a token must be newer than to serve (renew,
@@ -81,7 +81,7 @@ type verdict struct {
 	// known are the tokens that the provider's words may quote.
 	known []realm.Hidden
 	// holder is the call that another flight makes (busy).
-	holder tokenstore.AttemptID
+	holder tokenstore.CallID
 	// wait is how long asking again is useless; cause is why, where a call
 	// failed; scope says what has to wait.
 	wait  time.Duration
@@ -137,8 +137,8 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 		return verdict{ruling: served, token: s.Token}
 	}
 	rewind(s)
-	a := &s.Attempt
-	if left := a.Deadline.Sub(s.Now); a.ID != (tokenstore.AttemptID{}) {
+	a := &s.Claim
+	if left := a.Deadline.Sub(s.Now); a.ID != (tokenstore.CallID{}) {
 		switch {
 		case w.code.askedBy(a.ID):
 			w.takeOver(s)
@@ -159,7 +159,7 @@ func (w *asks) decide(s *tokenstore.State) verdict {
 		return v
 	}
 	places := w.concurrency
-	if s.Budget.Trouble.Fails > 0 {
+	if s.Budget.Failure.Count > 0 {
 		places = 1 // one call tries whether the provider is back
 	}
 	if s.Open >= places && w.kind != exchange {
@@ -190,14 +190,14 @@ func (w *asks) serves(t realm.Token) bool {
 // later: a claim would stay open, and a quota be spent, until the clock is there
 // again. Both count for no less time than they were meant to.
 func rewind(s *tokenstore.State) {
-	a := &s.Attempt
+	a := &s.Claim
 	if ahead := a.Started.Sub(s.Now); ahead > 0 {
 		a.Started = s.Now
 		if !a.Deadline.IsZero() {
 			a.Deadline = a.Deadline.Add(-ahead)
 		}
 	}
-	a.UncertainAt = minTime(a.UncertainAt, s.Now)
+	a.Doubt.At = minTime(a.Doubt.At, s.Now)
 	for k, w := range s.Budget.Windows {
 		s.Budget.Windows[k].Named = minTime(w.Named, s.Now)
 		for i, c := range w.Calls {
@@ -209,7 +209,7 @@ func rewind(s *tokenstore.State) {
 // takeOver goes on with the claim under which the code was asked for. What was
 // dropped of that is dropped of this.
 func (w *asks) takeOver(s *tokenstore.State) {
-	a := &s.Attempt
+	a := &s.Claim
 	callOver(s, s.Now)
 	if a.Dropped == a.ID {
 		a.Dropped = w.id
@@ -219,37 +219,37 @@ func (w *asks) takeOver(s *tokenstore.State) {
 // expire takes down a claim whose time is over: its process died, or was
 // stopped, and what became of the call is not known.
 func (w *asks) expire(s *tokenstore.State) {
-	a := &s.Attempt
+	a := &s.Claim
 	callOver(s, a.Deadline)
 	switch {
-	case a.Spends && a.Parent == s.Token.Lineage:
+	case a.SendsRefresh && a.Parent == s.Token.Lineage:
 		doubt(a, a.Deadline)
-	case a.Spends: // its answer may be what is left of all, see exhausted
-		a.UncertainAt = a.Deadline
+	case a.SendsRefresh: // its answer may be what is left of all, see exhausted
+		a.Doubt.At = a.Deadline
 	}
 	closeClaim(a)
 }
 
 // callOver notes that the call of the claim has ended, unless it had ended before.
 func callOver(s *tokenstore.State, at time.Time) {
-	if !s.Attempt.Waits {
-		done(&s.Budget, s.Attempt.Started, at)
+	if s.Claim.Phase != tokenstore.PhaseAwaiting {
+		done(&s.Budget, s.Claim.Started, at)
 	}
 }
 
 // closeClaim ends a claim.
-func closeClaim(a *tokenstore.Attempt) {
-	a.ID, a.Deadline, a.Spends, a.Waits = tokenstore.AttemptID{}, time.Time{}, false, false
+func closeClaim(a *tokenstore.Claim) {
+	a.Phase, a.ID, a.Deadline, a.SendsRefresh = tokenstore.PhaseNone, tokenstore.CallID{}, time.Time{}, false
 }
 
 // doubt notes that a refresh token was sent and no answer tells what became of
 // it.
-func doubt(a *tokenstore.Attempt, at time.Time) {
-	if a.UncertainOf != a.Parent {
-		a.Uncertain, a.UncertainOf = 0, a.Parent
+func doubt(a *tokenstore.Claim, at time.Time) {
+	if a.Doubt.Lineage != a.Parent {
+		a.Doubt.Count, a.Doubt.Lineage = 0, a.Parent
 	}
-	a.Uncertain++
-	a.UncertainAt = at
+	a.Doubt.Count++
+	a.Doubt.At = at
 }
 
 // renounce forgets what is known of another recipe or secret, and counts a
@@ -257,15 +257,16 @@ func doubt(a *tokenstore.Attempt, at time.Time) {
 // that is older than the longest wait is not: it may have worked on another
 // node, and a provider that refuses all is asked no more often.
 func (w *asks) renounce(s *tokenstore.State) {
-	a := &s.Attempt
-	if a.Fingerprint != w.fingerprint {
-		a.Trouble, a.Refused, a.RefusedAt, a.Reauth, a.InitialRefused = tokenstore.Trouble{}, 0, time.Time{}, 0, false
-		a.Fingerprint = w.fingerprint
+	a := &s.Claim
+	if a.Rejected.Digest != w.fingerprint {
+		a.Failure = tokenstore.Failure{}
+		a.Rejected.Refresh, a.Rejected.Initial = 0, false
+		a.Failure.Digest, a.Rejected.Digest = w.fingerprint, w.fingerprint
 	}
 	young := s.Now.Before(a.Started.Add(w.backoffCap))
-	if w.kind == heal && w.refuted && young && a.Why == heal.String() && s.Token.Access == w.failed && a.Refuted != s.Token.Lineage {
-		a.Refuted = s.Token.Lineage
-		a.Trouble = w.draw.after(a.Trouble, errRefuted, a.Started, w.backoffCap)
+	if w.kind == heal && w.refuted && young && a.Purpose == heal.String() && s.Token.Access == w.failed && a.Rejected.Access != s.Token.Lineage {
+		a.Rejected.Access = s.Token.Lineage
+		a.Failure = w.draw.after(a.Failure, errRefuted, a.Started, w.backoffCap)
 	}
 }
 
@@ -287,18 +288,18 @@ func (w *asks) means(s *tokenstore.State) (rtSource, realm.Hidden) {
 	case w.kind == authorize, !w.canRefresh:
 		return noRefresh, ""
 	}
-	a, t := &s.Attempt, s.Token
-	if w.initial != "" && !a.InitialRefused && w.reseeded(t.Fingerprint) {
+	a, t := &s.Claim, s.Token
+	if w.initial != "" && !a.Rejected.Initial && w.reseeded(t.Fingerprint) {
 		return fromSecret, w.initial
 	}
-	if t.Refresh != "" && (a.Refused == 0 || a.Refused != t.Lineage) {
+	if t.Refresh != "" && (a.Rejected.Refresh == 0 || a.Rejected.Refresh != t.Lineage) {
 		ended := !t.RefreshExpiresAt.IsZero() && !s.Now.Before(t.RefreshExpiresAt)
 		unsafe := w.inDoubt(s) && !w.keeps
 		if !w.canFetch || !ended && !unsafe {
 			return fromToken, t.Refresh
 		}
 	}
-	if w.initial != "" && w.initial != t.Refresh && !a.InitialRefused {
+	if w.initial != "" && w.initial != t.Refresh && !a.Rejected.Initial {
 		return fromSecret, w.initial
 	}
 	if len(a.Candidates) > 0 {
@@ -309,34 +310,27 @@ func (w *asks) means(s *tokenstore.State) (rtSource, realm.Hidden) {
 
 // inDoubt says whether the stored refresh token was sent without an answer.
 func (w *asks) inDoubt(s *tokenstore.State) bool {
-	return s.Attempt.Uncertain > 0 && s.Attempt.UncertainOf == s.Token.Lineage
+	return s.Claim.Doubt.Count > 0 && s.Claim.Doubt.Lineage == s.Token.Lineage
 }
 
 // exhausted is the verdict when nothing is left to send. A call whose outcome
 // is not known may still come back with what everything hangs on: as long as
 // that can be, nothing is given up.
 func (w *asks) exhausted(s *tokenstore.State) verdict {
-	a := &s.Attempt
-	if left := a.UncertainAt.Add(w.lease()).Sub(s.Now); !a.UncertainAt.IsZero() && left > 0 {
-		return verdict{ruling: refused, wait: left, cause: causeOf(a.Trouble), fails: a.Trouble.Fails, uncertain: true}
+	a := &s.Claim
+	if left := a.Doubt.At.Add(w.lease()).Sub(s.Now); !a.Doubt.At.IsZero() && left > 0 {
+		return verdict{ruling: refused, wait: left, cause: causeOf(a.Failure), fails: a.Failure.Count, uncertain: true}
 	}
-	a.Reauth = s.Token.Lineage
-	if a.Reauth == 0 {
-		a.Reauth = noLineage
-	}
-	return verdict{ruling: lapsed, cause: causeOf(a.Trouble)}
+	return verdict{ruling: lapsed, cause: causeOf(a.Failure)}
 }
-
-// noLineage stands for the lineage 0 in Attempt.Reauth.
-const noLineage = -1
 
 // grant writes the claim.
 func (w *asks) grant(s *tokenstore.State, v verdict) {
-	a := &s.Attempt
+	a := &s.Claim
 	if !w.code.askedBy(a.ID) { // else it is for what its code was asked for
-		a.Why = w.kind.String()
+		a.Purpose = w.kind.String()
 	}
-	a.ID, a.Node, a.Parent, a.Spends = w.id, w.node, v.parent, v.source.refreshes()
-	a.Started, a.Deadline, a.Waits = s.Now, s.Now.Add(w.lease()), false
+	a.ID, a.Node, a.Parent, a.SendsRefresh = w.id, w.node, v.parent, v.source.refreshes()
+	a.Started, a.Deadline, a.Phase = s.Now, s.Now.Add(w.lease()), tokenstore.PhaseCalling
 	spend(&s.Budget, w.windows, s.Now)
 }

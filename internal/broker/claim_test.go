@@ -21,7 +21,7 @@ func half(n time.Duration) time.Duration { return n - 1 }
 func wants(k kind) *asks {
 	return &asks{
 		terms: terms{canFetch: true, concurrency: 4, backoffCap: time.Minute, timeout: 10 * time.Second},
-		id:    tokenstore.NewAttemptID(), node: "n", kind: k, fingerprint: print1, draw: half,
+		id:    tokenstore.NewCallID(), node: "n", kind: k, fingerprint: print1, draw: half,
 		reseeded: func(f realm.Fingerprint) bool { return f == realm.Fingerprint{9} },
 		usable:   func(t realm.Token) bool { return t.Fingerprint == print1 && t.ExpiresAt.After(noon) },
 	}
@@ -49,11 +49,11 @@ func cause(class grant.Class) string {
 func TestDecide(t *testing.T) {
 	live, dead := tokenOf("A1", "", 7, time.Minute), tokenOf("A1", "", 7, -time.Minute)
 	rt, rtDead := tokenOf("A1", "R1", 7, time.Minute), tokenOf("A1", "R1", 7, -time.Minute)
-	other := tokenstore.NewAttemptID()
-	open := tokenstore.Attempt{ID: other, Started: noon.Add(-time.Second), Deadline: noon.Add(14 * time.Second), Parent: 7}
-	void := tokenstore.Attempt{ID: other, Started: noon.Add(-20 * time.Second), Deadline: noon.Add(-5 * time.Second), Parent: 7}
+	other := tokenstore.NewCallID()
+	open := tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: other, Started: noon.Add(-time.Second), Deadline: noon.Add(14 * time.Second), Parent: 7}
+	void := tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: other, Started: noon.Add(-20 * time.Second), Deadline: noon.Add(-5 * time.Second), Parent: 7}
 	voidSpends := void
-	voidSpends.Spends = true
+	voidSpends.SendsRefresh = true
 	for name, c := range map[string]struct {
 		w    *asks
 		set  func(w *asks)
@@ -74,36 +74,36 @@ func TestDecide(t *testing.T) {
 		"healing the current one":         {w: wants(heal), set: func(w *asks) { w.failed = "A1" }, s: tokenstore.State{Token: live}, want: granted},
 		"a late failure of an older one":  {w: wants(heal), set: func(w *asks) { w.failed = "A0" }, s: tokenstore.State{Token: live}, want: served},
 		"flushed by somebody":             {w: wants(flush), set: func(w *asks) { w.after = 6 }, s: tokenstore.State{Token: live}, want: served},
-		"a claim is open":                 {w: wants(load), s: tokenstore.State{Token: dead, Attempt: open}, want: busy, wait: 14 * time.Second},
-		"a claim is void":                 {w: wants(load), s: tokenstore.State{Token: dead, Attempt: void}, want: granted},
+		"a claim is open":                 {w: wants(load), s: tokenstore.State{Token: dead, Claim: open}, want: busy, wait: 14 * time.Second},
+		"a claim is void":                 {w: wants(load), s: tokenstore.State{Token: dead, Claim: void}, want: granted},
 		"all places are taken":            {w: wants(load), s: tokenstore.State{Open: 4}, want: outpaced},
-		"one place while it fails":        {w: wants(load), s: tokenstore.State{Open: 1, Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{Fails: 1}}}, want: outpaced},
-		"the key has to wait":             {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{Fails: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: refused, wait: 4 * time.Second},
-		"another secret need not":         {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Trouble: tokenstore.Trouble{Fails: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: granted},
-		"the realm has to wait":           {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{At: noon, Until: noon.Add(7 * time.Second)}}}, want: refused, wait: 7 * time.Second},
-		"a clock that went back":          {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Trouble: tokenstore.Trouble{At: noon.Add(time.Hour), Until: noon.Add(2 * time.Hour)}}}, want: granted},
-		"hopeless":                        {w: wants(load), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: refused, wait: time.Minute},
-		"hopeless, and somebody insists":  {w: wants(flush), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: granted},
-		"throttled, and somebody insists": {w: wants(flush), s: tokenstore.State{Attempt: tokenstore.Attempt{Fingerprint: print1, Trouble: tokenstore.Trouble{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}}}, want: refused, wait: time.Minute},
-		"too soon for the realm":          {w: wants(load), set: func(w *asks) { w.minInterval = 30 * time.Second }, s: tokenstore.State{Attempt: tokenstore.Attempt{Started: noon.Add(-10 * time.Second)}}, want: refused, wait: 20 * time.Second},
+		"one place while it fails":        {w: wants(load), s: tokenstore.State{Open: 1, Budget: tokenstore.Budget{Failure: tokenstore.Failure{Count: 1}}}, want: outpaced},
+		"the key has to wait":             {w: wants(load), s: tokenstore.State{Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}, Failure: tokenstore.Failure{Count: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: refused, wait: 4 * time.Second},
+		"another secret need not":         {w: wants(load), s: tokenstore.State{Claim: tokenstore.Claim{Failure: tokenstore.Failure{Count: 3, At: noon, Until: noon.Add(4 * time.Second)}}}, want: granted},
+		"the realm has to wait":           {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Failure: tokenstore.Failure{At: noon, Until: noon.Add(7 * time.Second)}}}, want: refused, wait: 7 * time.Second},
+		"a clock that went back":          {w: wants(load), s: tokenstore.State{Budget: tokenstore.Budget{Failure: tokenstore.Failure{At: noon.Add(time.Hour), Until: noon.Add(2 * time.Hour)}}}, want: granted},
+		"hopeless":                        {w: wants(load), s: tokenstore.State{Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}, Failure: tokenstore.Failure{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: refused, wait: time.Minute},
+		"hopeless, and somebody insists":  {w: wants(flush), s: tokenstore.State{Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}, Failure: tokenstore.Failure{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)}}}, want: granted},
+		"throttled, and somebody insists": {w: wants(flush), s: tokenstore.State{Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}, Failure: tokenstore.Failure{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}}}, want: refused, wait: time.Minute},
+		"too soon for the realm":          {w: wants(load), set: func(w *asks) { w.minInterval = 30 * time.Second }, s: tokenstore.State{Claim: tokenstore.Claim{Started: noon.Add(-10 * time.Second)}}, want: refused, wait: 20 * time.Second},
 
 		"a refresh token":                      {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt}, want: granted, src: fromToken},
 		"its end is believed only to prefer":   {w: refreshes(load), s: tokenstore.State{Token: func() realm.Token { t := rtDead; t.RefreshExpiresAt = noon.Add(-time.Hour); return t }()}, want: granted, src: fromToken},
 		"never authorized":                     {w: refreshes(load), want: lapsed},
 		"the secret's own":                     {w: refreshes(load), set: func(w *asks) { w.initial = "R0" }, want: granted, src: fromSecret},
-		"refused, and the secret has one":      {w: refreshes(load), set: func(w *asks) { w.initial = "R0" }, s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: granted, src: fromSecret},
-		"refused, and a candidate is kept":     {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)}}}, want: granted, src: fromCandidate},
-		"all refused":                          {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: lapsed},
-		"all refused, and it can fetch anew":   {w: refreshes(load), set: func(w *asks) { w.canFetch = true }, s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}, want: granted},
-		"refused before the secret changed":    {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Refused: 7}}, want: granted, src: fromToken},
-		"refused was an older one":             {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 6}}, want: granted, src: fromToken},
-		"a process died with the token alive":  {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: refused, wait: 45 * time.Second},
-		"a process died, and the token is old": {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: voidSpends}, want: granted, src: fromToken},
-		"a process died, stable":               {w: refreshes(renew), set: func(w *asks) { w.after, w.keeps = 7, true }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted, src: fromToken},
-		"in doubt, and it can fetch anew":      {w: refreshes(renew), set: func(w *asks) { w.after, w.canFetch = 7, true }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted},
-		"in doubt twice":                       {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Attempt: tokenstore.Attempt{Fingerprint: print1, Uncertain: 2, UncertainOf: 7}}, want: refused, wait: time.Minute},
-		"in doubt, and the API refuses it":     {w: refreshes(heal), set: func(w *asks) { w.failed = "A1" }, s: tokenstore.State{Token: rt, Attempt: voidSpends}, want: granted, src: fromToken},
-		"refused after a process was stopped":  {w: refreshes(load), s: tokenstore.State{Token: rtDead, Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7, Uncertain: 1, UncertainOf: 7, UncertainAt: noon.Add(-5 * time.Second)}}, want: refused, wait: 10 * time.Second},
+		"refused, and the secret has one":      {w: refreshes(load), set: func(w *asks) { w.initial = "R0" }, s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}}}, want: granted, src: fromSecret},
+		"refused, and a candidate is kept":     {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)}}}, want: granted, src: fromCandidate},
+		"all refused":                          {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}}}, want: lapsed},
+		"all refused, and it can fetch anew":   {w: refreshes(load), set: func(w *asks) { w.canFetch = true }, s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}}}, want: granted},
+		"refused before the secret changed":    {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Refresh: 7}}}, want: granted, src: fromToken},
+		"refused was an older one":             {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 6}}}, want: granted, src: fromToken},
+		"a process died with the token alive":  {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Claim: voidSpends}, want: refused, wait: 45 * time.Second},
+		"a process died, and the token is old": {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: voidSpends}, want: granted, src: fromToken},
+		"a process died, stable":               {w: refreshes(renew), set: func(w *asks) { w.after, w.keeps = 7, true }, s: tokenstore.State{Token: rt, Claim: voidSpends}, want: granted, src: fromToken},
+		"in doubt, and it can fetch anew":      {w: refreshes(renew), set: func(w *asks) { w.after, w.canFetch = 7, true }, s: tokenstore.State{Token: rt, Claim: voidSpends}, want: granted},
+		"in doubt twice":                       {w: refreshes(renew), set: func(w *asks) { w.after = 7 }, s: tokenstore.State{Token: rt, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}, Doubt: tokenstore.Doubt{Count: 2, Lineage: 7}}}, want: refused, wait: time.Minute},
+		"in doubt, and the API refuses it":     {w: refreshes(heal), set: func(w *asks) { w.failed = "A1" }, s: tokenstore.State{Token: rt, Claim: voidSpends}, want: granted, src: fromToken},
+		"refused after a process was stopped":  {w: refreshes(load), s: tokenstore.State{Token: rtDead, Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}, Doubt: tokenstore.Doubt{Count: 1, Lineage: 7, At: noon.Add(-5 * time.Second)}}}, want: refused, wait: 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.set != nil {
@@ -115,11 +115,11 @@ func TestDecide(t *testing.T) {
 			if v.ruling != c.want || v.wait != c.wait || v.source != c.src && c.want == granted {
 				t.Fatalf("got %d wait %v source %d, want %d wait %v source %d", v.ruling, v.wait, v.source, c.want, c.wait, c.src)
 			}
-			a := s.Attempt
+			a := s.Claim
 			if claimed := a.ID == c.w.id; claimed != (c.want == granted) {
 				t.Errorf("claimed: %v", claimed)
 			}
-			if c.want == granted && (a.Started != noon || a.Deadline != noon.Add(15*time.Second) || a.Spends != (c.src != noRefresh) || a.Parent != c.s.Token.Lineage) {
+			if c.want == granted && (a.Started != noon || a.Deadline != noon.Add(15*time.Second) || a.SendsRefresh != (c.src != noRefresh) || a.Parent != c.s.Token.Lineage) {
 				t.Errorf("the claim is %+v", a)
 			}
 		})
@@ -134,7 +134,7 @@ func TestDecideOnACode(t *testing.T) {
 		want  ruling
 	}{"it fails": {cause(grant.Retryable), granted}, "a pause": {cause(grant.Throttled), refused}} {
 		s := tokenstore.State{Now: noon}
-		s.Budget.Trouble = tokenstore.Trouble{Fails: 1, At: noon, Until: noon.Add(time.Minute), Cause: c.cause}
+		s.Budget.Failure = tokenstore.Failure{Count: 1, At: noon, Until: noon.Add(time.Minute), Cause: c.cause}
 		if v := wants(exchange).decide(&s); v.ruling != c.want {
 			t.Errorf("%s: %d", name, v.ruling)
 		}
@@ -144,7 +144,7 @@ func TestDecideOnACode(t *testing.T) {
 // A token that the API refuses at once counts as a failed call: the next one
 // waits, longer each time, until one worked.
 func TestDecideOnATokenThatNeverWorked(t *testing.T) {
-	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Attempt: tokenstore.Attempt{Started: noon, Fingerprint: print1, Why: "heal"}}
+	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Claim: tokenstore.Claim{Started: noon, Rejected: tokenstore.Rejected{Digest: print1}, Purpose: "heal"}}
 	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
 		w := wants(heal)
 		w.failed, w.refuted = s.Token.Access, true
@@ -162,7 +162,7 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 		next := tokenOf("A"+string(rune('2'+i)), "", 0, time.Hour)
 		(&ended{asks: w, verdict: v, token: next}).settle(&s)
 		next.Lineage = s.Token.Lineage + 1
-		s.Token, s.Save, s.Attempt.Started = next, nil, s.Now
+		s.Token, s.Save, s.Claim.Started = next, nil, s.Now
 	}
 	w := wants(heal)
 	w.failed = s.Token.Access // this one had worked
@@ -172,8 +172,8 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 		t.Fatalf("%d", v.ruling)
 	}
 	(&ended{asks: w, verdict: v, token: tokenOf("A9", "", 0, time.Hour)}).settle(&s)
-	if s.Attempt.Trouble.Fails != 0 {
-		t.Errorf("a success does not reset: %+v", s.Attempt.Trouble)
+	if s.Claim.Failure.Count != 0 {
+		t.Errorf("a success does not reset: %+v", s.Claim.Failure)
 	}
 }
 
@@ -182,10 +182,10 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 func TestDecideOnATokenThatWorkedElsewhere(t *testing.T) {
 	w := wants(heal)
 	w.failed, w.refuted = "A1", true
-	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Attempt: tokenstore.Attempt{
-		Started: noon.Add(-w.backoffCap), Fingerprint: print1, Why: "heal",
+	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Claim: tokenstore.Claim{
+		Started: noon.Add(-w.backoffCap), Rejected: tokenstore.Rejected{Digest: print1}, Purpose: "heal",
 	}}
-	if v := w.decide(&s); v.ruling != granted || s.Attempt.Trouble.Fails != 0 {
+	if v := w.decide(&s); v.ruling != granted || s.Claim.Failure.Count != 0 {
 		t.Fatalf("%+v", v)
 	}
 }
@@ -196,8 +196,8 @@ func TestDecideAfterTheClockWentBack(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	ahead := noon.Add(10 * year)
 	t.Run("a claim of a process that died", func(t *testing.T) {
-		s := tokenstore.State{Now: noon, Attempt: tokenstore.Attempt{
-			ID: tokenstore.NewAttemptID(), Started: ahead, Deadline: ahead.Add(15 * time.Second),
+		s := tokenstore.State{Now: noon, Claim: tokenstore.Claim{
+			Phase: tokenstore.PhaseCalling, ID: tokenstore.NewCallID(), Started: ahead, Deadline: ahead.Add(15 * time.Second),
 		}}
 		w := wants(load)
 		if v := w.decide(&s); v.ruling != busy || v.wait != 15*time.Second {
@@ -225,8 +225,8 @@ func TestDecideAfterTheClockWentBack(t *testing.T) {
 	t.Run("a refresh token in doubt", func(t *testing.T) {
 		token := tokenOf("A1", "R1", 7, 0)
 		token.IssuedAt, token.ExpiresAt = ahead, ahead.Add(time.Hour)
-		s := tokenstore.State{Now: noon, Token: token, Attempt: tokenstore.Attempt{
-			Fingerprint: print1, Uncertain: 1, UncertainOf: 7, UncertainAt: ahead,
+		s := tokenstore.State{Now: noon, Token: token, Claim: tokenstore.Claim{
+			Rejected: tokenstore.Rejected{Digest: print1}, Doubt: tokenstore.Doubt{Count: 1, Lineage: 7, At: ahead},
 		}}
 		w := refreshes(load)
 		w.usable = func(realm.Token) bool { return false }
@@ -248,8 +248,8 @@ func TestClaimOutlivesItsCall(t *testing.T) {
 		w.timeout = timeout
 		s, _ := claimed(t, w, realm.Token{})
 		sendBy, endBy := w.bounds(noon)
-		if !endBy.After(sendBy) || s.Attempt.Deadline.Sub(endBy) < time.Second {
-			t.Errorf("%v: sent by %v, ended by %v, void at %v", timeout, sendBy, endBy, s.Attempt.Deadline)
+		if !endBy.After(sendBy) || s.Claim.Deadline.Sub(endBy) < time.Second {
+			t.Errorf("%v: sent by %v, ended by %v, void at %v", timeout, sendBy, endBy, s.Claim.Deadline)
 		}
 	}
 }
@@ -259,11 +259,11 @@ func TestClaimOutlivesItsCall(t *testing.T) {
 func TestDoubtAboutAnotherRefreshToken(t *testing.T) {
 	for source, set := range map[rtSource]func(w *asks, s *tokenstore.State){
 		fromCandidate: func(_ *asks, s *tokenstore.State) {
-			s.Attempt.Refused, s.Attempt.Candidates = 7, []realm.Token{tokenOf("A9", "R9", 0, 0)}
+			s.Claim.Rejected.Refresh, s.Claim.Candidates = 7, []realm.Token{tokenOf("A9", "R9", 0, 0)}
 		},
 		fromSecret: func(w *asks, s *tokenstore.State) { w.initial, s.Token.Refresh = "R0", "" },
 	} {
-		s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, 30*time.Minute), Attempt: tokenstore.Attempt{Fingerprint: print1}}
+		s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, 30*time.Minute), Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1}}}
 		spends := 0
 		for ; s.Now.Before(s.Token.ExpiresAt); s.Now = s.Now.Add(time.Second) {
 			w := refreshes(renew)

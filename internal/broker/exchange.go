@@ -22,15 +22,15 @@ type code struct {
 	code realm.Hidden
 	// attempt is the claim under which the server asked for it; zero where a
 	// person did.
-	attempt tokenstore.AttemptID
+	attempt tokenstore.CallID
 }
 
 // askedBy says whether the code was asked for under a claim.
-func (c *code) askedBy(id tokenstore.AttemptID) bool { return c != nil && c.attempt == id }
+func (c *code) askedBy(id tokenstore.CallID) bool { return c != nil && c.attempt == id }
 
 // byPerson says whether a person brought the code. When that comes to nothing,
 // the token that there is goes on as if nothing had happened.
-func (c *code) byPerson() bool { return c.askedBy(tokenstore.AttemptID{}) }
+func (c *code) byPerson() bool { return c.askedBy(tokenstore.CallID{}) }
 
 // codeTask is the task of exchanging a code: a flight that nobody joins. What
 // it publishes is there for all.
@@ -64,7 +64,7 @@ func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb 
 	w := t.asks()
 	w.kind = exchange
 	w.code = &code{
-		Authorization: grant.Authorization{State: cb.State, Verifier: begun.Verifier}, code: cb.Code, attempt: begun.Attempt,
+		Authorization: grant.Authorization{State: cb.State, Verifier: begun.Verifier}, code: cb.Code, attempt: begun.Call,
 	}
 	v, began, err := t.claimForCode(ctx, w)
 	if err != nil {
@@ -82,7 +82,7 @@ func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *gra
 		return unfit(t.f.owner.Program.NoAuthorize())
 	case begun.CallbackURL != t.bound.CallbackURL():
 		return unfit("callback_url has changed since the authorization began")
-	case begun.Attempt != (tokenstore.AttemptID{}) && begun.Fingerprint != t.bound.Fingerprint():
+	case begun.Call != (tokenstore.CallID{}) && begun.Fingerprint != t.bound.Fingerprint():
 		// The code may be that of another user, whose password was replaced.
 		return unfit("the realm or its secret has changed since the authorization began")
 	}
@@ -104,10 +104,10 @@ func (p *Pool) lost(ref realm.Ref, why error) {
 // conclude closes the claim under which the server asked for a code that comes
 // to nothing. Where the store fails it runs out.
 func (t *task) conclude(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) {
-	if begun.Attempt == (tokenstore.AttemptID{}) {
+	if begun.Call == (tokenstore.CallID{}) {
 		return // a person asked
 	}
-	w := &asks{terms: t.terms(t.f.owner), id: begun.Attempt, draw: t.pool.draw}
+	w := &asks{terms: t.terms(t.f.owner), id: begun.Call, draw: t.pool.draw}
 	_, _ = t.settle(ctx, &ended{asks: w, cause: cause, asked: true, verdict: verdict{source: fromCode}})
 }
 

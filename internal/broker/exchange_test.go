@@ -31,7 +31,7 @@ func (s *codeServer) asks(t *testing.T, n *node) (callback string, failed <-chan
 	callback = <-called
 	eventually(t, "the claim waits for the callback", func() bool {
 		st, err := n.pool.store.Peek(t.Context(), jd)
-		return err == nil && st.Attempt.Deadline.Sub(st.Now) == callbackWait
+		return err == nil && st.Claim.Deadline.Sub(st.Now) == callbackWait
 	})
 	s.then(nil)
 	return callback, end
@@ -62,7 +62,7 @@ func TestSecretReplacedWhileTheCallbackIsAwaited(t *testing.T) {
 	a, b := s.accounts(t, true)
 	_, failed := s.asks(t, a)
 	b.saveSecret(t, jd, "client_id", "other")
-	closes := func(s *tokenstore.State) { s.Attempt.ID = tokenstore.AttemptID{} } // as somebody does who got nothing
+	closes := func(s *tokenstore.State) { closeClaim(&s.Claim) } // as somebody does who got nothing
 	if _, err := a.pool.coordinate(t.Context(), jd, closes); err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +111,8 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 	_, err := n.Token(t.Context(), jd)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	st, err := n.pool.store.Peek(t.Context(), jd)
-	if err != nil || st.Attempt.ID != (tokenstore.AttemptID{}) || waits(st.Budget.Trouble, st.Now) {
-		t.Errorf("claim %v, trouble of the realm %+v, %v", st.Attempt.ID, st.Budget.Trouble, err)
+	if err != nil || st.Claim.ID != (tokenstore.CallID{}) || waits(st.Budget.Failure, st.Now) {
+		t.Errorf("claim %v, trouble of the realm %+v, %v", st.Claim.ID, st.Budget.Failure, err)
 	}
 }
 
@@ -247,23 +247,23 @@ func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
 func TestConsentCountsMoreThanARefresh(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, c := range map[string]struct {
-		attempt tokenstore.AttemptID
+		attempt tokenstore.CallID
 		want    realm.Hidden
 	}{
-		"a person's":       {tokenstore.AttemptID{}, "R-consent"},
-		"the server's own": {tokenstore.NewAttemptID(), "R-refreshed"}, // both are the same user's
+		"a person's":       {tokenstore.CallID{}, "R-consent"},
+		"the server's own": {tokenstore.NewCallID(), "R-refreshed"}, // both are the same user's
 	} {
 		s := tokenstore.State{Now: now, Token: realm.Token{Access: "T", Refresh: "R-refreshed", Lineage: 2, IssuedAt: now}}
-		s.Attempt.Started = now.Add(-time.Minute)
+		s.Claim.Started = now.Add(-time.Minute)
 		end := &ended{
-			asks: &asks{id: tokenstore.NewAttemptID(), code: &code{attempt: c.attempt}}, verdict: verdict{parent: 1, source: fromCode},
+			asks: &asks{id: tokenstore.NewCallID(), code: &code{attempt: c.attempt}}, verdict: verdict{parent: 1, source: fromCode},
 			token: realm.Token{Access: "A", Refresh: "R-consent", IssuedAt: now.Add(-time.Minute)},
 		}
 		if end.settle(&s); s.Save == nil && c.want == "R-refreshed" {
 			s.Save = &s.Token
 		}
-		if s.Save.Refresh != c.want || len(s.Attempt.Candidates) > 0 != (c.want == "R-refreshed") {
-			t.Errorf("%s: %v is stored, beside %d", name, s.Save.Refresh == "R-consent", len(s.Attempt.Candidates))
+		if s.Save.Refresh != c.want || len(s.Claim.Candidates) > 0 != (c.want == "R-refreshed") {
+			t.Errorf("%s: %v is stored, beside %d", name, s.Save.Refresh == "R-consent", len(s.Claim.Candidates))
 		}
 	}
 }

@@ -12,28 +12,28 @@ import (
 
 // held finds out how long the call has to wait, and for what.
 func (w *asks) held(s *tokenstore.State, v *verdict) {
-	a, now := &s.Attempt, s.Now
-	wait := func(d time.Duration, what scope, t tokenstore.Trouble) {
+	a, now := &s.Claim, s.Now
+	wait := func(d time.Duration, what scope, t tokenstore.Failure) {
 		if d > v.wait {
-			v.wait, v.scope, v.cause, v.fails = d, what, causeOf(t), t.Fails
+			v.wait, v.scope, v.cause, v.fails = d, what, causeOf(t), t.Count
 		}
 	}
-	if waits(a.Trouble, now) && !w.insists(a.Trouble, now) && w.kind != exchange {
-		wait(a.Trouble.Until.Sub(now), scopeKey, a.Trouble)
+	if waits(a.Failure, now) && !w.insists(a.Failure, now) && w.kind != exchange {
+		wait(a.Failure.Until.Sub(now), scopeKey, a.Failure)
 	}
-	if waits(s.Budget.Trouble, now) && !w.presses(s.Budget.Trouble) {
-		wait(s.Budget.Trouble.Until.Sub(now), scopeRealm, s.Budget.Trouble)
+	if waits(s.Budget.Failure, now) && !w.presses(s.Budget.Failure) {
+		wait(s.Budget.Failure.Until.Sub(now), scopeRealm, s.Budget.Failure)
 	}
 	if !a.Started.IsZero() && w.kind != exchange {
-		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Trouble{})
+		wait(a.Started.Add(w.minInterval).Sub(now), scopeBudget, tokenstore.Failure{})
 	}
-	wait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})
+	wait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Failure{})
 	if v.source == noRefresh && w.unattended {
 		w.leaveRoom(s, v)
 	}
 	if v.source.refreshes() && !w.keeps && w.inDoubt(s) {
 		if left := w.repeatAt(s).Sub(now); left > v.wait {
-			wait(left, scopeKey, a.Trouble)
+			wait(left, scopeKey, a.Failure)
 			v.uncertain = true
 		}
 	}
@@ -56,14 +56,14 @@ func (w *asks) leaveRoom(s *tokenstore.State, v *verdict) {
 // put right at the provider what no change here would show.
 const insist = time.Second
 
-func (w *asks) insists(t tokenstore.Trouble, now time.Time) bool {
+func (w *asks) insists(t tokenstore.Failure, now time.Time) bool {
 	cause := causeOf(t)
 	return w.kind.forced() && cause != nil && cause.Class == grant.Hopeless && !now.Before(t.At.Add(insist))
 }
 
 // presses says whether the call is made although the provider fails: a code
 // does not wait. A pause that the provider asked for counts all the same.
-func (w *asks) presses(t tokenstore.Trouble) bool {
+func (w *asks) presses(t tokenstore.Failure) bool {
 	cause := causeOf(t)
 	return w.kind == exchange && (cause == nil || cause.Class != grant.Throttled)
 }
@@ -77,7 +77,7 @@ func (w *asks) repeatAt(s *tokenstore.State) time.Time {
 	if t.Access == "" || w.kind == heal && t.Access == w.failed || t.Fingerprint != w.fingerprint || s.Now.Before(begins(t)) {
 		return time.Time{}
 	}
-	if s.Attempt.Uncertain > 1 {
+	if s.Claim.Doubt.Count > 1 {
 		return t.ExpiresAt
 	}
 	lead := min(w.timeout+claimMargin, t.ExpiresAt.Sub(t.IssuedAt)/4)

@@ -18,7 +18,7 @@ func TestSpentRefreshTokenOfTheSecretIsNotSentAgain(t *testing.T) {
 		ask := func() (*asks, verdict) {
 			w := &asks{
 				terms: terms{canRefresh: true, keeps: keeps, concurrency: 1, backoffCap: defaultCap, timeout: time.Second},
-				id:    tokenstore.NewAttemptID(), initial: "R0", draw: randomly,
+				id:    tokenstore.NewCallID(), initial: "R0", draw: randomly,
 				usable:   func(realm.Token) bool { return false },
 				reseeded: func(realm.Fingerprint) bool { return false },
 			}

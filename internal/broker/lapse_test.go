@@ -49,12 +49,13 @@ func TestLapseEndsWithWhatOthersSave(t *testing.T) {
 // lapsingStore does something right after it was decided that a person is needed.
 type lapsingStore struct {
 	tokenstore.Store
+	lapses bool
 	lapsed func()
 }
 
 func (l *lapsingStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
 	s, err := l.Store.Coordinate(ctx, ref, decide)
-	if do := l.lapsed; do != nil && s.Attempt.Reauth != 0 {
+	if do := l.lapsed; do != nil && l.lapses {
 		l.lapsed = nil
 		do()
 	}
@@ -67,6 +68,7 @@ func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
 	c := newClock()
 	store := &lapsingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
 	n := nodeOn(t, store, newProvider(t), c)
+	n.pool.lapsing = func(realm.Ref) { store.lapses = true }
 	ref := n.authorized(t)
 	n.provider.then(invalidGrant)
 	store.lapsed = func() {

@@ -132,7 +132,7 @@ func (r *request) calledBack() bool { return r.asks != nil && r.asks.taken }
 // handsOver says whether a claim may go over to another call before it ends:
 // to the exchange of the code that was asked for under it. The caller holds
 // the lock.
-func (m *model) handsOver(id tokenstore.AttemptID) bool {
+func (m *model) handsOver(id tokenstore.CallID) bool {
 	r := m.claims[id]
 	if r == nil || !r.calledBack() {
 		return false
@@ -215,7 +215,7 @@ func (c *call) hangs(atMost time.Duration) bool {
 // is kept. The caller holds the lock.
 func (m *model) judgeConsent(ref realm.Ref, before, after tokenstore.State) {
 	m.aside[ref] = nil
-	for _, c := range after.Attempt.Candidates {
+	for _, c := range after.Claim.Candidates {
 		m.aside[ref] = append(m.aside[ref], c.Refresh.Reveal())
 	}
 	child := m.children[after.Token.Refresh.Reveal()]

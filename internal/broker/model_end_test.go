@@ -87,11 +87,11 @@ func (m *model) lapsed(i int) bool {
 	m.db.mu.Lock()
 	s := m.db.state(m.refs[i])
 	m.db.mu.Unlock()
-	if s.Attempt.Reauth == 0 {
-		return false
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.givenUp[m.refs[i]] {
+		return false
+	}
 	m.judgeDead(m.refs[i], s)
 	return true
 }
@@ -159,7 +159,7 @@ func (m *model) judgeClaims() {
 	m.db.mu.Lock()
 	defer m.db.mu.Unlock()
 	for ref, a := range m.db.attempts {
-		if a.ID != (tokenstore.AttemptID{}) && !a.Deadline.Add(pollMost).After(time.Now()) {
+		if a.ID != (tokenstore.CallID{}) && !a.Deadline.Add(pollMost).After(time.Now()) {
 			m.mu.Lock()
 			m.fail("I10", "the claim on %s is past its deadline", ref)
 			m.mu.Unlock()

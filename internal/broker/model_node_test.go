@@ -74,6 +74,7 @@ func (m *model) boot(index int) *modelNode {
 		opts = append(opts, WithSpool(n.spool))
 	}
 	n.pool = New(n.store, zap.NewNop(), n.now, opts...)
+	n.pool.lapsing = m.db.lapsing
 	n.pool.node = n.name
 	n.pool.draw = func(d time.Duration) time.Duration { return d / 2 }
 	var err error
@@ -127,7 +128,7 @@ func (n *modelNode) fails() error {
 func (n *modelNode) around(ctx context.Context, ref realm.Ref, run func(context.Context) error) error {
 	m := n.model
 	m.db.mu.Lock()
-	saves := m.db.attempts[ref].Node == n.name && m.db.attempts[ref].ID != (tokenstore.AttemptID{})
+	saves := m.db.attempts[ref].Node == n.name && m.db.attempts[ref].ID != (tokenstore.CallID{})
 	m.db.mu.Unlock()
 	m.mu.Lock()
 	h := n.harm

@@ -37,7 +37,10 @@ type oracle struct {
 	durable  map[string]bool // refresh tokens that were ever stored
 	received map[string]*modelNode
 	excused  map[string]bool // received, and died with its node before any disk had it
-	claims   map[tokenstore.AttemptID]*request
+	claims   map[tokenstore.CallID]*request
+	// givenUp are the secrets for which a node concluded that a person has to
+	// authorize again, and nothing has come since that changes it.
+	givenUp  map[realm.Ref]bool
 	sent     map[string][]*request // by refresh token
 	certain  map[string]int64      // refresh tokens whose use has a known end, by the secret's version
 	arrivals map[string][]time.Time
@@ -49,7 +52,7 @@ func newOracle() oracle {
 	return oracle{
 		spending: map[string]string{}, issues: map[string]*issue{}, children: map[string]*issue{}, spent: map[string]bool{},
 		durable: map[string]bool{}, received: map[string]*modelNode{}, excused: map[string]bool{},
-		claims: map[tokenstore.AttemptID]*request{}, sent: map[string][]*request{}, certain: map[string]int64{},
+		claims: map[tokenstore.CallID]*request{}, givenUp: map[realm.Ref]bool{}, sent: map[string][]*request{}, certain: map[string]int64{},
 		arrivals: map[string][]time.Time{},
 	}
 }
@@ -99,13 +102,13 @@ func (m *model) arrived(r *request) fate {
 	defer m.mu.Unlock()
 	m.learn()
 	m.judgeCode(r, durable)
-	a := row.Attempt
-	claimed := a.ID != (tokenstore.AttemptID{}) && a.Node == r.node.name && a.Deadline.After(row.Now)
+	a := row.Claim
+	claimed := a.ID != (tokenstore.CallID{}) && a.Node == r.node.name && a.Deadline.After(row.Now)
 	r.free = m.plan.kind == none && m.plan.codes == "" && (r.node.away || microsOf(r.node.trouble).Equal(row.Now))
 	switch {
 	case claimed && m.claims[a.ID] != nil && !r.free: // a free one needs none, whatever is still open
 		m.fail("I2", "two requests under one claim on %s", ref)
-	case claimed && r.refresh != "" && !a.Spends:
+	case claimed && r.refresh != "" && !a.SendsRefresh:
 		m.fail("I2", "a refresh token is spent under a claim that does not say so")
 	case claimed:
 		m.claims[a.ID] = r
@@ -144,7 +147,7 @@ func (m *model) judgeReuse(r *request, row tokenstore.State) {
 	if v, known := m.certain[r.refresh]; known && v == version && !again {
 		m.fail("I3", "a refresh token is sent again whose use has a certain end")
 	}
-	if m.plan.kind == grace || row.Attempt.Why == heal.String() || row.Token.Refresh.Reveal() != r.refresh {
+	if m.plan.kind == grace || row.Claim.Purpose == heal.String() || row.Token.Refresh.Reveal() != r.refresh {
 		return
 	}
 	uncertain := 0
@@ -266,12 +269,12 @@ func (m *model) spooled() map[string]bool {
 }
 
 // committed judges a transaction.
-func (m *model) committed(ref realm.Ref, before, after tokenstore.State) {
+func (m *model) committed(ref realm.Ref, before, after tokenstore.State, lapses bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.learn()
-	old, now := before.Attempt, after.Attempt
-	if old.ID != (tokenstore.AttemptID{}) && old.ID != now.ID && now.ID != (tokenstore.AttemptID{}) && old.Deadline.After(before.Now) && !m.handsOver(old.ID) {
+	old, now := before.Claim, after.Claim
+	if old.ID != (tokenstore.CallID{}) && old.ID != now.ID && now.ID != (tokenstore.CallID{}) && old.Deadline.After(before.Now) && !m.handsOver(old.ID) {
 		m.fail("I1", "the claim on %s was taken from who had it", ref)
 	}
 	if r := m.claims[old.ID]; r != nil && now.ID != old.ID && old.Deadline.After(before.Now) && r.delivered && (r.issue != nil || r.status == 400) {
@@ -283,7 +286,11 @@ func (m *model) committed(ref realm.Ref, before, after tokenstore.State) {
 	}
 	m.judgeLineage(ref, before, after.Token)
 	m.judgeConsent(ref, before, after)
-	if now.Reauth != 0 && now.Reauth != old.Reauth {
+	if after.Token != before.Token || len(now.Candidates) > len(old.Candidates) || now.Rejected.Digest != old.Rejected.Digest {
+		delete(m.givenUp, ref)
+	}
+	if lapses && !m.givenUp[ref] {
+		m.givenUp[ref] = true
 		m.judgeDead(ref, after)
 	}
 }
@@ -302,12 +309,12 @@ func (m *model) judgeLineage(ref realm.Ref, before tokenstore.State, t realm.Tok
 	child := m.children[got]
 	if got != have && m.plan.codes != "" && child != nil && child.parent == "" { // a consent ends what was before
 		m.excused[have] = true
-		for _, c := range before.Attempt.Candidates {
+		for _, c := range before.Claim.Candidates {
 			m.excused[c.Refresh.Reveal()] = true
 		}
 		return
 	}
-	if got != have && m.plan.fetches && (before.Attempt.Uncertain > 0 || child != nil && child.parent == "") {
+	if got != have && m.plan.fetches && (before.Claim.Doubt.Count > 0 || child != nil && child.parent == "") {
 		m.excused[have] = true // it was in doubt, and there is a way without it
 		return
 	}
@@ -327,10 +334,10 @@ func (m *model) judgeLineage(ref realm.Ref, before tokenstore.State, t realm.Tok
 // judgeDead is I7.
 func (m *model) judgeDead(ref realm.Ref, s tokenstore.State) {
 	stored := []string{s.Token.Refresh.Reveal()}
-	if s.Attempt.Fingerprint == m.fingerprints[ref] { // else it is about the secret of before
+	if s.Claim.Rejected.Digest == m.fingerprints[ref] { // else it is about the secret of before
 		stored = append(stored, m.seeds[ref])
 	}
-	for _, t := range s.Attempt.Candidates {
+	for _, t := range s.Claim.Candidates {
 		stored = append(stored, t.Refresh.Reveal())
 	}
 	for _, refresh := range stored {
@@ -372,7 +379,7 @@ func (m *model) judgeOrphans() {
 	m.db.mu.Lock()
 	for ref := range m.db.tokens {
 		s := m.db.state(ref)
-		for _, t := range append(s.Attempt.Candidates, s.Token) {
+		for _, t := range append(s.Claim.Candidates, s.Token) {
 			kept[t.Refresh.Reveal()] = true
 		}
 	}

@@ -24,17 +24,19 @@ import (
 type memory struct {
 	now func() time.Time
 	// committed is told of every transaction that Coordinate wrote, before
-	// anybody can read what it wrote; nil for nobody.
-	committed func(ref realm.Ref, before, after tokenstore.State)
+	// anybody can read what it wrote, and whether it concluded that a person
+	// has to authorize again; nil for nobody.
+	committed func(ref realm.Ref, before, after tokenstore.State, lapses bool)
 	// took is told of every authorization that was taken; nil for nobody.
 	took func(tokenstore.Authorization)
 
 	mu       sync.Mutex
+	lapses   bool      // the transaction that runs has called lapsing
 	stamp    time.Time // of the last realm or secret: no two have the same
 	realms   map[string]realm.Realm
 	secrets  map[realm.Ref]realm.Secret
 	tokens   map[realm.Ref]memoryToken
-	attempts map[realm.Ref]tokenstore.Attempt
+	attempts map[realm.Ref]tokenstore.Claim
 	budgets  map[string]tokenstore.Budget
 	runs     map[string]bool
 	changes  []tokenstore.Change
@@ -53,7 +55,7 @@ type memoryToken struct {
 func newMemory(now func() time.Time) *memory {
 	return &memory{
 		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
-		attempts: map[realm.Ref]tokenstore.Attempt{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
+		attempts: map[realm.Ref]tokenstore.Claim{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
 		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, companies: map[string]tokenstore.Company{},
 	}
 }
@@ -214,7 +216,7 @@ func (s *memoryStore) DeleteRealm(ctx context.Context, id string, cascade bool) 
 		}
 		of := func(ref realm.Ref) bool { return ref.Realm == id }
 		maps.DeleteFunc(m.secrets, func(ref realm.Ref, _ realm.Secret) bool { return of(ref) })
-		maps.DeleteFunc(m.attempts, func(ref realm.Ref, _ tokenstore.Attempt) bool { return of(ref) })
+		maps.DeleteFunc(m.attempts, func(ref realm.Ref, _ tokenstore.Claim) bool { return of(ref) })
 		for ref := range m.tokens {
 			if of(ref) {
 				m.clear(ref)
@@ -382,20 +384,21 @@ func (s *memoryStore) harmed(ctx context.Context, ref realm.Ref, run func(contex
 
 func (m *memory) coordinate(ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
 	before, after := m.state(ref), m.state(ref)
+	m.lapses = false
 	if err := decide(&after); err != nil {
 		return after, err
 	}
 	after.Now, after.Token, after.Open = before.Now, before.Token, before.Open
-	after.Attempt, after.Budget = microAttempt(after.Attempt), microBudget(after.Budget)
-	m.attempts[ref], m.budgets[ref.Realm] = after.Attempt, after.Budget
+	after.Claim, after.Budget = microAttempt(after.Claim), microBudget(after.Budget)
+	m.attempts[ref], m.budgets[ref.Realm] = after.Claim, after.Budget
 	if after.Save != nil {
 		after.Token, after.Save = m.put(ref, *after.Save), nil
 		m.changed(ref)
 	}
 	if m.committed != nil {
-		m.committed(ref, before, after)
+		m.committed(ref, before, after, m.lapses)
 	}
-	after.Attempt, after.Budget = microAttempt(after.Attempt), microBudget(after.Budget)
+	after.Claim, after.Budget = microAttempt(after.Claim), microBudget(after.Budget)
 	return after, nil
 }
 
@@ -403,16 +406,19 @@ func (m *memory) coordinate(ref realm.Ref, decide func(*tokenstore.State) error)
 func (m *memory) state(ref realm.Ref) tokenstore.State {
 	s := tokenstore.State{
 		Now: microsOf(m.now()), Token: m.token(ref),
-		Attempt: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
+		Claim: microAttempt(m.attempts[ref]), Budget: microBudget(m.budgets[ref.Realm]),
 	}
 	for other, a := range m.attempts {
-		if other.Realm == ref.Realm && other != ref && a.ID != (tokenstore.AttemptID{}) && !a.Waits && a.Deadline.After(s.Now) &&
+		if other.Realm == ref.Realm && other != ref && a.Phase == tokenstore.PhaseCalling && a.Deadline.After(s.Now) &&
 			a.Deadline.Before(s.Now.Add(10*time.Minute)) {
 			s.Open++
 		}
 	}
 	return s
 }
+
+// lapsing is for Pool.lapsing, which is called within a transaction.
+func (m *memory) lapsing(realm.Ref) { m.lapses = true }
 
 func (s *memoryStore) Peek(ctx context.Context, ref realm.Ref) (state tokenstore.State, err error) {
 	err = s.locked(ctx, func(m *memory) error { state = m.state(ref); return nil })
@@ -553,14 +559,14 @@ func microToken(t realm.Token) realm.Token {
 	return t
 }
 
-func microTrouble(t tokenstore.Trouble) tokenstore.Trouble {
+func microTrouble(t tokenstore.Failure) tokenstore.Failure {
 	t.At, t.Until = microsOf(t.At), microsOf(t.Until)
 	return t
 }
 
-func microAttempt(a tokenstore.Attempt) tokenstore.Attempt {
-	a.Started, a.Deadline, a.UncertainAt, a.RefusedAt = microsOf(a.Started), microsOf(a.Deadline), microsOf(a.UncertainAt), microsOf(a.RefusedAt)
-	a.Trouble, a.Settled, a.Candidates = microTrouble(a.Trouble), slices.Clone(a.Settled), slices.Clone(a.Candidates)
+func microAttempt(a tokenstore.Claim) tokenstore.Claim {
+	a.Started, a.Deadline, a.Doubt.At = microsOf(a.Started), microsOf(a.Deadline), microsOf(a.Doubt.At)
+	a.Failure, a.Settled, a.Candidates = microTrouble(a.Failure), slices.Clone(a.Settled), slices.Clone(a.Candidates)
 	for i, t := range a.Candidates {
 		a.Candidates[i] = microToken(t)
 	}
@@ -568,7 +574,7 @@ func microAttempt(a tokenstore.Attempt) tokenstore.Attempt {
 }
 
 func microBudget(b tokenstore.Budget) tokenstore.Budget {
-	b.Trouble, b.Windows = microTrouble(b.Trouble), slices.Clone(b.Windows)
+	b.Failure, b.Windows = microTrouble(b.Failure), slices.Clone(b.Windows)
 	for i, w := range b.Windows {
 		calls := slices.Clone(w.Calls)
 		for j, c := range calls {

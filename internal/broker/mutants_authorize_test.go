@@ -20,10 +20,10 @@ var authorizationMutants = []mutant{
 		return res, err
 `}}},
 	{"claim not kept for the callback", "C3", []edit{{"authorize.go", "a.Deadline = s.Now.Add(callbackWait)", "_ = a.Deadline"}}},
-	{"claim given back before the callback", "C3", []edit{{"authorize.go", "a.Deadline = s.Now.Add(callbackWait)", "a.ID = tokenstore.AttemptID{}"}}},
+	{"claim given back before the callback", "C3", []edit{{"authorize.go", "a.Deadline = s.Now.Add(callbackWait)", "a.ID = tokenstore.CallID{}"}}},
 	{"code of another secret", "C2", []edit{{"exchange.go", "begun.Fingerprint != t.bound.Fingerprint()", "false"}}},
 	{"callback to any realm", "C2", []edit{{"callback.go", "if realmID != begun.Ref.Realm {", "if false {"}}},
-	{"kept beside a new consent", "C5", []edit{{"settle.go", "\t\ts.Attempt.Candidates = nil\n", ""}}},
+	{"kept beside a new consent", "C5", []edit{{"settle.go", "\t\ts.Claim.Candidates = nil\n", ""}}},
 	{"consent set aside", "C9", []edit{{"settle.go", " && !e.code.byPerson() {\n\t\te.late", " {\n\t\te.late"}}},
 	{"told before it is saved", "C9", []edit{{"callback.go", "\t_, _, err = t.exchange(ctx, begun, cb)\n", "\tgo func() { _, _, _ = t.exchange(context.WithoutCancel(ctx), begun, cb) }()\n"}}},
 	{"trouble kept after a consent", "I7 I10 C9", []edit{{"feed.go", "\t} else {\n\t\te.pardon()\n\t}\n", "\t}\n"}}},

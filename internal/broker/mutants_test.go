@@ -38,8 +38,8 @@ var mutants = []mutant{
 	{"fence reject: a claim that is void", "I5", []edit{{"settle.go", "\tswitch {\n\tcase a.Dropped == e.id:", "\tif a.ID != e.id {\n\t\treturn\n\t}\n\tswitch {\n\tcase a.Dropped == e.id:"}}},
 	{"publish before persist", "I6 I9", []edit{{"keep.go", "\ts, err := t.settle(ctx, end)\n\tif err != nil {\n\t\tt.e.postpone", "\t_, _ = t.publish(t.pool.local(end.token), realm.FromUpstream, 0)\n\ts, err := t.settle(ctx, end)\n\tif err != nil {\n\t\tt.e.postpone"}}},
 	{"publish without persist", "I6", []edit{{"away.go", ` || token.Refresh != "" || end.canRefresh`, ""}}},
-	{"dead on first invalid_grant: others are left", "I7", []edit{{"settle.go", "\t\t\ta.Refused, a.RefusedAt = e.parent, s.Now\n", "\t\t\ta.Refused, a.RefusedAt, a.Reauth = e.parent, s.Now, e.parent\n"}}},
-	{"dead on first invalid_grant: one is on its way", "I7", []edit{{"claim.go", "!a.UncertainAt.IsZero() && left > 0 {", "false && left > 0 {"}}},
+	{"dead on first invalid_grant: others are left", "I7", []edit{{"claim.go", "\tif len(a.Candidates) > 0 {\n", "\tif false {\n"}}},
+	{"dead on first invalid_grant: one is on its way", "I7", []edit{{"claim.go", "!a.Doubt.At.IsZero() && left > 0 {", "false && left > 0 {"}}},
 	{"lease < deadline", "I1 I2 I7", []edit{{"claim.go", "return t.timeout + claimMargin", "return t.timeout / 4"}}},
 	{"retry POST", "I2", []edit{{"../grant/client.go", "\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdefer func() { _ = resp.Body.Close() }()", `
 	if err != nil && ctx.Err() == nil {
@@ -54,10 +54,10 @@ var mutants = []mutant{
 	{"cancel flight with leader", "I10", leaderCancels},
 	{"cancel call with leader", "I5 I10", append([]edit{{"call.go", "t.send(context.WithoutCancel(ctx), w, v, req)", "t.send(ctx, w, v, req)"}}, leaderCancels...)},
 
-	{"repeat at once", "I3", []edit{{"hold.go", "\tif s.Attempt.Uncertain > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Attempt.Uncertain > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
+	{"repeat at once", "I3", []edit{{"hold.go", "\tif s.Claim.Doubt.Count > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Claim.Doubt.Count > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
 	{"serve beyond the end", "I8", []edit{{"entry.go", "now < l.lease.Expires-realm.Instant(slack/time.Microsecond)", "now < l.lease.Expires+realm.Instant(slack/time.Microsecond)"}}},
 	{"publish of an older secret", "I9", []edit{{"keep.go", "\tif err := t.current(ctx); err != nil {\n\t\treturn nil, err\n\t}\n", ""}, {"keep.go", "\tif end.discard {\n\t\treturn nil, errStale\n\t}\n", ""}, {"obtain.go", "token.Fingerprint == t.bound.Fingerprint() &&", "true &&"}}},
-	{"no budget", "I11", []edit{{"hold.go", "\twait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Trouble{})\n", ""}}},
+	{"no budget", "I11", []edit{{"hold.go", "\twait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Failure{})\n", ""}}},
 }
 
 // sooner are the seeds of histories that find what takes others dozens of

@@ -25,7 +25,10 @@ type Pool struct {
 	sleep func(ctx context.Context, d time.Duration) error
 	node  string // names this process in claims
 	draw  draw
-	spool *tokenstore.Spool // nil for none
+	// lapsing is told, within the transaction, that a person has to authorize
+	// again. The tests judge the state that it was concluded from.
+	lapsing func(realm.Ref)
+	spool   *tokenstore.Spool // nil for none
 
 	observer atomic.Pointer[Observer]
 	// ahead is how far the store's clock is ahead of this machine's.

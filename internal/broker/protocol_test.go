@@ -16,14 +16,14 @@ import (
 
 // spending is a call that was claimed to spend a refresh token.
 func spending(source rtSource, refresh realm.Hidden, parent int64) *ended {
-	w := &asks{id: tokenstore.NewAttemptID(), draw: func(d time.Duration) time.Duration { return d }}
+	w := &asks{id: tokenstore.NewCallID(), draw: func(d time.Duration) time.Duration { return d }}
 	w.canRefresh, w.initial, w.backoffCap = true, "seed", time.Minute
 	return &ended{asks: w, verdict: verdict{source: source, refresh: refresh, parent: parent}}
 }
 
 func claimedBy(e *ended, now time.Time, t realm.Token) *tokenstore.State {
-	return &tokenstore.State{Now: now, Token: t, Attempt: tokenstore.Attempt{
-		ID: e.id, Parent: e.parent, Spends: true, Started: now, Deadline: now.Add(time.Minute),
+	return &tokenstore.State{Now: now, Token: t, Claim: tokenstore.Claim{
+		Phase: tokenstore.PhaseCalling, ID: e.id, Parent: e.parent, SendsRefresh: true, Started: now, Deadline: now.Add(time.Minute),
 	}}
 }
 
@@ -43,7 +43,7 @@ func TestSeedIsSpentOnce(t *testing.T) {
 	s := claimedBy(e, now, realm.Token{})
 	e.settle(s)
 	saved(s)
-	s.Attempt.Refused = s.Token.Lineage
+	s.Claim.Rejected.Refresh = s.Token.Lineage
 	if source, _ := e.means(s); source != noRefresh {
 		t.Fatalf("source %d", source)
 	}
@@ -59,7 +59,7 @@ func TestSeedIsSpentOnceByReplay(t *testing.T) {
 	ref, now := realm.Ref{Realm: "r", Key: "k"}, time.Unix(1_700_000_000, 0)
 	db, spool := newMemory(func() time.Time { return now }), tokenstore.NewSpool(t.TempDir(), keys)
 	e := spending(fromSecret, "seed", 0)
-	db.attempts[ref] = claimedBy(e, now, realm.Token{}).Attempt
+	db.attempts[ref] = claimedBy(e, now, realm.Token{}).Claim
 	token := realm.Token{Access: "A", Refresh: "R", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
 	if err := spool.Add(tokenstore.SpoolEntry{ID: e.id, Ref: ref, Token: token}); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestSeedIsSpentOnceByReplay(t *testing.T) {
 	if s.Token.Refresh != "R" {
 		t.Fatal("the answer is not in the store")
 	}
-	s.Attempt.Refused = s.Token.Lineage
+	s.Claim.Rejected.Refresh = s.Token.Lineage
 	if source, _ := e.means(&s); source != noRefresh {
 		t.Fatalf("source %d", source)
 	}
@@ -91,8 +91,8 @@ func TestSettledOnce(t *testing.T) {
 	saved(s)
 	s.Token = realm.Token{Access: "A3", Refresh: "R3", Lineage: 3, IssuedAt: now.Add(time.Minute)}
 	e.settle(s)
-	if s.Save != nil || len(s.Attempt.Candidates) != 0 {
-		t.Fatalf("settled again: %d candidates", len(s.Attempt.Candidates))
+	if s.Save != nil || len(s.Claim.Candidates) != 0 {
+		t.Fatalf("settled again: %d candidates", len(s.Claim.Candidates))
 	}
 }
 
@@ -105,8 +105,8 @@ func TestDoubtedOnce(t *testing.T) {
 	s := claimedBy(e, now, realm.Token{Access: "A1", Refresh: "R1", Lineage: 1})
 	e.settle(s)
 	e.settle(s)
-	if s.Attempt.Uncertain != 1 || s.Attempt.Trouble.Fails != 1 {
-		t.Fatalf("%d times in doubt, %d failures", s.Attempt.Uncertain, s.Attempt.Trouble.Fails)
+	if s.Claim.Doubt.Count != 1 || s.Claim.Failure.Count != 1 {
+		t.Fatalf("%d times in doubt, %d failures", s.Claim.Doubt.Count, s.Claim.Failure.Count)
 	}
 }
 
@@ -140,11 +140,11 @@ func TestStoppedCallIsWaitedFor(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	e := spending(fromToken, "R1", 1)
 	s := claimedBy(e, now, realm.Token{Refresh: "R2", Lineage: 2})
-	s.Now = s.Attempt.Deadline
+	s.Now = s.Claim.Deadline
 	e.initial, e.concurrency = "", 1
 	e.expire(s)
-	s.Attempt.Refused = 2
-	if v := e.decide(s); v.ruling != refused || v.wait != e.lease() || s.Attempt.Reauth != 0 {
+	s.Claim.Rejected.Refresh = 2
+	if v := e.decide(s); v.ruling != refused || v.wait != e.lease() {
 		t.Fatalf("ruling %d, wait %v", v.ruling, v.wait)
 	}
 	s.Now = s.Now.Add(e.lease())

@@ -45,13 +45,13 @@ type ended struct {
 // was received is never dropped, and what somebody else has is never
 // overwritten by what is older.
 func (e *ended) settle(s *tokenstore.State) {
-	if s.Attempt.Started.IsZero() && !e.unclaimed {
+	if s.Claim.Started.IsZero() && !e.unclaimed {
 		return // the secret was deleted meanwhile, with all that belonged to it
 	}
-	if slices.Contains(s.Attempt.Settled, e.id) {
+	if slices.Contains(s.Claim.Settled, e.id) {
 		return // it was saved, and the store's answer was lost
 	}
-	a := &s.Attempt
+	a := &s.Claim
 	callOver(s, s.Now)
 	switch {
 	case a.Dropped == e.id: // with the refresh token that was dropped
@@ -71,13 +71,13 @@ func (e *ended) settle(s *tokenstore.State) {
 
 // accept takes down a token.
 func (e *ended) accept(s *tokenstore.State) {
-	a := &s.Attempt
+	a := &s.Claim
 	same := e.token.Access == s.Token.Access && e.token.Fingerprint == s.Token.Fingerprint
 	insists := e.kind == heal && e.token.Access == e.failed
 	if insists && !e.harder {
-		a.Trouble = e.draw.after(a.Trouble, errSame, s.Now, e.backoffCap)
+		a.Failure = e.draw.after(a.Failure, errSame, s.Now, e.backoffCap)
 	} else if !e.refuted {
-		a.Trouble = tokenstore.Trouble{}
+		a.Failure = tokenstore.Failure{}
 	}
 	e.healthy(s)
 	if e.source == fromCandidate {
@@ -86,7 +86,7 @@ func (e *ended) accept(s *tokenstore.State) {
 		e.token.Refresh = cmp.Or(e.token.Refresh, e.refresh)
 	}
 	if e.once {
-		a.Trouble = tokenstore.Trouble{At: s.Now, Until: later(e.token.ExpiresAt, s.Now.Add(lifelessWait))}
+		a.Failure = tokenstore.Failure{At: s.Now, Until: later(e.token.ExpiresAt, s.Now.Add(lifelessWait))}
 	}
 	// Without a refresh token, an access token that serves nobody any more is
 	// not saved, nor the one that is there already. Whom a code's serves is seen
@@ -115,7 +115,7 @@ func (e *ended) save(s *tokenstore.State) {
 	t := e.token
 	if e.source == fromSecret && t.Refresh != "" && t.Refresh != e.refresh && !e.keeps {
 		// It was good for one use. A second one would be taken for a theft.
-		s.Attempt.InitialRefused = true
+		s.Claim.Rejected.Initial = true
 	}
 	// What was made meanwhile of the consent of before gives way to a new one.
 	if s.Token.Lineage != e.parent && !e.code.byPerson() {
@@ -124,13 +124,13 @@ func (e *ended) save(s *tokenstore.State) {
 	}
 	if e.source == fromCode {
 		// What was authorized before may be somebody else's.
-		s.Attempt.Candidates = nil
+		s.Claim.Candidates = nil
 		put(s, t)
 		return
 	}
 	// What was fetched takes the place of a refresh token that was refused, and
 	// the secret's own stays where it is.
-	refused := e.source == noRefresh && s.Attempt.Refused == s.Token.Lineage
+	refused := e.source == noRefresh && s.Claim.Rejected.Refresh == s.Token.Lineage
 	if t.Refresh == "" && !refused && e.source != fromSecret {
 		t.Refresh = s.Token.Refresh
 		if t.RefreshExpiresAt.IsZero() { // its end may be told anew (JD)
@@ -152,9 +152,9 @@ func (e *ended) late(s *tokenstore.State) {
 		t.Refresh, t.RefreshExpiresAt = have.Refresh, have.RefreshExpiresAt
 		put(s, t)
 	case have.Refresh != "" && have.Refresh != t.Refresh:
-		a := &s.Attempt
+		a := &s.Claim
 		a.Candidates = append([]realm.Token{t}, a.Candidates...)
-		a.Candidates, a.Reauth = a.Candidates[:min(len(a.Candidates), maxCandidates)], 0
+		a.Candidates = a.Candidates[:min(len(a.Candidates), maxCandidates)]
 	case newer:
 		put(s, t)
 	default:
@@ -166,25 +166,25 @@ func (e *ended) late(s *tokenstore.State) {
 // put saves a token; what was in doubt about the one before is over.
 func put(s *tokenstore.State, t realm.Token) {
 	s.Save = &t
-	a := &s.Attempt
-	a.Uncertain, a.UncertainOf, a.UncertainAt = 0, 0, time.Time{}
-	a.Refused, a.RefusedAt, a.Reauth = 0, time.Time{}, 0
+	a := &s.Claim
+	a.Doubt = tokenstore.Doubt{}
+	a.Rejected.Refresh = 0
 }
 
 // healthy ends the trouble of the realm: its provider answers. A pause that
 // the provider asked for stays.
 func (e *ended) healthy(s *tokenstore.State) {
-	t := &s.Budget.Trouble
+	t := &s.Budget.Failure
 	if cause := causeOf(*t); cause != nil && cause.Class == grant.Throttled && waits(*t, s.Now) {
-		t.Fails = 0
+		t.Count = 0
 		return
 	}
-	*t = tokenstore.Trouble{}
+	*t = tokenstore.Failure{}
 }
 
 // fail takes down a call that gave nothing.
 func (e *ended) fail(s *tokenstore.State) {
-	a := &s.Attempt
+	a := &s.Claim
 	if e.turnedDown() {
 		e.denied(s)
 		return
@@ -192,18 +192,18 @@ func (e *ended) fail(s *tokenstore.State) {
 	if (e.cause.NotSent || e.asked) && a.ID != e.id {
 		return // it came too late to be sent, or somebody has the code
 	}
-	e.turnedAway(a.Trouble)
+	e.turnedAway(a.Failure)
 	if e.source.refreshes() && e.cause.Uncertain() && e.parent == s.Token.Lineage && a.Parent == e.parent {
 		doubt(a, s.Now)
 	}
 	if !e.code.byPerson() {
-		a.Trouble = e.draw.after(a.Trouble, e.cause, s.Now, e.backoffCap)
+		a.Failure = e.draw.after(a.Failure, e.cause, s.Now, e.backoffCap)
 	}
 	if e.asked && e.cause.Class == grant.Hopeless {
-		a.Trouble.Until = s.Now.Add(max(e.lockout(s), e.cause.RetryAfter))
+		a.Failure.Until = s.Now.Add(max(e.lockout(s), e.cause.RetryAfter))
 	}
 	if e.cause.Class != grant.Hopeless && e.cause.Kind != grant.KindRequest && !e.personal() {
-		s.Budget.Trouble = e.draw.after(s.Budget.Trouble, e.cause, s.Now, e.backoffCap)
+		s.Budget.Failure = e.draw.after(s.Budget.Failure, e.cause, s.Now, e.backoffCap)
 	}
 }
 
@@ -215,7 +215,7 @@ func (e *ended) personal() bool {
 
 // turnedAway takes a login for hopeless that the provider refused twice in a
 // row in words that nobody knows: they may be about the password.
-func (e *ended) turnedAway(before tokenstore.Trouble) {
+func (e *ended) turnedAway(before tokenstore.Failure) {
 	last := causeOf(before)
 	if !e.asked || last == nil || !last.Refusal() || !e.cause.Refusal() {
 		return
@@ -252,16 +252,16 @@ func (e *ended) turnedDown() bool {
 // denied takes down that the provider refused a refresh token. Nothing is
 // concluded from it here: the next decision looks for others.
 func (e *ended) denied(s *tokenstore.State) {
-	a := &s.Attempt
-	a.Trouble.Cause, a.Trouble.At = encodeCause(e.cause), s.Now
+	a := &s.Claim
+	a.Failure.Cause, a.Failure.At = encodeCause(e.cause), s.Now
 	e.healthy(s)
 	switch e.source {
 	case fromToken:
 		if s.Token.Lineage == e.parent && s.Token.Refresh == e.refresh {
-			a.Refused, a.RefusedAt = e.parent, s.Now
+			a.Rejected.Refresh = e.parent
 		}
 	case fromSecret:
-		a.InitialRefused = true
+		a.Rejected.Initial = true
 	case fromCandidate:
 		a.Candidates = without(a.Candidates, e.refresh)
 	case noRefresh, fromCode: // no refresh token was sent

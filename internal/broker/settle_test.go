@@ -57,11 +57,11 @@ func TestSettleAToken(t *testing.T) {
 			token:   tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2",
 		},
 		"the refresh token was dropped": { // it may be another account's
-			between: func(s *tokenstore.State, w *asks) { s.Token, s.Attempt.Dropped = realm.Token{}, w.id },
+			between: func(s *tokenstore.State, w *asks) { s.Token, s.Claim.Dropped = realm.Token{}, w.id },
 			token:   tokenOf("A2", "R2", 0, time.Hour),
 		},
 		"the secret was deleted": {
-			between: func(s *tokenstore.State, _ *asks) { s.Token, s.Attempt = realm.Token{}, tokenstore.Attempt{} },
+			between: func(s *tokenstore.State, _ *asks) { s.Token, s.Claim = realm.Token{}, tokenstore.Claim{} },
 			token:   tokenOf("A2", "R2", 0, time.Hour),
 		},
 	} {
@@ -71,23 +71,23 @@ func TestSettleAToken(t *testing.T) {
 			if c.between != nil {
 				c.between(s, w)
 			}
-			holder := s.Attempt.ID
+			holder := s.Claim.ID
 			(&ended{asks: w, verdict: v, token: c.token}).settle(s)
 			var saved realm.Token
 			if s.Save != nil {
 				saved = *s.Save
 			}
-			if saved.Access != c.access || saved.Refresh != c.refresh || len(s.Attempt.Candidates) != c.kept {
-				t.Fatalf("saved %q %q, %d candidates", saved.Access.Reveal(), saved.Refresh.Reveal(), len(s.Attempt.Candidates))
+			if saved.Access != c.access || saved.Refresh != c.refresh || len(s.Claim.Candidates) != c.kept {
+				t.Fatalf("saved %q %q, %d candidates", saved.Access.Reveal(), saved.Refresh.Reveal(), len(s.Claim.Candidates))
 			}
-			if open := s.Attempt.ID != (tokenstore.AttemptID{}); open != (holder != w.id && holder != tokenstore.AttemptID{}) {
+			if open := s.Claim.ID != (tokenstore.CallID{}); open != (holder != w.id && holder != tokenstore.CallID{}) {
 				t.Errorf("a claim is open: %v", open)
 			}
 		})
 	}
 }
 
-func takeOver(s *tokenstore.State, _ *asks) { s.Attempt.ID = tokenstore.NewAttemptID() }
+func takeOver(s *tokenstore.State, _ *asks) { s.Claim.ID = tokenstore.NewCallID() }
 
 // A token that has no life left may come with the only refresh token that
 // lives: that is kept, whatever becomes of the access token.
@@ -100,7 +100,7 @@ func TestRefreshTokenOfATokenWithoutALife(t *testing.T) {
 	if s.Save == nil || s.Save.Refresh != "R2" {
 		t.Fatal("the refresh token is lost")
 	}
-	if !waits(s.Attempt.Trouble, s.Now) {
+	if !waits(s.Claim.Failure, s.Now) {
 		t.Error("the provider is asked again at once")
 	}
 }
@@ -117,8 +117,8 @@ func TestCandidateThatWorksIsKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := refreshes(load)
-			s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Attempt: tokenstore.Attempt{
-				Fingerprint: print1, Refused: 7, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)},
+			s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Claim: tokenstore.Claim{
+				Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)},
 			}}
 			v := w.decide(s)
 			if v.ruling != granted || v.source != fromCandidate {
@@ -128,7 +128,7 @@ func TestCandidateThatWorksIsKept(t *testing.T) {
 			set(end)
 			end.settle(s)
 			stored := s.Save != nil && s.Save.Refresh == "R9"
-			if kept := s.Attempt.Candidates; !stored && (len(kept) != 1 || kept[0].Refresh != "R9") {
+			if kept := s.Claim.Candidates; !stored && (len(kept) != 1 || kept[0].Refresh != "R9") {
 				t.Error("the refresh token is lost")
 			}
 		})
@@ -142,8 +142,8 @@ func TestSettleALateFirstToken(t *testing.T) {
 	s, v := claimed(t, w, realm.Token{})
 	s.Token = tokenOf("A3", "R3", 1, time.Hour)
 	(&ended{asks: w, verdict: v, token: tokenOf("A2", "R2", 0, time.Hour)}).settle(s)
-	if !s.Attempt.InitialRefused || len(s.Attempt.Candidates) != 1 {
-		t.Errorf("%+v", s.Attempt)
+	if !s.Claim.Rejected.Initial || len(s.Claim.Candidates) != 1 {
+		t.Errorf("%+v", s.Claim)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestSettleALateFirstToken(t *testing.T) {
 func TestSettleAFetchAfterARefusal(t *testing.T) {
 	w := refreshes(load)
 	w.canFetch = true
-	s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Attempt: tokenstore.Attempt{Fingerprint: print1, Refused: 7}}
+	s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}}}
 	v := w.decide(s)
 	if v.ruling != granted || v.source != noRefresh {
 		t.Fatalf("%+v", v)
@@ -200,15 +200,15 @@ func TestSettleAFailure(t *testing.T) {
 			w := refreshes(load)
 			s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
 			(&ended{asks: w, verdict: v, cause: c.cause}).settle(s)
-			a, b := s.Attempt, s.Budget
-			if a.Uncertain != c.uncertain || a.Trouble.Fails != c.key || b.Trouble.Fails != c.realm || a.ID != (tokenstore.AttemptID{}) || s.Save != nil {
+			a, b := s.Claim, s.Budget
+			if a.Doubt.Count != c.uncertain || a.Failure.Count != c.key || b.Failure.Count != c.realm || a.ID != (tokenstore.CallID{}) || s.Save != nil {
 				t.Fatalf("%+v\n%+v", a, b)
 			}
-			if c.cause.RetryAfter > 0 && !b.Trouble.Until.Equal(s.Now.Add(c.cause.RetryAfter)) {
-				t.Errorf("the realm waits until %v", b.Trouble.Until)
+			if c.cause.RetryAfter > 0 && !b.Failure.Until.Equal(s.Now.Add(c.cause.RetryAfter)) {
+				t.Errorf("the realm waits until %v", b.Failure.Until)
 			}
-			if refusedIt := c.cause.Kind == grant.KindInvalidGrant; (a.Refused == 7) != refusedIt {
-				t.Errorf("refused: %d", a.Refused)
+			if refusedIt := c.cause.Kind == grant.KindInvalidGrant; (a.Rejected.Refresh == 7) != refusedIt {
+				t.Errorf("refused: %d", a.Rejected.Refresh)
 			}
 		})
 	}
@@ -233,14 +233,14 @@ func TestSettleALoginOrACode(t *testing.T) {
 			code  *code
 		}{
 			"login":             {kind: load, asked: true},
-			"code of a login":   {kind: exchange, code: &code{attempt: tokenstore.NewAttemptID()}},
+			"code of a login":   {kind: exchange, code: &code{attempt: tokenstore.NewCallID()}},
 			"code of a consent": {kind: exchange, code: &code{}},
 		} {
 			w := wants(call.kind)
 			w.code = call.code
 			s, v := claimed(t, w, realm.Token{})
 			(&ended{asks: w, verdict: v, asked: call.asked, cause: c.cause}).settle(s)
-			if b := s.Budget.Trouble; b.Fails != c.realm || waits(b, s.Now) != (c.realm > 0) || b.Until.Before(s.Now.Add(c.cause.RetryAfter)) && c.realm > 0 {
+			if b := s.Budget.Failure; b.Count != c.realm || waits(b, s.Now) != (c.realm > 0) || b.Until.Before(s.Now.Add(c.cause.RetryAfter)) && c.realm > 0 {
 				t.Errorf("%s to a %s: %+v", name, what, b)
 			}
 		}
@@ -254,7 +254,7 @@ func TestSettleARefusedLogin(t *testing.T) {
 		w := wants(load)
 		s, v := claimed(t, w, realm.Token{})
 		(&ended{asks: w, verdict: v, asked: true, cause: &grant.Error{Class: grant.Hopeless, Kind: grant.KindRefused, RetryAfter: asked}}).settle(s)
-		if got := s.Attempt.Trouble.Until.Sub(s.Now); got != want {
+		if got := s.Claim.Failure.Until.Sub(s.Now); got != want {
 			t.Errorf("asked for %v: %v", asked, got)
 		}
 	}
@@ -268,8 +268,8 @@ func TestSettleACallThatWasTooLate(t *testing.T) {
 	takeOver(s, w)
 	before := *s
 	(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindTimeout, true)}).settle(s)
-	if s.Attempt.Trouble != before.Attempt.Trouble || s.Budget.Trouble != before.Budget.Trouble || s.Attempt.ID != before.Attempt.ID {
-		t.Errorf("%+v\n%+v", s.Attempt, s.Budget)
+	if s.Claim.Failure != before.Claim.Failure || s.Budget.Failure != before.Budget.Failure || s.Claim.ID != before.Claim.ID {
+		t.Errorf("%+v\n%+v", s.Claim, s.Budget)
 	}
 }
 
@@ -280,8 +280,8 @@ func TestSettleARefusalOfAnOlderToken(t *testing.T) {
 	s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
 	s.Token = tokenOf("A2", "R2", 8, time.Hour)
 	(&ended{asks: w, verdict: v, cause: failure(grant.Hopeless, grant.KindInvalidGrant, false)}).settle(s)
-	if s.Attempt.Refused != 0 {
-		t.Errorf("refused: %d", s.Attempt.Refused)
+	if s.Claim.Rejected.Refresh != 0 {
+		t.Errorf("refused: %d", s.Claim.Rejected.Refresh)
 	}
 	if v := w.decide(s); v.ruling != served || v.token.Access != "A2" {
 		t.Errorf("%+v", v)
@@ -320,25 +320,25 @@ func TestCallsToAProviderThatIsDown(t *testing.T) {
 func TestSuccessDuringAPause(t *testing.T) {
 	w := wants(load)
 	s, v := claimed(t, w, realm.Token{})
-	s.Budget.Trouble = tokenstore.Trouble{Fails: 1, At: noon, Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}
+	s.Budget.Failure = tokenstore.Failure{Count: 1, At: noon, Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}
 	(&ended{asks: w, verdict: v, token: tokenOf("A1", "", 0, time.Hour)}).settle(s)
-	if !waits(s.Budget.Trouble, s.Now) || s.Save == nil {
+	if !waits(s.Budget.Failure, s.Now) || s.Save == nil {
 		t.Errorf("%+v", s.Budget)
 	}
 }
 
 // No more candidates are kept than fit, the newest ones first.
 func TestCandidatesAreBounded(t *testing.T) {
-	s := &tokenstore.State{Now: noon, Token: tokenOf("A", "R", 99, time.Hour), Attempt: tokenstore.Attempt{Started: noon}}
+	s := &tokenstore.State{Now: noon, Token: tokenOf("A", "R", 99, time.Hour), Claim: tokenstore.Claim{Started: noon}}
 	for i := range 2 * maxCandidates {
 		w := refreshes(load)
 		end := &ended{asks: w, verdict: verdict{parent: int64(i), source: fromToken}, token: tokenOf("B", fmt.Sprint("R-", i), 0, time.Minute)}
 		end.settle(s)
 	}
-	if c := s.Attempt.Candidates; len(c) != maxCandidates || c[0].Refresh != "R-15" {
+	if c := s.Claim.Candidates; len(c) != maxCandidates || c[0].Refresh != "R-15" {
 		t.Errorf("%d candidates, the first is %s", len(c), c[0].Refresh.Reveal())
 	}
-	if len(s.Attempt.Settled) > maxSettled {
-		t.Errorf("%d ids are kept", len(s.Attempt.Settled))
+	if len(s.Claim.Settled) > maxSettled {
+		t.Errorf("%d ids are kept", len(s.Claim.Settled))
 	}
 }

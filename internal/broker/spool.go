@@ -28,7 +28,7 @@ func (t *task) spool(end *ended) bool {
 	return err == nil
 }
 
-func (p *Pool) unspool(id tokenstore.AttemptID) {
+func (p *Pool) unspool(id tokenstore.CallID) {
 	if err := p.spool.Remove(id); err != nil {
 		p.log.Warn("a spooled answer could not be removed; it is looked at again with the next start", zap.Error(err))
 	}
@@ -70,8 +70,8 @@ func (p *Pool) replayOne(ctx context.Context, s tokenstore.SpoolEntry) error {
 	}
 	saved := false
 	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
-		if saved = slices.Contains(state.Attempt.Settled, s.ID); !saved {
-			if t := state.Token; !s.FromCode && (t.Refresh == "" || state.Attempt.Refused == t.Lineage) {
+		if saved = slices.Contains(state.Claim.Settled, s.ID); !saved {
+			if t := state.Token; !s.FromCode && (t.Refresh == "" || state.Claim.Rejected.Refresh == t.Lineage) {
 				end.source = fromSecret // there was no other to send, see means
 			}
 			end.settle(state)

@@ -44,7 +44,7 @@ func TestReplayOfTheSpool(t *testing.T) {
 	}
 	spool := tokenstore.NewSpool(filepath.Join(t.TempDir(), "spool"), keys)
 	for _, ref := range []realm.Ref{broken, whole} {
-		answer := tokenstore.SpoolEntry{ID: tokenstore.NewAttemptID(), Ref: ref, Parent: 1, Token: tokenOf("A2", "R2", 0, time.Hour)}
+		answer := tokenstore.SpoolEntry{ID: tokenstore.NewCallID(), Ref: ref, Parent: 1, Token: tokenOf("A2", "R2", 0, time.Hour)}
 		if err := spool.Add(answer); err != nil {
 			t.Fatal(err)
 		}
@@ -112,9 +112,9 @@ func TestReplayOfACode(t *testing.T) {
 		"a code, and somebody was faster": {fromCode: true, now: tokenOf("A3", "R3", 2, 0), refresh: "R3", kept: 2},
 	} {
 		ref := realm.Ref{Realm: "r", Key: "k"}
-		db, id := newMemory(func() time.Time { return noon }), tokenstore.NewAttemptID()
+		db, id := newMemory(func() time.Time { return noon }), tokenstore.NewCallID()
 		db.tokens[ref] = memoryToken{Token: c.now}
-		db.attempts[ref] = tokenstore.Attempt{Started: noon, ID: id, Parent: 1, Candidates: []realm.Token{tokenOf("A0", "R0", 0, 0)}}
+		db.attempts[ref] = tokenstore.Claim{Started: noon, Phase: tokenstore.PhaseCalling, ID: id, Parent: 1, Candidates: []realm.Token{tokenOf("A0", "R0", 0, 0)}}
 		p := New(&memoryStore{db: db}, zap.NewNop(), nil)
 		if err := p.Open(t.Context()); err != nil {
 			t.Fatal(err)
@@ -127,9 +127,9 @@ func TestReplayOfACode(t *testing.T) {
 			}
 		}
 		s := db.state(ref)
-		if s.Token.Refresh != c.refresh || len(s.Attempt.Candidates) != c.kept || s.Attempt.InitialRefused {
+		if s.Token.Refresh != c.refresh || len(s.Claim.Candidates) != c.kept || s.Claim.Rejected.Initial {
 			t.Errorf("%s: %s is stored beside %d candidates, the secret's own is spent: %t",
-				name, s.Token.Refresh.Reveal(), len(s.Attempt.Candidates), s.Attempt.InitialRefused)
+				name, s.Token.Refresh.Reveal(), len(s.Claim.Candidates), s.Claim.Rejected.Initial)
 		}
 	}
 }

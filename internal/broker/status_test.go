@@ -313,10 +313,10 @@ func TestProviderQuotesTokens(t *testing.T) {
 	}
 	text := fmt.Sprint(e.Detail, e.ProviderMessage, n.status(t, ref), log.All())
 	state, err := n.pool.store.Peek(t.Context(), ref)
-	if err != nil || state.Attempt.Trouble.Cause == "" {
+	if err != nil || state.Claim.Failure.Cause == "" {
 		t.Fatal(state, err)
 	}
-	text += state.Attempt.Trouble.Cause
+	text += state.Claim.Failure.Cause
 	for _, token := range []string{"ACCESS-1", "REFRESH-1", base64.StdEncoding.EncodeToString([]byte("ACCESS-1"))} {
 		if strings.Contains(text, token) {
 			t.Errorf("%s is told: %s", token, text)

@@ -89,7 +89,7 @@ func coordinate(t *testing.T, s tokenstore.Store, r realm.Ref, alter func(*token
 func save(st *tokenstore.State) { child := tok(0, time.Hour); st.Save = &child }
 
 func claim(st *tokenstore.State) {
-	st.Attempt = tokenstore.Attempt{ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Hour)}
+	st.Claim = tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: tokenstore.NewCallID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Hour)}
 }
 
 // TestWake: a token that was saved and a claim that was closed are heard by
@@ -103,13 +103,13 @@ func TestWake(t *testing.T) {
 	atB.connected(t, a)
 	aside := realm.Ref{Realm: "not", Key: "heard"}
 	coordinate(t, a.store, aside, claim)
-	coordinate(t, a.store, aside, func(st *tokenstore.State) { st.Attempt.Why, st.Budget.Trouble.Fails = "x", 1 })
+	coordinate(t, a.store, aside, func(st *tokenstore.State) { st.Claim.Purpose, st.Budget.Failure.Count = "x", 1 })
 	coordinate(t, b.store, aside, claim)
 	strange := realm.Ref{Realm: strings.Repeat("\x00\xff/", 85), Key: "\r\n"}
 	atB.hears(t, strange, func() { coordinate(t, a.store, strange, save) })
 	atB.hears(t, ref, func() {
 		coordinate(t, a.store, ref, claim)
-		coordinate(t, a.store, ref, func(st *tokenstore.State) { st.Attempt = tokenstore.Attempt{} })
+		coordinate(t, a.store, ref, func(st *tokenstore.State) { st.Claim = tokenstore.Claim{} })
 	})
 	fromB := realm.Ref{Realm: "from", Key: "b"}
 	atA.hears(t, fromB, func() { coordinate(t, b.store, fromB, save) })

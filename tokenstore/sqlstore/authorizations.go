@@ -25,10 +25,11 @@ const (
 // than a person takes an old key away, and one that could not be opened any
 // more must not keep a node from its start.
 type sealedAuthorization struct {
-	CallbackURL string               `json:"callback_url,omitempty"`
-	Verifier    string               `json:"verifier,omitempty"` // a realm.Hidden writes a mask
-	Attempt     tokenstore.AttemptID `json:"attempt,omitzero"`
-	Fingerprint []byte               `json:"fingerprint"` // as bytes: a realm.Fingerprint writes a mask
+	CallbackURL string            `json:"callback_url,omitempty"`
+	Verifier    string            `json:"verifier,omitempty"` // a realm.Hidden writes a mask
+	Call        tokenstore.CallID `json:"attempt,omitzero"`   // the name that rows of earlier versions have
+	Fingerprint []byte            `json:"fingerprint"`        // as bytes: a realm.Fingerprint writes a mask
+	Client      []byte            `json:"client,omitempty"`
 }
 
 // BeginAuthorization implements tokenstore.AuthorizationStore.
@@ -43,7 +44,10 @@ func (s *Store) BeginAuthorization(ctx context.Context, a tokenstore.Authorizati
 			return err
 		}
 		a.ExpiresAt = micros(now.Add(min(life, tokenstore.MaxAuthorizationLife)))
-		open := sealedAuthorization{CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Attempt: a.Attempt, Fingerprint: a.Fingerprint[:]}
+		open := sealedAuthorization{
+			CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Call: a.Call,
+			Fingerprint: a.Fingerprint[:], Client: digestBytes(a.Client),
+		}
 		sealed, keyID, err := s.seal(authorizationAD(a), open)
 		if err != nil {
 			return err
@@ -116,8 +120,9 @@ func (s *Store) lockAuthorization(ctx context.Context, tx *txn, state tokenstore
 	if err := s.open(authorizationAD(a), sealed, &open); err != nil {
 		return a, err
 	}
-	a.CallbackURL, a.Verifier, a.Attempt = open.CallbackURL, realm.Hidden(open.Verifier), open.Attempt
+	a.CallbackURL, a.Verifier, a.Call = open.CallbackURL, realm.Hidden(open.Verifier), open.Call
 	copy(a.Fingerprint[:], open.Fingerprint)
+	copy(a.Client[:], open.Client)
 	return a, nil
 }
 

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,26 +12,23 @@ import (
 )
 
 const (
-	stateColumns = "b.state, a.state, a.sealed, a.version, t.lineage, t.sealed, t.issued_at, t.expires_at, t.refresh_expires_at"
+	stateColumns = "b.state, b.sealed, b.version, c.state, c.sealed, c.version, t.lineage, t.sealed, t.issued_at, t.expires_at, t.refresh_expires_at"
 	// lockedState reads the rows in this order, so that whoever has the
 	// realm's has the others. A realm without a row gives nothing.
 	lockedState = "SELECT " + stateColumns + " FROM tokens_budgets b" +
-		" LEFT JOIN tokens_attempts a ON a.realm = b.realm AND a.ref_key = ?" +
+		" LEFT JOIN tokens_claims c ON c.realm = b.realm AND c.ref_key = ?" +
 		" LEFT JOIN tokens_tokens t ON t.realm = b.realm AND t.ref_key = ? WHERE b.realm = ?"
-	// longestClaim is longer than any claim lives. One that ends later is of
-	// before the clock went back.
+	// longestClaim is longer than any claim lives. One that ends later was
+	// written before the clock went back.
 	longestClaim = 10 * time.Minute
-
-	dropAttempts = "DELETE FROM tokens_attempts WHERE realm = ?"
-	dropBudget   = "DELETE FROM tokens_budgets WHERE realm = ?"
 )
 
-// stateRow is the state of a (realm, key), and the rows that it was read from.
-type stateRow struct {
+// lockedRows is the state of a (realm, key), and the rows that it was read
+// from.
+type lockedRows struct {
 	tokenstore.State
-	attempt attemptRow
-	budget  []byte
-	token   tokenRow
+	claim, budget stateRow
+	token         tokenRow
 }
 
 // Coordinate implements tokenstore.Coordinator.
@@ -58,13 +54,13 @@ func (s *Store) Coordinate(ctx context.Context, ref realm.Ref, decide func(*toke
 
 // Peek implements tokenstore.Coordinator.
 func (s *Store) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, error) {
-	var row stateRow
+	var row lockedRows
 	err := s.read(ctx, "peek", func(db *sql.DB) error {
 		id, key := []byte(ref.Realm), []byte(ref.Key)
 		clock, args := s.clockColumns(id, key)
 		query := "SELECT " + stateColumns + ", " + clock + " FROM (SELECT 1 AS one) o" +
 			" LEFT JOIN tokens_budgets b ON b.realm = ?" +
-			" LEFT JOIN tokens_attempts a ON a.realm = ? AND a.ref_key = ?" +
+			" LEFT JOIN tokens_claims c ON c.realm = ? AND c.ref_key = ?" +
 			" LEFT JOIN tokens_tokens t ON t.realm = ? AND t.ref_key = ?"
 		args = append(args, id, id, key, id, key)
 		var asked instant
@@ -77,8 +73,8 @@ func (s *Store) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, erro
 
 // lockState reads the state of a (realm, key) and holds its rows, the realm's
 // first.
-func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (stateRow, error) {
-	var row stateRow
+func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (lockedRows, error) {
+	var row lockedRows
 	id, key := []byte(ref.Realm), []byte(ref.Key)
 	locked := func() error {
 		return s.scanState(ref, tx.QueryRowContext(ctx, lockedState+tx.dialect.forUpdate(), key, key, id), &row)
@@ -107,22 +103,22 @@ func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (stateRow
 func (s *Store) clockColumns(id, key []byte) (columns string, args []any) {
 	now, at := s.dialect.nowSQL(0)
 	most, until := s.dialect.nowSQL(longestClaim)
-	return now + ", (SELECT COUNT(*) FROM tokens_attempts WHERE realm = ? AND ref_key <> ? AND deadline > " + now + " AND deadline < " + most + ")",
+	return now + ", (SELECT COUNT(*) FROM tokens_claims WHERE realm = ? AND ref_key <> ? AND deadline > " + now + " AND deadline < " + most + ")",
 		slices.Concat(at, []any{id, key}, at, until)
 }
 
 // scanState reads stateColumns, and what comes behind them into further.
-func (s *Store) scanState(ref realm.Ref, from row, into *stateRow, further ...any) error {
-	var attempt attemptCells
+func (s *Store) scanState(ref realm.Ref, from row, into *lockedRows, further ...any) error {
+	var budget, claim stateCells
 	var token tokenCells
-	err := from.Scan(slices.Concat([]any{&into.budget}, attempt.dest(), token.dest(), further)...)
+	err := from.Scan(slices.Concat(budget.dest(), claim.dest(), token.dest(), further)...)
 	if err != nil {
 		return err
 	}
-	if into.Budget, err = openBudget(ref, into.budget); err != nil {
+	if into.budget, into.Budget, err = s.openBudget(ref.Realm, budget); err != nil {
 		return err
 	}
-	if into.attempt, into.Attempt, err = s.openAttempt(ref, attempt); err != nil {
+	if into.claim, into.Claim, err = s.openClaim(ref, claim); err != nil {
 		return err
 	}
 	into.token, err = s.openToken(ref, token)
@@ -134,26 +130,19 @@ func (s *Store) scanState(ref realm.Ref, from row, into *stateRow, further ...an
 
 // putState writes what differs from the rows that were read, and leaves in
 // after what will be read again.
-func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row stateRow, after *tokenstore.State) error {
+func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row lockedRows, after *tokenstore.State) error {
 	tx.changed, tx.idle = realm.Ref{}, true
-	after.Budget = microBudget(after.Budget)
-	budget, err := marshal(after.Budget)
-	if err != nil {
+	after.Budget, after.Claim = microBudget(after.Budget), microClaim(after.Claim)
+	if err := s.putBudget(ctx, tx, ref.Realm, row.budget, after.Budget); err != nil {
 		return err
 	}
-	if !bytes.Equal(budget, row.budget) {
-		tx.idle = false
-		if _, err := tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ? WHERE realm = ?", string(budget), []byte(ref.Realm)); err != nil {
-			return err
-		}
-	}
-	after.Attempt = microAttempt(after.Attempt)
-	if err := s.putAttempt(ctx, tx, ref, row.attempt, after.Attempt); err != nil || after.Save == nil {
+	if err := s.putClaim(ctx, tx, ref, row.claim, after.Claim); err != nil || after.Save == nil {
 		return err
 	}
 	child := *after.Save
 	child.Lineage = row.token.lineage + 1
 	tx.changed, tx.idle = ref, false
+	var err error
 	after.Token, err = s.putToken(ctx, tx, ref, child, row.token.found)
 	after.Save = nil
 	return err

@@ -40,13 +40,13 @@ func benchCoordinate(b *testing.B, s tokenstore.Store) {
 		}
 	}
 	claim := func(st *tokenstore.State) {
-		st.Attempt.ID, st.Attempt.Started, st.Attempt.Deadline = tokenstore.NewAttemptID(), st.Now, st.Now.Add(time.Minute)
-		st.Attempt.Fingerprint = realm.Fingerprint{1}
+		st.Claim.ID, st.Claim.Started, st.Claim.Deadline = tokenstore.NewCallID(), st.Now, st.Now.Add(time.Minute)
+		st.Claim.Rejected.Digest = realm.Fingerprint{1}
 		st.Budget.Windows = []tokenstore.Spending{{Per: time.Hour, Calls: []tokenstore.Calls{{First: st.Now, Last: st.Now, N: 1}}}}
 	}
 	save := func(st *tokenstore.State) {
 		st.Save = &realm.Token{Access: realm.Hidden(fmt.Sprint(st.Now)), ExpiresAt: st.Now.Add(time.Hour)}
-		st.Attempt.ID = tokenstore.AttemptID{}
+		st.Claim.ID = tokenstore.CallID{}
 	}
 	b.Run("claim", func(b *testing.B) {
 		for b.Loop() {

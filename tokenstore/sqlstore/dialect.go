@@ -22,6 +22,9 @@ type dialect interface {
 	locked(ctx context.Context, db *sql.DB, do func(x execer) error) error
 	// hasTable is a query that counts the tables of a name.
 	hasTable() string
+	// hasColumn is a query that counts the columns of a table's name and a
+	// column's name.
+	hasColumn() string
 	// begin starts a transaction that may write.
 	begin(ctx context.Context, db *sql.DB) (*sql.Tx, error)
 	// forUpdate ends a SELECT whose rows nobody else may write until the

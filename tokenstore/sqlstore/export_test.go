@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,4 +40,64 @@ func AgeCursor(text string) string {
 	}
 	c.read = c.read.Add(-time.Hour)
 	return c.String()
+}
+
+// ErrInterrupted is what a migration fails with that InterruptMigration
+// interrupts.
+var ErrInterrupted = errors.New("interrupted by the test")
+
+// InterruptMigration makes Open fail before its n+1st statement or transaction
+// that writes, as if the process died there.
+func (s *Store) InterruptMigration(n int) { s.dialect = &interrupted{dialect: s.dialect, left: n} }
+
+type interrupted struct {
+	dialect
+	left int
+}
+
+func (d *interrupted) locked(ctx context.Context, db *sql.DB, do func(x execer) error) error {
+	return d.dialect.locked(ctx, db, func(x execer) error {
+		if conn, ok := x.(*sql.Conn); ok {
+			return do(&interruptedConn{Conn: conn, of: d})
+		}
+		return do(&interruptedTx{execer: x, of: d})
+	})
+}
+
+func (d *interrupted) next() error {
+	if d.left--; d.left < 0 {
+		return ErrInterrupted
+	}
+	return nil
+}
+
+type interruptedConn struct {
+	*sql.Conn
+	of *interrupted
+}
+
+func (c *interruptedConn) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := c.of.next(); err != nil {
+		return nil, err
+	}
+	return c.Conn.ExecContext(ctx, query, args...)
+}
+
+func (c *interruptedConn) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
+	if err := c.of.next(); err != nil {
+		return nil, err
+	}
+	return c.Conn.BeginTx(ctx, opts)
+}
+
+type interruptedTx struct {
+	execer
+	of *interrupted
+}
+
+func (c *interruptedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := c.of.next(); err != nil {
+		return nil, err
+	}
+	return c.execer.ExecContext(ctx, query, args...)
 }

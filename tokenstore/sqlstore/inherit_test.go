@@ -15,26 +15,26 @@ import (
 func TestClaimsOfTheDeadAreVoid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	s := openSQLite(t, path, keyring(t))
-	id := tokenstore.NewAttemptID()
-	put := func(key string, a tokenstore.Attempt, left time.Duration) tokenstore.Attempt {
+	id := tokenstore.NewCallID()
+	put := func(key string, a tokenstore.Claim, left time.Duration) tokenstore.Claim {
 		t.Helper()
 		st, err := s.Coordinate(t.Context(), realm.Ref{Realm: "wx", Key: key}, func(st *tokenstore.State) error {
-			st.Attempt = a
-			st.Attempt.Why, st.Attempt.Deadline = "expired", st.Now.Add(left)
+			st.Claim = a
+			st.Claim.Purpose, st.Claim.Deadline = "expired", st.Now.Add(left)
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return st.Attempt
+		return st.Claim
 	}
-	want := map[string]tokenstore.Attempt{
-		"dead":   put("dead", tokenstore.Attempt{ID: id, Node: "host-1-00", Spends: true, Parent: 3}, time.Minute),
-		"none":   put("none", tokenstore.Attempt{ID: id}, time.Minute),
-		"own":    put("own", tokenstore.Attempt{ID: id, Node: tokenstore.NodeID()}, time.Minute),
-		"over":   put("over", tokenstore.Attempt{ID: id, Node: "host-1-00"}, -time.Minute),
-		"waits":  put("waits", tokenstore.Attempt{ID: id, Node: "host-1-00", Waits: true}, time.Minute),
-		"closed": put("closed", tokenstore.Attempt{Node: "host-1-00"}, time.Minute),
+	want := map[string]tokenstore.Claim{
+		"dead":   put("dead", tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: id, Node: "host-1-00", SendsRefresh: true, Parent: 3}, time.Minute),
+		"none":   put("none", tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: id}, time.Minute),
+		"own":    put("own", tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: id, Node: tokenstore.NodeID()}, time.Minute),
+		"over":   put("over", tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: id, Node: "host-1-00"}, -time.Minute),
+		"waits":  put("waits", tokenstore.Claim{ID: id, Node: "host-1-00", Phase: tokenstore.PhaseAwaiting}, time.Minute),
+		"closed": put("closed", tokenstore.Claim{Node: "host-1-00"}, time.Minute),
 	}
 	second := openSQLite(t, path, keyring(t))
 	for key, before := range want {
@@ -42,14 +42,14 @@ func TestClaimsOfTheDeadAreVoid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := st.Attempt
+		got := st.Claim
 		if key == "dead" || key == "none" {
 			if got.Deadline.After(st.Now) || !got.Deadline.After(st.Now.Add(-time.Minute)) {
 				t.Errorf("%s: the deadline is %v, at %v", key, got.Deadline, st.Now)
 			}
 			before.Deadline = got.Deadline
 		}
-		if got.ID != before.ID || got.Node != before.Node || got.Deadline != before.Deadline || got.Parent != before.Parent || got.Spends != before.Spends {
+		if got.ID != before.ID || got.Node != before.Node || got.Deadline != before.Deadline || got.Parent != before.Parent || got.SendsRefresh != before.SendsRefresh {
 			t.Errorf("%s: %+v became %+v", key, before, got)
 		}
 	}

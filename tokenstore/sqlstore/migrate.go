@@ -27,12 +27,31 @@ func migrationsOf(dialect string) fs.FS {
 	return sub
 }
 
-// migration is one numbered file: "0001_start.sql".
+// migration is one numbered file, "0001_start.sql", and perhaps a step in Go
+// behind it.
+//
+// MySQL commits each statement of a schema by itself, and a start may be
+// interrupted between two. So a migration may run again that did some of its
+// work already: its statements and its step find out what is left to do.
 type migration struct {
 	version    int
 	name       string
-	statements []string
+	statements []statement
+	step       func(ctx context.Context, x execer) error
 }
+
+// statement is one of a file's statements, and when it is run: always, or as
+// long as there is a table, or is no column, of a name. A file says so in the
+// line above it:
+//
+//	--if table tokens_old
+//	--unless column tokens_keys.name
+type statement struct {
+	text, ifTable, unlessColumn string
+}
+
+// steps are the migrations' steps in Go, by number.
+var steps = map[int]func(ctx context.Context, x execer) error{4: convertAttempts}
 
 // migrate applies the files that the database has not seen. The caller holds
 // the lock.
@@ -74,12 +93,36 @@ func (s *Store) schemaVersion(ctx context.Context, x execer) (int, error) {
 
 func (s *Store) apply(ctx context.Context, x execer, m migration) error {
 	for _, statement := range m.statements {
-		if _, err := x.ExecContext(ctx, statement); err != nil {
+		due, err := s.due(ctx, x, statement)
+		if err == nil && due {
+			_, err = x.ExecContext(ctx, statement.text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if m.step != nil {
+		if err := m.step(ctx, x); err != nil {
 			return err
 		}
 	}
 	_, err := x.ExecContext(ctx, "INSERT INTO tokens_schema (version) VALUES (?)", m.version)
 	return err
+}
+
+// due reports whether a statement still has something to do.
+func (s *Store) due(ctx context.Context, x execer, st statement) (bool, error) {
+	var n int
+	switch {
+	case st.ifTable != "":
+		err := x.QueryRowContext(ctx, s.dialect.hasTable(), st.ifTable).Scan(&n)
+		return n > 0, err
+	case st.unlessColumn != "":
+		table, column, _ := strings.Cut(st.unlessColumn, ".")
+		err := x.QueryRowContext(ctx, s.dialect.hasColumn(), table, column).Scan(&n)
+		return n == 0, err
+	}
+	return true, nil
 }
 
 // readMigrations reads the files in order; they are numbered 1, 2, 3 without
@@ -100,24 +143,31 @@ func readMigrations(files fs.FS) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, migration{version: version, name: name, statements: split(string(text))})
+		list = append(list, migration{version: version, name: name, statements: split(string(text)), step: steps[version]})
 	}
 	return list, nil
 }
 
 // split cuts a file into statements: each ends with a semicolon at the end of
-// a line. Comment lines go.
-func split(text string) []string {
-	var lines []string
+// a line. Comment lines go, but for the conditions.
+func split(text string) []statement {
+	var statements []statement
+	var next statement
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "--") {
-			lines = append(lines, line)
+		switch condition, ok := strings.CutPrefix(line, "--if table "); {
+		case ok:
+			next.ifTable = strings.TrimSpace(condition)
+			continue
+		case strings.HasPrefix(line, "--unless column "):
+			next.unlessColumn = strings.TrimSpace(strings.TrimPrefix(line, "--unless column "))
+			continue
+		case strings.HasPrefix(line, "--"):
+			continue
 		}
-	}
-	var statements []string
-	for s := range strings.SplitSeq(strings.Join(lines, ""), ";\n") {
-		if s = strings.TrimSpace(s); s != "" {
-			statements = append(statements, s)
+		next.text += line
+		if whole, ok := strings.CutSuffix(next.text, ";\n"); ok {
+			next.text = strings.TrimSpace(whole)
+			statements, next = append(statements, next), statement{}
 		}
 	}
 	return statements

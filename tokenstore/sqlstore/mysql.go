@@ -77,6 +77,10 @@ func (d *mysqlDB) hasTable() string {
 	return "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
 }
 
+func (d *mysqlDB) hasColumn() string {
+	return "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?"
+}
+
 func (d *mysqlDB) connect(ctx context.Context) (*pools, error) {
 	connector, err := mysql.NewConnector(d.config)
 	if err != nil {

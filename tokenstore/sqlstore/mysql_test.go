@@ -286,16 +286,16 @@ func TestUnknownCommitOfAClaim(t *testing.T) {
 	s, other := openMySQL(t, strings.Replace(m.DSN(), m.Addr(), p.Addr().String(), 1)), openMySQL(t, m.DSN())
 	for n, lose := range []int32{1, 2, 1, 2} {
 		p.lose.Store(lose)
-		id := tokenstore.NewAttemptID()
+		id := tokenstore.NewCallID()
 		st, err := s.Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
-			st.Attempt.ID = id
-			st.Budget.Trouble.Fails++
+			st.Claim.ID = id
+			st.Budget.Failure.Count++
 			return nil
 		})
-		if err != nil || st.Attempt.ID != id || st.Budget.Trouble.Fails != n+1 {
+		if err != nil || st.Claim.ID != id || st.Budget.Failure.Count != n+1 {
 			t.Fatalf("lost %d: %+v, %v", lose, st, err)
 		}
-		if got, err := other.Peek(t.Context(), ref); err != nil || got.Attempt.ID != id || got.Budget.Trouble.Fails != n+1 {
+		if got, err := other.Peek(t.Context(), ref); err != nil || got.Claim.ID != id || got.Budget.Failure.Count != n+1 {
 			t.Fatalf("lost %d: %+v is there, %v", lose, got, err)
 		}
 		p.lose.Store(lose)

@@ -103,7 +103,7 @@ func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error 
 			}
 			return execAll(ctx, tx, id, dropBudget, dropAuthorizations)
 		}
-		return execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropAttempts, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		return execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropClaims, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
 	})
 }
 

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -20,6 +21,9 @@ const rotateBatch = 200
 // this package; they go into statements as they are.
 type sealedTable struct {
 	table, column, version string
+	// label is what the column is sealed to; "" for the names of the table and
+	// the column.
+	label string
 	// realm and key are the columns, or expressions, of the row's reference.
 	realm, key string
 }
@@ -28,7 +32,8 @@ var sealedTables = []sealedTable{
 	{table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
 	{table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
 	{table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
-	{table: "tokens_attempts", column: "sealed", version: "version", realm: "realm", key: "ref_key"},
+	{table: "tokens_claims", column: "sealed", version: "version", label: claimLabel, realm: "realm", key: "ref_key"},
+	{table: "tokens_budgets", column: "sealed", version: "version", realm: "realm", key: "x''"},
 }
 
 // sealedRow is one row of such a table.
@@ -116,7 +121,7 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 	query := fmt.Sprintf("UPDATE %s SET %s = ?, key_id = ? WHERE %s = ? AND %s = ? AND %s = ?",
 		t.table, t.column, t.realm, t.key, t.column) // #nosec G201 -- constants
 	for _, r := range rows {
-		ad := tokenstore.AD{Column: t.table + "." + t.column, Ref: r.ref, Version: r.version}
+		ad := tokenstore.AD{Column: cmp.Or(t.label, t.table+"."+t.column), Ref: r.ref, Version: r.version}
 		plain, err := s.keys.Open(ad, r.sealed)
 		if errors.Is(err, tokenstore.ErrDamaged) {
 			unopened++

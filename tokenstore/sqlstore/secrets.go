@@ -94,7 +94,7 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 		if err := expectRow(res, err, tokenstore.ErrSecretNotFound); err != nil {
 			return err
 		}
-		for _, drop := range []string{dropAttempts, dropAuthorizations} {
+		for _, drop := range []string{dropClaims, dropAuthorizations} {
 			if _, err := tx.ExecContext(ctx, drop+" AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key)); err != nil {
 				return err
 			}

@@ -57,6 +57,10 @@ func (d *sqliteDB) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }
 
+func (d *sqliteDB) hasColumn() string {
+	return "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?"
+}
+
 // connect opens the file. One that was not closed properly is checked first;
 // a damaged one is refused, and nothing is created in its place.
 func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
@@ -196,7 +200,7 @@ func (d *sqliteDB) inherit(ctx context.Context, x execer) error {
 	if err != nil {
 		return err
 	}
-	_, err = x.ExecContext(ctx, `UPDATE tokens_attempts SET deadline = ?, state = json_set(state, '$.deadline', ?)
+	_, err = x.ExecContext(ctx, `UPDATE tokens_claims SET deadline = ?, state = json_set(state, '$.deadline', ?)
 		WHERE deadline > ? AND json_extract(state, '$.node') IS NOT ?`,
 		d.stamp(now), now.Format(time.RFC3339Nano), d.stamp(now), tokenstore.NodeID())
 	return err

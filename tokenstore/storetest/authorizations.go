@@ -27,7 +27,7 @@ func testAuthorizations(t *testing.T, b Backend) {
 func authorization(ref realm.Ref, state string) tokenstore.Authorization {
 	return tokenstore.Authorization{
 		State: tokenstore.HashState(realm.Hidden(state)), Ref: ref, CallbackURL: "https://gw.example.com/callback?of=" + state,
-		Verifier: realm.Hidden("verifier of " + state), Attempt: tokenstore.NewAttemptID(),
+		Verifier: realm.Hidden("verifier of " + state), Call: tokenstore.NewCallID(),
 		Fingerprint: realm.Fingerprint{1, 2, 3},
 	}
 }
@@ -172,7 +172,7 @@ func testManyAuthorizations(t *testing.T, b Backend) {
 				if err := errors.Join(s.BeginAuthorization(t.Context(), a, time.Minute), s.BeginAuthorization(t.Context(), ended, 0)); err != nil {
 					t.Error(err)
 				}
-				if got, err := stores[(i+n)%2].TakeAuthorization(t.Context(), a.State); err != nil || got.Attempt != a.Attempt {
+				if got, err := stores[(i+n)%2].TakeAuthorization(t.Context(), a.State); err != nil || got.Call != a.Call {
 					t.Errorf("got %v, %v", got, err)
 				}
 			}

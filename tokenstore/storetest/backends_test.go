@@ -145,7 +145,7 @@ func swap(t *testing.T, driver, dsn string, a, b realm.Ref) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	for table, column := range map[string]string{"tokens_secrets": "fields", "tokens_tokens": "sealed", "tokens_attempts": "sealed"} {
+	for table, column := range map[string]string{"tokens_secrets": "fields", "tokens_tokens": "sealed", "tokens_claims": "sealed"} {
 		var blobs [2][]byte
 		for i, ref := range []realm.Ref{a, b} {
 			query := "SELECT " + column + " FROM " + table + " WHERE realm = ? AND ref_key = ?"

@@ -52,7 +52,7 @@ func testChanges(t *testing.T, b Backend) {
 		}},
 		{"save token under a claim", ref, func() error {
 			child := token(2)
-			coordinate(t, writer, ref, func(st *tokenstore.State) { st.Save, st.Attempt.Why = &child, "x" })
+			coordinate(t, writer, ref, func(st *tokenstore.State) { st.Save, st.Claim.Purpose = &child, "x" })
 			return nil
 		}},
 		{"delete token", ref, func() error { return writer.DeleteToken(t.Context(), ref) }},
@@ -68,7 +68,7 @@ func testChanges(t *testing.T, b Backend) {
 			t.Errorf("%s: it says so again: %v", step.name, got)
 		}
 	}
-	coordinate(t, writer, ref, func(st *tokenstore.State) { st.Attempt.Why, st.Budget.Trouble.Fails = "x", 1 })
+	coordinate(t, writer, ref, func(st *tokenstore.State) { st.Claim.Purpose, st.Budget.Failure.Count = "x", 1 })
 	_, err = writer.Once(t.Context(), "nightly", time.Now())
 	ok(t, err)
 	if got := heard(); len(got) != 0 {

@@ -23,7 +23,7 @@ func testCoordinate(t *testing.T, b Backend) {
 	t.Run("one budget", func(t *testing.T) { testOneBudget(t, b) })
 	t.Run("open claims", func(t *testing.T) { testOpenClaims(t, fresh(t, b)) })
 	t.Run("dropped", func(t *testing.T) { testDropped(t, fresh(t, b)) })
-	t.Run("deleted", func(t *testing.T) { testAttemptsGo(t, fresh(t, b)) })
+	t.Run("deleted", func(t *testing.T) { testClaimsGo(t, fresh(t, b)) })
 	t.Run("large and strange", func(t *testing.T) { testLargeState(t, b) })
 	t.Run("once", func(t *testing.T) { testOnce(t, b) })
 }
@@ -51,36 +51,44 @@ func sameState(t *testing.T, want, got tokenstore.State) {
 	}
 	want.Now = got.Now
 	same(t, want, got)
-	for i := range want.Attempt.Candidates { // what a comparison's report masks
-		if want.Attempt.Candidates[i] != got.Attempt.Candidates[i] {
+	for i := range want.Claim.Candidates { // what a comparison's report masks
+		if want.Claim.Candidates[i] != got.Claim.Candidates[i] {
 			t.Fatalf("candidate %d is another one", i)
 		}
 	}
-	if want.Token != got.Token || want.Attempt.Fingerprint != got.Attempt.Fingerprint {
-		t.Fatal("the token or the fingerprint is another one")
+	if want.Token != got.Token {
+		t.Fatal("the token is another one")
+	}
+	if want.Claim.Rejected.Digest != got.Claim.Rejected.Digest || want.Claim.Failure.Digest != got.Claim.Failure.Digest || want.Budget.Failure.Digest != got.Budget.Failure.Digest {
+		t.Fatal("a digest is another one")
 	}
 }
 
-// fullAttempt has every field set, times in a zone and with nanoseconds.
-func fullAttempt(now time.Time) tokenstore.Attempt {
+// fullClaim has every field set, times in a zone and with nanoseconds.
+func fullClaim(now time.Time) tokenstore.Claim {
 	at := func(seconds int) time.Time {
 		return now.Add(time.Duration(seconds)*time.Second + 999).In(time.FixedZone("CST", 8*3600))
 	}
-	return tokenstore.Attempt{
-		ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Why: `expired <"& '`, Parent: 7, Spends: true,
-		Started: at(1), Deadline: at(30), Trouble: fullTrouble(at(2)),
-		Uncertain: 2, UncertainOf: 7, UncertainAt: at(3), Refused: 6, RefusedAt: at(4), Reauth: -1,
-		Candidates: []realm.Token{token(1), token(2)}, Fingerprint: realm.Fingerprint{1, 2, 3, 255},
+	return tokenstore.Claim{
+		Phase: tokenstore.PhaseCalling, ID: tokenstore.NewCallID(), Node: tokenstore.NodeID(), Purpose: `expired <"& '`, Parent: 7, SendsRefresh: true,
+		Started: at(1), Deadline: at(30), Failure: fullFailure(at(2)),
+		Doubt:    tokenstore.Doubt{Count: 2, Lineage: 7, At: at(3)},
+		Rejected: tokenstore.Rejected{Refresh: 6, Initial: true, Access: 5, Digest: realm.Fingerprint{1, 2, 3, 255}},
+		Dropped:  tokenstore.NewCallID(), Settled: []tokenstore.CallID{tokenstore.NewCallID(), tokenstore.NewCallID()},
+		Candidates: []realm.Token{token(1), token(2)},
 	}
 }
 
-func fullTrouble(at time.Time) tokenstore.Trouble {
-	return tokenstore.Trouble{Fails: 3, At: at, Until: at.Add(time.Minute), Cause: `{"type":"timeout","title":"微信 😀"}`}
+func fullFailure(at time.Time) tokenstore.Failure {
+	return tokenstore.Failure{
+		Count: 3, At: at, Until: at.Add(time.Minute), Cause: `{"type":"timeout","title":"微信 😀"}`,
+		Key: "main", Recipe: "refresh", Digest: realm.Fingerprint{4, 5, 6, 254},
+	}
 }
 
 func fullBudget(now time.Time) tokenstore.Budget {
 	return tokenstore.Budget{
-		Trouble: fullTrouble(now),
+		Failure: fullFailure(now),
 		Windows: []tokenstore.Spending{
 			{Per: 24 * time.Hour, Named: now.Add(1), Calls: []tokenstore.Calls{{First: now.Add(1), Last: now.Add(time.Minute), N: 5}, {First: now, Last: now, N: 1}}},
 			{Per: time.Minute},
@@ -96,13 +104,13 @@ func testState(t *testing.T, b Backend) {
 	var asked time.Time
 	saved := coordinate(t, stores[0], ref, func(st *tokenstore.State) {
 		asked = st.Now
-		st.Attempt, st.Budget, st.Save = fullAttempt(st.Now), fullBudget(st.Now), &child
+		st.Claim, st.Budget, st.Save = fullClaim(st.Now), fullBudget(st.Now), &child
 	})
 	if saved.Save != nil || saved.Token.Lineage != 1 || saved.Token.Access.Reveal() != "access-9" {
 		t.Fatalf("saved with lineage %d", saved.Token.Lineage)
 	}
-	if want := asked.Add(time.Second).UTC(); saved.Attempt.Started != want {
-		t.Fatalf("a time became %v of %v", saved.Attempt.Started, want)
+	if want := asked.Add(time.Second).UTC(); saved.Claim.Started != want {
+		t.Fatalf("a time became %v of %v", saved.Claim.Started, want)
 	}
 	for _, s := range stores {
 		sameState(t, saved, peek(t, s, ref))
@@ -114,7 +122,7 @@ func testState(t *testing.T, b Backend) {
 
 	// What decide writes into the other fields is not taken for what is there.
 	again := coordinate(t, stores[1], ref, func(st *tokenstore.State) {
-		st.Attempt, st.Budget = tokenstore.Attempt{}, tokenstore.Budget{}
+		st.Claim, st.Budget = tokenstore.Claim{}, tokenstore.Budget{}
 		st.Now, st.Open, st.Token = time.Time{}, 99, realm.Token{Access: "no"}
 	})
 	sameState(t, tokenstore.State{Now: again.Now, Token: saved.Token}, again)
@@ -125,13 +133,13 @@ func testState(t *testing.T, b Backend) {
 func testAlteredInPlace(t *testing.T, b Backend) {
 	stores := handles(t, b)
 	ref := realm.Ref{Realm: "wx", Key: "main"}
-	coordinate(t, stores[0], ref, func(st *tokenstore.State) { st.Attempt, st.Budget = fullAttempt(st.Now), fullBudget(st.Now) })
+	coordinate(t, stores[0], ref, func(st *tokenstore.State) { st.Claim, st.Budget = fullClaim(st.Now), fullBudget(st.Now) })
 	coordinate(t, stores[1], ref, func(st *tokenstore.State) {
 		st.Budget.Windows[0].Calls[0].N = 77
-		st.Attempt.Candidates[0].Access = "another"
+		st.Claim.Candidates[0].Access = "another"
 	})
 	got := peek(t, stores[0], ref)
-	if got.Budget.Windows[0].Calls[0].N != 77 || got.Attempt.Candidates[0].Access.Reveal() != "another" {
+	if got.Budget.Windows[0].Calls[0].N != 77 || got.Claim.Candidates[0].Access.Reveal() != "another" {
 		t.Fatalf("not written: %+v", got.Budget)
 	}
 }
@@ -149,10 +157,10 @@ func testNothingYet(t *testing.T, s tokenstore.Store) {
 // testDecideFails: the error comes back as it is, and nothing is written.
 func testDecideFails(t *testing.T, s tokenstore.Store) {
 	ref, refusal := realm.Ref{Realm: "wx", Key: "main"}, errors.New("not now")
-	before := coordinate(t, s, ref, func(st *tokenstore.State) { st.Budget.Trouble.Fails = 1 })
+	before := coordinate(t, s, ref, func(st *tokenstore.State) { st.Budget.Failure.Count = 1 })
 	_, err := s.Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
 		child := token(1)
-		st.Attempt, st.Save, st.Budget = fullAttempt(st.Now), &child, tokenstore.Budget{}
+		st.Claim, st.Save, st.Budget = fullClaim(st.Now), &child, tokenstore.Budget{}
 		return refusal
 	})
 	if err != refusal { //nolint:errorlint // as it is, not wrapped
@@ -203,15 +211,15 @@ func testOneClaim(t *testing.T, b Backend) {
 	stores := handles(t, b)
 	for parent := range int64(4) {
 		var wins atomic.Int32
-		var winner atomic.Pointer[tokenstore.AttemptID]
+		var winner atomic.Pointer[tokenstore.CallID]
 		var wg sync.WaitGroup
 		ref := realm.Ref{Realm: fmt.Sprint("wx", parent/2), Key: "main"}
 		for i := range claimers {
 			wg.Go(func() {
-				id := tokenstore.NewAttemptID()
+				id := tokenstore.NewCallID()
 				st, err := stores[i%len(stores)].Coordinate(t.Context(), ref, claim(id, parent%2))
 				switch {
-				case err == nil && st.Attempt.ID == id:
+				case err == nil && st.Claim.ID == id:
 					wins.Add(1)
 					winner.Store(&id)
 				case !errors.Is(err, errClaimed):
@@ -220,12 +228,12 @@ func testOneClaim(t *testing.T, b Backend) {
 			})
 		}
 		wg.Wait()
-		if wins.Load() != 1 || peek(t, stores[0], ref).Attempt.ID != *winner.Load() {
+		if wins.Load() != 1 || peek(t, stores[0], ref).Claim.ID != *winner.Load() {
 			t.Fatalf("%d winners", wins.Load())
 		}
 		coordinate(t, stores[1], ref, func(st *tokenstore.State) {
 			child := token(1)
-			st.Attempt, st.Save = tokenstore.Attempt{}, &child
+			st.Claim, st.Save = tokenstore.Claim{}, &child
 		})
 	}
 }
@@ -233,12 +241,12 @@ func testOneClaim(t *testing.T, b Backend) {
 var errClaimed = errors.New("another claim is open")
 
 // claim takes the claim on the call after a lineage.
-func claim(id tokenstore.AttemptID, parent int64) func(*tokenstore.State) error {
+func claim(id tokenstore.CallID, parent int64) func(*tokenstore.State) error {
 	return func(st *tokenstore.State) error {
-		if st.Token.Lineage != parent || st.Attempt.Deadline.After(st.Now) {
+		if st.Token.Lineage != parent || st.Claim.Deadline.After(st.Now) {
 			return errClaimed
 		}
-		st.Attempt = tokenstore.Attempt{ID: id, Node: tokenstore.NodeID(), Parent: parent, Deadline: st.Now.Add(time.Minute)}
+		st.Claim = tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: id, Node: tokenstore.NodeID(), Parent: parent, Deadline: st.Now.Add(time.Minute)}
 		return nil
 	}
 }
@@ -254,14 +262,14 @@ func testOneBudget(t *testing.T, b Backend) {
 		wg.Go(func() {
 			for range each {
 				_, err := stores[i%len(stores)].Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
-					if st.Now.Before(st.Budget.Trouble.At) {
-						t.Errorf("at %v somebody was here at %v already", st.Now, st.Budget.Trouble.At)
+					if st.Now.Before(st.Budget.Failure.At) {
+						t.Errorf("at %v somebody was here at %v already", st.Now, st.Budget.Failure.At)
 					}
 					if st.Open < limit {
-						st.Attempt = tokenstore.Attempt{ID: tokenstore.NewAttemptID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute)}
+						st.Claim = tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: tokenstore.NewCallID(), Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute)}
 					}
-					st.Budget.Trouble.At = st.Now
-					st.Budget.Trouble.Fails++
+					st.Budget.Failure.At = st.Now
+					st.Budget.Failure.Count++
 					return nil
 				})
 				if err != nil {
@@ -272,15 +280,15 @@ func testOneBudget(t *testing.T, b Backend) {
 	}
 	wg.Wait()
 	st := peek(t, stores[1], realm.Ref{Realm: "wx", Key: "another"})
-	if st.Budget.Trouble.Fails != callers*each || st.Open != limit {
-		t.Fatalf("%d of %d calls counted, %d claims of %d are open", st.Budget.Trouble.Fails, callers*each, st.Open, limit)
+	if st.Budget.Failure.Count != callers*each || st.Open != limit {
+		t.Fatalf("%d of %d calls counted, %d claims of %d are open", st.Budget.Failure.Count, callers*each, st.Open, limit)
 	}
 }
 
 // testDropped: with the refresh token go those that are kept beside it, and what
 // the call brings that is under way.
 func testDropped(t *testing.T, s tokenstore.Store) {
-	ref, id := realm.Ref{Realm: "wx", Key: "main"}, tokenstore.NewAttemptID()
+	ref, id := realm.Ref{Realm: "wx", Key: "main"}, tokenstore.NewCallID()
 	drop := func(c tokenstore.TokenChange) tokenstore.State {
 		t.Helper()
 		_, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
@@ -289,35 +297,43 @@ func testDropped(t *testing.T, s tokenstore.Store) {
 		ok(t, err)
 		return peek(t, s, ref)
 	}
-	if st := drop(tokenstore.TokenChange{DropRefresh: true}); st.Attempt.Dropped != (tokenstore.AttemptID{}) {
-		t.Fatal("there is an attempt of nothing")
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); st.Claim.Dropped != (tokenstore.CallID{}) {
+		t.Fatal("there is a claim of nothing")
 	}
-	candidates := func(id tokenstore.AttemptID) {
+	candidates := func(id tokenstore.CallID) {
 		coordinate(t, s, ref, func(st *tokenstore.State) {
-			st.Attempt.ID, st.Attempt.Candidates = id, []realm.Token{token(1), token(2)}
+			st.Claim.Phase, st.Claim.ID, st.Claim.Candidates = phaseOf(id), id, []realm.Token{token(1), token(2)}
 		})
 	}
 	candidates(id)
-	if st := drop(tokenstore.TokenChange{DropAccess: true}); len(st.Attempt.Candidates) != 2 || st.Attempt.Dropped == id {
-		t.Fatalf("%d candidates", len(st.Attempt.Candidates))
+	if st := drop(tokenstore.TokenChange{DropAccess: true}); len(st.Claim.Candidates) != 2 || st.Claim.Dropped == id {
+		t.Fatalf("%d candidates", len(st.Claim.Candidates))
 	}
-	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Attempt.Candidates) != 0 || st.Attempt.Dropped != id || st.Attempt.ID != id {
-		t.Fatalf("%d candidates, dropped is %v", len(st.Attempt.Candidates), st.Attempt.Dropped)
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Claim.Candidates) != 0 || st.Claim.Dropped != id || st.Claim.ID != id {
+		t.Fatalf("%d candidates, dropped is %v", len(st.Claim.Candidates), st.Claim.Dropped)
 	}
-	candidates(tokenstore.AttemptID{})
-	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Attempt.Candidates) != 0 || st.Attempt.Dropped != id {
-		t.Fatalf("%d candidates, dropped is %v", len(st.Attempt.Candidates), st.Attempt.Dropped)
+	candidates(tokenstore.CallID{})
+	if st := drop(tokenstore.TokenChange{DropRefresh: true}); len(st.Claim.Candidates) != 0 || st.Claim.Dropped != id {
+		t.Fatalf("%d candidates, dropped is %v", len(st.Claim.Candidates), st.Claim.Dropped)
 	}
+}
+
+// phaseOf is the phase of a claim with this id: none without one.
+func phaseOf(id tokenstore.CallID) tokenstore.Phase {
+	if id == (tokenstore.CallID{}) {
+		return tokenstore.PhaseNone
+	}
+	return tokenstore.PhaseCalling
 }
 
 // testOpenClaims: counted are the realm's other keys whose claim is not over,
 // and was not dated by a clock that went back since.
 func testOpenClaims(t *testing.T, s tokenstore.Store) {
 	ref := realm.Ref{Realm: "wx", Key: "main"}
-	put := func(r realm.Ref, id tokenstore.AttemptID, left time.Duration) {
+	put := func(r realm.Ref, id tokenstore.CallID, left time.Duration) {
 		t.Helper()
 		coordinate(t, s, r, func(st *tokenstore.State) {
-			st.Attempt = tokenstore.Attempt{ID: id, Node: tokenstore.NodeID(), Deadline: st.Now.Add(left)}
+			st.Claim = tokenstore.Claim{Phase: phaseOf(id), ID: id, Node: tokenstore.NodeID(), Deadline: st.Now.Add(left)}
 		})
 	}
 	counts := func(want int) {
@@ -327,7 +343,7 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 			t.Fatalf("%d open, peeked %d, want %d", open, peeked, want)
 		}
 	}
-	id := tokenstore.NewAttemptID()
+	id := tokenstore.NewCallID()
 	put(ref, id, time.Minute)
 	put(realm.Ref{Realm: "WX", Key: "b"}, id, time.Minute)
 	counts(0)
@@ -335,7 +351,7 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 		put(realm.Ref{Realm: "wx", Key: key}, id, time.Minute)
 	}
 	counts(4)
-	put(realm.Ref{Realm: "wx", Key: "a"}, tokenstore.AttemptID{}, time.Minute)
+	put(realm.Ref{Realm: "wx", Key: "a"}, tokenstore.CallID{}, time.Minute)
 	put(realm.Ref{Realm: "wx", Key: "b"}, id, -time.Microsecond)
 	counts(2)
 	put(realm.Ref{Realm: "wx", Key: "MAIN"}, id, 0) // until now, not longer
@@ -343,19 +359,19 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 	put(realm.Ref{Realm: "wx", Key: "b"}, id, 24*time.Hour)
 	counts(1)
 	coordinate(t, s, realm.Ref{Realm: "wx", Key: "waits"}, func(st *tokenstore.State) {
-		st.Attempt = tokenstore.Attempt{ID: id, Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute), Waits: true}
+		st.Claim = tokenstore.Claim{ID: id, Node: tokenstore.NodeID(), Deadline: st.Now.Add(time.Minute), Phase: tokenstore.PhaseAwaiting}
 	})
 	counts(1)
 	put(realm.Ref{Realm: "wx", Key: "waits"}, id, time.Minute) // it goes on
 	counts(2)
-	put(realm.Ref{Realm: "wx", Key: "waits"}, tokenstore.AttemptID{}, 0)
+	put(realm.Ref{Realm: "wx", Key: "waits"}, tokenstore.CallID{}, 0)
 	put(realm.Ref{Realm: "wx", Key: "main "}, id, 200*time.Millisecond)
 	eventually(t, "the deadline passes", func() bool { return peek(t, s, ref).Open == 0 })
 	counts(0)
 }
 
-// testAttemptsGo: attempts go with their secret, the budget with the realm.
-func testAttemptsGo(t *testing.T, s tokenstore.Store) {
+// testClaimsGo: claims go with their secret, the budget with the realm.
+func testClaimsGo(t *testing.T, s tokenstore.Store) {
 	one, two := realm.Ref{Realm: "wx", Key: "one"}, realm.Ref{Realm: "wx", Key: "two"}
 	other := realm.Ref{Realm: "other", Key: "one"}
 	_, err := s.SaveRealm(t.Context(), realm.Realm{ID: "wx"})
@@ -364,14 +380,14 @@ func testAttemptsGo(t *testing.T, s tokenstore.Store) {
 		t.Helper()
 		for _, ref := range []realm.Ref{one, two, other} {
 			putSecret(t, s, ref, nil)
-			coordinate(t, s, ref, func(st *tokenstore.State) { st.Attempt, st.Budget = fullAttempt(st.Now), fullBudget(st.Now) })
+			coordinate(t, s, ref, func(st *tokenstore.State) { st.Claim, st.Budget = fullClaim(st.Now), fullBudget(st.Now) })
 		}
 	}
-	has := func(ref realm.Ref, attempt, budget bool) {
+	has := func(ref realm.Ref, claim, budget bool) {
 		t.Helper()
 		st := peek(t, s, ref)
-		if (st.Attempt.Why != "") != attempt || (st.Budget.Windows != nil) != budget {
-			t.Errorf("%s: %+v, %+v", ref, st.Attempt, st.Budget)
+		if (st.Claim.Purpose != "") != claim || (st.Budget.Windows != nil) != budget {
+			t.Errorf("%s: %+v, %+v", ref, st.Claim, st.Budget)
 		}
 	}
 	fill()
@@ -405,14 +421,14 @@ func testLargeState(t *testing.T, b Backend) {
 	for n, ref := range refs {
 		want[ref] = coordinate(t, stores[0], ref, func(st *tokenstore.State) {
 			child := token(n)
-			st.Save, st.Attempt, st.Budget = &child, fullAttempt(st.Now), fullBudget(st.Now)
-			st.Attempt.Candidates = nil
+			st.Save, st.Claim, st.Budget = &child, fullClaim(st.Now), fullBudget(st.Now)
+			st.Claim.Candidates = nil
 			for i := range 8 {
 				big := token(i)
 				big.Refresh = realm.Hidden(strings.Repeat(string(rune('a'+i))+"\"\\\x01<&é\u2028", 64<<10/12))
-				st.Attempt.Candidates = append(st.Attempt.Candidates, big)
+				st.Claim.Candidates = append(st.Claim.Candidates, big)
 			}
-			st.Attempt.ID = tokenstore.AttemptID{} // closed: none counts for another
+			st.Claim.ID = tokenstore.CallID{} // closed: none counts for another
 		})
 	}
 	for _, ref := range refs {

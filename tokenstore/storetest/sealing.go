@@ -29,7 +29,7 @@ func testCanaries(t *testing.T, b Backend) {
 	db := b.Fresh(t)
 	s := Open(t, db.Handle(t, Ring(t)))
 	ref := realm.Ref{Realm: "visible-realm-7731", Key: "visible-key-7732"}
-	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411"}
+	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411", "canary-fail-4412", "canary-realm-413", "canary-clnt-4414"}
 	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
 	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
 	_, err := s.SaveRealm(t.Context(), r)
@@ -40,11 +40,13 @@ func testCanaries(t *testing.T, b Backend) {
 	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
 	ok(t, err)
 	coordinate(t, s, ref, func(st *tokenstore.State) {
-		st.Attempt.Why, st.Attempt.Fingerprint = "visible-why-7734", realm.Fingerprint([]byte(canaries[6]))
-		st.Attempt.Candidates = []realm.Token{{Refresh: realm.Hidden(canaries[5])}}
+		st.Claim.Purpose, st.Claim.Rejected.Digest = "visible-why-7734", realm.Fingerprint([]byte(canaries[6]))
+		st.Claim.Candidates = []realm.Token{{Refresh: realm.Hidden(canaries[5])}}
+		st.Claim.Failure.Digest, st.Budget.Failure.Digest = realm.Fingerprint([]byte(canaries[11])), realm.Fingerprint([]byte(canaries[12]))
 	})
 	a := tokenstore.Authorization{
 		State: tokenstore.HashState(realm.Hidden(canaries[9])), Ref: ref, CallbackURL: "https://gw/" + canaries[8], Verifier: realm.Hidden(canaries[7]),
+		Client: realm.Fingerprint([]byte(canaries[13])),
 	}
 	ok(t, s.BeginAuthorization(t.Context(), a, time.Hour))
 	taken := begin(t, s, ref, canaries[10])
@@ -83,7 +85,7 @@ func testSwap(t *testing.T, b Backend) {
 		putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
 		_, err := s.SaveToken(t.Context(), ref, token(1), 0)
 		ok(t, err)
-		coordinate(t, s, ref, func(st *tokenstore.State) { st.Attempt = fullAttempt(st.Now) })
+		coordinate(t, s, ref, func(st *tokenstore.State) { st.Claim = fullClaim(st.Now) })
 	}
 	ok(t, s.Close())
 	db.Swap(t, one, two)
@@ -97,10 +99,10 @@ func testSwap(t *testing.T, b Backend) {
 		}
 		ok(t, s.DeleteToken(t.Context(), ref)) // or it is what does not open
 		if _, err := s.Peek(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
-			t.Errorf("attempt %s: %v", ref, err)
+			t.Errorf("claim %s: %v", ref, err)
 		}
 		if _, err := s.Coordinate(t.Context(), ref, func(*tokenstore.State) error { return nil }); !errors.Is(err, tokenstore.ErrDamaged) {
-			t.Errorf("attempt %s: %v", ref, err)
+			t.Errorf("claim %s: %v", ref, err)
 		}
 	}
 	ok(t, s.Close())
@@ -169,6 +171,7 @@ func testRotation(t *testing.T, b Backend) {
 	const secrets = 450 // more than two batches
 	db := b.Fresh(t)
 	oldKey, newKey := Key(t), Key(t)
+	digest := realm.Fingerprint{7, 7, 7}
 	s := Open(t, db.Handle(t, Ring(t, oldKey)))
 	_, err := s.SaveRealm(t.Context(), sample("wx"))
 	ok(t, err)
@@ -179,11 +182,12 @@ func testRotation(t *testing.T, b Backend) {
 			_, err := s.SaveToken(t.Context(), ref, token(i), 0)
 			ok(t, err)
 			coordinate(t, s, ref, func(st *tokenstore.State) {
-				st.Attempt.Candidates = []realm.Token{{Refresh: realm.Hidden(fmt.Sprint("candidate-", i))}}
+				st.Claim.Candidates = []realm.Token{{Refresh: realm.Hidden(fmt.Sprint("candidate-", i))}}
+				st.Budget.Failure.Digest = digest
 			})
 		}
 	}
-	coordinate(t, s, realm.Ref{Realm: "wx0", Key: "nothing sealed"}, func(st *tokenstore.State) { st.Attempt.Why = "x" })
+	coordinate(t, s, realm.Ref{Realm: "wx0", Key: "nothing sealed"}, func(st *tokenstore.State) { st.Claim.Purpose = "x" })
 	deleted := realm.Ref{Realm: "wx0", Key: "0"}
 	ok(t, s.DeleteToken(t.Context(), deleted))
 	underWay, left := begin(t, s, deleted, "under way"), begin(t, s, deleted, "left behind")
@@ -219,8 +223,11 @@ func testRotation(t *testing.T, b Backend) {
 			if got.Lineage != 1 || got.Access.Reveal() != fmt.Sprint("access-", i) {
 				t.Fatalf("token %d is lost", i)
 			}
-			if c := peek(t, s, ref).Attempt.Candidates; len(c) != 1 || c[0].Refresh.Reveal() != fmt.Sprint("candidate-", i) {
+			if c := peek(t, s, ref).Claim.Candidates; len(c) != 1 || c[0].Refresh.Reveal() != fmt.Sprint("candidate-", i) {
 				t.Fatalf("candidate %d is lost", i)
+			}
+			if peek(t, s, ref).Budget.Failure.Digest != digest {
+				t.Fatalf("the digest in the budget of %s is lost", ref.Realm)
 			}
 		}
 	}
