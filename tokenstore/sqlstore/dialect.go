@@ -47,6 +47,9 @@ type dialect interface {
 	again(err error) bool
 	// duplicate says that a row with this primary key is there already.
 	duplicate(err error) bool
+	// turnedDown reports whether the database read a statement and could not
+	// do what it says: it names what does not exist, or a value does not fit.
+	turnedDown(err error) bool
 	// inherit voids the claims that dead processes left open, where they are
 	// known to be dead. The caller holds the lock.
 	inherit(ctx context.Context, x execer) error

@@ -8,12 +8,17 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 )
 
 // ErrNewerSchema: the database was written by a newer version of the program.
 var ErrNewerSchema = errors.New("the database was written by a newer version of this program")
+
+// outdatedTime bounds how long a statement that failed waits for the version
+// of the schema.
+const outdatedTime = 2 * time.Second
 
 //go:embed migrations
 var migrationFiles embed.FS
@@ -64,8 +69,8 @@ func (s *Store) migrate(ctx context.Context, x execer) error {
 	if err != nil {
 		return err
 	}
-	if newest := files[len(files)-1].version; have > newest {
-		return finalError{fmt.Errorf("%w: its schema is %d, this one knows %d", ErrNewerSchema, have, newest)}
+	if have > len(files) {
+		return finalError{newerSchema(have, len(files))}
 	}
 	for _, m := range files[min(have, len(files)):] {
 		if err := s.apply(ctx, x, m); err != nil {
@@ -74,6 +79,31 @@ func (s *Store) migrate(ctx context.Context, x execer) error {
 		s.log.Info("database schema migrated", zap.String("store", s.dialect.name()), zap.String("migration", m.name))
 	}
 	return nil
+}
+
+func newerSchema(have, known int) error {
+	return fmt.Errorf("%w: its schema is %d, this one knows %d", ErrNewerSchema, have, known)
+}
+
+// outdated returns ErrNewerSchema if a newer program has migrated the database
+// since this one opened it. It is asked after a statement that the database
+// turned down: "no such table" would tell nobody that this node is too old.
+func (s *Store) outdated(ctx context.Context, failed error) error {
+	db := s.db.Load()
+	if db == nil || !s.dialect.turnedDown(failed) {
+		return nil
+	}
+	files, err := readMigrations(s.dialect.migrations())
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outdatedTime)
+	defer cancel()
+	var have int
+	if err := db.read.QueryRowContext(ctx, "SELECT MAX(version) FROM tokens_schema").Scan(&have); err != nil || have <= len(files) {
+		return nil // what failed first tells more
+	}
+	return newerSchema(have, len(files))
 }
 
 // schemaVersion is the number of the newest migration that was applied; 0 for

@@ -157,6 +157,8 @@ func (d *mysqlDB) again(err error) bool {
 
 func (d *mysqlDB) duplicate(err error) bool { return serverError(err) == erDuplicate }
 
+func (d *mysqlDB) turnedDown(err error) bool { return serverError(err) != 0 && !d.again(err) }
+
 // inherit leaves claims alone: other nodes hold them.
 func (d *mysqlDB) inherit(context.Context, execer) error { return nil }
 

@@ -191,6 +191,18 @@ func (d *sqliteDB) duplicate(err error) bool {
 	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
 
+func (d *sqliteDB) turnedDown(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_SCHEMA:
+		return true
+	}
+	return false
+}
+
 // inherit voids what other processes left open: a file is for one process, so
 // they are dead, and nobody needs to wait for them. Another pool of this
 // process, which a reload is about to replace, keeps its claims; and what waits

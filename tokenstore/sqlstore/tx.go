@@ -133,10 +133,13 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		s.failed(s.dialect.name())
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %s: %w", s.dialect.name(), what, ctx.Err())
-	case s.dialect.damaged(err):
+	}
+	if newer := s.outdated(ctx, err); newer != nil {
+		return fmt.Errorf("%w: %s: %s: %w; upgrade this node: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, newer, err)
+	}
+	if s.dialect.damaged(err) {
 		return fmt.Errorf("%w: %s: %s: %w: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, tokenstore.ErrDamaged, err)
 	}
 	return fmt.Errorf("%w: %s: %s: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, err)
