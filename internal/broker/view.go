@@ -1,7 +1,7 @@
 // Package broker answers "the token of (realm, key)": from memory, from the
-// store, or by one fetch for everybody who asks. Which realms and secrets there
-// are, it asks the catalog, which reports their changes: then the broker drops
-// what its memory holds.
+// store, or by one fetch for everybody who asks. Package catalog knows which
+// realms and secrets there are. It reports their changes to the broker, which
+// then drops what its memory holds.
 //
 // A Pool is what outlives a configuration: the store's handles, the memory
 // level, the flights. A View is one configuration's face of it: it adds the

@@ -33,6 +33,9 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("%v %v", same, err)
 	}
 	f.reported(t)
+	if info, err := f.RealmInfo(t.Context(), "wx"); err != nil || !info.ReadOnly || info.ID != "wx" {
+		t.Errorf("%+v %v", info, err)
+	}
 
 	other := realm.Ref{Realm: "wx", Key: "other"}
 	f.saveSecret(t, other, "key_1", "app1", "key_2", "s3cret-value")
