@@ -91,8 +91,8 @@ func TestBadInputStoresNothing(t *testing.T) {
 		r.Config.Arguments[0].Value = "{secret.}"
 		return r, nil
 	})
-	if !errors.As(err, &field) || field.Field != "config.arguments[0].value" {
-		t.Fatalf("got %v", err)
+	if !errors.As(err, &field) || field.Field != "config.arguments[0].value" || errors.As(err, new(*realm.Error)) {
+		t.Fatalf("got %v, want the field and nothing about the store", err)
 	}
 	info, err := f.RealmInfo(t.Context(), "wx")
 	if err != nil || info.Config.Arguments[0].Value != "$key_1" {
