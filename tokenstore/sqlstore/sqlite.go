@@ -61,14 +61,22 @@ func (d *sqliteDB) hasColumn() string {
 	return "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?"
 }
 
-// connect opens the file. One that was not closed properly is checked first;
-// a damaged one is refused, and nothing is created in its place.
+// connect locks the file out for other processes and opens it. One that was
+// not closed properly is checked first; a damaged one is refused, and nothing
+// is created in its place.
 func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
-	unclean, err := d.prepareFiles()
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockDatabase(ctx, d.path)
 	if err != nil {
 		return nil, err
 	}
-	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders)}
+	unclean, err := d.prepareFiles()
+	if err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders), release: lock.release}
 	err = db.write.PingContext(ctx)
 	if err == nil && unclean {
 		err = d.quickCheck(ctx, db.write)
@@ -82,17 +90,14 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 	return db, nil
 }
 
-// prepareFiles makes the directory and the file where there are none, takes
-// away what others may do with them, and says whether the last user of the
-// file left without closing it: SQLite removes the log then.
+// prepareFiles makes the file where there is none, takes away what others may
+// do with it, and reports whether its last user left without closing it: the
+// log is still there, which SQLite removes when a file is closed.
 //
 // The file is created, not opened: closing any descriptor of it would drop
 // the locks that other connections of this process hold
 // (https://www.sqlite.org/howtocorrupt.html section 2.2).
 func (d *sqliteDB) prepareFiles() (unclean bool, err error) {
-	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
-		return false, err
-	}
 	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	switch {
 	case err == nil:

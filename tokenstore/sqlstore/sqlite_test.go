@@ -75,7 +75,7 @@ func TestFilesAreTheOwnersOnly(t *testing.T) {
 	path := filepath.Join(dir, "tokens.db")
 	s := openSQLite(t, path, tokenstore.KeyFile(sqlstore.KeyFileBeside(path)))
 	saveSecret(t, s, nil)
-	want := map[string]fs.FileMode{".": 0o700, "tokens.db": 0o600, "tokens.db-wal": 0o600, "tokens.db-shm": 0o600, "tokens.key": 0o600}
+	want := map[string]fs.FileMode{".": 0o700, "tokens.db": 0o600, "tokens.db-wal": 0o600, "tokens.db-shm": 0o600, "tokens.db.lock": 0o600, "tokens.key": 0o600}
 	for name, mode := range want {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != mode {

@@ -36,6 +36,8 @@ type Store struct {
 // MySQL uses one pool for both.
 type pools struct {
 	read, write *sql.DB
+	// release gives back what keeps other processes out; nil for nothing.
+	release func() error
 }
 
 var (
@@ -144,11 +146,16 @@ func (s *Store) Close() error {
 	return db.close()
 }
 
-// close closes the writer last: SQLite folds its log into the database when
-// the last connection that may write goes.
+// close closes the writer behind the readers: SQLite folds its log into the
+// database when the last connection that may write goes. Only then may another
+// process come in.
 func (p *pools) close() error {
 	if p.read == p.write {
 		return p.write.Close()
 	}
-	return errors.Join(p.read.Close(), p.write.Close())
+	err := errors.Join(p.read.Close(), p.write.Close())
+	if p.release != nil {
+		err = errors.Join(err, p.release())
+	}
+	return err
 }
