@@ -75,9 +75,7 @@ func document(words vocabulary, err error) problem.Document {
 	if !errors.As(err, &e) {
 		return problem.From(err)
 	}
-	shown := *e
-	shown.Err = nil // problem.From would look for a field in the cause
-	d := problem.From(&shown)
+	d := problem.From(err)
 	if word, ok := words[e.Code]; ok {
 		d.Status = word.status
 		if word.detail != "" && word.detail != d.Detail {

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // text is a value as JSON.
@@ -49,6 +52,37 @@ func TestSecretUpdates(t *testing.T) {
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"`+strings.Repeat("x", 256)+`"}`).wrong("key")
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","expires_at":4102444800000}`).wrong("expires_at")
 	s.get("/api/secret/r/k").without("created_at", "updated_at").ok(`{"realm":"r","key":"k"}`)
+}
+
+// TestShopThatIsNoHost: a value that cannot stand in the API's host is refused
+// when it is saved. Where the realm is changed afterwards, both ways to the
+// token name the field.
+func TestShopThatIsNoHost(t *testing.T) {
+	for name, config := range map[string]string{
+		"fetched": `"url":"https://x.example/t","token_path":"t"`,
+		"fixed":   `"grant":{"name":"static"}`,
+	} {
+		s := newServer(t)
+		inject := `,"inject":[{"place":"url","name":"t"}]`
+		after := `{"id":"r","config":{` + config + inject + `,"api":"https://{secret.shop}.example.com"}}`
+		secret := `{"realm":"r","key":"k","fields":{"shop":"a b/","token":"T"}}`
+
+		s.must(http.MethodPost, "/api/realm", after)
+		s.json(http.MethodPost, "/api/secret", secret).wrong("fields.shop")
+		s.get("/api/secret/r/k").refused(http.StatusNotFound, "secret_not_found", "")
+
+		s.must(http.MethodPost, "/api/realm", `{"id":"r","config":{`+config+inject+`,"api":"https://x.example.com"}}`)
+		s.must(http.MethodPost, "/api/secret", secret)
+		s.must(http.MethodPost, "/api/realm", after)
+		doc := s.get("/api/token?realm=r&key=k").refused(http.StatusConflict, "invalid_field", "")
+		if doc["field"] != "fields.shop" {
+			t.Errorf("%s: GET /api/token names the field %v", name, doc["field"])
+		}
+		_, err := s.view.Proxyable(t.Context(), realm.Ref{Realm: "r", Key: "k"})
+		if d := problem.From(err); d.Status != http.StatusConflict || d.Code != realm.CodeInvalidField || d.Field != "fields.shop" {
+			t.Errorf("%s: the proxy answers %+v", name, d)
+		}
+	}
 }
 
 // A changed value drops the token, an unchanged one does not.

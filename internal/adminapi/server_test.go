@@ -32,6 +32,7 @@ type server struct {
 	path     string // of the database
 	provider *fakeprovider.Provider
 	url      string // of the provider
+	view     *broker.View
 
 	log syncBuffer
 }
@@ -75,6 +76,7 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.view = view
 	return New(view, view.Catalog(), Options{Log: log})
 }
 

@@ -80,7 +80,7 @@ func (v *View) attempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) 
 		return t.fixed(secret)
 	}
 	if t.bound, err = f.owner.Program.Bind(secret); err != nil {
-		return nil, unavailable(http.StatusBadGateway, "the secret does not fit the realm: "+err.Error(), err)
+		return nil, misfit(f.owner.Program, secret, err)
 	}
 	if lease := t.fromMemory(); lease != nil {
 		return lease, nil
@@ -117,6 +117,9 @@ func (t *task) fixed(secret realm.Secret) (*realm.Lease, error) {
 	var err error
 	if t.bound, err = t.f.owner.Program.Bind(secret); err == nil {
 		token, err = t.bound.Fixed()
+	}
+	if err != nil && t.f.owner.Program.CheckSecret(secret) != nil {
+		return nil, misfit(t.f.owner.Program, secret, err)
 	}
 	if err != nil {
 		return nil, &realm.Error{

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 	"time"
@@ -56,7 +57,7 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Sec
 			s.Fields["expires_at"] = realm.Hidden(strconv.FormatInt(u.ExpiresAt.UnixMilli(), 10))
 		}
 	}
-	if err := s.Validate(); err != nil {
+	if err := cmp.Or(s.Validate(), r.Program.CheckSecret(s)); err != nil {
 		return s, tokenstore.TokenChange{}, err
 	}
 	changed := !maps.Equal(before, s.Fields)

@@ -15,7 +15,8 @@ type part struct {
 	field bool // name is a field of the secret; else one of the scope's names
 }
 
-// literal appends text, joined to a literal before it.
+// literal appends text, joined to a literal before it. It changes t: what is
+// compiled already must be cloned first.
 func (t template) literal(text string) template {
 	if text == "" {
 		return t

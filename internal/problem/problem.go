@@ -43,20 +43,27 @@ func New(status int, code realm.Code, detail string) Document {
 
 // From turns an error into a document. An error that is neither a
 // *realm.Error nor a *realm.FieldError is internal: its text stays inside.
+//
+// A *realm.Error counts first, because its cause is for logs: the field that a
+// cause names may be one that the caller has not sent. It is shown only where
+// the error itself is about a field.
 func From(err error) Document {
+	var e *realm.Error
 	var field *realm.FieldError
-	if errors.As(err, &field) {
+	switch {
+	case errors.As(err, &e):
+		d := New(e.Status, e.Code, e.Detail)
+		d.ProviderCode, d.ProviderMessage, d.RetryAfter = e.ProviderCode, e.ProviderMessage, e.RetryAfter
+		if e.Code == realm.CodeInvalidField && errors.As(e.Err, &field) {
+			d.Field = field.Field
+		}
+		return d
+	case errors.As(err, &field):
 		d := New(http.StatusBadRequest, realm.CodeInvalidField, field.Error())
 		d.Field = field.Field
 		return d
 	}
-	var e *realm.Error
-	if !errors.As(err, &e) {
-		return New(http.StatusInternalServerError, realm.CodeInternal, "internal error; the log says more")
-	}
-	d := New(e.Status, e.Code, e.Detail)
-	d.ProviderCode, d.ProviderMessage, d.RetryAfter = e.ProviderCode, e.ProviderMessage, e.RetryAfter
-	return d
+	return New(http.StatusInternalServerError, realm.CodeInternal, "internal error; the log says more")
 }
 
 func (d Document) body() []byte {

@@ -1,0 +1,63 @@
+package grant
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// fill is a place of a URL that a secret fills in, and what must hold then.
+type fill struct {
+	template template
+	check    func(v *values) error
+}
+
+// fills are all places of the realm's URLs that a secret fills in.
+func (p *Program) fills() []fill {
+	var list []fill
+	url := func(u *urlTemplate) {
+		list = append(list, fill{slices.Concat(u.host, u.path), func(v *values) error { _, err := u.expand(v); return err }})
+	}
+	if p.target.api != nil {
+		url(p.target.api)
+	}
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
+		if r := p.recipe(kind); r != nil {
+			url(&r.url)
+		}
+	}
+	for _, h := range p.target.hosts {
+		list = append(list, fill{h.host, func(v *values) error { _, err := h.bind(v); return err }})
+	}
+	return append(list, fill{p.callback, func(v *values) error {
+		_, err := parseCallbackURL(p.callback.expand(v, nil))
+		return err
+	}})
+}
+
+// CheckSecret finds a value that cannot stand in a URL where the realm puts it,
+// such as "a b/" in the host of its API. It is for a secret that is being saved
+// and need not be whole yet: fields that it lacks are not missed, as they are
+// by Bind. An error is a *realm.FieldError of a path such as fields.shop.
+func (p *Program) CheckSecret(s realm.Secret) error {
+	v := &values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback}
+	for _, f := range p.fills() {
+		names := f.template.fields(nil)
+		own := slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, ok := s.Fields[name]; return !ok })
+		whole := !slices.ContainsFunc(names, func(name string) bool { _, ok := v.field(name); return !ok })
+		if len(own) == 0 || !whole {
+			continue
+		}
+		var fault *realm.FieldError
+		if err := f.check(v); !errors.As(err, &fault) {
+			continue
+		}
+		if slices.Contains(own, fault.Field) {
+			return realm.Fieldf("fields."+fault.Field, "%s", fault.Reason)
+		}
+		// The fault is in what several values give together.
+		return realm.Fieldf("fields."+own[0], "does not fit %s, which %s", fault.Field, fault.Reason)
+	}
+	return nil
+}
