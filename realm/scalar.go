@@ -22,9 +22,6 @@ func ScalarOf(word string) Scalar {
 	return Scalar{raw: string(b)}
 }
 
-// Raw is the JSON text.
-func (s Scalar) Raw() string { return s.raw }
-
 // Equal compares by value: numbers and numeric strings are equal, whatever
 // their spelling (0, "0", 0.0).
 func (s Scalar) Equal(o Scalar) bool {

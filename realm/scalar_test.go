@@ -63,7 +63,7 @@ func TestScalarOf(t *testing.T) {
 		"40001": `40001`, "-1.5": `-1.5`, "true": `true`, "null": `null`, "expired": `"expired"`,
 		"": `""`, `"quoted"`: `"\"quoted\""`, "007": `"007"`, " 1 ": `" 1 "`, "{}": `"{}"`, "[1]": `"[1]"`, "令牌": `"令牌"`,
 	} {
-		if got := ScalarOf(word).Raw(); got != want {
+		if got := ScalarOf(word).raw; got != want {
 			t.Errorf("ScalarOf(%q) is %s, want %s", word, got, want)
 		}
 	}
@@ -82,7 +82,7 @@ func TestScalarKeepsItsSpelling(t *testing.T) {
 	for _, raw := range []string{`{}`, `[]`, ` [1]`, ``, `x`, `1 2`} {
 		var s Scalar
 		if err := s.UnmarshalJSON([]byte(raw)); err == nil {
-			t.Errorf("%q is a scalar: %s", raw, s.Raw())
+			t.Errorf("%q is a scalar: %s", raw, s.raw)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestScalarEqualIsAnEquivalence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := ScalarOf(word.Draw(t, "a")), ScalarOf(word.Draw(t, "b")), ScalarOf(word.Draw(t, "c"))
 		if !a.Equal(a) || a.Equal(b) != b.Equal(a) || a.Equal(b) && b.Equal(c) && !a.Equal(c) {
-			t.Fatalf("%s, %s, %s", a.Raw(), b.Raw(), c.Raw())
+			t.Fatalf("%s, %s, %s", a.raw, b.raw, c.raw)
 		}
 	})
 }

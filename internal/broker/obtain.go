@@ -237,13 +237,7 @@ func (t *task) place(l *live, access realm.Hidden) error {
 	if err != nil {
 		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
 	}
-	// A secret whose values do not make an API address can still be read by
-	// GET /api/token; Proxyable refuses it.
-	target, err := t.bound.Target()
-	if err != nil {
-		target = nil
-	}
-	l.lease.Access, l.lease.Values, l.lease.Target = shared, values, target
+	l.lease.Access, l.lease.Values, l.lease.Target = shared, values, t.bound.Target()
 	return nil
 }
 

@@ -51,14 +51,7 @@ func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, erro
 	if why := c.Program.NotProxyable(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict, Detail: why}
 	}
-	lease, err := v.token(ctx, c, ref)
-	if err == nil && lease.Target == nil {
-		return nil, &realm.Error{
-			Code: realm.CodeNotProxyable, Status: http.StatusConflict,
-			Detail: "api or hosts cannot be filled in from this secret",
-		}
-	}
-	return lease, err
+	return v.token(ctx, c, ref)
 }
 
 // Flush fetches anew and returns the new token. CodeFixedToken for a realm

@@ -75,9 +75,9 @@ func (b *Bound) checkAuthorization() error {
 	return nil
 }
 
-// Target says where the token may go. It is the same pointer for every secret
-// of a program whose api and hosts hold no {secret.x}.
-func (b *Bound) Target() (*realm.Target, error) { return b.target, nil }
+// Target is where the token may go. It is the same pointer for every secret of a
+// program whose api and hosts hold no {secret.x}.
+func (b *Bound) Target() *realm.Target { return b.target }
 
 // Format is the reference alone, for every verb: fmt would print the values of
 // unexported fields in clear, because it cannot call their own methods.

@@ -194,11 +194,6 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-func TestProgramTimeout(t *testing.T) {
-	if got := bindGuarded(t, `{"url":"https://x.example/t","token_path":"t"}`).program.Timeout(); got != DefaultTimeout {
-		t.Errorf("timeout %v", got)
-	}
-}
 
 // A caller that leaves must not look like a cancellation to whoever else
 // waits for the same call.

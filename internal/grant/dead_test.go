@@ -118,11 +118,7 @@ func TestDeadIsShared(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		target, err := b.Target()
-		if err != nil {
-			t.Fatal(err)
-		}
-		targets = append(targets, target)
+		targets = append(targets, b.Target())
 	}
 	if targets[0] == targets[1] || targets[0].Dead == nil || targets[0].Dead != targets[1].Dead {
 		t.Error("the rule is not shared")

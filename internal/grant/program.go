@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -165,9 +164,6 @@ func compact(names []string) []string {
 	return slices.Compact(names)
 }
 
-// Realm is what was compiled.
-func (p *Program) Realm() realm.Realm { return p.realm }
-
 // Fetches says whether the realm has a way to get a token at all, by a fetch
 // or by a refresh; a realm with a fixed token (static) has none.
 func (p *Program) Fetches() bool { return !p.isFixed }
@@ -204,11 +200,6 @@ func (p *Program) Inactive() string {
 		return ""
 	}
 	return p.noFetch
-}
-
-// Timeout is the deadline of one call: the realm's, else DefaultTimeout.
-func (p *Program) Timeout() time.Duration {
-	return p.realm.Config.Limits.Timeout.Or(DefaultTimeout)
 }
 
 // TakesForce says whether the fetch recipe can ask for a new token where the

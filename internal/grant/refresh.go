@@ -3,7 +3,6 @@ package grant
 import (
 	"context"
 	"crypto/sha256"
-	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -49,15 +48,6 @@ func (p *Program) CanRefresh() bool { return p.noRefresh == "" }
 // where the realm says nothing: it is the most careful one.
 func (p *Program) RefreshSemantics() string {
 	return or(p.realm.Config.RefreshSemantics, realm.RefreshFamily)
-}
-
-// RefreshGrace is how long a refresh token that was used stays good, for
-// realm.RefreshGrace; 0 for any other.
-func (p *Program) RefreshGrace() time.Duration {
-	if p.RefreshSemantics() != realm.RefreshGrace {
-		return 0
-	}
-	return p.realm.Config.RefreshGrace.Std()
 }
 
 // Refresh spends Request.RefreshToken: one HTTP call, with the bounds of

@@ -18,7 +18,7 @@ func targetOf(t *testing.T, config string, trusted bool, fields map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	return b.Target()
+	return b.Target(), nil
 }
 
 func TestTarget(t *testing.T) {
@@ -83,11 +83,7 @@ func TestTargetIsShared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			target, err := b.Target()
-			if err != nil {
-				t.Fatal(err)
-			}
-			targets = append(targets, target)
+			targets = append(targets, b.Target())
 		}
 		if (targets[0] == targets[1]) != shared {
 			t.Errorf("%s: shared %v", config, !shared)

@@ -34,9 +34,7 @@ func ruleOf(t tester, renewOn string) realm.DeadRule {
 	noError(t, err)
 	b, err := p.Bind(realm.Secret{Fields: map[string]realm.Hidden{"token": "T"}})
 	noError(t, err)
-	target, err := b.Target()
-	noError(t, err)
-	return target.Dead
+	return b.Target().Dead
 }
 
 // healer is a Source with compare-and-renew over one token.

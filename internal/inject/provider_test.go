@@ -96,7 +96,6 @@ func fetcher(t *testing.T, config, base string) func(context.Context) (*realm.Le
 		if err != nil {
 			return nil, err
 		}
-		target, err := bound.Target()
-		return &realm.Lease{Access: access, Values: values, Target: target}, err
+		return &realm.Lease{Access: access, Values: values, Target: bound.Target()}, nil
 	}
 }
