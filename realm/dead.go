@@ -9,7 +9,7 @@ const DefaultReplayMax = Size(1 << 20)
 type DeadRule interface {
 	// Status judges by the status alone.
 	Status(status int) Verdict
-	// Looks says whether there is a status that Status answers with AskBody.
+	// Looks reports whether there is a status that Status answers with AskBody.
 	Looks() bool
 	// Body judges an answer that is there as a whole, without its content
 	// coding. A document that is not JSON does not tell a dead token. It is

@@ -49,7 +49,7 @@ func ParseHostPattern(s string) (HostPattern, error) {
 	return p, nil
 }
 
-// Match says whether a request to host:port with the given scheme may carry
+// Match reports whether a request to host:port with the given scheme may carry
 // the token. hostport is what is dialled, or a Host header.
 func (p HostPattern) Match(hostport, scheme string) bool {
 	host, port, err := splitHostPort(hostport)

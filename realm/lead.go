@@ -30,7 +30,7 @@ func ParseLead(s string) (Lead, error) {
 	return Lead{Fixed: d}, err
 }
 
-// IsZero says whether nothing was said.
+// IsZero reports whether nothing was said.
 func (l Lead) IsZero() bool { return l == Lead{} }
 
 // String is the form that ParseLead reads; "" for the zero value.

@@ -43,7 +43,7 @@ func TestEveryFieldIsActiveOrListed(t *testing.T) {
 	})
 }
 
-// within says whether path is parent or lies below it.
+// within reports whether path is parent or lies below it.
 func within(parent, path string) bool {
 	rest, ok := strings.CutPrefix(path, parent)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')

@@ -53,7 +53,7 @@ func (s Scalar) text() string {
 	return s.raw
 }
 
-// isPlain says whether s is a whole number in its only usual spelling, so that
+// isPlain reports whether s is a whole number in its only usual spelling, so that
 // two of them are equal exactly if their spellings are.
 func isPlain(s string) bool {
 	if len(s) == 0 || len(s) > 40 || s[0] == '0' && len(s) > 1 {

@@ -63,7 +63,7 @@ type Token struct {
 	Fingerprint Fingerprint
 }
 
-// Expired says whether the token has ended at the instant now.
+// Expired reports whether the token has ended at the instant now.
 func (t *Token) Expired(now time.Time) bool {
 	return !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt)
 }

@@ -33,7 +33,7 @@ func (c *Config) validateAuthorization() error {
 	return nil
 }
 
-// fetches says whether the grant needs nothing but the secret.
+// fetches reports whether the grant needs nothing but the secret.
 func (g *Grant) fetches() bool {
 	return g.Name != "" && g.Name != GrantAuthorizationCode && g.Name != GrantRefreshToken
 }

@@ -23,7 +23,7 @@ const (
 	PKCEOff  = "off"
 )
 
-// TakesPublicClients says whether clients without a secret may use a grant
+// TakesPublicClients reports whether clients without a secret may use a grant
 // (RFC 6749 section 4.4 is for the others only).
 func TakesPublicClients(grant string) bool {
 	return grant == GrantAuthorizationCode || grant == GrantRefreshToken

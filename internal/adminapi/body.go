@@ -57,7 +57,7 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 
 const typeJSON = "application/json"
 
-// has says whether a body is of this type, and not encoded.
+// has reports whether a body is of this type, and not encoded.
 func has(h http.Header, kind string) bool {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return false

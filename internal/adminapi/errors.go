@@ -88,7 +88,7 @@ func document(words vocabulary, err error) problem.Document {
 	return d
 }
 
-// internal says whether only the operator can do something about it.
+// internal reports whether only the operator can do something about it.
 func internal(d problem.Document) bool {
 	return d.Code == realm.CodeInternal || d.Code == realm.CodeUnavailable
 }

@@ -27,7 +27,7 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w: w, control: http.NewResponseController(w)}
 }
 
-// begun says whether anything was sent. Until then the answer can still become
+// begun reports whether anything was sent. Until then the answer can still become
 // a refusal.
 func (l *lines) begun() bool { return l != nil && l.started }
 
@@ -48,7 +48,7 @@ func (l *lines) send(v any) {
 	_ = l.control.Flush()
 }
 
-// accepts says whether the caller names a type among those that it wants, and
+// accepts reports whether the caller names a type among those that it wants, and
 // not as one that it does not (weight 0, RFC 9110 section 12.4.2). One that takes
 // anything gets JSON.
 func accepts(h http.Header, kind string) bool {

@@ -70,7 +70,7 @@ var (
 	confidential = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind == plain })
 )
 
-// Serves says whether a path is one of the API's: anything below /api/ and
+// Serves reports whether a path is one of the API's: anything below /api/ and
 // /{realm}-account/. What is not there is refused, and by nobody else: the
 // empty answer of a server that knows nothing of it would be taken for a token.
 // The URL is taken as it was sent.
@@ -90,14 +90,14 @@ func Serves(u *url.URL) bool {
 // accounts is where the routes of accounts begin.
 const accounts = "/{realm}-account"
 
-// ServesCallback says whether a path is a provider's callback.
+// ServesCallback reports whether a path is a provider's callback.
 func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbacks, onPath(u)) }
 
-// Conceals says whether the URL of a request, or the headers of its answer,
+// Conceals reports whether the URL of a request, or the headers of its answer,
 // are confidential, so that no access log may hold them.
 func Conceals(u *url.URL) bool { return slices.ContainsFunc(confidential, onPath(u)) }
 
-// onPath says whether a route has the path of u, whatever its method.
+// onPath reports whether a route has the path of u, whatever its method.
 func onPath(u *url.URL) func(route) bool {
 	path := u.EscapedPath()
 	return func(rt route) bool {
@@ -152,12 +152,12 @@ func (rt *route) fits(path string) (ids [2]string, ok bool) {
 	return match(rt.path, path)
 }
 
-// answers says whether the route takes a method.
+// answers reports whether the route takes a method.
 func (rt *route) answers(method string) bool {
 	return method == rt.method || method == http.MethodHead && rt.head()
 }
 
-// head says whether the route answers HEAD. What looks at links ahead of their
+// head reports whether the route answers HEAD. What looks at links ahead of their
 // reader must neither begin an authorization nor spend its code.
 func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == plain }
 

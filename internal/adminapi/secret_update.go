@@ -152,7 +152,7 @@ func takeMillis(o object, name string) (*time.Time, error) {
 	return &at, nil
 }
 
-// equal says whether two values are the same, or both none.
+// equal reports whether two values are the same, or both none.
 func equal[T comparable](a, b *T) bool {
 	if a == nil || b == nil {
 		return a == b

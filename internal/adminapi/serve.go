@@ -115,7 +115,7 @@ func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	return reply{status: d.Status, problem: &d}
 }
 
-// gone says whether the caller went away before there was an answer.
+// gone reports whether the caller went away before there was an answer.
 func gone(r *http.Request, err error) bool {
 	return errors.Is(err, context.Canceled) && r.Context().Err() != nil
 }

@@ -104,7 +104,7 @@ func sizeOf(v ref.Val) uint64 {
 	return bytesPerCost
 }
 
-// isCancelled says whether an evaluation was stopped at its limit.
+// isCancelled reports whether an evaluation was stopped at its limit.
 func isCancelled(err error) bool {
 	var cancelled interpreter.EvalCancelledError
 	return errors.As(err, &cancelled)

@@ -26,10 +26,10 @@ func (r *reads) Fields() []string { return r.fields }
 // Names are those of Compile that the expression reads.
 func (r *reads) Names() []string { return r.names }
 
-// Reads says whether the expression reads one of the names of Compile.
+// Reads reports whether the expression reads one of the names of Compile.
 func (r *reads) Reads(name string) bool { return slices.Contains(r.names, name) }
 
-// ReadsArguments says whether the expression reads other arguments of the
+// ReadsArguments reports whether the expression reads other arguments of the
 // request; Arguments are those that it names.
 func (r *reads) ReadsArguments() bool { return r.args }
 

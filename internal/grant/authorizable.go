@@ -31,23 +31,23 @@ func (p *Program) compileAuthorization(c *construction) error {
 	if err := p.compileIssuer(); err != nil {
 		return err
 	}
-	if p.noAuthorize = p.missing(); p.noAuthorize == "" {
+	if p.noAuthorize = p.whyNotAuthorizable(); p.noAuthorize == "" {
 		p.clientFields = clientFields(p.authorize, p.exchange)
 	}
-	if p.fetch == nil && !p.isFixed && p.recipes() {
-		p.noFetch = or(p.noAuthorize, "the realm gets its tokens by an authorization")
+	if p.fetch == nil && !p.isFixed && p.hasAuthorizationRecipe() {
+		p.noFetch = orDefault(p.noAuthorize, "the realm gets its tokens by an authorization")
 	}
 	return nil
 }
 
 // addOwn adds the realm's own recipes to what a grant has constructed.
 func (c *construction) addOwn(cfg *realm.Config) {
-	if !c.complete && says(cfg.Authorize) {
+	if !c.complete && isSet(cfg.Authorize) {
 		own := planOf(*cfg.Authorize, "config.authorize", cfg.Lifetime)
 		c.authorize = &own
 	}
-	if !c.complete && says(cfg.Exchange) {
-		own := planOf(inherit(*cfg.Exchange, c.reads(cfg)), "config.exchange", cfg.Lifetime)
+	if !c.complete && isSet(cfg.Exchange) {
+		own := planOf(inherit(*cfg.Exchange, c.answerRecipe(cfg)), "config.exchange", cfg.Lifetime)
 		c.exchange = &own
 	}
 	if c.authorize != nil {
@@ -72,11 +72,13 @@ func (p *Program) checkAuthorization(c *construction) error {
 	return nil
 }
 
-// recipes says whether there is a recipe of an authorization at all.
-func (p *Program) recipes() bool { return p.authorize != nil || p.exchange != nil }
+// hasAuthorizationRecipe reports whether there is a recipe of an authorization
+// at all, be it complete or not.
+func (p *Program) hasAuthorizationRecipe() bool { return p.authorize != nil || p.exchange != nil }
 
-// missing is what the realm lacks for an authorization.
-func (p *Program) missing() string {
+// whyNotAuthorizable names what the realm lacks for an authorization; "" where
+// it lacks nothing.
+func (p *Program) whyNotAuthorizable() string {
 	switch {
 	case p.isFixed:
 		return "the realm has fixed tokens"
@@ -90,7 +92,7 @@ func (p *Program) missing() string {
 	return ""
 }
 
-// CanAuthorize says whether the realm gets tokens by an authorization: by a
+// CanAuthorize reports whether the realm gets tokens by an authorization: by a
 // person, or, where it is Unattended, by the server itself.
 func (p *Program) CanAuthorize() bool { return p.noAuthorize == "" }
 
@@ -98,5 +100,5 @@ func (p *Program) CanAuthorize() bool { return p.noAuthorize == "" }
 // exchange recipe, no callback URL; "" if it is true.
 func (p *Program) NoAuthorize() string { return p.noAuthorize }
 
-// Unattended says whether the server itself authorizes, without a person.
+// Unattended reports whether the server itself authorizes, without a person.
 func (p *Program) Unattended() bool { return p.realm.Config.Unattended && p.CanAuthorize() }

@@ -37,7 +37,9 @@ func (a Authorization) challenge() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// owns says whether a callback answers this authorization.
-func (a Authorization) owns(cb *Callback) bool {
+// isAnsweredBy reports whether a callback answers this authorization. The
+// comparison takes the same time for every state, so that none can be guessed
+// byte by byte.
+func (a Authorization) isAnsweredBy(cb *Callback) bool {
 	return a.State != "" && subtle.ConstantTimeCompare([]byte(a.State.Reveal()), []byte(cb.State.Reveal())) == 1
 }

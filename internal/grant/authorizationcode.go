@@ -17,7 +17,7 @@ import (
 func authorizationCode(r *realm.Realm) (c construction, err error) {
 	cfg := &r.Config
 	base := tokenAnswer(cfg.Recipe)
-	base.RefreshTokenPath = or(base.RefreshTokenPath, "refresh_token")
+	base.RefreshTokenPath = orDefault(base.RefreshTokenPath, "refresh_token")
 	exchange := tokenRequest{
 		cfg: cfg, own: cfg.Exchange, field: "config.exchange", grantType: "authorization_code",
 		names: [][2]string{{"code", "{code}"}, {"redirect_uri", "{callback_url}"}},
@@ -56,16 +56,16 @@ func authorizeRequest(cfg *realm.Config) (*plan, error) {
 	}
 	p := &plan{recipe: own, field: field, urlField: "config.grant.authorize_url"}
 	p.recipe.URL, p.recipe.Method = g.AuthorizeURL, http.MethodGet
-	p.own("config.grant.name", realm.PlaceURL, "response_type", "code")
-	p.own("config.grant.client_id", realm.PlaceURL, "client_id", or(g.ClientID, "{secret.client_id}"))
-	p.own("config.grant.name", realm.PlaceURL, "redirect_uri", "{callback_url}")
+	p.addOfGrant("config.grant.name", realm.PlaceURL, "response_type", "code")
+	p.addOfGrant("config.grant.client_id", realm.PlaceURL, "client_id", orDefault(g.ClientID, "{secret.client_id}"))
+	p.addOfGrant("config.grant.name", realm.PlaceURL, "redirect_uri", "{callback_url}")
 	if len(g.Scopes) > 0 {
-		p.own("config.grant.scopes", realm.PlaceURL, "scope", strings.Join(g.Scopes, " "))
+		p.addOfGrant("config.grant.scopes", realm.PlaceURL, "scope", strings.Join(g.Scopes, " "))
 	}
-	p.own("config.grant.name", realm.PlaceURL, "state", "{state}")
+	p.addOfGrant("config.grant.name", realm.PlaceURL, "state", "{state}")
 	if g.PKCE != realm.PKCEOff {
-		p.own("config.grant.pkce", realm.PlaceURL, "code_challenge", "{code_challenge}")
-		p.own("config.grant.pkce", realm.PlaceURL, "code_challenge_method", "S256")
+		p.addOfGrant("config.grant.pkce", realm.PlaceURL, "code_challenge", "{code_challenge}")
+		p.addOfGrant("config.grant.pkce", realm.PlaceURL, "code_challenge_method", "S256")
 	}
 	if err := p.refuseTyped(); err != nil {
 		return nil, err
@@ -110,9 +110,9 @@ func (t *tokenRequest) plan(base realm.Recipe) (*plan, error) {
 	}
 	p.args, p.urlField = nil, "config.grant.token_url"
 	p.recipe.URL, p.recipe.Method = t.cfg.Grant.TokenURL, http.MethodPost
-	p.own("config.grant.name", realm.PlaceBody, "grant_type", t.grantType)
+	p.addOfGrant("config.grant.name", realm.PlaceBody, "grant_type", t.grantType)
 	for _, n := range t.names {
-		p.own("config.grant.name", realm.PlaceBody, n[0], n[1])
+		p.addOfGrant("config.grant.name", realm.PlaceBody, n[0], n[1])
 	}
 	if err := p.authenticate(t.cfg.Grant); err != nil {
 		return nil, err
@@ -130,5 +130,5 @@ func (p *plan) addTo(place string, args []realm.Argument, names ...string) error
 	}
 	n := len(p.args)
 	p.add(args, p.field)
-	return refuse(p.args[n:], place, names...)
+	return refuseArguments(p.args[n:], place, names...)
 }

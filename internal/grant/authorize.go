@@ -26,23 +26,23 @@ func (b *Bound) AuthorizeURL(a Authorization) (string, error) {
 	p := b.program
 	switch {
 	case !p.CanAuthorize():
-		return "", unable(p.noAuthorize)
+		return "", notPossible(p.noAuthorize)
 	case p.Unattended():
-		return "", unable("the realm is authorized by the server itself")
-	case !p.authorize.opens():
-		return "", unable("the authorize recipe is not a GET with arguments of the query alone: no person can open it")
+		return "", notPossible("the realm is authorized by the server itself")
+	case !p.authorize.opensInBrowser():
+		return "", notPossible("the authorize recipe is not a GET with arguments of the query alone: no person can open it")
 	}
 	v := b.values
 	v.authorization = a
 	out, err := p.authorize.render(v, b.ref)
 	if err != nil {
-		return "", badRequest(err)
+		return "", requestFailure(err)
 	}
 	return out.url, nil
 }
 
-// opens says whether a browser can make the request.
-func (r *recipe) opens() bool {
+// opensInBrowser reports whether a browser can make the request.
+func (r *recipe) opensInBrowser() bool {
 	return r.method == http.MethodGet && len(r.header) == 0 && r.basic == nil && r.body.empty()
 }
 
@@ -55,10 +55,10 @@ func (r *recipe) opens() bool {
 // are *Error: a page in place of a redirect, a redirect to anywhere else, and
 // a refusal in the provider's words or against the recipe's own success rules.
 func (b *Bound) Authorize(ctx context.Context, c *Client, a Authorization, req Request) (*Callback, error) {
-	call := &call{bound: b, client: c, request: req, recipe: b.program.authorize, unable: b.program.noAuthorize, authorization: a}
+	call := &call{bound: b, client: c, request: req, recipe: b.program.authorize, whyNot: b.program.noAuthorize, authorization: a}
 	call.beginReport()
 	var cb *Callback
-	answer, _, failed := call.ask(ctx)
+	answer, _, failed := call.roundTrip(ctx)
 	if failed == nil {
 		cb, failed = call.readAuthorization(answer)
 	}
@@ -73,13 +73,13 @@ func (b *Bound) Authorize(ctx context.Context, c *Client, a Authorization, req R
 // refuses is KindRefused: another one may be good.
 func (b *Bound) Exchange(ctx context.Context, c *Client, a Authorization, code realm.Hidden, req Request) (Result, error) {
 	call := &call{
-		bound: b, client: c, request: req, recipe: b.program.exchange, unable: b.program.noAuthorize,
+		bound: b, client: c, request: req, recipe: b.program.exchange, whyNot: b.program.noAuthorize,
 		exchanging: true, authorization: a, code: code,
 	}
-	if call.unable == "" && blank(code.Reveal()) {
-		call.unable = "there is no code"
+	if call.whyNot == "" && blank(code.Reveal()) {
+		call.whyNot = "there is no code"
 	}
-	return call.make(ctx)
+	return call.obtain(ctx)
 }
 
 // readAuthorization reads the answer to the authorize request.
@@ -94,7 +94,7 @@ func (c *call) readAuthorization(a *answer) (*Callback, *Error) {
 	case err != nil:
 		return nil, badAnswer(a, unmet.name+": "+err.Error())
 	case a.status < http.StatusMultipleChoices && isPage(a):
-		return nil, page(a)
+		return nil, loginPage(a)
 	case !ok:
 		return nil, c.refused(a, root, unmet)
 	case len(r.success) == 0 && wordsOf(root).code != "":
@@ -103,7 +103,7 @@ func (c *call) readAuthorization(a *answer) (*Callback, *Error) {
 	return nil, nil //nolint:nilnil // the callback comes from elsewhere
 }
 
-// isPage says whether an answer is for a person's eyes, in whatever character
+// isPage reports whether an answer is for a person's eyes, in whatever character
 // set.
 func isPage(a *answer) bool {
 	body := bytes.TrimSpace(withoutBOM(a.body))
@@ -114,20 +114,22 @@ func isPage(a *answer) bool {
 	return html && bytes.ContainsRune(body, '<') && !json.Valid(body)
 }
 
-// page is hopeless: to send a wrong password again and again locks accounts.
-func page(a *answer) *Error {
+// loginPage is the failure of a page that came in place of a redirect. It is
+// hopeless: providers lock an account after a few wrong passwords.
+func loginPage(a *answer) *Error {
 	e := badAnswer(a, "the provider shows a page in place of a redirect, likely its login: "+
 		"the user name or password is wrong, or the account needs a person")
 	e.Class = Hopeless
 	return e
 }
 
-// unable is a call that there is no way to make.
-func unable(why string) *Error {
+// notPossible is the failure of a call that the realm has no recipe for.
+func notPossible(why string) *Error {
 	return &Error{Class: Hopeless, Kind: KindInactive, Detail: why, NotSent: true}
 }
 
-// badRequest is a request that cannot be made with the secret.
-func badRequest(err error) *Error {
+// requestFailure is the failure of a request that cannot be made with the
+// fields of the secret.
+func requestFailure(err error) *Error {
 	return &Error{Class: Hopeless, Kind: KindRequest, Detail: err.Error(), NotSent: true}
 }

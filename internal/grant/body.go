@@ -81,7 +81,7 @@ func checkType(a *argument) error {
 	return nil
 }
 
-// typed says whether a text is a JSON value of the type.
+// typed reports whether a text is a JSON value of the type.
 func typed(text, typ string) bool {
 	switch typ {
 	case realm.TypeBoolean:

@@ -85,7 +85,7 @@ func parseParameters(rawQuery string) (map[string]string, error) {
 	return parameters, nil
 }
 
-// plainText says whether a code or state is text without control characters
+// plainText reports whether a code or state is text without control characters
 // (RFC 6749 appendix A.5 and A.11 have even less).
 func plainText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
@@ -96,7 +96,7 @@ func plainText(s string) bool {
 // section 2.4).
 func (b *Bound) Judge(cb Callback) *Error {
 	switch {
-	case !b.issued(cb):
+	case !b.isFromIssuer(cb):
 		return &Error{Class: Hopeless, Kind: KindRefused, Detail: b.program.wrongIssuer()}
 	case cb.Error != "":
 		return b.denied(cb)
@@ -108,7 +108,7 @@ func (b *Bound) Judge(cb Callback) *Error {
 
 // denied is a callback of RFC 6749 section 4.1.2.1.
 func (b *Bound) denied(cb Callback) *Error {
-	redact := newRedactor(append(b.sent(cb.State), cb.Code.Reveal()))
+	redact := newRedactor(append(b.confidentialOf(cb.State), cb.Code.Reveal()))
 	e := &Error{
 		Class: classify(0, wordOf(cb.Error)), Kind: KindRefused,
 		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),
@@ -119,9 +119,9 @@ func (b *Bound) denied(cb Callback) *Error {
 	return e
 }
 
-// sent is what the words of a callback may quote of the request: the secret,
-// the state, and what was computed of them.
-func (b *Bound) sent(state realm.Hidden) []string {
+// confidentialOf lists what the words of a callback may quote of the request:
+// the secret, the state, and what was computed from them.
+func (b *Bound) confidentialOf(state realm.Hidden) []string {
 	list := append(b.confidential(), state.Reveal())
 	v := b.values
 	v.authorization.State = state

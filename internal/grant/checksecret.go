@@ -7,30 +7,31 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// fill is a place of a URL that a secret fills in, and what must hold then.
-type fill struct {
+// filledPlace is a place of a URL that a secret fills in, and the check of what
+// it gives.
+type filledPlace struct {
 	template template
 	check    func(v *values) error
 }
 
-// fills are all places of the realm's URLs that a secret fills in.
-func (p *Program) fills() []fill {
-	var list []fill
-	url := func(u *urlTemplate) {
-		list = append(list, fill{slices.Concat(u.host, u.path), func(v *values) error { _, err := u.expand(v); return err }})
+// filledPlaces are all places of the realm's URLs that a secret fills in.
+func (p *Program) filledPlaces() []filledPlace {
+	var list []filledPlace
+	addURL := func(u *urlTemplate) {
+		list = append(list, filledPlace{slices.Concat(u.host, u.path), func(v *values) error { _, err := u.expand(v); return err }})
 	}
 	if p.target.api != nil {
-		url(p.target.api)
+		addURL(p.target.api)
 	}
 	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
 		if r := p.recipe(kind); r != nil {
-			url(&r.url)
+			addURL(&r.url)
 		}
 	}
 	for _, h := range p.target.hosts {
-		list = append(list, fill{h.host, func(v *values) error { _, err := h.bind(v); return err }})
+		list = append(list, filledPlace{h.host, func(v *values) error { _, err := h.bind(v); return err }})
 	}
-	return append(list, fill{p.callback, func(v *values) error {
+	return append(list, filledPlace{p.callback, func(v *values) error {
 		_, err := parseCallbackURL(p.callback.expand(v, nil))
 		return err
 	}})
@@ -42,7 +43,7 @@ func (p *Program) fills() []fill {
 // by Bind. An error is a *realm.FieldError of a path such as fields.shop.
 func (p *Program) CheckSecret(s realm.Secret) error {
 	v := &values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback}
-	for _, f := range p.fills() {
+	for _, f := range p.filledPlaces() {
 		names := f.template.fields(nil)
 		own := slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, ok := s.Fields[name]; return !ok })
 		whole := !slices.ContainsFunc(names, func(name string) bool { _, ok := v.field(name); return !ok })

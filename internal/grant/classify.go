@@ -83,9 +83,9 @@ var refusedIfNamed = map[string][]string{
 
 // invalidGrant reports whether the words, as the answer to a refresh, are about
 // the refresh token itself.
-func (w words) invalidGrant() bool {
+func (w refusalWords) invalidGrant() bool {
 	named := mentionsRefreshToken(w.message)
-	return slices.ContainsFunc(w.codes, func(s spot) bool {
+	return slices.ContainsFunc(w.codes, func(s codeAt) bool {
 		code := strings.ToLower(s.code)
 		return slices.Contains(refusedGrants[""], code) || slices.Contains(refusedGrants[s.at], code) ||
 			named && slices.Contains(refusedIfNamed[s.at], code)
@@ -94,8 +94,8 @@ func (w words) invalidGrant() bool {
 
 // isOneOf reports whether one of the codes is in the list. What stands behind a
 // dot makes it more precise only: Throttling.User is Throttling.
-func (w words) isOneOf(list []string) bool {
-	return slices.ContainsFunc(w.codes, func(s spot) bool {
+func (w refusalWords) isOneOf(list []string) bool {
+	return slices.ContainsFunc(w.codes, func(s codeAt) bool {
 		code := strings.ToLower(s.code)
 		class, _, _ := strings.Cut(code, ".")
 		return slices.Contains(list, code) || slices.Contains(list, class)
@@ -103,10 +103,10 @@ func (w words) isOneOf(list []string) bool {
 }
 
 // broken reports whether the words are about a failure inside the provider.
-func (w words) broken() bool { return w.isOneOf(brokenCodes) }
+func (w refusalWords) broken() bool { return w.isOneOf(brokenCodes) }
 
 // classify decides what to do about an answer that is no success.
-func classify(status int, said words) Class {
+func classify(status int, said refusalWords) Class {
 	switch {
 	case status == http.StatusTooManyRequests, said.isOneOf(throttledCodes):
 		return Throttled
@@ -122,7 +122,7 @@ func classify(status int, said words) Class {
 
 // ownFault reports whether the answer is about the provider itself and not
 // about what it was asked.
-func ownFault(status int, said words) bool {
+func ownFault(status int, said refusalWords) bool {
 	return status >= http.StatusInternalServerError || said.broken() ||
 		status == http.StatusRequestTimeout || status == http.StatusTooEarly
 }

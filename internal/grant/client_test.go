@@ -194,7 +194,6 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-
 // A caller that leaves must not look like a cancellation to whoever else
 // waits for the same call.
 func TestCancelled(t *testing.T) {

@@ -33,21 +33,21 @@ func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 	p := &plan{recipe: tokenAnswer(cfg.Recipe), field: "config", urlField: "config.grant.token_url", lifetime: cfg.Lifetime}
 	p.recipe.URL, p.recipe.Method = g.TokenURL, http.MethodPost
 	p.add(cfg.Arguments, "config")
-	if err := refuse(p.args, realm.PlaceBody, append(own, "grant_type", "scope", "client_id", "client_secret")...); err != nil {
+	if err := refuseArguments(p.args, realm.PlaceBody, append(own, "grant_type", "scope", "client_id", "client_secret")...); err != nil {
 		return nil, err
 	}
-	p.own("config.grant.name", realm.PlaceBody, "grant_type", grantType)
+	p.addOfGrant("config.grant.name", realm.PlaceBody, "grant_type", grantType)
 	if len(g.Scopes) > 0 {
-		p.own("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
+		p.addOfGrant("config.grant.scopes", realm.PlaceBody, "scope", strings.Join(g.Scopes, " "))
 	}
 	return p, nil
 }
 
 // tokenAnswer completes how an answer of RFC 6749 section 5 is read.
 func tokenAnswer(r realm.Recipe) realm.Recipe {
-	r.ContentType = or(r.ContentType, realm.ContentForm)
-	r.TokenPath = or(r.TokenPath, "access_token")
-	r.ExpiresInPath = or(r.ExpiresInPath, "expires_in")
+	r.ContentType = orDefault(r.ContentType, realm.ContentForm)
+	r.TokenPath = orDefault(r.TokenPath, "access_token")
+	r.ExpiresInPath = orDefault(r.ExpiresInPath, "expires_in")
 	if len(r.Success) == 0 {
 		// Some servers refuse with the document of section 5.2 and status 200.
 		r.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}
@@ -55,29 +55,30 @@ func tokenAnswer(r realm.Recipe) realm.Recipe {
 	return r
 }
 
-// own appends an argument that the grant itself makes.
-func (p *plan) own(field, place, name, value string) {
+// addOfGrant appends an argument that the grant itself makes of a field of the
+// realm.
+func (p *plan) addOfGrant(field, place, name, value string) {
 	p.args = append(p.args, planned{realm.Argument{Name: name, Place: place, Value: value}, origin{field, true}})
 }
 
 // authenticate adds the client's credentials (RFC 6749 section 2.3.1).
 func (p *plan) authenticate(g *realm.Grant) error {
-	id, secret := or(g.ClientID, "{secret.client_id}"), or(g.ClientSecret, "{secret.client_secret}")
+	id, secret := orDefault(g.ClientID, "{secret.client_id}"), orDefault(g.ClientSecret, "{secret.client_secret}")
 	if _, err := parseTemplate(id, scopeFetch); err != nil {
 		return realm.Fieldf("config.grant.client_id", "%v", err)
 	}
 	switch g.TokenEndpointAuthMethod {
 	case "", realm.AuthBasic:
 		p.formBasic = true
-		p.own("config.grant.client_secret", realm.PlaceBasic, id, secret)
+		p.addOfGrant("config.grant.client_secret", realm.PlaceBasic, id, secret)
 	case realm.AuthPost:
-		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id)
-		p.own("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
+		p.addOfGrant("config.grant.client_id", realm.PlaceBody, "client_id", id)
+		p.addOfGrant("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
 	case realm.AuthNone:
 		if !realm.TakesPublicClients(g.Name) {
 			return realm.Fieldf("config.grant.token_endpoint_auth_method", "cannot be none: the grant %s is for clients with a secret", g.Name)
 		}
-		p.own("config.grant.client_id", realm.PlaceBody, "client_id", id) // RFC 6749 section 3.2.1
+		p.addOfGrant("config.grant.client_id", realm.PlaceBody, "client_id", id) // RFC 6749 section 3.2.1
 	default:
 		return realm.Fieldf("config.grant.token_endpoint_auth_method", "must be client_secret_basic, client_secret_post or none")
 	}

@@ -10,8 +10,8 @@ import (
 
 // deadRule is a compiled renew_on: any of its rules tells a dead token.
 type deadRule struct {
-	rules []rule
-	looks bool
+	rules       []rule
+	readsBodies bool
 }
 
 var _ realm.DeadRule = (*deadRule)(nil)
@@ -25,8 +25,8 @@ func compileDead(rules []realm.Rule, field string) (*deadRule, error) {
 	return &deadRule{compiled, looks}, nil
 }
 
-// Looks says whether a rule looks into bodies.
-func (d *deadRule) Looks() bool { return d.looks }
+// Looks reports whether a rule looks into bodies.
+func (d *deadRule) Looks() bool { return d.readsBodies }
 
 // Status judges by the status alone.
 func (d *deadRule) Status(status int) realm.Verdict {
@@ -56,7 +56,7 @@ func (d *deadRule) Body(status int, document []byte) bool {
 	return problem == "" && d.matches(status, root)
 }
 
-// matches says whether a rule holds. A path through a name that stands twice
+// matches reports whether a rule holds. A path through a name that stands twice
 // leads nowhere, and what is no object or array has no paths: a rule with
 // absent would match it.
 func (d *deadRule) matches(status int, root gjson.Result) bool {

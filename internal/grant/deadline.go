@@ -37,5 +37,5 @@ func withDeadline(ctx context.Context, d time.Duration) (context.Context, contex
 	}
 }
 
-// ranOut says whether a call ended by its deadline, or that of its caller.
+// ranOut reports whether a call ended by its deadline, or that of its caller.
 func ranOut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.DeadlineExceeded) }

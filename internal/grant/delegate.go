@@ -18,8 +18,8 @@ func delegate(r *realm.Realm) (construction, error) {
 		p.recipe.URL, p.urlField = cfg.Grant.TokenURL, "config.grant.token_url"
 	}
 	p.recipe.Method, p.recipe.ContentType = http.MethodPost, realm.ContentJSON
-	p.recipe.TokenPath = or(cfg.TokenPath, "token")
-	p.recipe.ExpiresInPath = or(cfg.ExpiresInPath, "expires_in")
+	p.recipe.TokenPath = orDefault(cfg.TokenPath, "token")
+	p.recipe.ExpiresInPath = orDefault(cfg.ExpiresInPath, "expires_in")
 	p.add(cfg.Arguments, "config")
 	for _, a := range p.args {
 		if a.Place == realm.PlaceBody {

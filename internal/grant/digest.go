@@ -47,7 +47,7 @@ func (p *Program) digestPlan(plan *plan, r *recipe) ([sha256.Size]byte, error) {
 	form := sentForm{
 		Version: digestVersion, Recipe: plan.recipe, Lifetime: plan.lifetime,
 		FormBasic: plan.formBasic, WholeSecret: plan.wholeSecret,
-		Timeout: p.realm.Config.Limits.Timeout, Trusted: p.names(r.url),
+		Timeout: p.realm.Config.Limits.Timeout, Trusted: p.trustsHost(r.url),
 	}
 	form.Recipe.Arguments = nil // plan.args are those that are used
 	for _, a := range plan.args {
@@ -78,7 +78,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 	if kind == FetchRecipe && p.wholeSecret {
 		names = b.secretFields(names)
 	}
-	if kind == RefreshRecipe && p.seeded() {
+	if kind == RefreshRecipe && p.secretHoldsRefreshToken() {
 		names = append(names, refreshField)
 	}
 	if r.holds("callback_url") || kind == AuthorizeRecipe { // a redirect must lead there, be it sent or not
@@ -87,7 +87,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 	if kind == AuthorizeRecipe { // Judge counts the issuer among what its callback has
 		text = appendPrefixed(text, p.issuer.expand(&b.values, nil))
 	}
-	return digestOf(b.appendFields(text, compact(names)))
+	return digestOf(b.appendFields(text, sortedSet(names)))
 }
 
 // ClientDigest identifies the client that an authorization is asked for: the
@@ -136,7 +136,7 @@ func clientFields(authorize, exchange *recipe) []string {
 			both = append(both, name)
 		}
 	}
-	return compact(both)
+	return sortedSet(both)
 }
 
 // appendFields appends the names and values of the fields that are there.

@@ -204,8 +204,8 @@ func TestNotAsked(t *testing.T) {
 		want   bool
 	}{
 		{Error{Kind: KindForbidden, NotSent: true}, true},
-		{*badRequest(errDoubled), true},
-		{*unable("x"), true},
+		{*requestFailure(errDoubled), true},
+		{*notPossible("x"), true},
 		{Error{Kind: KindConnection, NotSent: true}, false},
 		{Error{Kind: KindRefused, Status: 401}, false},
 	} {

@@ -85,8 +85,9 @@ func parseForm(text string) (root gjson.Result, problem string) {
 	return gjson.ParseBytes(append(object, '}')), ""
 }
 
-// digest identifies an answer in a log without its content.
-func digest(body []byte) string {
+// bodyDigest identifies an answer in a log without showing its content, which
+// may be a token.
+func bodyDigest(body []byte) string {
 	sum := sha256.Sum256(body)
 	return fmt.Sprintf("%d bytes, sha256 %x", len(body), sum[:4])
 }

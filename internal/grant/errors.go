@@ -66,7 +66,7 @@ type Error struct {
 	Detail string
 }
 
-// Uncertain says whether the provider may have done what was asked, although
+// Uncertain reports whether the provider may have done what was asked, although
 // nothing usable came back: a refresh token that was sent may be spent. It is
 // certain that it has not where nothing was sent, and where the provider
 // refused: a status 4xx, or a document that says why and holds no token.
@@ -93,7 +93,7 @@ func (e *Error) NotAsked() bool {
 	return e.NotSent && (e.Kind == KindForbidden || e.Kind == KindRequest || e.Kind == KindInactive)
 }
 
-// Refusal says whether the provider turned down what it was asked for, be it
+// Refusal reports whether the provider turned down what it was asked for, be it
 // in words that are not known, and not because of a fault of its own. To ask
 // for the same again may count against an account.
 func (e *Error) Refusal() bool {

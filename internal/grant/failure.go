@@ -20,7 +20,7 @@ import (
 // badAnswer is an answer that cannot be read. Its content is not in the error,
 // only its size and digest.
 func badAnswer(a *answer, why string) *Error {
-	return &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: why + " (" + digest(a.body) + ")"}
+	return &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: why + " (" + bodyDigest(a.body) + ")"}
 }
 
 // redirected is a redirect: to follow it would carry the credentials to
@@ -52,12 +52,12 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 		e.Class = Retryable // the next code may be good
 	}
 	if unmet != nil && (said.none() || c.holdsToken(root)) {
-		e.Detail = "the success rule for " + or(unmet.name, "the status") + " does not match"
+		e.Detail = "the success rule for " + orDefault(unmet.name, "the status") + " does not match"
 	}
 	return e
 }
 
-// holdsToken says whether there is a token in an answer that counts as a
+// holdsToken reports whether there is a token in an answer that counts as a
 // refusal: what the realm takes for one may be none.
 func (c *call) holdsToken(root gjson.Result) bool {
 	token, ok := scalarAt(root, c.recipe.reading.token)

@@ -70,7 +70,7 @@ type call struct {
 	authorization Authorization
 	code          realm.Hidden
 	// unable is why there is no such call to make.
-	unable string
+	whyNot string
 	out    *outgoing
 	wire   wire
 	sent   time.Time
@@ -80,15 +80,15 @@ type call struct {
 // realm's timeout and 1 MiB, without redirects and without a retry. Errors
 // are *Error.
 func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, error) {
-	call := &call{bound: b, client: c, request: req, recipe: b.program.fetch, unable: b.program.noFetch}
-	return call.make(ctx)
+	call := &call{bound: b, client: c, request: req, recipe: b.program.fetch, whyNot: b.program.noFetch}
+	return call.obtain(ctx)
 }
 
-// make makes the call and reports.
-func (c *call) make(ctx context.Context) (Result, error) {
+// obtain makes the call, reads the token out of the answer and reports.
+func (c *call) obtain(ctx context.Context) (Result, error) {
 	c.beginReport()
 	var result Result
-	a, took, failed := c.ask(ctx)
+	a, took, failed := c.roundTrip(ctx)
 	if failed == nil {
 		result, failed = c.read(a)
 	}
@@ -101,13 +101,13 @@ func (c *call) make(ctx context.Context) (Result, error) {
 	return result, nil
 }
 
-// ask sends the request and takes the answer, which need not be a success.
-func (c *call) ask(ctx context.Context) (*answer, time.Duration, *Error) {
-	if c.unable != "" {
-		return nil, 0, unable(c.unable)
+// roundTrip sends the request and takes the answer, which need not be a success.
+func (c *call) roundTrip(ctx context.Context) (*answer, time.Duration, *Error) {
+	if c.whyNot != "" {
+		return nil, 0, notPossible(c.whyNot)
 	}
 	if err := c.render(); err != nil {
-		return nil, 0, badRequest(err)
+		return nil, 0, requestFailure(err)
 	}
 	c.wire.sendBy = c.request.SendBy
 	ctx, cancel := withDeadline(ctx, c.timeout())
@@ -115,7 +115,7 @@ func (c *call) ask(ctx context.Context) (*answer, time.Duration, *Error) {
 	// The life of a token counts from here: what comes later only makes it
 	// shorter.
 	c.sent = c.client.now()
-	a, err := c.client.send(ctx, c.out, c.bound.program.names(c.recipe.url), &c.wire)
+	a, err := c.client.send(ctx, c.out, c.bound.program.trustsHost(c.recipe.url), &c.wire)
 	took := c.client.now().Sub(c.sent)
 	if a != nil {
 		c.describe(a, took)

@@ -51,7 +51,7 @@ func newProvider(t *testing.T, answer http.HandlerFunc) *provider {
 	return p
 }
 
-// says makes a handler that answers with a body.
+// answering makes a handler that answers with a body.
 func answering(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if contentType != "" {

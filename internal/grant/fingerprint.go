@@ -29,7 +29,7 @@ type decisive struct {
 	LogicCode string
 }
 
-// digest covers the recipes. The form is JSON, whose order is that of the
+// digestRecipes covers the recipes. The form is JSON, whose order is that of the
 // struct: the same in every process.
 func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 	cfg := &p.realm.Config
@@ -58,11 +58,11 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 // two hours. Its end is that of the secret's own refresh token, where there is
 // one.
 func (b *Bound) Fingerprint() realm.Fingerprint {
-	text := slices.Clone(b.program.digest[:])
+	text := slices.Clone(b.program.recipesDigest[:])
 	text = b.appendFields(text, b.decisiveFields())
 	sum := sha256.Sum256(text)
 	f := realm.Fingerprint(sum[:len(realm.Fingerprint{})])
-	if seed, ok := b.seed(); ok {
+	if seed, ok := b.seedDigest(); ok {
 		copy(f[len(f)-seedSize:], seed[:])
 	}
 	return f
@@ -73,7 +73,7 @@ func (b *Bound) Fingerprint() realm.Fingerprint {
 func (b *Bound) decisiveFields() []string {
 	names := b.program.decides
 	if b.program.wholeSecret {
-		names = compact(b.secretFields(slices.Clone(names)))
+		names = sortedSet(b.secretFields(slices.Clone(names)))
 	}
 	volatile := b.program.realm.Config.Volatile
 	if len(volatile) == 0 {

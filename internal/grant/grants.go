@@ -20,8 +20,9 @@ type construction struct {
 	complete bool
 }
 
-// reads is the recipe that says how answers are read, where another does not.
-func (c *construction) reads(cfg *realm.Config) realm.Recipe {
+// answerRecipe is the recipe that says how answers are read, where another
+// recipe does not.
+func (c *construction) answerRecipe(cfg *realm.Config) realm.Recipe {
 	if c.fetch != nil {
 		return c.fetch.recipe
 	}
@@ -47,7 +48,7 @@ var grants = map[string]constructor{
 	realm.GrantRefreshToken:      refreshToken,
 	realm.GrantAuthorizationCode: authorizationCode,
 	realm.GrantJWTBearer:         jwtBearer,
-	realm.GrantTokenExchange:     unbuilt,
+	realm.GrantTokenExchange:     notActive,
 }
 
 // construct decides how the realm gets its tokens. What config says wins over
@@ -60,13 +61,13 @@ func construct(r *realm.Realm) (construction, error) {
 	case cfg.URL != "":
 		p := planOf(cfg.Recipe, "config", cfg.Lifetime)
 		return construction{fetch: &p}, nil
-	case says(cfg.Exchange), says(cfg.Authorize):
+	case isSet(cfg.Exchange), isSet(cfg.Authorize):
 		return construction{}, nil
 	case r.LogicCode != "":
 		return delegate(r)
 	case len(cfg.Arguments) > 0:
 		return construction{}, realm.Fieldf("config.url", "is missing: there are arguments of a token request")
-	case says(cfg.Refresh): // all that it can do
+	case isSet(cfg.Refresh): // all that it can do
 		return construction{}, nil
 	}
 	return static(r)
@@ -85,8 +86,8 @@ func constructGrant(r *realm.Realm) (construction, error) {
 	return build(r)
 }
 
-// unbuilt is the constructor of the grants that can be stored but not used.
-func unbuilt(r *realm.Realm) (construction, error) {
+// notActive is the constructor of the grants that can be stored but not used.
+func notActive(r *realm.Realm) (construction, error) {
 	for field, value := range map[string]string{
 		"token_url": r.Config.Grant.TokenURL, "client_id": r.Config.Grant.ClientID, "client_secret": r.Config.Grant.ClientSecret,
 	} {
@@ -97,8 +98,8 @@ func unbuilt(r *realm.Realm) (construction, error) {
 	return construction{inactive: "the grant " + r.Config.Grant.Name + " is not active yet"}, nil
 }
 
-// says tells a recipe from an empty one.
-func says(r *realm.Recipe) bool {
+// isSet reports whether a recipe says anything of a request.
+func isSet(r *realm.Recipe) bool {
 	return r != nil && (r.URL != "" || len(r.Arguments) > 0)
 }
 
@@ -110,16 +111,17 @@ func recipeOf(r *realm.Recipe) realm.Recipe {
 	return *r
 }
 
-// or returns s, or def where s is empty.
-func or(s, def string) string {
+// orDefault returns s, or def where s is empty.
+func orDefault(s, def string) string {
 	if s == "" {
 		return def
 	}
 	return s
 }
 
-// refuse finds arguments of a place that a grant sets by itself.
-func refuse(args []planned, place string, names ...string) error {
+// refuseArguments returns the error of an argument that the grant sets itself:
+// of two with one name, servers take one or the other.
+func refuseArguments(args []planned, place string, names ...string) error {
 	for _, a := range args {
 		if a.Place == place && slices.Contains(names, strings.ToLower(a.Name)) {
 			return realm.Fieldf(a.at(".name"), "%s is set by the grant", a.Name)

@@ -20,12 +20,12 @@ func (p *Program) compileIssuer() error {
 	return nil
 }
 
-// issued judges the iss of a callback (RFC 9207 section 2.4). Where the realm
+// isFromIssuer judges the iss of a callback (RFC 9207 section 2.4). Where the realm
 // names its issuer, the callback must have it, character by character: a
 // server that sends it always does. Else an iss that is there must have the
 // origin of the authorize URL, which keeps out a callback that another server
 // made (a mix-up attack).
-func (b *Bound) issued(cb Callback) bool {
+func (b *Bound) isFromIssuer(cb Callback) bool {
 	p := b.program
 	switch {
 	case len(p.issuer) > 0:

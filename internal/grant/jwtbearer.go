@@ -34,7 +34,7 @@ func jwtBearer(r *realm.Realm) (construction, error) {
 // assertion is the expression that makes the JWT (RFC 7523 section 3). The
 // scopes are a claim too: Google wants them there.
 func assertion(g *realm.Grant) (string, error) {
-	key, err := operand("config.grant.private_key", or(g.PrivateKey, "{secret.private_key}"))
+	key, err := operand("config.grant.private_key", orDefault(g.PrivateKey, "{secret.private_key}"))
 	if err != nil {
 		return "", err
 	}
@@ -44,9 +44,9 @@ func assertion(g *realm.Grant) (string, error) {
 		to                 *[]string
 		name, field, value string
 	}{
-		{&claims, "iss", "config.grant.issuer", or(g.Issuer, or(g.ClientID, "{secret.client_id}"))},
+		{&claims, "iss", "config.grant.issuer", orDefault(g.Issuer, orDefault(g.ClientID, "{secret.client_id}"))},
 		{&claims, "sub", "config.grant.subject", g.Subject},
-		{&claims, "aud", "config.grant.audience", or(g.Audience, g.TokenURL)},
+		{&claims, "aud", "config.grant.audience", orDefault(g.Audience, g.TokenURL)},
 		{&claims, "scope", "config.grant.scopes", strings.Join(g.Scopes, " ")},
 		{&header, "kid", "config.grant.key_id", g.KeyID},
 	} {
@@ -59,7 +59,7 @@ func assertion(g *realm.Grant) (string, error) {
 		}
 		*c.to = append(*c.to, strconv.Quote(c.name)+": "+value)
 	}
-	return "jwt(" + strconv.Quote(or(g.Algorithm, "RS256")) + ", " + key +
+	return "jwt(" + strconv.Quote(orDefault(g.Algorithm, "RS256")) + ", " + key +
 		", {" + strings.Join(claims, ", ") + "}, {" + strings.Join(header, ", ") + "})", nil
 }
 

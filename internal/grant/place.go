@@ -49,7 +49,7 @@ func (p *Program) compileInject() error {
 func compileInjection(in realm.Injection, field string) (injection, error) {
 	c := injection{field: field, place: realm.Place{In: in.Place, Name: in.Name}}
 	var err error
-	if c.value, err = parseTemplate(or(in.Value, "{token}"), scopeInject); err != nil {
+	if c.value, err = parseTemplate(orDefault(in.Value, "{token}"), scopeInject); err != nil {
 		return c, realm.Fieldf(field+".value", "%v", err)
 	}
 	if in.Name == "" && in.Place != realm.PlaceBasic {
@@ -99,7 +99,7 @@ func injectedHeader(name, field string) (string, error) {
 	return canonical, nil
 }
 
-// clashes says whether two injections write the same thing.
+// clashes reports whether two injections write the same thing.
 func (c injection) clashes(o injection) bool {
 	return c.place.In == o.place.In && strings.EqualFold(c.place.Name, o.place.Name)
 }

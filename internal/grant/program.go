@@ -35,8 +35,8 @@ type Program struct {
 	required []string // fields that a secret must have
 	decides  []string // fields that decide about the token, volatile ones as well
 	// clientFields are the fields that name the client of an authorization.
-	clientFields []string
-	digest       [sha256.Size]byte
+	clientFields  []string
+	recipesDigest [sha256.Size]byte
 }
 
 // Compile gives meaning to a realm whose shape is valid: it parses templates,
@@ -53,9 +53,9 @@ func Compile(r realm.Realm, trusted bool) (*Program, error) {
 		}
 	}
 	p.required = p.requiredFields()
-	p.decides = compact(p.decides)
+	p.decides = sortedSet(p.decides)
 	var err error
-	if p.digest, err = p.digestRecipes(); err != nil {
+	if p.recipesDigest, err = p.digestRecipes(); err != nil {
 		return nil, realm.Fieldf("config", "has no JSON form: %v", err)
 	}
 	return p, nil
@@ -83,7 +83,7 @@ func (p *Program) compileRecipes() error {
 
 func (p *Program) compileFetch(plan *plan) error {
 	if plan == nil {
-		p.noFetch = or(p.noFetch, "the realm has no recipe that fetches: it needs a refresh token")
+		p.noFetch = orDefault(p.noFetch, "the realm has no recipe that fetches: it needs a refresh token")
 		return nil
 	}
 	var err error
@@ -97,14 +97,14 @@ func (p *Program) compileFetch(plan *plan) error {
 
 // inherit completes how a recipe's answer is read from the fetch recipe.
 func inherit(r, fetch realm.Recipe) realm.Recipe {
-	r.ContentType = or(r.ContentType, fetch.ContentType)
-	r.TokenPath = or(r.TokenPath, fetch.TokenPath)
+	r.ContentType = orDefault(r.ContentType, fetch.ContentType)
+	r.TokenPath = orDefault(r.TokenPath, fetch.TokenPath)
 	if r.ExpiresInPath == "" {
-		r.ExpiresInPath, r.ExpiresInUnit = fetch.ExpiresInPath, or(r.ExpiresInUnit, fetch.ExpiresInUnit)
+		r.ExpiresInPath, r.ExpiresInUnit = fetch.ExpiresInPath, orDefault(r.ExpiresInUnit, fetch.ExpiresInUnit)
 	}
-	r.RefreshTokenPath = or(r.RefreshTokenPath, fetch.RefreshTokenPath)
+	r.RefreshTokenPath = orDefault(r.RefreshTokenPath, fetch.RefreshTokenPath)
 	if r.RefreshExpiresInPath == "" {
-		r.RefreshExpiresInPath, r.RefreshExpiresInUnit = fetch.RefreshExpiresInPath, or(r.RefreshExpiresInUnit, fetch.RefreshExpiresInUnit)
+		r.RefreshExpiresInPath, r.RefreshExpiresInUnit = fetch.RefreshExpiresInPath, orDefault(r.RefreshExpiresInUnit, fetch.RefreshExpiresInUnit)
 	}
 	if r.Success == nil {
 		r.Success = fetch.Success
@@ -139,7 +139,7 @@ func (p *Program) requiredFields() []string {
 	for _, in := range p.inject {
 		list = in.user.fields(in.value.fields(list))
 	}
-	return compact(list)
+	return sortedSet(list)
 }
 
 // checkVolatile refuses a name that no recipe reads: it is a mistake, and to
@@ -159,12 +159,13 @@ func (p *Program) checkVolatile() error {
 	return nil
 }
 
-func compact(names []string) []string {
+// sortedSet sorts the names and removes doubles, in place.
+func sortedSet(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// Fetches says whether the realm has a way to get a token at all, by a fetch
+// Fetches reports whether the realm has a way to get a token at all, by a fetch
 // or by a refresh; a realm with a fixed token (static) has none.
 func (p *Program) Fetches() bool { return !p.isFixed }
 
@@ -180,7 +181,7 @@ func (p *Program) NotProxyable() string {
 	return p.unplaceable
 }
 
-// CanFetch says whether a token can be got from the secret alone: by Fetch, or,
+// CanFetch reports whether a token can be got from the secret alone: by Fetch, or,
 // where the realm is Unattended, by Authorize and Exchange.
 func (p *Program) CanFetch() bool { return p.noFetch == "" || p.Unattended() }
 
@@ -202,7 +203,7 @@ func (p *Program) Inactive() string {
 	return p.noFetch
 }
 
-// TakesForce says whether the fetch recipe can ask for a new token where the
+// TakesForce reports whether the fetch recipe can ask for a new token where the
 // provider would give the old one again ({force}).
 func (p *Program) TakesForce() bool {
 	return p.fetch != nil && p.fetch.holds("force")

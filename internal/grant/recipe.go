@@ -41,12 +41,12 @@ type origin struct {
 	field string
 	// own: a grant made the argument of this field; it has no parts that the
 	// user typed.
-	own bool
+	byGrant bool
 }
 
 // at is the field of a part, such as ".value".
 func (o origin) at(part string) string {
-	if o.own {
+	if o.byGrant {
 		return o.field
 	}
 	return o.field + part
@@ -221,7 +221,7 @@ func (r *recipe) templateFields() []string {
 	return list
 }
 
-// holds says whether one of the scope's names stands in a value.
+// holds reports whether one of the scope's names stands in a value.
 func (r *recipe) holds(name string) bool {
 	return slices.ContainsFunc(r.templates(), func(t template) bool { return t.holds(name) }) ||
 		slices.ContainsFunc(r.arguments(), func(a argument) bool { return a.expr != nil && a.expr.Reads(name) })

@@ -53,20 +53,20 @@ func parseCallbackURL(s string) (*url.URL, error) {
 func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 	to, err := c.location(a)
 	if err != nil {
-		return nil, c.astray(a, "its Location cannot be read")
+		return nil, c.redirectElsewhere(a, "its Location cannot be read")
 	}
 	callback, err := parseCallbackURL(c.bound.CallbackURL())
 	if err != nil {
-		return nil, badRequest(err)
+		return nil, requestFailure(err)
 	}
 	if difference := redirectDiffers(to, callback); difference != "" {
-		return nil, c.astray(a, "it goes to "+c.redactor(gjson.Result{}).text(to.Host)+", and "+difference+" not that of config.callback_url")
+		return nil, c.redirectElsewhere(a, "it goes to "+c.redactor(gjson.Result{}).text(to.Host)+", and "+difference+" not that of config.callback_url")
 	}
 	cb, err := ParseCallback(to.RawQuery)
 	switch {
 	case err != nil:
 		return nil, &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: err.Error()}
-	case c.authorization.owns(&cb):
+	case c.authorization.isAnsweredBy(&cb):
 		return &cb, nil
 	case cb.State == "" && cb.Error != "": // the answer to our own request, which brings nothing to believe
 		cb.State = c.authorization.State // which its words may quote
@@ -93,9 +93,9 @@ func (c *call) location(a *answer) (*url.URL, error) {
 	return base.Parse(list[0])
 }
 
-// astray is a redirect to anywhere but the callback URL. It is hopeless for the
-// reason of a page.
-func (c *call) astray(a *answer, why string) *Error {
+// redirectElsewhere is a redirect to anywhere but the callback URL. It is hopeless for the
+// reason that loginPage has.
+func (c *call) redirectElsewhere(a *answer, why string) *Error {
 	return &Error{
 		Class: Hopeless, Kind: KindRedirect, Status: a.status,
 		Detail: "the redirect is not followed: " + why + " (a login page: a wrong user name or password, or an account that needs a person)",
@@ -114,7 +114,7 @@ func redirectDiffers(to, callback *url.URL) string {
 		return "its host is"
 	case portOf(to) != portOf(callback):
 		return "its port is"
-	case or(to.EscapedPath(), "/") != or(callback.EscapedPath(), "/"):
+	case orDefault(to.EscapedPath(), "/") != orDefault(callback.EscapedPath(), "/"):
 		return "its path is"
 	case !holdsQuery(to, callback):
 		return "its query is"
@@ -125,12 +125,12 @@ func redirectDiffers(to, callback *url.URL) string {
 // portOf is the port of a URL, or that of its scheme.
 func portOf(u *url.URL) string {
 	if u.Scheme == "http" {
-		return or(u.Port(), "80")
+		return orDefault(u.Port(), "80")
 	}
-	return or(u.Port(), "443")
+	return orDefault(u.Port(), "443")
 }
 
-// holdsQuery says whether all pairs of the callback URL's own query stand in
+// holdsQuery reports whether all pairs of the callback URL's own query stand in
 // that of the redirect (RFC 6749 section 3.1.2: it must be retained).
 func holdsQuery(to, callback *url.URL) bool {
 	pairs := strings.Split(to.RawQuery, "&")

@@ -16,11 +16,11 @@ const refreshField = "refresh_token"
 func (p *Program) compileRefresh(c *construction) error {
 	cfg := &p.realm.Config
 	plan := c.refresh
-	if says(cfg.Refresh) && !c.complete {
+	if isSet(cfg.Refresh) && !c.complete {
 		if c.isFixed || plan != nil {
 			return realm.Fieldf("config.refresh", "cannot stand beside %s", c.name(cfg))
 		}
-		own := planOf(inherit(*cfg.Refresh, c.reads(cfg)), "config.refresh", cfg.Lifetime)
+		own := planOf(inherit(*cfg.Refresh, c.answerRecipe(cfg)), "config.refresh", cfg.Lifetime)
 		plan = &own
 	}
 	if plan == nil {
@@ -40,34 +40,36 @@ func (p *Program) compileRefresh(c *construction) error {
 	return nil
 }
 
-// CanRefresh says whether a token can be got with a refresh token.
+// CanRefresh reports whether a token can be got with a refresh token.
 func (p *Program) CanRefresh() bool { return p.noRefresh == "" }
 
 // RefreshSemantics is what becomes of a refresh token that was used: one of
 // realm.RefreshStable, RefreshGrace, RefreshStrict and RefreshFamily, the last
 // where the realm says nothing: it is the most careful one.
 func (p *Program) RefreshSemantics() string {
-	return or(p.realm.Config.RefreshSemantics, realm.RefreshFamily)
+	return orDefault(p.realm.Config.RefreshSemantics, realm.RefreshFamily)
 }
 
 // Refresh spends Request.RefreshToken: one HTTP call, with the bounds of
-// Fetch. Errors are *Error; Uncertain says whether the token may be spent,
+// Fetch. Errors are *Error; Uncertain reports whether the token may be spent,
 // although none came back. The answer need not have a refresh token.
 func (b *Bound) Refresh(ctx context.Context, c *Client, req Request) (Result, error) {
-	call := &call{bound: b, client: c, request: req, recipe: b.program.refresh, refreshing: true, unable: b.program.noRefresh}
-	if call.unable == "" && blank(req.RefreshToken.Reveal()) {
-		call.unable = "there is no refresh token"
+	call := &call{bound: b, client: c, request: req, recipe: b.program.refresh, refreshing: true, whyNot: b.program.noRefresh}
+	if call.whyNot == "" && blank(req.RefreshToken.Reveal()) {
+		call.whyNot = "there is no refresh token"
 	}
-	return call.make(ctx)
+	return call.obtain(ctx)
 }
 
-// seeded says whether the first refresh token may lie in the secret: there is
+// secretHoldsRefreshToken reports whether the first refresh token may lie in the secret: there is
 // no other way to one, at least without a person.
-func (p *Program) seeded() bool { return !p.isFixed && !p.CanFetch() && p.refresh != nil }
+func (p *Program) secretHoldsRefreshToken() bool {
+	return !p.isFixed && !p.CanFetch() && p.refresh != nil
+}
 
-// refreshDecides says whether the refresh recipe is the one that tokens come
+// refreshDecides reports whether the refresh recipe is the one that tokens come
 // from.
-func (p *Program) refreshDecides() bool { return p.seeded() && !p.CanAuthorize() }
+func (p *Program) refreshDecides() bool { return p.secretHoldsRefreshToken() && !p.CanAuthorize() }
 
 // SecretRefreshToken is the refresh token that the secret itself holds, in its
 // field refresh_token, where the realm can do nothing else without a person; else "". It
@@ -75,26 +77,26 @@ func (p *Program) refreshDecides() bool { return p.seeded() && !p.CanAuthorize()
 // Reseeded.
 func (b *Bound) SecretRefreshToken() realm.Hidden {
 	token := b.values.secret[refreshField]
-	if !b.program.seeded() || blank(token.Reveal()) {
+	if !b.program.secretHoldsRefreshToken() || blank(token.Reveal()) {
 		return ""
 	}
 	return token
 }
 
-// Reseeded says whether the secret's own refresh token is another one than
+// Reseeded reports whether the secret's own refresh token is another one than
 // when the token with that fingerprint was got: somebody has replaced it, and
 // the refresh token beside that fingerprint is not to be used any more. The
 // rest of the secret and the recipe do not count.
 func (b *Bound) Reseeded(stored realm.Fingerprint) bool {
-	seed, ok := b.seed()
+	seed, ok := b.seedDigest()
 	return ok && [seedSize]byte(stored[len(stored)-seedSize:]) != seed
 }
 
 // seedSize is the part of a fingerprint that the secret's refresh token has.
 const seedSize = 8
 
-// seed is a digest of the secret's own refresh token.
-func (b *Bound) seed() (seed [seedSize]byte, ok bool) {
+// seedDigest is a digest of the secret's own refresh token.
+func (b *Bound) seedDigest() (seed [seedSize]byte, ok bool) {
 	token := b.SecretRefreshToken()
 	if token == "" {
 		return seed, false

@@ -9,7 +9,7 @@ func refreshToken(r *realm.Realm) (construction, error) {
 	if err != nil {
 		return construction{}, err
 	}
-	p.recipe.RefreshTokenPath = or(r.Config.RefreshTokenPath, "refresh_token")
-	p.own("config.grant.name", realm.PlaceBody, "refresh_token", "{refresh_token}")
+	p.recipe.RefreshTokenPath = orDefault(r.Config.RefreshTokenPath, "refresh_token")
+	p.addOfGrant("config.grant.name", realm.PlaceBody, "refresh_token", "{refresh_token}")
 	return construction{refresh: p}, nil
 }

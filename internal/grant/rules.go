@@ -51,12 +51,12 @@ func compileRule(r realm.Rule, field string) (rule, error) {
 	return c, nil
 }
 
-// concerns says whether the rule is about answers of this status.
+// concerns reports whether the rule is about answers of this status.
 func (r rule) concerns(status int) bool {
 	return len(r.status) == 0 || slices.Contains(r.status, status)
 }
 
-// matches says whether all of the rule holds. root is a Result that does not
+// matches reports whether all of the rule holds. root is a Result that does not
 // exist when the answer is no document.
 func (r rule) matches(status int, root gjson.Result) (bool, error) {
 	if !r.concerns(status) {
@@ -88,7 +88,7 @@ func (r rule) accepts(value gjson.Result) bool {
 	return slices.ContainsFunc(r.values, s.Equal) || missing && r.absent
 }
 
-// succeeded says whether an answer is a success: every rule matches and,
+// succeeded reports whether an answer is a success: every rule matches and,
 // unless a rule names statuses, the status is 2xx (201 is one as well:
 // GitHub's installation tokens). failed is the rule that does not match; nil
 // for the status.

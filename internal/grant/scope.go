@@ -101,7 +101,7 @@ func (s scope) String() string {
 	return list + " are"
 }
 
-// validField says whether a name can be that of a secret's field, as
+// validField reports whether a name can be that of a secret's field, as
 // realm.ValidateFields has it.
 func validField(name string) bool {
 	if name == "" || len(name) > 64 || !isAlnum(name[0]) && name[0] != '_' {

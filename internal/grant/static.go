@@ -18,7 +18,7 @@ func static(r *realm.Realm) (construction, error) {
 	if r.Config.Grant != nil {
 		value = r.Config.Grant.Token
 	}
-	t, err := parseTemplate(or(value, "{secret.token}"), scopeStatic)
+	t, err := parseTemplate(orDefault(value, "{secret.token}"), scopeStatic)
 	if err != nil {
 		return construction{}, realm.Fieldf("config.grant.token", "%v", err)
 	}

@@ -51,7 +51,7 @@ func (p *Program) compileTarget() error {
 			return err
 		}
 		t.api = &api
-		t.common.Trusted = p.names(api)
+		t.common.Trusted = p.trustsHost(api)
 	}
 	for i, entry := range cfg.Hosts {
 		h, err := parseHostTemplate(entry, "config.hosts["+strconv.Itoa(i)+"]")
@@ -68,9 +68,9 @@ func (p *Program) compileTarget() error {
 	return err
 }
 
-// names says whether the operator named the host of a URL in the configuration
+// trustsHost reports whether the operator named the host of a URL in the configuration
 // file. A host that a secret fills in was named by whoever wrote the secret.
-func (p *Program) names(u urlTemplate) bool { return p.trusted && len(u.host.fields(nil)) == 0 }
+func (p *Program) trustsHost(u urlTemplate) bool { return p.trusted && len(u.host.fields(nil)) == 0 }
 
 // checkScheme allows http only where somebody said so.
 func (p *Program) checkScheme(u urlTemplate) error {

@@ -51,12 +51,12 @@ func (t template) constant() (string, bool) {
 	return "", false
 }
 
-// is says whether the template is exactly one of the scope's names.
+// is reports whether the template is exactly one of the scope's names.
 func (t template) is(name string) bool {
 	return len(t) == 1 && t[0].name == name && !t[0].field
 }
 
-// holds says whether one of the scope's names stands in the template.
+// holds reports whether one of the scope's names stands in the template.
 func (t template) holds(name string) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.name == name && !p.field })
 }

@@ -150,7 +150,7 @@ func expandHost(t template, v *values, field string) (string, error) {
 	return host, nil
 }
 
-// hostPart says whether a value may stand in a host: labels, and nothing that
+// hostPart reports whether a value may stand in a host: labels, and nothing that
 // could end the host or move its boundary.
 func hostPart(s string) bool {
 	if s == "" || !isAlnum(s[0]) || !isAlnum(s[len(s)-1]) || strings.Contains(s, "..") {

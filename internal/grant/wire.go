@@ -47,12 +47,12 @@ type wireKey struct{}
 // because net/http keeps the context's values there.
 func (w *wire) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(context.WithValue(ctx, wireKey{}, w), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { w.ready() },
+		GotConn: func(httptrace.GotConnInfo) { w.connected() },
 	})
 }
 
-// ready: net/http has a connection, and its next byte is the request's.
-func (w *wire) ready() {
+// connected notes that net/http has a connection, and its next byte is the request's.
+func (w *wire) connected() {
 	w.mu.Lock()
 	if w.stage == connecting {
 		w.stage = ready
@@ -61,9 +61,9 @@ func (w *wire) ready() {
 	failpoint.Hit("connected")
 }
 
-// admit says whether bytes may be written now, and whether they begin the
+// mayWrite reports whether bytes may be written now, and whether they begin the
 // request.
-func (w *wire) admit() (begins bool, err error) {
+func (w *wire) mayWrite() (begins bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.stage {
@@ -72,7 +72,7 @@ func (w *wire) admit() (begins bool, err error) {
 	case stopped:
 		return false, errStopped
 	case ready:
-		if past(w.sendBy, time.Now()) {
+		if isPast(w.sendBy, time.Now()) {
 			w.stage = late
 			return false, errLate
 		}
@@ -83,16 +83,16 @@ func (w *wire) admit() (begins bool, err error) {
 	}
 }
 
-// past says whether the time to send is over. The monotonic clock says so;
+// isPast reports whether the time to send is over. The monotonic clock says so;
 // but on some systems it stands while the machine sleeps, so the wall clock
 // is heard as well: a request that is not sent is made again, one that is
 // sent too late may spend a refresh token twice.
-func past(sendBy, now time.Time) bool {
+func isPast(sendBy, now time.Time) bool {
 	return !sendBy.IsZero() && (now.After(sendBy) || now.Round(0).After(sendBy.Round(0)))
 }
 
-// failed takes back the begin of a request of which the kernel took nothing.
-func (w *wire) failed() {
+// nothingWritten takes back the begin of a request of which the kernel took nothing.
+func (w *wire) nothingWritten() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stage = stopped
@@ -115,7 +115,7 @@ type watched struct {
 }
 
 func (c *watched) Write(p []byte) (int, error) {
-	begins, err := c.wire.admit()
+	begins, err := c.wire.mayWrite()
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +123,7 @@ func (c *watched) Write(p []byte) (int, error) {
 	switch {
 	case !begins:
 	case err != nil && n == 0:
-		c.wire.failed()
+		c.wire.nothingWritten()
 	default:
 		failpoint.Hit("request_written")
 	}

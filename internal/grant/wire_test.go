@@ -213,7 +213,7 @@ func TestEndBy(t *testing.T) {
 // was reported as not sent.
 func TestWireStops(t *testing.T) {
 	var w wire
-	w.ready()
+	w.connected()
 	if got := w.stop(); got != stopped {
 		t.Errorf("stage %d", got)
 	}

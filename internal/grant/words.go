@@ -9,22 +9,22 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// words are a provider's own: why it refused.
-type words struct {
+// refusalWords are the provider's own words for why it refused.
+type refusalWords struct {
 	code, message string
 	// codes are all that the object says in place of a code, code among them:
 	// some providers send their own number beside the word of RFC 6749.
-	codes []spot
+	codes []codeAt
 }
 
-// spot is a code and where it stood: "data.error_code".
-type spot struct{ at, code string }
+// codeAt is a code and where it stood: "data.error_code".
+type codeAt struct{ at, code string }
 
 // wordOf are the words of a code alone.
-func wordOf(code string) words { return words{code: code, codes: []spot{{code: code}}} }
+func wordOf(code string) refusalWords { return refusalWords{code: code, codes: []codeAt{{code: code}}} }
 
 // none reports whether the provider gave no reason.
-func (w words) none() bool { return w.code == "" && w.message == "" }
+func (w refusalWords) none() bool { return w.code == "" && w.message == "" }
 
 // codeName is a member that holds a code, in plain spelling: see plainName.
 type codeName struct {
@@ -64,7 +64,7 @@ const (
 // wordsOf reads why a provider refused: from the outermost object that has a
 // code, as each provider has a wrapping of its own. The words may quote a
 // credential: they are to be redacted before anybody sees them.
-func wordsOf(root gjson.Result) words {
+func wordsOf(root gjson.Result) refusalWords {
 	var spoken string // the message of an answer without a code
 	for _, o := range objectsOf(root) {
 		w := o.words()
@@ -75,7 +75,7 @@ func wordsOf(root gjson.Result) words {
 			spoken = w.message
 		}
 	}
-	return words{message: spoken}
+	return refusalWords{message: spoken}
 }
 
 // object is an object of a document, and the path that leads to it.
@@ -127,10 +127,10 @@ func plainName(name string) string {
 }
 
 // words are what the object itself says.
-func (o object) words() words {
-	w := words{message: o.message()}
+func (o object) words() refusalWords {
+	w := refusalWords{message: o.message()}
 	if w.message != "" && meansSuccess(w.message) {
-		return words{}
+		return refusalWords{}
 	}
 	// Inside of what was asked for, a code may be an authorization code, unless
 	// its name tells of an error.
@@ -140,8 +140,8 @@ func (o object) words() words {
 		if !ok || meansSuccess(code) || c.is != nil && !c.is(code, w.message) || data && !strings.HasPrefix(c.name, "err") {
 			continue
 		}
-		w.code = or(w.code, code)
-		w.codes = append(w.codes, spot{strings.Join(append(slices.Clone(o.at), o.names[c.name]), "."), code})
+		w.code = orDefault(w.code, code)
+		w.codes = append(w.codes, codeAt{strings.Join(append(slices.Clone(o.at), o.names[c.name]), "."), code})
 	}
 	if w.message == w.code {
 		w.message = "" // the same member was read as both

@@ -47,7 +47,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// public says whether an address, unmapped and without a zone, belongs to the
+// public reports whether an address, unmapped and without a zone, belongs to the
 // public internet.
 func public(addr netip.Addr) bool {
 	exceptions := notPublic4
