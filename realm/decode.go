@@ -103,6 +103,8 @@ func decodeOwn(data []byte, path string, v reflect.Value) error {
 	return Fieldf(path, "%s", err.Error())
 }
 
+// decodeStruct sets the fields that the object names. Names are case-sensitive,
+// otherwise than in encoding/json: "Url" beside "url" would overwrite it.
 func decodeStruct(data []byte, path string, v reflect.Value) error {
 	fields := fieldsOf(v.Type())
 	return eachMember(data, path, wanted(v.Type()), func(name string, value []byte) error {
@@ -114,6 +116,7 @@ func decodeStruct(data []byte, path string, v reflect.Value) error {
 	})
 }
 
+// decodeMap makes a new map, so that what an update leaves out is gone.
 func decodeMap(data []byte, path string, v reflect.Value) error {
 	m := reflect.MakeMap(v.Type())
 	err := eachMember(data, path, wanted(v.Type()), func(name string, value []byte) error {
@@ -128,6 +131,7 @@ func decodeMap(data []byte, path string, v reflect.Value) error {
 	return err
 }
 
+// decodeSlice reads the items one by one, so that an error names the index.
 func decodeSlice(data []byte, path string, v reflect.Value) error {
 	var items []json.RawMessage
 	if json.Unmarshal(data, &items) != nil {
@@ -173,6 +177,7 @@ func fieldsOf(t reflect.Type) map[string][]int {
 	return fields
 }
 
+// addFields adds the fields of t, which is reached by the indexes at.
 func addFields(fields map[string][]int, t reflect.Type, at []int) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -194,6 +199,8 @@ func addFields(fields map[string][]int, t reflect.Type, at []int) {
 	}
 }
 
+// unknownField is the error of a name that the struct does not have. A name that
+// differs in case only is the usual mistake, and is told.
 func unknownField(path, name string, fields map[string][]int) error {
 	for known := range fields {
 		if strings.EqualFold(known, name) {

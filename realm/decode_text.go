@@ -57,6 +57,7 @@ func checkNames(dec *json.Decoder, path string, depth int) error {
 	return err
 }
 
+// checkMembers walks over the members of an object whose brace is read.
 func checkMembers(dec *json.Decoder, path string, depth int) error {
 	seen := make(map[json.Token]bool)
 	for dec.More() {
@@ -112,6 +113,8 @@ func escapedUnit(b []byte) uint64 {
 	return unit
 }
 
+// syntaxError tells where the text is broken. The offset of encoding/json is
+// that behind the bad byte.
 func syntaxError(path string, data []byte, err error) error {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {

@@ -28,7 +28,8 @@ func Fieldf(field, format string, args ...any) *FieldError {
 // Code names an error for programs; it stands in every problem document.
 type Code string
 
-// The codes. Each is documented in the README's table of errors.
+// The codes. The documents list each of them with what to do
+// about it.
 const (
 	CodeRealmNotFound    Code = "realm_not_found"
 	CodeSecretNotFound   Code = "secret_not_found"

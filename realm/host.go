@@ -95,6 +95,7 @@ func (p HostPattern) String() string {
 	return s
 }
 
+// defaultPort is the port that a URL of the scheme means where it names none.
 func defaultPort(scheme string) uint16 {
 	if scheme == "http" {
 		return 80
@@ -122,6 +123,7 @@ func splitHostPort(s string) (string, uint16, error) {
 	return s, 0, nil
 }
 
+// splitBracketed splits "[v6]" and "[v6]:port" (RFC 3986 section 3.2.2).
 func splitBracketed(s string) (string, uint16, error) {
 	host, rest, found := strings.Cut(s[1:], "]")
 	if !found || !isIPv6(host) {
@@ -138,6 +140,7 @@ func splitBracketed(s string) (string, uint16, error) {
 	return host, port, err
 }
 
+// parsePort reads a port; 0 is none that can be dialled.
 func parsePort(s string) (uint16, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 {

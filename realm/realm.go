@@ -133,6 +133,8 @@ func (c Config) IsZero() bool { return saysNothing(c) }
 // IsZero tells encoding/json that nothing was said.
 func (l Limits) IsZero() bool { return saysNothing(l) }
 
+// saysNothing asks encoding/json itself, so that a field that is added later
+// counts without being listed here.
 func saysNothing(v any) bool {
 	text, err := json.Marshal(v)
 	return err == nil && string(text) == "{}"

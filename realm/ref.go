@@ -32,6 +32,8 @@ func CutRef(b []byte) (r Ref, rest []byte, ok bool) {
 	return r, b, true
 }
 
+// cutText reads one length-prefixed text. The length is compared with what is
+// there before anything is cut: the bytes may be anybody's.
 func cutText(b []byte) (text string, rest []byte, ok bool) {
 	size, n := binary.Uvarint(b)
 	if n <= 0 || size > uint64(len(b)-n) {

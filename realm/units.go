@@ -193,6 +193,7 @@ func (z *Size) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// textOf reads a JSON string; what names the type in the error.
 func textOf(b []byte, what string) (string, error) {
 	var s string
 	if json.Unmarshal(b, &s) != nil {

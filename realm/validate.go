@@ -38,6 +38,8 @@ func (r *Realm) Validate() error {
 	return r.validateConfig()
 }
 
+// validateConfig checks the parts of the config in the order in which people
+// write them, so that the first mistake is told first.
 func (r *Realm) validateConfig() error {
 	c := &r.Config
 	return firstError(
@@ -141,6 +143,8 @@ func (c *Config) validateVolatile() error {
 	return nil
 }
 
+// isFieldName reports whether a name is of the characters that a template, an
+// expression and a Caddyfile take without quotes.
 func isFieldName(s string) bool {
 	for i, c := range []byte(s) {
 		if !isLetterOrDigit(c) && c != '_' && (i == 0 || c != '-' && c != '.') {
@@ -179,6 +183,7 @@ func oneOf(field, word string, known ...string) error {
 	return Fieldf(field, "must be %s, not %.40q", list, word)
 }
 
+// firstError runs the checks up to the first that fails.
 func firstError(checks ...func() error) error {
 	for _, check := range checks {
 		if err := check(); err != nil {

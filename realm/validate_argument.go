@@ -8,6 +8,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// validateArguments checks the arguments one by one, and that no two of them
+// fill the same place.
 func (r *Recipe) validateArguments(path string, base assumed) error {
 	seen := make(map[string]int)
 	for i, a := range r.Arguments {
@@ -52,6 +54,7 @@ func (a Argument) validate(at string, base assumed) error {
 	return a.validateType(at+".type", base)
 }
 
+// validateName checks the name where the place has one.
 func (a Argument) validateName(path string, base assumed) error {
 	if err := validText(path, a.Name); err != nil {
 		return err
@@ -67,6 +70,8 @@ func (a Argument) validateName(path string, base assumed) error {
 	return nil
 }
 
+// validateType checks the type. Where the content type is left to a preset,
+// it is judged once the preset is known.
 func (a Argument) validateType(path string, base assumed) error {
 	if err := oneOf(path, a.Type, TypeString, TypeNumber, TypeBoolean); err != nil {
 		return err
@@ -116,6 +121,8 @@ func (a Argument) slot(contentType string) string {
 	return slotOf(a.Place, a.Name)
 }
 
+// slotOf is a key of the place and the name; names of headers are equal in any
+// case (RFC 9110 section 5.1).
 func slotOf(place, name string) string {
 	if place == PlaceHeader {
 		name = textproto.CanonicalMIMEHeaderKey(name)

@@ -29,6 +29,8 @@ func TakesPublicClients(grant string) bool {
 	return grant == GrantAuthorizationCode || grant == GrantRefreshToken
 }
 
+// validateGrant checks what the grant needs, and refuses what it would ignore:
+// a field without an effect is a mistake that nobody would notice.
 func (r *Realm) validateGrant() error {
 	g := r.Config.Grant
 	if g == nil {

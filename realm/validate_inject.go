@@ -2,6 +2,8 @@ package realm
 
 import "unicode/utf8"
 
+// validateInject checks the places of the token, and that no two of them are
+// the same.
 func validateInject(inject []Injection) error {
 	seen := make(map[string]int)
 	for i, in := range inject {

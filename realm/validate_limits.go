@@ -52,6 +52,8 @@ func (l *Limits) validate() error {
 	return l.validateWindows()
 }
 
+// validateWindows checks the quotas. Each costs a counter for every credential,
+// so their number is bounded.
 func (l *Limits) validateWindows() error {
 	if len(l.Windows) > maxWindows {
 		return Fieldf("config.limits.windows", "must be at most %d", maxWindows)
@@ -71,6 +73,7 @@ func (l *Limits) validateWindows() error {
 	return nil
 }
 
+// between checks a duration against bounds that are both allowed.
 func between(path string, d Duration, least, most time.Duration) error {
 	if d.Std() < least || d.Std() > most {
 		return Fieldf(path, "must be %v to %v", Duration(least), Duration(most))

@@ -55,6 +55,8 @@ func validCallbackURL(path, s string) error {
 	return validURL(path, s, urlQuery)
 }
 
+// validHost checks an entry of hosts. What templates give is known only with a
+// secret; then it is checked again.
 func validHost(path, host string) error {
 	if err := validText(path, host); err != nil {
 		return err
@@ -91,6 +93,7 @@ func validURL(path, s string, allowed urlParts) error {
 	return validAuthority(path, s, u)
 }
 
+// validAuthority checks the port, and the host where no template is in it.
 func validAuthority(path, s string, u *url.URL) error {
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

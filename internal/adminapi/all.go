@@ -46,6 +46,7 @@ type sum struct {
 	Failed  int `json:"failed"`
 }
 
+// sumOf counts the results by what became of the account.
 func sumOf(results []account.Result) sum {
 	s := sum{Total: len(results)}
 	for _, r := range results {

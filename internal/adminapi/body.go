@@ -66,6 +66,7 @@ func has(h http.Header, kind string) bool {
 	return err == nil && declared == kind
 }
 
+// mediaType is the error of a body in a form that the route does not take.
 func mediaType(detail string) *realm.Error {
 	return &realm.Error{Code: realm.CodeMediaType, Status: http.StatusUnsupportedMediaType, Detail: detail}
 }

@@ -27,6 +27,8 @@ type companyDocument struct {
 	UpdatedAt time.Time         `json:"updated_at"`
 }
 
+// showCompany makes the document of a company. Accounts is {} and never null:
+// clients index it.
 func showCompany(c tokenstore.Company) companyDocument {
 	accounts := c.Accounts
 	if accounts == nil {

@@ -71,6 +71,7 @@ func (q query) page() (tokenstore.Page, error) {
 	return tokenstore.Page{Number: number, Size: size}, err
 }
 
+// parseFlag reads what clients of the earlier services send for a boolean.
 func parseFlag(name, s string) (bool, error) {
 	switch s {
 	case "true", "1":

@@ -56,6 +56,7 @@ func (r *request) wanted() (ref realm.Ref, flush bool, err error) {
 	return ref, flush, err
 }
 
+// wantedInBody reads the reference from a JSON body.
 func wantedInBody(body []byte) (ref realm.Ref, flush bool, err error) {
 	o, err := decodeObject(body)
 	if err != nil {

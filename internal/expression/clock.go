@@ -31,6 +31,8 @@ var clockMacros = []cel.Macro{
 	variableMacro("uuid", varUUID),
 }
 
+// variableMacro makes a function without arguments the variable that stands for
+// it.
 func variableMacro(function, variable string) cel.Macro {
 	return cel.GlobalMacro(function, 0, func(f cel.MacroExprFactory, _ ast.Expr, _ []ast.Expr) (ast.Expr, *cel.Error) {
 		return f.NewIdent(variable), nil

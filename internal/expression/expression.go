@@ -1,7 +1,7 @@
 // Package expression computes arguments of token requests: signatures,
 // digests, timestamps, JWTs. The language is CEL (https://cel.dev) without
-// macros, and with few functions besides its operators; see the README for
-// the list.
+// macros, and with few functions besides its operators; docs/realms.md
+// lists them.
 //
 // An expression is compiled and type-checked once, does no I/O, reads nothing
 // but what it is given, and is bounded in length, depth, cost and size of its
@@ -100,6 +100,7 @@ func firstIssue(issues *cel.Issues) error {
 	return fmt.Errorf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, message)
 }
 
+// resultType refuses what no argument can carry.
 func resultType(t *cel.Type) (Type, error) {
 	switch {
 	case t.IsExactType(cel.StringType):

@@ -60,6 +60,7 @@ func (f *function) declare() cel.EnvOption {
 	return cel.Function(f.name, options...)
 }
 
+// overloadID is a name that no other overload has, as CEL wants one.
 func overloadID(name string, params []*cel.Type) string {
 	for _, p := range params {
 		name += "_" + p.TypeName()
@@ -125,6 +126,7 @@ func bytesOf(v ref.Val) []byte {
 	return []byte(stringOf(v))
 }
 
+// stringOf is the text of a value that CEL has checked to be one.
 func stringOf(v ref.Val) string {
 	s, _ := v.Value().(string)
 	return s

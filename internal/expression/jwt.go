@@ -39,6 +39,8 @@ func signJWT(args []ref.Val) (any, error) {
 	return compact(jose.SigningKey{Algorithm: alg, Key: key}, options, claims)
 }
 
+// jwtKey reads the key that the algorithm signs with. The algorithm decides
+// about its form, and never the key about the algorithm (RFC 8725 section 3.1).
 func jwtKey(alg jose.SignatureAlgorithm, text string) (any, error) {
 	switch alg {
 	case jose.HS256:
@@ -62,6 +64,8 @@ func hmacKey(text string) []byte {
 	return key
 }
 
+// addHeader adds the members of a header. alg, b64 and crit would change what
+// the signature means.
 func addHeader(options *jose.SignerOptions, v ref.Val) error {
 	header, err := nativeMap(v)
 	if err != nil {
@@ -76,6 +80,8 @@ func addHeader(options *jose.SignerOptions, v ref.Val) error {
 	return nil
 }
 
+// compact signs the claims. Errors of jose are not passed on: they may quote
+// the key.
 func compact(key jose.SigningKey, options *jose.SignerOptions, claims map[string]any) (any, error) {
 	const failed = refusal("the JWT cannot be made with this key and these claims")
 	payload, err := json.Marshal(claims)
@@ -119,6 +125,7 @@ func native(v ref.Val) (any, error) {
 	return nil, refusal("a map takes texts, numbers, booleans, null, lists and maps")
 }
 
+// nativeMap is a map of CEL as one of Go.
 func nativeMap(v ref.Val) (map[string]any, error) {
 	m, ok := v.(traits.Mapper)
 	if !ok {
@@ -140,6 +147,7 @@ func nativeMap(v ref.Val) (map[string]any, error) {
 	return out, nil
 }
 
+// nativeList is a list of CEL as one of Go; an empty one is [] and not null.
 func nativeList(l traits.Lister) ([]any, error) {
 	out := []any{}
 	for it := l.Iterator(); it.HasNext() == types.True; {

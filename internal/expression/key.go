@@ -24,6 +24,8 @@ const (
 	errNotP256   = refusal("the key is not an ECDSA key of the curve P-256")
 )
 
+// rsaKey reads an RSA key. A key of more than 4,096 bits takes so long that the
+// cost of a signature would be wrong.
 func rsaKey(text string) (*rsa.PrivateKey, error) {
 	key, err := privateKey(text)
 	if err != nil {
@@ -36,6 +38,8 @@ func rsaKey(text string) (*rsa.PrivateKey, error) {
 	return k, nil
 }
 
+// p256Key reads a key of the one curve that ES256 is defined for (RFC 7518
+// section 3.4).
 func p256Key(text string) (*ecdsa.PrivateKey, error) {
 	key, err := privateKey(text)
 	if err != nil {

@@ -63,6 +63,7 @@ func (r *reads) read(e ast.Expr, known []string) error {
 	}
 }
 
+// readAll reads the expressions of a list.
 func (r *reads) readAll(list []ast.Expr, known []string) error {
 	for _, e := range list {
 		if err := r.read(e, known); err != nil {
@@ -72,6 +73,8 @@ func (r *reads) readAll(list []ast.Expr, known []string) error {
 	return nil
 }
 
+// readCall reads a call and its arguments. An index that is written out is a
+// member: secret["x-y"] names a field.
 func (r *reads) readCall(c ast.CallExpr, known []string) error {
 	args := c.Args()
 	if c.FunctionName() == operators.Index {

@@ -30,6 +30,7 @@ var textFunctions = []*function{
 	{name: "sorted_join", result: cel.StringType, forms: [][]*cel.Type{{table, cel.StringType, cel.StringType}}, call: sortedJoin},
 }
 
+// ofText is a function of one text or of bytes.
 func ofText(name string, result *cel.Type, f func([]byte) (any, error)) *function {
 	return &function{
 		name: name, result: result, forms: [][]*cel.Type{{bytesOrText}},
@@ -37,6 +38,7 @@ func ofText(name string, result *cel.Type, f func([]byte) (any, error)) *functio
 	}
 }
 
+// ofString is a function of one text.
 func ofString(name string, result *cel.Type, f func(string) (any, error)) *function {
 	return &function{
 		name: name, result: result, forms: [][]*cel.Type{{cel.StringType}},
@@ -44,6 +46,7 @@ func ofString(name string, result *cel.Type, f func(string) (any, error)) *funct
 	}
 }
 
+// digest is the function of a hash, in lower-case hexadecimal.
 func digest(h crypto.Hash) func([]byte) (any, error) {
 	return func(b []byte) (any, error) { return hex.EncodeToString(sum(h, b)), nil }
 }

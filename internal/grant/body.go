@@ -50,6 +50,7 @@ func (b *body) compile(field string) error {
 	return nil
 }
 
+// compileTree nests the arguments of a JSON body by their dotted names.
 func (b *body) compileTree() error {
 	b.tree = &node{}
 	for i := range b.args {
@@ -121,6 +122,7 @@ func (b *body) accept() string {
 	return "application/json"
 }
 
+// mediaType is the Content-Type of the request; "" where it has no body.
 func (b *body) mediaType() string {
 	switch {
 	case b.empty():
@@ -148,6 +150,8 @@ func (b *body) render(v *values, ref realm.Ref) ([]byte, error) {
 	return b.tree.append(nil, v)
 }
 
+// renderForm keeps the order of the arguments: url.Values would sort them, and
+// some providers sign the body as it is.
 func (b *body) renderForm(v *values) string {
 	pairs := make([]string, len(b.args))
 	for i, a := range b.args {

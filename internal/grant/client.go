@@ -99,6 +99,7 @@ func (c *Client) send(ctx context.Context, out *outgoing, trusted bool, w *wire)
 	return a, err
 }
 
+// redirect reports whether the provider points elsewhere.
 func (a *answer) redirect() bool {
 	return a.status >= http.StatusMultipleChoices && a.status < http.StatusBadRequest
 }
@@ -123,6 +124,8 @@ func readBody(resp *http.Response) ([]byte, error) {
 	return nil, errEncoding
 }
 
+// gunzip tells a broken connection, after which a refresh token may be spent,
+// from content that is broken.
 func gunzip(raw *bounded) ([]byte, error) {
 	var body []byte
 	z, err := gzip.NewReader(raw)

@@ -118,6 +118,7 @@ func (r *recipe) compute(v *values) error {
 	return nil
 }
 
+// compute evaluates one expression and keeps its text.
 func (a *argument) compute(v *values, in expression.Input) error {
 	if v.masked {
 		v.computed[a.expr] = realm.Mask

@@ -16,6 +16,7 @@ type deadRule struct {
 
 var _ realm.DeadRule = (*deadRule)(nil)
 
+// compileDead compiles the rules of renew_on.
 func compileDead(rules []realm.Rule, field string) (*deadRule, error) {
 	compiled, err := compileRules(rules, field)
 	if err != nil {

@@ -151,6 +151,8 @@ func (b *Bound) appendFields(text []byte, names []string) []byte {
 	return text
 }
 
+// digestOf cuts the sum to the size of a digest: 128 bits are more than anybody
+// can collide by chance.
 func digestOf(text []byte) (d realm.Digest) {
 	sum := sha256.Sum256(text)
 	copy(d[:], sum[:])

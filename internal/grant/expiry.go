@@ -32,6 +32,7 @@ type ending struct {
 	warning string
 }
 
+// compileExpiry checks the unit and the path of an expiry.
 func compileExpiry(name, unit, field string, lifetime realm.Lifetime) (expiry, error) {
 	e := expiry{name: name, unit: unit, lifetime: lifetime}
 	switch unit {
@@ -85,6 +86,8 @@ func (e expiry) fallback(warning string, sent time.Time) ending {
 	return ending{at: sent.Add(defaultLifetime), warning: warning + "; 5m is assumed"}
 }
 
+// clamp bounds a life. A token whose life is over already is good for whoever
+// waits for it now, and no longer.
 func (e expiry) clamp(life time.Duration, sent time.Time) ending {
 	switch {
 	case life <= 0:

@@ -158,6 +158,8 @@ func reason(ctx context.Context, err error) string {
 	return "the exchange failed"
 }
 
+// certificateFault describes why a certificate is not trusted, in words that
+// quote nothing of it.
 func certificateFault(err error) string {
 	var (
 		host    x509.HostnameError

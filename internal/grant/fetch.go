@@ -57,7 +57,9 @@ type Result struct {
 	Warnings []string
 }
 
-// call is one token request under way.
+// call is one token request under way. It is made once and never used again:
+// what it was given, what it sent and what came back belong together, because
+// the answer is redacted with the values that were sent.
 type call struct {
 	bound   *Bound
 	client  *Client
@@ -69,7 +71,7 @@ type call struct {
 	// authorization and code are what those recipes send.
 	authorization Authorization
 	code          realm.Hidden
-	// unable is why there is no such call to make.
+	// whyNot is why there is no such call to make; "" where there is one.
 	whyNot string
 	out    *outgoing
 	wire   wire
@@ -146,6 +148,8 @@ func (c *call) render() (err error) {
 	return err
 }
 
+// timeout is the time for the whole call: the realm's, else that of the
+// configuration, and never beyond EndBy.
 func (c *call) timeout() time.Duration {
 	def := DefaultTimeout
 	if c.request.DefaultTimeout > 0 {

@@ -73,6 +73,8 @@ func construct(r *realm.Realm) (construction, error) {
 	return static(r)
 }
 
+// constructGrant refuses what would stand beside the grant without an effect,
+// and has the grant make its recipes.
 func constructGrant(r *realm.Realm) (construction, error) {
 	build, ok := grants[r.Config.Grant.Name]
 	switch {

@@ -33,6 +33,8 @@ func headerName(name, field string) (string, error) {
 	return canonical, nil
 }
 
+// addHeader checks a header argument. A constant value is judged now, one with
+// a secret when it is bound.
 func (r *recipe) addHeader(a argument) error {
 	name, err := headerName(a.name, a.at(".name"))
 	if err != nil {
@@ -52,6 +54,7 @@ func (r *recipe) addHeader(a argument) error {
 	return nil
 }
 
+// addBasic checks the argument that becomes the header Authorization.
 func (r *recipe) addBasic(a argument, sc scope) error {
 	if r.hasHeader("Authorization") {
 		return realm.Fieldf(a.at(".place"), "Authorization is set twice")
@@ -64,6 +67,8 @@ func (r *recipe) addBasic(a argument, sc scope) error {
 	return nil
 }
 
+// hasHeader reports whether the recipe sets the header already. name is in
+// canonical form.
 func (r *recipe) hasHeader(name string) bool {
 	return name == "Authorization" && r.basic != nil ||
 		slices.ContainsFunc(r.header, func(a argument) bool { return a.name == name })

@@ -20,8 +20,8 @@ func (p *Program) compileIssuer() error {
 	return nil
 }
 
-// isFromIssuer judges the iss of a callback (RFC 9207 section 2.4). Where the realm
-// names its issuer, the callback must have it, character by character: a
+// isFromIssuer judges the iss of a callback (RFC 9207 section 2.4). Where the
+// realm names its issuer, the callback must have it, character by character: a
 // server that sends it always does. Else an iss that is there must have the
 // origin of the authorize URL, which keeps out a callback that another server
 // made (a mix-up attack).

@@ -60,6 +60,8 @@ func (p path) in(root gjson.Result) (gjson.Result, error) {
 	return at, nil
 }
 
+// child returns the member or the entry of that name. A member that stands
+// twice is an error.
 func child(at gjson.Result, name string) (found gjson.Result, err error) {
 	switch {
 	case at.IsObject():

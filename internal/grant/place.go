@@ -22,6 +22,8 @@ type injection struct {
 	user  template
 }
 
+// compileInject compiles the places of the token. One of them must hold it, or
+// requests would go out without any.
 func (p *Program) compileInject() error {
 	carried := len(p.realm.Config.Inject) == 0
 	for i, in := range p.realm.Config.Inject {
@@ -46,6 +48,7 @@ func (p *Program) compileInject() error {
 	return nil
 }
 
+// compileInjection compiles one place.
 func compileInjection(in realm.Injection, field string) (injection, error) {
 	c := injection{field: field, place: realm.Place{In: in.Place, Name: in.Name}}
 	var err error
@@ -104,6 +107,7 @@ func (c injection) clashes(o injection) bool {
 	return c.place.In == o.place.In && strings.EqualFold(c.place.Name, o.place.Name)
 }
 
+// places are where the values of Place go, in the same order.
 func (p *Program) places() []realm.Place {
 	places := make([]realm.Place, len(p.inject))
 	for i, in := range p.inject {

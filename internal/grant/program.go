@@ -81,6 +81,7 @@ func (p *Program) compileRecipes() error {
 	return p.compileRefresh(&c)
 }
 
+// compileFetch compiles the recipe that gets a token from the secret alone.
 func (p *Program) compileFetch(plan *plan) error {
 	if plan == nil {
 		p.noFetch = orDefault(p.noFetch, "the realm has no recipe that fetches: it needs a refresh token")
@@ -112,6 +113,7 @@ func inherit(r, fetch realm.Recipe) realm.Recipe {
 	return r
 }
 
+// compilePlan compiles a recipe and the digest of all that is said about it.
 func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 	r, err := plan.compile(sc)
 	if err != nil {
@@ -181,8 +183,8 @@ func (p *Program) NotProxyable() string {
 	return p.unplaceable
 }
 
-// CanFetch reports whether a token can be got from the secret alone: by Fetch, or,
-// where the realm is Unattended, by Authorize and Exchange.
+// CanFetch reports whether a token can be got from the secret alone: by Fetch,
+// or, where the realm is Unattended, by Authorize and Exchange.
 func (p *Program) CanFetch() bool { return p.noFetch == "" || p.Unattended() }
 
 // NoFetch is why CanFetch is false; "" if it is true.

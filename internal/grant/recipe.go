@@ -52,7 +52,8 @@ func (o origin) at(part string) string {
 	return o.field + part
 }
 
-// recipe is a compiled request and how its answer is read.
+// recipe is a compiled request and how its answer is read. It is immutable and
+// shared by all calls; what is filled in for one call is in values and outgoing.
 type recipe struct {
 	method  string
 	url     urlTemplate
@@ -138,6 +139,7 @@ func (p *plan) pathNames() []string {
 	return names
 }
 
+// compileArgument compiles an argument and puts it where its place says.
 func (r *recipe) compileArgument(p planned, sc scope) error {
 	a := argument{origin: p.origin, name: p.Name, typ: p.Type, exprText: p.Expr}
 	if p.Expr != "" && p.Value != "" {

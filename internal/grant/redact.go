@@ -19,7 +19,9 @@ const (
 	minRedacted = 4
 )
 
-// redactor removes confidential values from what a provider said.
+// redactor removes confidential values from what a provider said. Many
+// providers quote the request in their errors, and errors go to logs, to callers
+// and to the admin.
 type redactor struct{ replacer *strings.Replacer }
 
 // newRedactor looks for the values as they are and in the encodings in which
@@ -40,6 +42,8 @@ func newRedactor(confidential []string) *redactor {
 	return &redactor{strings.NewReplacer(pairs...)}
 }
 
+// encodings are the forms in which a provider may quote a value: escaped for a
+// URL, for JSON, or in base64.
 func encodings(value string) []string {
 	quoted, _ := json.Marshal(value)
 	return []string{

@@ -93,8 +93,8 @@ func (c *call) location(a *answer) (*url.URL, error) {
 	return base.Parse(list[0])
 }
 
-// redirectElsewhere is a redirect to anywhere but the callback URL. It is hopeless for the
-// reason that loginPage has.
+// redirectElsewhere is a redirect to anywhere but the callback URL. It is
+// hopeless for the reason that loginPage has.
 func (c *call) redirectElsewhere(a *answer, why string) *Error {
 	return &Error{
 		Class: Hopeless, Kind: KindRedirect, Status: a.status,

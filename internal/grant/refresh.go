@@ -61,8 +61,8 @@ func (b *Bound) Refresh(ctx context.Context, c *Client, req Request) (Result, er
 	return call.obtain(ctx)
 }
 
-// secretHoldsRefreshToken reports whether the first refresh token may lie in the secret: there is
-// no other way to one, at least without a person.
+// secretHoldsRefreshToken reports whether the first refresh token may lie in
+// the secret: there is no other way to one, at least without a person.
 func (p *Program) secretHoldsRefreshToken() bool {
 	return !p.isFixed && !p.CanFetch() && p.refresh != nil
 }
@@ -72,9 +72,9 @@ func (p *Program) secretHoldsRefreshToken() bool {
 func (p *Program) refreshDecides() bool { return p.secretHoldsRefreshToken() && !p.CanAuthorize() }
 
 // SecretRefreshToken is the refresh token that the secret itself holds, in its
-// field refresh_token, where the realm can do nothing else without a person; else "". It
-// is for the first refresh: what the provider gave since then is newer, see
-// Reseeded.
+// field refresh_token, where the realm can do nothing else without a person;
+// else "". It is for the first refresh: what the provider gave since then is
+// newer, see Reseeded.
 func (b *Bound) SecretRefreshToken() realm.Hidden {
 	token := b.values.secret[refreshField]
 	if !b.program.secretHoldsRefreshToken() || blank(token.Reveal()) {

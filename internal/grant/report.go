@@ -49,6 +49,7 @@ func (c *call) beginReport() {
 	}
 }
 
+// reportFailure notes in the report why there is no token.
 func (c *call) reportFailure(failed *Error) *Error {
 	c.report.Error, c.report.Kind = failed.Error(), failed.Kind
 	return failed

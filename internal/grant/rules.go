@@ -19,6 +19,7 @@ type rule struct {
 	absent bool
 }
 
+// compileRules compiles the rules of the field, such as config.success.
 func compileRules(rules []realm.Rule, field string) ([]rule, error) {
 	var compiled []rule
 	for i, r := range rules {
@@ -32,6 +33,8 @@ func compileRules(rules []realm.Rule, field string) ([]rule, error) {
 	return compiled, nil
 }
 
+// compileRule compiles one rule. One that would match every answer is refused:
+// it can only be a mistake.
 func compileRule(r realm.Rule, field string) (rule, error) {
 	c := rule{status: r.Status, name: r.JSON, values: r.Values, absent: r.Absent}
 	switch {

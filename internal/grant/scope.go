@@ -64,6 +64,7 @@ func parseTemplate(s string, sc scope) (template, error) {
 	return t, nil
 }
 
+// dollarName reads "$name", the form of the earlier service for a whole value.
 func dollarName(name string, sc scope) (template, error) {
 	if !validField(name) {
 		return nil, errors.New(`"$" at the start must be followed by the name of a field and nothing else; write $$ for a dollar`)

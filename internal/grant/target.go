@@ -21,6 +21,8 @@ type hostTemplate struct {
 	host  template
 }
 
+// compileTarget compiles where the token may go. Where no secret decides about
+// it, it is bound here, once for all secrets.
 func (p *Program) compileTarget() error {
 	cfg := &p.realm.Config
 	t := &p.target
@@ -68,8 +70,9 @@ func (p *Program) compileTarget() error {
 	return err
 }
 
-// trustsHost reports whether the operator named the host of a URL in the configuration
-// file. A host that a secret fills in was named by whoever wrote the secret.
+// trustsHost reports whether the operator named the host of a URL in the
+// configuration file. A host that a secret fills in was named by whoever wrote
+// the secret.
 func (p *Program) trustsHost(u urlTemplate) bool { return p.trusted && len(u.host.fields(nil)) == 0 }
 
 // checkScheme allows http only where somebody said so.
@@ -80,6 +83,8 @@ func (p *Program) checkScheme(u urlTemplate) error {
 	return nil
 }
 
+// parseHostTemplate checks an entry of hosts with a sample in place of every
+// name.
 func parseHostTemplate(entry, field string) (hostTemplate, error) {
 	t, err := parseTemplate(entry, scopeTarget)
 	if err != nil {
@@ -91,6 +96,7 @@ func parseHostTemplate(entry, field string) (hostTemplate, error) {
 	return hostTemplate{field, t}, nil
 }
 
+// fields are the secret's fields that decide where the token may go.
 func (t *target) fields() []string {
 	var list []string
 	if t.api != nil {
@@ -131,6 +137,8 @@ func (t *target) bind(v *values) (*realm.Target, error) {
 	return &bound, nil
 }
 
+// bind fills one entry in. Every value must be a part of a host by itself: two
+// that are good only together could move the end of the host.
 func (h hostTemplate) bind(v *values) (realm.HostPattern, error) {
 	for _, p := range h.host {
 		if p.name != "" && !hostPart(v.get(p)) {

@@ -5,7 +5,9 @@ import (
 	"strings"
 )
 
-// template is a parsed value: literal texts and names in turn.
+// template is a parsed value: literal texts and names in turn. Names are found
+// when a realm is compiled and never in what is filled in: a secret that holds
+// "{token}" sends these seven characters.
 type template []part
 
 // part is a literal text, or a name that is filled in.

@@ -56,6 +56,8 @@ func (u *urlTemplate) split(t template) error {
 	return nil
 }
 
+// cutScheme takes the scheme off. It must be written out: a secret that chose it
+// could turn https into http.
 func (u *urlTemplate) cutScheme(t template) template {
 	if len(t) == 0 {
 		return t
@@ -95,6 +97,8 @@ func (u *urlTemplate) check() error {
 	return nil
 }
 
+// printable reports whether the literal text can stand in a request line as it
+// is (RFC 3986 section 2).
 func printable(t template) bool {
 	for _, p := range t {
 		if strings.ContainsFunc(p.text, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune("\"<>\\^`", c) }) {
@@ -104,6 +108,7 @@ func printable(t template) bool {
 	return true
 }
 
+// sample is the template with "1" in place of every name.
 func sample(t template) string {
 	var b strings.Builder
 	for _, p := range t {
@@ -178,6 +183,8 @@ func validHost(s string) bool {
 	return err == nil && !strings.HasPrefix(s, "*")
 }
 
+// hasDotSegment finds "." and "..", which servers resolve: a value of the secret
+// would choose another path.
 func hasDotSegment(path string) bool {
 	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {

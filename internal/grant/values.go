@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// values are what the names of a template stand for.
+// values are what the names of a template stand for. They are copied for every
+// call, because a call adds its own: the instant, the code, what was computed.
 type values struct {
 	secret, shared map[string]realm.Hidden
 	token          string

@@ -51,7 +51,8 @@ func (w *wire) watch(ctx context.Context) context.Context {
 	})
 }
 
-// connected notes that net/http has a connection, and its next byte is the request's.
+// connected notes that net/http has a connection, and its next byte is the
+// request's.
 func (w *wire) connected() {
 	w.mu.Lock()
 	if w.stage == connecting {
@@ -91,7 +92,8 @@ func isPast(sendBy, now time.Time) bool {
 	return !sendBy.IsZero() && (now.After(sendBy) || now.Round(0).After(sendBy.Round(0)))
 }
 
-// nothingWritten takes back the begin of a request of which the kernel took nothing.
+// nothingWritten takes back the begin of a request of which the kernel took
+// nothing.
 func (w *wire) nothingWritten() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -114,6 +116,8 @@ type watched struct {
 	wire *wire
 }
 
+// Write asks the wire before every write, and notes whether the first one of the
+// request got anywhere.
 func (c *watched) Write(p []byte) (int, error) {
 	begins, err := c.wire.mayWrite()
 	if err != nil {

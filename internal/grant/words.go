@@ -204,6 +204,7 @@ func mentionsRefreshToken(message string) bool {
 	}, message), "refreshtoken")
 }
 
+// scalarAt is the scalar that a path leads to.
 func scalarAt(root gjson.Result, p path) (string, bool) {
 	value, err := p.in(root)
 	if err != nil {

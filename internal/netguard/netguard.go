@@ -76,6 +76,7 @@ func (p Policy) allows(address string) bool {
 	return public(addr)
 }
 
+// hostOf is the address without its port.
 func hostOf(address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -84,6 +85,7 @@ func hostOf(address string) string {
 	return host
 }
 
+// canonicalName makes the spellings of one name equal: case and trailing dot.
 func canonicalName(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

@@ -22,6 +22,7 @@ func Parse(entries []string) (Policy, error) {
 	return p, nil
 }
 
+// add reads one entry: a prefix, an address or a host name.
 func (p *Policy) add(entry string) error {
 	if strings.Contains(entry, "/") {
 		prefix, err := netip.ParsePrefix(entry)
@@ -44,6 +45,8 @@ func (p *Policy) add(entry string) error {
 	return nil
 }
 
+// addPrefix refuses the IPv4-mapped form: addresses are compared in their IPv4
+// form, so that it would never match.
 func (p *Policy) addPrefix(prefix netip.Prefix) error {
 	if prefix.Addr().Is4In6() {
 		return errors.New("write the IPv4 form of an IPv4-mapped address")

@@ -39,6 +39,7 @@ var notPublic6 = prefixes(
 	"3fff::/20",     // documentation (RFC 9637)
 )
 
+// prefixes reads prefixes that are written in this file.
 func prefixes(texts ...string) []netip.Prefix {
 	list := make([]netip.Prefix, len(texts))
 	for i, text := range texts {

@@ -66,6 +66,8 @@ func From(err error) Document {
 	return New(http.StatusInternalServerError, realm.CodeInternal, "internal error; the log says more")
 }
 
+// body is the JSON of the document. The title is that of the status: it is the
+// same for every problem of one type (RFC 9457 section 3.1.3).
 func (d Document) body() []byte {
 	d.Title, d.Message = http.StatusText(d.Status), d.Detail
 	b, err := json.Marshal(d)
@@ -75,6 +77,7 @@ func (d Document) body() []byte {
 	return append(b, '\n')
 }
 
+// setHeader keeps the answer out of every cache: the next call may succeed.
 func (d Document) setHeader(h http.Header) {
 	h.Set("Content-Type", ContentType)
 	h.Set("Cache-Control", "no-store")
