@@ -17,7 +17,7 @@ import (
 // be read.
 //
 // As with encoding/json, a field that the JSON does not name keeps its value;
-// otherwise than there, names are case-sensitive, null clears, and a list, map
+// unlike there, names are case-sensitive, null clears, and a list, map
 // or pointer is replaced and never merged into.
 func Decode(data []byte, prefix string, v any) error {
 	if err := checkText(data, prefix); err != nil {
@@ -104,7 +104,7 @@ func decodeOwn(data []byte, path string, v reflect.Value) error {
 }
 
 // decodeStruct sets the fields that the object names. Names are case-sensitive,
-// otherwise than in encoding/json: "Url" beside "url" would overwrite it.
+// unlike in encoding/json: "Url" beside "url" would overwrite it.
 func decodeStruct(data []byte, path string, v reflect.Value) error {
 	fields := fieldsOf(v.Type())
 	return eachMember(data, path, wanted(v.Type()), func(name string, value []byte) error {
@@ -200,7 +200,7 @@ func addFields(fields map[string][]int, t reflect.Type, at []int) {
 }
 
 // unknownField is the error of a name that the struct does not have. A name that
-// differs in case only is the usual mistake, and is told.
+// differs in case only is the usual mistake: the error shows the right spelling.
 func unknownField(path, name string, fields map[string][]int) error {
 	for known := range fields {
 		if strings.EqualFold(known, name) {

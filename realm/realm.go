@@ -158,7 +158,7 @@ type Grant struct {
 	// AuthorizeURL is the authorization endpoint (RFC 6749 section 3.1), for
 	// authorization_code.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
-	// PKCE is the proof that the code comes back to whom asked for it (RFC
+	// PKCE is the proof that the code comes back to the one who asked for it (RFC
 	// 7636), for authorization_code: S256 (default) or off.
 	PKCE string `json:"pkce,omitempty"`
 	// ClientID and ClientSecret are values, usually {secret.client_id} and

@@ -20,8 +20,8 @@ func (r Ref) AppendTo(b []byte) []byte {
 	return append(b, r.Key...)
 }
 
-// CutRef reads what AppendTo wrote from the front of b and returns what comes
-// behind it; false where b does not begin so.
+// CutRef reads a reference that AppendTo wrote from the front of b, and returns
+// the rest of b; false where b does not begin with one.
 func CutRef(b []byte) (r Ref, rest []byte, ok bool) {
 	if r.Realm, b, ok = cutText(b); !ok {
 		return Ref{}, nil, false

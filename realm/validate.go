@@ -39,7 +39,7 @@ func (r *Realm) Validate() error {
 }
 
 // validateConfig checks the parts of the config in the order in which people
-// write them, so that the first mistake is told first.
+// write them, so that the first mistake is reported first.
 func (r *Realm) validateConfig() error {
 	c := &r.Config
 	return firstError(

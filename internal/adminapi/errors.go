@@ -88,7 +88,8 @@ func document(words vocabulary, err error) problem.Document {
 	return d
 }
 
-// internal reports whether only the operator can do something about it.
+// internal reports whether only the operator can do something about the error, so
+// that it is logged.
 func internal(d problem.Document) bool {
 	return d.Code == realm.CodeInternal || d.Code == realm.CodeUnavailable
 }

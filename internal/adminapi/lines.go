@@ -31,8 +31,8 @@ func newLines(w http.ResponseWriter) *lines {
 // a refusal.
 func (l *lines) begun() bool { return l != nil && l.started }
 
-// send sends one line. That the caller has gone, or does not read, is told by the
-// context.
+// send sends one line. Its errors are ignored: where the caller has gone, or does
+// not read, the context of the request ends.
 func (l *lines) send(v any) {
 	line, err := json.Marshal(v)
 	if err != nil { // words and numbers only

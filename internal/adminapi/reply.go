@@ -18,7 +18,8 @@ type reply struct {
 	problem *problem.Document
 }
 
-// replyOf is the answer of a handler: a reply, or what is to be JSON.
+// replyOf makes a reply of what a handler returns: a reply already, or a value
+// that becomes JSON.
 func replyOf(v any) (reply, error) {
 	switch v := v.(type) {
 	case reply:

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	_ "time/tzdata" // Asia/Shanghai is one everywhere, in containers without zones as well
+	_ "time/tzdata" // Asia/Shanghai is known everywhere, even in containers without zone files
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"

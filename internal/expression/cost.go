@@ -29,7 +29,7 @@ const (
 const errTooLarge = refusal("a result has more than 64 KiB")
 
 // checkCost estimates the cost with values of the usual size, so that an
-// expression that is too long is told when it is saved.
+// expression that costs too much is refused when it is saved.
 func checkCost(env *cel.Env, checked *cel.Ast) error {
 	estimate, err := env.EstimateCost(checked, estimatedCost{})
 	if err != nil {

@@ -21,7 +21,7 @@ func (b *Bound) CallbackURL() string {
 
 // AuthorizeURL is what a person opens to authorize. The authorize recipe must
 // be a GET of query arguments, and the realm not Unattended: its request holds
-// a password, which is to be shown to nobody. Errors are *Error.
+// a password, which nobody must see. Errors are *Error.
 func (b *Bound) AuthorizeURL(a Authorization) (string, error) {
 	p := b.program
 	switch {

@@ -39,8 +39,8 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	return b, err
 }
 
-// check renders what can be sent, so that a value that cannot stand where it
-// should is told now.
+// check renders every request that the realm can send, so that a value that
+// cannot stand in one is found now and not in the middle of a call.
 func (b *Bound) check() error {
 	if p := b.program; p.fetch != nil {
 		if _, err := p.fetch.render(b.values, b.ref); err != nil {

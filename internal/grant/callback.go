@@ -20,7 +20,7 @@ const (
 )
 
 // Callback is how a provider answers a request for an authorization (RFC 6749
-// sections 4.1.2 and 4.1.2.1, RFC 9207). Nothing in it is to be believed
+// sections 4.1.2 and 4.1.2.1, RFC 9207). Nothing in it can be believed
 // before its state is known. Error, Description and Issuer may quote anything:
 // they are for Judge and not to be shown.
 type Callback struct {

@@ -328,7 +328,7 @@ func TestGuard(t *testing.T) {
 	}
 	for _, client := range []*Client{testClient(t), NewClient(nil, nil)} {
 		_, err = b.Fetch(t.Context(), client, Request{})
-		if failed := failure(t, err); failed.Kind != KindForbidden || failed.Class != Hopeless {
+		if failed := failure(t, err); failed.Kind != KindForbidden || failed.Class != Hopeless || !failed.NotAsked() {
 			t.Errorf("error %+v", failed)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// Request says how a token is to be got.
+// Request is what a caller says about one call.
 type Request struct {
 	// RefreshToken is what Refresh sends; Fetch does not look at it.
 	RefreshToken realm.Hidden

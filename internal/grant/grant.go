@@ -1,4 +1,4 @@
-// Package grant knows how one token is got. Compile turns a realm into a
+// Package grant knows how to obtain one token. Compile turns a realm into a
 // Program: templates parsed, answer paths checked, the grant expanded into
 // recipes. A Program bound to a secret can fetch a token from the provider
 // with one bounded HTTP call, or with the two of an authorization, and place

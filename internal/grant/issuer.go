@@ -50,5 +50,5 @@ func (p *Program) wrongIssuer() string {
 		return "the iss of the callback is not config.grant.issuer"
 	}
 	return "the iss of the callback has another origin than the authorize URL: " +
-		"if it is the provider's all the same, set config.grant.issuer (grant authorization_code)"
+		"if the provider does send it, set config.grant.issuer (grant authorization_code)"
 }

@@ -125,7 +125,7 @@ func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 	return r, p.checkScheme(r.url)
 }
 
-// requiredFields are those without which the token cannot be got or used.
+// requiredFields are those without which the token cannot be obtained or used.
 func (p *Program) requiredFields() []string {
 	list := p.fixed.fields(p.target.fields())
 	if p.fetch != nil {
@@ -183,7 +183,7 @@ func (p *Program) NotProxyable() string {
 	return p.unplaceable
 }
 
-// CanFetch reports whether a token can be got from the secret alone: by Fetch,
+// CanFetch reports whether a token can be obtained from the secret alone: by Fetch,
 // or, where the realm is Unattended, by Authorize and Exchange.
 func (p *Program) CanFetch() bool { return p.noFetch == "" || p.Unattended() }
 

@@ -40,7 +40,7 @@ func (p *Program) compileRefresh(c *construction) error {
 	return nil
 }
 
-// CanRefresh reports whether a token can be got with a refresh token.
+// CanRefresh reports whether a token can be obtained with a refresh token.
 func (p *Program) CanRefresh() bool { return p.noRefresh == "" }
 
 // RefreshSemantics is what becomes of a refresh token that was used: one of
@@ -84,7 +84,7 @@ func (b *Bound) SecretRefreshToken() realm.Hidden {
 }
 
 // Reseeded reports whether the secret's own refresh token is another one than
-// when the token with that fingerprint was got: somebody has replaced it, and
+// when the token with that fingerprint was obtained: somebody has replaced it, and
 // the refresh token beside that fingerprint is not to be used any more. The
 // rest of the secret and the recipe do not count.
 func (b *Bound) Reseeded(stored realm.Fingerprint) bool {

@@ -92,7 +92,7 @@ func (r rule) accepts(value gjson.Result) bool {
 }
 
 // succeeded reports whether an answer is a success: every rule matches and,
-// unless a rule names statuses, the status is 2xx (201 is one as well:
+// unless a rule names statuses, the status is 2xx (201 counts too:
 // GitHub's installation tokens). failed is the rule that does not match; nil
 // for the status.
 func succeeded(rules []rule, status int, root gjson.Result) (ok bool, failed *rule, err error) {

@@ -86,7 +86,7 @@ func (w *wire) mayWrite() (begins bool, err error) {
 
 // isPast reports whether the time to send is over. The monotonic clock says so;
 // but on some systems it stands while the machine sleeps, so the wall clock
-// is heard as well: a request that is not sent is made again, one that is
+// counts too: a request that is not sent is made again, one that is
 // sent too late may spend a refresh token twice.
 func isPast(sendBy, now time.Time) bool {
 	return !sendBy.IsZero() && (now.After(sendBy) || now.Round(0).After(sendBy.Round(0)))

@@ -63,7 +63,7 @@ const (
 
 // wordsOf reads why a provider refused: from the outermost object that has a
 // code, as each provider has a wrapping of its own. The words may quote a
-// credential: they are to be redacted before anybody sees them.
+// credential: they must be redacted before anybody sees them.
 func wordsOf(root gjson.Result) refusalWords {
 	var spoken string // the message of an answer without a code
 	for _, o := range objectsOf(root) {

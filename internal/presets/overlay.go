@@ -26,7 +26,9 @@ func overlay(c, over *realm.Config) {
 
 // copySet copies every field that says something. Those of an embedded struct
 // count as fields of the outer one, as they do in JSON.
-func copySet[T any](to, from *T) { copySetFields(reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()) }
+func copySet[T any](to, from *T) {
+	copySetFields(reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem())
+}
 
 // copySetFields is copySet for values that reflection has found.
 func copySetFields(to, from reflect.Value) {
