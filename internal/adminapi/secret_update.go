@@ -110,7 +110,7 @@ func (u *secretUpdate) set(path, name string, raw json.RawMessage) error {
 }
 
 // takeToken takes a token that is imported with the secret, and its end. A
-// null, empty or masked one is none: exports of the earlier services have
+// null, empty, blank or masked one is none: exports of the earlier services have
 // such.
 func takeToken(o object, name, endName string) (*realm.Hidden, *time.Time, error) {
 	var token realm.Hidden
@@ -124,7 +124,7 @@ func takeToken(o object, name, endName string) (*realm.Hidden, *time.Time, error
 		return nil, nil, err
 	case !named:
 		return nil, end, nil
-	case token == "" || token.Reveal() == realm.Mask:
+	case strings.TrimSpace(token.Reveal()) == "" || token.Reveal() == realm.Mask:
 		return nil, nil, nil
 	}
 	return &token, end, nil

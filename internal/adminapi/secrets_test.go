@@ -125,7 +125,7 @@ func TestSecretImport(t *testing.T) {
 			t.Errorf("%v", doc)
 		}
 	}
-	for _, none := range []string{`"token":null,"expires_at":null`, `"token":"","expires_at":0`, `"token":null,"expires_at":1`, `"token":"******************","expires_at":1`} {
+	for _, none := range []string{`"token":null,"expires_at":null`, `"token":"","expires_at":0`, `"token":null,"expires_at":1`, `"token":" \t\n","expires_at":1`, `"refresh_token":"  "`, `"token":"******************","expires_at":1`} {
 		s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"moved-0",`+none+`}`)
 		if got := s.get("/api/token?realm=wxgzh&key=moved-0").document()["token"]; got != "old-moved-0" {
 			t.Errorf("%s: the token is %v", none, got)

@@ -28,6 +28,9 @@ func TestBlanksAreNothing(t *testing.T) {
 		if _, err := bind(t, realmOf(t, `{}`, ""), map[string]string{"token": blank}).Fixed(); err == nil {
 			t.Errorf("%q is a fixed token", blank)
 		}
+		if _, _, err := injecting(t).Place(realm.Hidden(blank)); err == nil {
+			t.Errorf("%q is injected", blank)
+		}
 		seeded := bind(t, realmOf(t, refreshing, "https://x.example/"), map[string]string{"refresh_token": blank})
 		if seeded.SecretRefreshToken() != "" {
 			t.Errorf("%q is a refresh token of the secret", blank)

@@ -216,7 +216,15 @@ func TestNotAsked(t *testing.T) {
 }
 
 func BenchmarkDigest(b *testing.B) {
-	bound := injecting(b)
+	r := realm.Realm{ID: "x", Config: realm.Config{Recipe: realm.Recipe{URL: "https://x.example/t?a={secret.a}&b={secret.b}", TokenPath: "t"}}}
+	p, err := Compile(r, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bound, err := p.Bind(secretOf(map[string]string{"a": "1", "b": "2"}))
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = bound.Digest(FetchRecipe)

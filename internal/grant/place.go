@@ -120,7 +120,7 @@ func (p *Program) places() []realm.Place {
 // Target.Inject, as realm.Lease.Values wants them. The returned access token
 // shares its memory with a value, where it can.
 func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden, err error) {
-	if err := checkToken(token.Reveal()); err != nil || token == "" {
+	if err := checkToken(token.Reveal()); err != nil || blank(token.Reveal()) {
 		return nil, "", realm.Fieldf("token", "cannot be placed: it is empty, too long or holds control characters")
 	}
 	v := b.values
