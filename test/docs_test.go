@@ -1,26 +1,25 @@
 package test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 )
 
-var (
-	readmes    = []string{"../README.md", "../README.zh-CN.md"}
-	accounts   = "../docs/accounts.md"
-	part       = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-	fenced     = regexp.MustCompile("(?s)```caddyfile\n(\\{\n.*?)```")
-	apiRequest = regexp.MustCompile(`(?s)curl -H 'Content-Type: application/json' localhost:8081(/api/\w+) --data-binary '(.*?)'`)
-)
+var readmes = []string{"../README.md", "../README.zh-CN.md"}
+
+// pages are the documents for users.
+func pages(t *testing.T) []string {
+	t.Helper()
+	below, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(below) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	return slices.Concat(readmes, below)
+}
 
 func readDoc(t *testing.T, path string) string {
 	t.Helper()
@@ -31,105 +30,141 @@ func readDoc(t *testing.T, path string) string {
 	return string(text)
 }
 
-// Every whole Caddyfile of the READMEs is valid.
-func TestReadmeCaddyfiles(t *testing.T) {
-	for name, value := range map[string]string{
-		"WX_APPID": "a", "WX_APPSECRET": "b", "REDIS_URL": "redis://127.0.0.1:1/0",
-		"TOKENS_KEY":     "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
-		"MYSQL_HOST":     "127.0.0.1",
-		"MYSQL_PORT":     "1",
-		"MYSQL_USERNAME": "tokens",
-		"MYSQL_PASSWORD": "c",
-		"MYSQL_DATABASE": "tokens",
-	} {
-		t.Setenv(name, value)
+// block is a fenced block of a page.
+type block struct {
+	page string
+	lang string
+	// within says where a part of a Caddyfile belongs: "" for a whole file,
+	// "tokens" or "site" for the inside of such a block, "realm" for the inside
+	// of any realm, and "realm crm" or "site x.example.com" for the inside of
+	// the one that an earlier block of the page has. It is the second half of
+	// the fence's info string, which no reader sees.
+	within string
+	text   string
+}
+
+var fence = regexp.MustCompile("(?ms)^```(\\w*)[ ]?([^\n]*)\n(.*?)^```$")
+
+func blocksOf(t *testing.T, page string) []block {
+	t.Helper()
+	var blocks []block
+	for _, m := range fence.FindAllStringSubmatch(readDoc(t, page), -1) {
+		blocks = append(blocks, block{page: page, lang: m[1], within: m[2], text: m[3]})
 	}
-	for _, readme := range readmes {
-		blocks := fenced.FindAllStringSubmatch(readDoc(t, readme), -1)
-		if len(blocks) < 2 {
-			t.Errorf("%s has %d Caddyfiles", readme, len(blocks))
-		}
-		for _, block := range blocks {
-			path := filepath.Join(t.TempDir(), "Caddyfile")
-			if err := os.WriteFile(path, []byte(block[1]), 0o600); err != nil {
-				t.Fatal(err)
+	return blocks
+}
+
+// whole is the Caddyfile that results when a reader puts the last block where
+// it belongs, among those before it.
+func whole(t *testing.T, blocks []block) string {
+	t.Helper()
+	last := blocks[len(blocks)-1]
+	kind, name, named := strings.Cut(last.within, " ")
+	if named {
+		head := strings.TrimPrefix(kind+" ", "site ") + name + " {\n"
+		for i, b := range blocks[:len(blocks)-1] {
+			if b.lang == "caddyfile" && strings.Contains("\n"+b.text, "\n"+head) {
+				b.text = strings.TrimSuffix(b.text, "}\n") + last.text + "}\n"
+				return whole(t, append(slices.Clone(blocks[:i]), b))
 			}
-			for _, args := range [][]string{{"validate", "--config", path}, {"fmt", "--diff", path}} {
-				if out, err := command(t, args...); err != nil {
-					t.Errorf("%s: %s: %v\n%s\n%s", readme, args[0], err, out, block[1])
+		}
+		t.Fatalf("%s: no block before has %q", last.page, head)
+	}
+	switch last.within {
+	case "":
+		return last.text
+	case "tokens":
+		return "{\n\ttokens {\n" + last.text + "\t}\n}\n"
+	case "realm":
+		return "{\n\ttokens {\n\t\trealm any {\n" + last.text + "\t\t}\n\t}\n}\n"
+	case "site":
+		return ":8080 {\n" + last.text + "}\n"
+	}
+	t.Fatalf("%s: a block is within %q, which is nothing that can be", last.page, last.within)
+	return ""
+}
+
+// Every Caddyfile in a document, and every part of one, is valid where it
+// belongs, and formatted as `caddy fmt` formats it.
+func TestDocsCaddyfiles(t *testing.T) {
+	for _, page := range pages(t) {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			blocks := blocksOf(t, page)
+			for i, b := range blocks {
+				if b.lang != "caddyfile" {
+					continue
+				}
+				files := newReadersFiles(t)
+				for args, text := range map[string]string{"fmt --diff": b.text, "validate --config": files.replace(whole(t, blocks[:i+1]))} {
+					path := filepath.Join(t.TempDir(), "Caddyfile")
+					if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					if out, err := commandWith(t, files.environment(text), append(strings.Fields(args), path)...); err != nil {
+						t.Errorf("caddy %s: %v\n%s\n%s", args, err, out, text)
+					}
 				}
 			}
-		}
-	}
-}
-
-// The Caddyfile that docs/accounts.md builds up is valid: a realm, what may be
-// added to it, a site, and what may be added to that.
-func TestAccountsCaddyfile(t *testing.T) {
-	blocks := part.FindAllStringSubmatch(readDoc(t, accounts), -1)
-	if len(blocks) != 4 {
-		t.Fatalf("%d blocks", len(blocks))
-	}
-	within := func(outer, inner int) string {
-		return strings.TrimSuffix(blocks[outer][1], "}\n") + blocks[inner][1] + "}\n"
-	}
-	path := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(path, []byte("{\n\ttokens {\n"+within(0, 1)+"\t}\n}\n"+within(2, 3)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("CRM_CLIENT_ID", "a")
-	t.Setenv("CRM_CLIENT_SECRET", "b")
-	if out, err := command(t, "validate", "--config", path); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-// Every request to the admin API in the READMEs and in docs/accounts.md is
-// accepted, in their order.
-func TestReadmeRequests(t *testing.T) {
-	for _, readme := range append([]string{accounts}, readmes...) {
-		n := launch(t, config{}.caddyfile)
-		requests := apiRequest.FindAllStringSubmatch(readDoc(t, readme), -1)
-		if len(requests) < 2 {
-			t.Errorf("%s has %d requests", readme, len(requests))
-		}
-		for _, r := range requests {
-			curlPost(t, n, r[2], r[1])
-		}
-	}
-}
-
-// The READMEs' realm for WeChat works on a WeChat that is as strict as the real
-// one: force_refresh is a boolean, and true when a new token is wanted.
-func TestReadmeWeChatRealm(t *testing.T) {
-	for _, readme := range readmes {
-		var passed atomic.Int64
-		p := fakeprovider.New(fakeprovider.Options{
-			Style: fakeprovider.WeChat, Credentials: map[string]string{"wx-app": "wx-secret-01"},
-			Now: func() time.Time { return time.Now().Add(time.Duration(passed.Load())) },
 		})
-		base := p.Start(t)
-		n := launch(t, func(proxyPort, adminPort int) string {
-			for _, block := range fenced.FindAllStringSubmatch(readDoc(t, readme), -1) {
-				if strings.Contains(block[1], "stable_token") {
-					return strings.NewReplacer(
-						"api https://api.weixin.qq.com", "allow_http\n\t\t\tapi "+base,
-						"https://api.weixin.qq.com", base,
-						":8080", ":"+strconv.Itoa(proxyPort), ":8081", ":"+strconv.Itoa(adminPort),
-						"{\n\ttokens {", "{\n\tadmin off\n\tdebug\n\ttokens {",
-					).Replace(block[1])
+	}
+}
+
+// Every curl of a document works, as it stands, on the configuration that a
+// reader has at that place: Caddyfile.example, or what the page told before.
+func TestDocsRequests(t *testing.T) {
+	for _, page := range pages(t) {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t)
+			r.follow(blocksOf(t, page))
+			if slices.Contains(readmes, page) && r.requests < 5 {
+				t.Errorf("the page has %d requests", r.requests)
+			}
+		})
+	}
+}
+
+// The four realms of each README work, and heal: when the provider ends the
+// token early, the caller does not notice.
+func TestReadmeRealmsHeal(t *testing.T) {
+	for _, readme := range readmes {
+		t.Run(filepath.Base(readme), func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t)
+			r.follow(blocksOf(t, readme))
+			r.node().keepsSecret(r.world.wechat, "wx-secret-01", "crm-secret-01")
+			calls := map[string]func() (issued, dead int){
+				"/wechat/main/cgi-bin/get_api_domain_ip": countsOf(r.world.wechat),
+				"/wecom/main/cgi-bin/department/list":    countsOf(r.world.wecom),
+				"/crm/main/contacts":                     countsOf(r.world.oauth),
+				"/github/main/repos/octo/hello":          r.world.github.counts,
+			}
+			for path := range calls {
+				r.node().get(r.node().proxy+path, 200)
+			}
+			r.world.revoke()
+			for path, counts := range calls {
+				r.node().get(r.node().proxy+path, 200)
+				if issued, dead := counts(); issued != 2 || dead != 1 {
+					t.Errorf("%s: %d tokens issued, %d calls with a dead one; want 2 and 1", path, issued, dead)
 				}
 			}
-			t.Fatalf("%s has no realm for WeChat", readme)
-			return ""
-		}, "WX_APPID=wx-app", "WX_APPSECRET=wx-secret-01")
-		n.keepsSecret(p, "wx-secret-01")
-		n.get(n.proxy+"/wechat/cgi-bin/get_api_domain_ip", http.StatusOK)
-		passed.Store(int64(time.Minute)) // a forced token within 30 s of the last one would be the same
-		n.get(n.admin+"/api/token?realm=wechat&key=main&flush=true", http.StatusOK)
-		n.get(n.proxy+"/wechat/cgi-bin/get_api_domain_ip", http.StatusOK)
-		if len(p.Issued()) != 2 || p.Fetches() != 2 || p.CallsWith(p.Newest()) != 1 || len(p.DeadCalls()) != 0 {
-			t.Errorf("%s: %d issued, %d fetches, dead calls %+v", readme, len(p.Issued()), p.Fetches(), p.DeadCalls())
+		})
+	}
+}
+
+// force_refresh of the READMEs' realm for WeChat is a boolean, as the provider
+// wants it, and true when a new token is wanted.
+func TestReadmeWeChatFlush(t *testing.T) {
+	for _, readme := range readmes {
+		r := newReader(t)
+		r.follow(blocksOf(t, readme))
+		before := r.node().token("wechat", "main").Token
+		r.world.passed.Store(int64(forceGap)) // a token forced within 30 s of the last one would be the same
+		r.node().get(r.node().admin+"/api/token?realm=wechat&key=main&flush=true", 200)
+		if after := r.node().token("wechat", "main").Token; after == before || after != r.world.wechat.Newest() {
+			t.Errorf("%s: a flush did not bring a new token", readme)
 		}
 	}
 }

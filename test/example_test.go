@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,10 +134,13 @@ func TestCommandsOnTheExample(t *testing.T) {
 	}
 }
 
-func command(t *testing.T, args ...string) ([]byte, error) {
+func command(t *testing.T, args ...string) ([]byte, error) { return commandWith(t, nil, args...) }
+
+// commandWith runs the binary with variables beside those of the test.
+func commandWith(t *testing.T, env []string, args ...string) ([]byte, error) {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(within(t), binary, args...) // #nosec G204 -- our own program
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	cmd.Env = slices.Concat(os.Environ(), env, []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir})
 	return cmd.CombinedOutput()
 }
