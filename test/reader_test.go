@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 		Style: fakeprovider.WeChat, Credentials: map[string]string{"wx-app": "wx-secret-01"},
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.passed.Load())) },
 	})
-	w.wecom = fakeprovider.New(fakeprovider.Options{Style: fakeprovider.WeCom, Credentials: map[string]string{"...": "..."}})
+	w.wecom = fakeprovider.New(fakeprovider.Options{Style: fakeprovider.WeCom, Credentials: map[string]string{"...": "...", "ww-corp": "ww-secret-01"}})
 	w.oauth = fakeprovider.New(fakeprovider.Options{Credentials: map[string]string{"crm-client": "crm-secret-01"}})
 	hosts := map[string]http.Handler{
 		"api.weixin.qq.com": w.wechat, "qyapi.weixin.qq.com": w.wecom,
@@ -227,6 +227,7 @@ func (f readersFiles) environment(text string) []string {
 	values := map[string]string{
 		"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": "1", "MYSQL_USERNAME": "tokens", "MYSQL_PASSWORD": "c", "MYSQL_DATABASE": "tokens",
 		"WX_APPID": "wx-app", "WX_APPSECRET": "wx-secret-01", "CRM_CLIENT_ID": "crm-client", "CRM_CLIENT_SECRET": "crm-secret-01",
+		"WECOM_CORPID": "ww-corp", "WECOM_CORPSECRET": "ww-secret-01",
 		"GITHUB_APP_ID": "github-app", "GITHUB_INSTALLATION_ID": "4711", "REDIS_URL": "redis://127.0.0.1:1/0",
 	}
 	for _, m := range ofEnv.FindAllStringSubmatch(text, -1) {
