@@ -29,11 +29,11 @@ var micro = []struct {
 	},
 	{
 		"./internal/broker", "P4: a memory hit among a million keys has 0 allocations, no lock, below 0.5 us; P6: at most 800 B for each of a million cached tokens of 512 B", 1, nil,
-		"P4's time is not met on one core for keys in random order: it is that of five dependent reads of memory that no cache holds.",
+		"P4's target for the time is not met on one core for keys in random order: the time is that of five dependent reads of memory that no cache holds.",
 	},
-	{"./internal/adminapi", "the handler's share of P5", 5, nil, ""},
-	{"./internal/grant", "reading an answer, placing a token", 5, nil, ""},
-	{"./tokenstore/sqlstore", "a point read; what the agreement of the nodes adds to a fetch", 1, nil, ""},
+	{"./internal/adminapi", "The handler's share of P5", 5, nil, ""},
+	{"./internal/grant", "Reading an answer, placing a token", 5, nil, ""},
+	{"./tokenstore/sqlstore", "A point read; what the agreement of the nodes adds to a fetch", 1, nil, ""},
 }
 
 // difference is a benchmark against the same without what it is about.
@@ -42,7 +42,7 @@ type difference struct{ title, with, without string }
 // goBenchmarks runs the Go benchmarks.
 func (b *bench) goBenchmarks(ctx context.Context, r *report) error {
 	var s strings.Builder
-	s.WriteString("## Go benchmarks\n\nAllocations are exact; times share the noise of the machine, medians where a benchmark ran several times.\n")
+	s.WriteString("## Go benchmarks\n\nAllocations are exact. Times share the noise of the machine; they are medians where a benchmark ran several times.\n")
 	for _, m := range micro {
 		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-count", strconv.Itoa(m.runs), "-timeout", "30m", m.pkg) //nolint:gosec // our own packages
 		cmd.Dir, cmd.Stderr = b.module, os.Stderr

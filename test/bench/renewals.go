@@ -160,7 +160,7 @@ func readLatencies(out []byte, renewals int) (latencies, error) {
 func (r *report) addRenewals(samples [][]latencies, dead int) {
 	var s strings.Builder
 	fmt.Fprintf(&s, "### P9 renewals under load, http upstream, c=%d\n\n", renewalConns)
-	s.WriteString("Target: p99 of requests that hold a live token does not move; nobody waits for a renewal that was ahead of time.\n\n")
+	s.WriteString("Target: the p99 of requests with a live token does not change; nobody waits for a renewal ahead of time.\n\n")
 	fmt.Fprintf(&s, "Tokens of %v against tokens of %v; the token endpoint takes %v. Milliseconds, medians of the rounds.\n\n", renewalLife, longLife, renewalLatency)
 	s.WriteString("| token | req/s | p50 | p99 | range | p99.9 | longest of all | took as long as the token endpoint | renewals | errors |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	values := func(i int, f func(latencies) float64) []float64 {

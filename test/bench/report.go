@@ -69,8 +69,8 @@ func (r *report) markdown(b *bench) string {
 		commit = []byte("unknown")
 	}
 	var s strings.Builder
-	s.WriteString("# Benchmarks\n\n`make bench` measures this again (it needs wrk). Absolute figures move with the machine; what counts are ratios within one run, and differences below 10 % are noise.\n\n")
-	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, variants in shuffled order and in fresh processes in each; medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores; the machine's load average before the run was %s.\n\n",
+	s.WriteString("# Benchmarks\n\n`make bench` measures all of this again (it needs wrk). Absolute figures depend on the machine. Compare the ratios within one run; differences below 10 % are noise.\n\n")
+	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, each with all variants in shuffled order and in fresh processes. The tables show medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores; the machine's load average before the run was %s.\n\n",
 		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds, r.load)
 	s.WriteString(strings.Join(r.sections, "\n"))
 	return s.String()

@@ -233,7 +233,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (s *storm) report(d *demand, took time.Duration, r *report) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "### P8 %d tokens that end within %v, %d fetches a second allowed\n\n", len(s.refs), (s.lead / 10).Round(time.Second), s.rate)
-	out.WriteString("Target: none used expired, never above the allowed rate, callers of live tokens not slowed.\n\n")
+	out.WriteString("Target: no expired token is used, the allowed rate is never exceeded, and callers of live tokens are not slowed down.\n\n")
 	fmt.Fprintf(&out, "The engine on SQLite, in real time; renewals fall due from %v before the end; the token endpoint takes %v and counts for itself; %d calls of `broker.Token` a second over all keys.\n\n",
 		s.lead.Round(time.Second), stormLatency, callers*callsPerTick*int(time.Second/callTick))
 	refused := s.provider.Refusals()

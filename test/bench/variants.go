@@ -87,7 +87,7 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 			variants: []variant{{"reverse_proxy as shipped", shipped(up.https), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https), "/v1/things?a=1&b=2", ""}},
 		},
 		{
-			title: "P2 as shipped, https upstream (HTTP/2), c=300", target: "none: one connection carries all, with both", conns: 300,
+			title: "P2 as shipped, https upstream (HTTP/2), c=300", target: "none, because one connection carries everything in both variants", conns: 300,
 			variants: []variant{{"reverse_proxy as shipped", shipped(up.https2), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https2), "/v1/things?a=1&b=2", ""}},
 		},
 		{
@@ -95,7 +95,7 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 			variants: []variant{{"respond", respond, "/api/token?realm=bench&key=main", ""}, {"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
 		},
 		{
-			title: "the earlier service's load test: GET /api/token, c=300", target: "about 1,700 requests per second there, no errors", conns: 300,
+			title: "The earlier service's load test: GET /api/token, c=300", target: "about 1,700 requests per second, as there, and no errors", conns: 300,
 			variants: []variant{{"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
 		},
 	}
