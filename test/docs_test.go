@@ -168,3 +168,77 @@ func TestReadmeWeChatFlush(t *testing.T) {
 		}
 	}
 }
+
+// The READMEs are front pages: short, with the commands that a newcomer needs as
+// they stand, and in Chinese with the four words at the top.
+func TestReadmeIsAFrontPage(t *testing.T) {
+	for _, readme := range readmes {
+		text := readDoc(t, readme)
+		if n := strings.Count(text, "\n"); n < 120 || n > 150 {
+			t.Errorf("%s has %d lines; 120 to 150 are meant", readme, n)
+		}
+		for _, want := range []string{
+			"\ngo run ./cmd/xcaddy-build run --config Caddyfile.example\n", "`make test`",
+			"`xcaddy build --with github.com/caddy-tokens/caddy-tokens`", "```mermaid\n",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not have %q", readme, want)
+			}
+		}
+	}
+	const words = "# caddy-tokens\n\nrealm＝服务商接入配置；secret＝一组凭据；key＝这组凭据的名字；token＝access_token。\n"
+	if !strings.HasPrefix(readDoc(t, readmes[1]), words) {
+		t.Error("README.zh-CN.md does not begin with the words")
+	}
+	if en, zh := whatRuns(t, readmes[0]), whatRuns(t, readmes[1]); !slices.Equal(en, zh) {
+		t.Error("the READMEs have different Caddyfiles or commands")
+	}
+}
+
+// whatRuns are the Caddyfiles and commands of a page.
+func whatRuns(t *testing.T, page string) (texts []string) {
+	t.Helper()
+	for _, b := range blocksOf(t, page) {
+		if b.lang == "caddyfile" || b.lang == "sh" {
+			texts = append(texts, b.text)
+		}
+	}
+	return texts
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notWord = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// Every link within the repository leads to a file, and to a heading of it.
+func TestDocsLinks(t *testing.T) {
+	for _, page := range append(pages(t), "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md") {
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
+			path, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(path, "://") || slices.Contains(writtenElsewhere, filepath.Base(path)) {
+				continue
+			}
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			text := readDoc(t, target)
+			if anchor != "" && !slices.Contains(anchors(text), anchor) {
+				t.Errorf("%s: the link %s leads to no heading", page, m[1])
+			}
+		}
+	}
+}
+
+// writtenElsewhere are documents that others write at the same time.
+var writtenElsewhere = []string{"design.md"}
+
+// anchors are the names that GitHub gives to the headings of a page.
+func anchors(text string) (names []string) {
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		names = append(names, strings.ReplaceAll(notWord.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return names
+}

@@ -327,7 +327,10 @@ func (r *reader) node() *node {
 	return r.running
 }
 
-var realmLine = regexp.MustCompile(`(?m)^\s*realm \S+ \{$`)
+var (
+	realmLine = regexp.MustCompile(`(?m)^\s*realm \S+ \{$`)
+	allowHTTP = regexp.MustCompile(`(?m)^\s*allow_http( on)?\n`)
+)
 
 // adapted is the configuration with free ports in place of the documents', and
 // with the world's server in place of the providers'.
@@ -336,7 +339,7 @@ func (r *reader) adapted(proxyPort, adminPort int) string {
 		"8080", strconv.Itoa(proxyPort), "8081", strconv.Itoa(adminPort), "8082", strconv.Itoa(r.practice),
 		"https://", r.world.base+"/",
 	).Replace(r.caddyfile)
-	text = realmLine.ReplaceAllString(text, "$0\n\t\t\tallow_http")
+	text = realmLine.ReplaceAllString(allowHTTP.ReplaceAllString(text, ""), "$0\n\t\t\tallow_http")
 	return r.files.replace(strings.Replace(text, "\ttokens {\n", "\tadmin off\n\tdebug\n\ttokens {\n\t\tallow_private 127.0.0.1\n", 1))
 }
 
