@@ -186,10 +186,10 @@ func TestDocsAreComplete(t *testing.T) {
 	for page, want := range map[string][]string{
 		"../docs/api.md": routes,
 		"../docs/operations.md": slices.Concat(codes,
-			inSource(t, "../caddymodule/metrics.go", `(?:counter\(|Name: )"(\w+)"`, "`"),
-			inSource(t, "../caddymodule/gauges.go", `gauge\("(\w+)"`, "`"),
-			inSource(t, "../caddymodule/events.go", `event\w+ += "(\w+)"`, "`")),
-		"../docs/migrating.md": inSource(t, "../caddymodule/command.go", `Var\(&f\.\w+, "([\w-]+)"`, "`--"),
+			inSource(t, "../caddymodule/metrics.go", `(?:counter\(|Name: )"(\w+)"`, ""),
+			inSource(t, "../caddymodule/gauges.go", `gauge\("(\w+)"`, ""),
+			inSource(t, "../caddymodule/events.go", `event\w+ += "(\w+)"`, "")),
+		"../docs/migrating.md": inSource(t, "../caddymodule/command.go", `Var\(&f\.\w+, "([\w-]+)"`, "--"),
 	} {
 		text := readDoc(t, page)
 		if len(want) < 10 {
@@ -203,11 +203,12 @@ func TestDocsAreComplete(t *testing.T) {
 	}
 }
 
-// inSource finds words in a source file, with this in front of each.
+// inSource finds words in a source file, and writes them as the documents do:
+// as code, with this in front.
 func inSource(t *testing.T, file, pattern, front string) (words []string) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(readDoc(t, file), -1) {
-		words = append(words, front+m[1])
+		words = append(words, "`"+front+m[1]+"`")
 	}
 	if len(words) == 0 {
 		t.Errorf("%s has nothing that is written as %s", file, pattern)
