@@ -87,6 +87,7 @@ func whole(t *testing.T, blocks []block) string {
 // Every Caddyfile in a document, and every part of one, is valid where it
 // belongs, and formatted as `caddy fmt` formats it.
 func TestDocsCaddyfiles(t *testing.T) {
+	t.Parallel()
 	for _, page := range pages(t) {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +114,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 // Every curl of a document works, as it stands, on the configuration that a
 // reader has at that place: Caddyfile.example, or what the page told before.
 func TestDocsRequests(t *testing.T) {
+	t.Parallel()
 	for _, page := range pages(t) {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +130,7 @@ func TestDocsRequests(t *testing.T) {
 // The four realms of each README work, and heal: when the provider ends the
 // token early, the caller does not notice.
 func TestReadmeRealmsHeal(t *testing.T) {
+	t.Parallel()
 	for _, readme := range readmes {
 		t.Run(filepath.Base(readme), func(t *testing.T) {
 			t.Parallel()
