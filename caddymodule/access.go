@@ -18,8 +18,8 @@ import (
 // authNone is the word with which an operator opens a handler to everybody.
 const authNone = "none"
 
-// strangers tells those whom the proxy does not serve why.
-const strangers = "only callers on this machine are served, and no pages of other sites in its browsers, unless " +
+// localOnlyMessage says why the proxy does not serve a caller.
+const localOnlyMessage = "only callers on this machine are served, and no pages of other sites in its browsers, unless " +
 	"an authentication directive (such as basic_auth) stands in front, or 'auth none' is written"
 
 // authenticated says whether an authentication directive accepted the caller.

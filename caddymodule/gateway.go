@@ -30,9 +30,11 @@ func init() {
 //
 // With a realm and a key it serves that credential (the directive
 // token_proxy). Without, the first two segments of the path are the realm and
-// the key, percent-decoded once, and the rest of the path is forwarded byte
-// by byte (the directive token_gateway). A handle_path in front cleans the path
-// first, as it does for every handler.
+// the key, percent-decoded once (the directive token_gateway).
+//
+// The rest of the path arrives byte for byte as the caller sent it, also behind
+// handle_path, uri and rewrite, which clean paths. Where they leave no way to
+// tell what was sent, the answer is 400.
 //
 // Where no upstream is named, it is the api of the realm.
 //
@@ -56,7 +58,8 @@ type Gateway struct {
 
 	app *App
 	ref refTemplate
-	// direct: the transport needs to be told nothing about a request.
+	// direct: the transport needs to be told nothing about a request. It saves
+	// each of them two allocations.
 	direct bool
 	// ready: the embedded handler is provisioned, and has to be cleaned up.
 	ready bool
@@ -101,23 +104,28 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !mayProxy(r, repl, g.Auth) {
-		forbid(w, strangers)
+		forbid(w, localOnlyMessage)
 		return nil
 	}
-	e := errand{}
+	r, err := withSentPath(r)
+	if err != nil {
+		problem.From(err).Write(w)
+		return nil
+	}
+	res := resolved{}
 	if g.Realm != "" {
-		e.ref = g.ref.ref(repl)
-	} else if e.ref, r = g.cut(r); e.ref.Realm == "" {
+		res.ref = g.ref.ref(repl)
+	} else if res.ref, r = g.cut(r); res.ref.Realm == "" {
 		problem.From(errNoPath).Write(w)
 		return nil
 	}
-	var err error
-	if e.lease, err = lease(r.Context(), g.app, e.ref); err != nil {
-		g.refuse(w, r, e.ref, err)
+	if res.lease, err = lease(r.Context(), g.app, res.ref); err != nil {
+		g.refuse(w, r, res.ref, err)
 		return nil
 	}
+	res.url = r.URL
 	if !g.direct {
-		r = r.WithContext(context.WithValue(r.Context(), errandKey{}, &e))
+		r = r.WithContext(context.WithValue(r.Context(), resolvedKey{}, &res))
 	}
 	return g.Handler.ServeHTTP(w, r, next)
 }
@@ -151,14 +159,17 @@ func (g *Gateway) check() error {
 // one; for the others it is found per request.
 func (g *Gateway) chooseUpstreams() route {
 	r := route{keepHost: g.setsHost()}
+	// A rewrite inside of the proxy changes the path once more, which the
+	// transport has to compare with the one before it.
+	direct := g.ref.fixed() && g.Rewrite == nil
 	if len(g.Upstreams) > 0 || g.DynamicUpstreamsRaw != nil {
-		g.direct = g.ref.fixed()
+		g.direct = direct
 		return r
 	}
 	r.api = true
 	if dial, ok := g.app.bases[g.Realm]; ok {
 		g.Upstreams = reverseproxy.UpstreamPool{{Dial: dial}}
-		g.direct = g.ref.fixed()
+		g.direct = direct
 		return r
 	}
 	g.DynamicUpstreamsRaw = []byte(`{"source":"token"}`)

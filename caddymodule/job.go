@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -36,18 +37,21 @@ type route struct {
 	keepHost bool
 }
 
-// errand is what a gateway found out about one request.
-type errand struct {
+// resolved is what a gateway found out about one request.
+type resolved struct {
 	ref   realm.Ref
 	lease *realm.Lease
+	url   *url.URL // with the path as the caller sent it
 }
 
-// errandKey is the key of the errand in a request's context.
-type errandKey struct{}
+// resolvedKey is the key of a *resolved in a request's context.
+type resolvedKey struct{}
 
-func errandOf(ctx context.Context) (*errand, bool) {
-	e, ok := ctx.Value(errandKey{}).(*errand)
-	return e, ok
+// resolvedOf returns what the gateway found out about the request, where it
+// came through one that is not direct.
+func resolvedOf(ctx context.Context) (*resolved, bool) {
+	res, ok := ctx.Value(resolvedKey{}).(*resolved)
+	return res, ok
 }
 
 // job tells the injection what was decided about a request.
@@ -56,14 +60,21 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	var job inject.Job
 	if t.route == nil && !t.mayUse(req, repl) {
-		return job, errStranger
+		return job, errLocalOnly
 	}
-	if e, ok := errandOf(ctx); ok {
-		job.Ref, job.Lease = e.ref, e.lease
+	var sent *url.URL // nil behind a direct gateway: nothing changed the path since
+	if res, ok := resolvedOf(ctx); ok {
+		job.Ref, job.Lease, sent = res.ref, res.lease, res.url
 	} else {
 		job.Ref = t.ref.ref(repl)
 	}
+	if t.route == nil {
+		sent = sentURL(ctx)
+	}
 	var err error
+	if req.URL, err = restorePath(sent, req.URL); err != nil {
+		return job, err
+	}
 	if job.Lease == nil {
 		if job.Lease, err = lease(ctx, t.app, job.Ref); err != nil {
 			return job, err
@@ -124,8 +135,8 @@ func lease(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
 }
 
 var (
-	errStranger = &realm.Error{
-		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: strangers,
+	errLocalOnly = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: localOnlyMessage,
 	}
 	errNoRealm = &realm.Error{
 		Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "the request names no realm",

@@ -33,11 +33,11 @@ func (*Upstreams) CaddyModule() caddy.ModuleInfo {
 // GetUpstreams returns the host of the realm's api, as a name: what it resolves
 // to is looked up, and checked, when it is dialled.
 func (*Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
-	e, ok := errandOf(r.Context())
+	res, ok := resolvedOf(r.Context())
 	if !ok {
 		return nil, errors.New("the upstream source token works inside token_gateway only")
 	}
-	return []*reverseproxy.Upstream{{Dial: dialAddress(e.lease.Target.API)}}, nil
+	return []*reverseproxy.Upstream{{Dial: dialAddress(res.lease.Target.API)}}, nil
 }
 
 // dialAddress is the host:port of a base URL.
