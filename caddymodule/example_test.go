@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,8 +39,9 @@ func TestExample(t *testing.T) {
 	}
 	i := newInstance(t)
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':'):] }
+	practice := freeAddress(t)
 	text := strings.NewReplacer(
-		":8080", port(i.host), ":8081", port(i.api), ":8082", port(freeAddress(t)), " ::1", "",
+		":8080", port(i.host), ":8081", port(i.api), ":8082", port(practice), " ::1", "",
 	).Replace(string(content))
 	cfg, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil || len(warnings) > 0 {
@@ -67,6 +69,30 @@ func TestExample(t *testing.T) {
 		if a := i.get(path); !regexp.MustCompile(want).MatchString(a.body) {
 			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
 		}
+	}
+	// A path that nobody serves says so, and what there is.
+	for _, site := range []struct{ address, path, want string }{
+		{i.host, "/practise/hello", "/practice/"},
+		{i.host, "/practice", "/practice/"},
+		{i.host, "/", "/any/<realm>/<key>/"},
+		{i.api, "/", "/api/openapi.json"},
+		{i.api, "/realm", "/api/realm"},
+		{i.api, "/shop/get-access-token", "/<realm>-account/get-access-token"},
+	} {
+		a := i.do("GET", "http://"+site.address+site.path, "")
+		if a.StatusCode != http.StatusNotFound || !strings.Contains(a.body, site.want) {
+			t.Errorf("%s%s: %s\n%s", site.address, site.path, a.Status, a.body)
+		}
+	}
+	for _, address := range []string{i.host, i.api} {
+		got := rawTo(t, address, "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 404 ") || !strings.Contains(got, "Nothing is served") {
+			t.Errorf("CONNECT to %s:\n%s", address, got)
+		}
+	}
+	// The practice provider answers by whatever name it is called.
+	if got := rawTo(t, practice, "GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "GET /hello") {
+		t.Errorf("the practice provider as localhost:\n%s", got)
 	}
 	if got := i.must("GET", "/api/status", ""); !strings.Contains(got, `"realm":"practice"`) {
 		t.Errorf("the status: %s", got)

@@ -185,25 +185,31 @@ func try(method, url, body string, header ...string) (answer, error) {
 	return answer{resp, string(content)}, err
 }
 
-// raw sends bytes as they are, and returns what comes back until the
-// connection is closed.
+// raw sends bytes to the proxy; see rawTo.
 func (i *instance) raw(request string) string {
 	i.t.Helper()
+	return rawTo(i.t, i.host, request)
+}
+
+// rawTo sends bytes as they are, and returns what comes back until the
+// connection is closed.
+func rawTo(t *testing.T, address, request string) string {
+	t.Helper()
 	var d net.Dialer
-	conn, err := d.DialContext(context.Background(), "tcp", i.host)
+	conn, err := d.DialContext(context.Background(), "tcp", address)
 	if err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var all bytes.Buffer
 	if _, err := io.Copy(&all, conn); err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return all.String()
 }
