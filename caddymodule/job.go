@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,7 +133,33 @@ func lease(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
 	case ref.Key == "":
 		return nil, errNoKey
 	}
-	return app.view.Proxyable(ctx, ref)
+	l, err := app.view.Proxyable(ctx, ref)
+	if err != nil {
+		return nil, named(err, ref)
+	}
+	return l, nil
+}
+
+// maxName is how much of a name is repeated in an error.
+const maxName = 100
+
+// named says in an error which realm or secret is not there: a caller that
+// mistyped a name sees it at once.
+func named(err error, ref realm.Ref) error {
+	var e *realm.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	told := *e
+	switch e.Code {
+	case realm.CodeRealmNotFound:
+		told.Detail = fmt.Sprintf("no realm is named %.*s", maxName, ref.Realm)
+	case realm.CodeSecretNotFound:
+		told.Detail = fmt.Sprintf("realm %.*s has no secret named %.*s", maxName, ref.Realm, maxName, ref.Key)
+	default:
+		return err
+	}
+	return &told
 }
 
 var (

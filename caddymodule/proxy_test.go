@@ -122,17 +122,18 @@ func TestProxyTemplates(t *testing.T) {
 	if a := i.get("/a", "X-Realm", "p", "X-Key", "main"); !strings.Contains(a.body, "access_token="+canary) {
 		t.Errorf("%s\n%s", a.Status, a.body)
 	}
-	for _, c := range []struct{ realm, key, code string }{
-		{"", "", "realm_not_found"},
-		{"nope", "main", "realm_not_found"},
-		{"p", "", "secret_not_found"},
-		{"p", "nope", "secret_not_found"},
-		{"{env.HOME}", "main", "realm_not_found"},
-		{"p", "{header.X-Realm}", "secret_not_found"},
+	for _, c := range []struct{ realm, key, code, detail string }{
+		{"", "", "realm_not_found", "the request names no realm"},
+		{"nope", "main", "realm_not_found", "no realm is named nope"},
+		{"p", "", "secret_not_found", "the request names no key"},
+		{"p", "nope", "secret_not_found", "realm p has no secret named nope"},
+		{"{env.HOME}", "main", "realm_not_found", "no realm is named {env.HOME}"},
+		{"p", "{header.X-Realm}", "secret_not_found", "realm p has no secret named {header.X-Realm}"},
+		{strings.Repeat("r", 300), "main", "realm_not_found", "no realm is named " + strings.Repeat("r", 100)},
 	} {
 		a := i.get("/a", "X-Realm", c.realm, "X-Key", c.key)
-		if code, _ := problemOf(t, a); a.StatusCode != http.StatusNotFound || code != c.code {
-			t.Errorf("realm %q, key %q: %s %s", c.realm, c.key, a.Status, code)
+		if code, detail := problemOf(t, a); a.StatusCode != http.StatusNotFound || code != c.code || detail != c.detail {
+			t.Errorf("realm %q, key %q: %s %s %s", c.realm, c.key, a.Status, code, detail)
 		}
 	}
 	if n := p.calls.Load(); n != 1 {

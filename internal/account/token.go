@@ -17,11 +17,12 @@ const (
 	MaxTimeout = 60 * time.Second
 )
 
-// The earlier service's texts, which its clients show or compare.
+// The earlier service's texts, which its clients show or compare. What went
+// wrong follows TextFailed.
 const (
-	textRequestLate = "请求第三方token超时，请稍后重试"
-	textGetLate     = "获取第三方token超时，请稍后重试"
-	textFailed      = "请求第三方token异常："
+	TextRequestLate = "请求第三方token超时，请稍后重试"
+	TextGetLate     = "获取第三方token超时，请稍后重试"
+	TextFailed      = "请求第三方token异常："
 )
 
 // RequestAccessToken has the account authorized anew, without a person, and
@@ -34,19 +35,19 @@ const (
 // no call now; CodeNotAuthorizable (409) for a realm that cannot
 // authorize, or needs a person; CodeUnavailable where the store is away.
 func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, request{realmID, taxpayerID, timeout, textRequestLate}, s.authorize)
+	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.authorize)
 }
 
 // GetAccessToken returns the live token of the account; where there is none it
 // is refreshed or requested. Else as RequestAccessToken.
 func (s *Service) GetAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, request{realmID, taxpayerID, timeout, textGetLate}, s.of(s.broker.Token))
+	return s.token(ctx, request{realmID, taxpayerID, timeout, TextGetLate}, s.of(s.broker.Token))
 }
 
 // RefreshToken renews the token of the account and returns the new one. Else
 // as RequestAccessToken.
 func (s *Service) RefreshToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, request{realmID, taxpayerID, timeout, textRequestLate}, s.of(s.broker.Flush))
+	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.of(s.broker.Flush))
 }
 
 // request is whose token is asked for, how long the caller waits, and the text
@@ -116,7 +117,7 @@ func inWords(late string, err error) error {
 	case e.Code != realm.CodeBudgetSpent:
 		return err
 	}
-	told.Detail = textFailed + e.Detail
+	told.Detail = TextFailed + e.Detail
 	return &told
 }
 

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -22,7 +24,7 @@ type wording struct {
 // text of the error.
 type vocabulary map[realm.Code]wording
 
-// The earlier service's texts, which its clients compare.
+// The earlier services' texts, which their clients compare.
 const (
 	textNoRealm       = "realm 不存在"
 	textNoSecret      = "secret 不存在"
@@ -30,6 +32,26 @@ const (
 	textFixedToken    = "固定 token 模式不支持上游服务商"
 	textNoToken       = "无法从上游服务获取 token"
 )
+
+// titles say in English what the earlier services' texts do, for those who
+// read a problem document and know no Chinese.
+var titles = map[string]string{
+	textNoRealm:             "there is no such realm",
+	textNoSecret:            "there is no such secret",
+	textNoTokenSecret:       "there is no secret of this key",
+	textFixedToken:          "the token is fixed and comes from no provider",
+	textNoToken:             "no token could be got from the provider",
+	account.TextRequestLate: "the provider gave no token in time; try again later",
+	account.TextGetLate:     "there was no token in time; try again later",
+}
+
+// title is the English of a detail, "" where that is English itself.
+func title(detail string) string {
+	if strings.HasPrefix(detail, account.TextFailed) { // the reason follows
+		return "the provider gave no token"
+	}
+	return titles[detail]
+}
 
 var (
 	// tokenWords: the earlier service answers 503 to whatever the provider did.
@@ -82,6 +104,7 @@ func document(words vocabulary, err error) problem.Document {
 			d.Reason, d.Detail = d.Detail, word.detail
 		}
 	}
+	d.Title = title(d.Detail)
 	if d.Status == http.StatusServiceUnavailable && d.RetryAfter == 0 {
 		d.RetryAfter = time.Second
 	}

@@ -117,7 +117,8 @@ func (a answer) without(names ...string) answer {
 }
 
 // refused expects a problem document (RFC 9457) with this status, code and
-// detail ("" for any), and returns it.
+// detail ("" for any), and returns it. Its title is English: that of the
+// status, or what the detail says in the earlier services' words.
 func (a answer) refused(status int, code, detail string) map[string]any {
 	a.t.Helper()
 	if a.status != status || a.header.Get("Content-Type") != "application/problem+json" {
@@ -128,13 +129,25 @@ func (a answer) refused(status int, code, detail string) map[string]any {
 		detail, _ = doc["detail"].(string)
 	}
 	for name, want := range map[string]any{
-		"status": float64(status), "code": code, "detail": detail, "message": detail, "title": http.StatusText(status),
+		"status": float64(status), "code": code, "detail": detail, "message": detail,
 	} {
 		if doc[name] != want {
 			a.t.Errorf("%s: want %v, got %v in %s", name, want, doc[name], a.body)
 		}
 	}
+	isChinese := func(r rune) bool { return r > '~' }
+	title, _ := doc["title"].(string)
+	if strings.ContainsFunc(title, isChinese) || (title == http.StatusText(status)) == strings.ContainsFunc(a.earlierText(), isChinese) {
+		a.t.Errorf("title %q in %s", title, a.body)
+	}
 	return doc
+}
+
+// earlierText is the detail without what a provider or a caller wrote.
+func (a answer) earlierText() string {
+	detail, _ := a.document()["detail"].(string)
+	text, _, _ := strings.Cut(detail, ": ")
+	return text
 }
 
 // wrong expects a 400 that names the field.

@@ -11,11 +11,11 @@ import (
 )
 
 func realmNotFound() *realm.Error {
-	return &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "realm 不存在"}
+	return &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "there is no such realm"}
 }
 
 func secretNotFound() *realm.Error {
-	return &realm.Error{Code: realm.CodeSecretNotFound, Status: http.StatusNotFound, Detail: "secret 不存在"}
+	return &realm.Error{Code: realm.CodeSecretNotFound, Status: http.StatusNotFound, Detail: "the realm has no such secret"}
 }
 
 func readOnly(what string) *realm.Error {

@@ -84,7 +84,7 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 	defer cancel()
 	r, err := c.Realm(ctx, u.Ref.Realm)
 	if IsNotFound(err) {
-		return SecretInfo{}, &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusBadRequest, Detail: "realm 不存在"}
+		return SecretInfo{}, &realm.Error{Code: realm.CodeRealmNotFound, Status: http.StatusBadRequest, Detail: "there is no such realm"}
 	} else if err != nil {
 		return SecretInfo{}, err
 	}

@@ -17,7 +17,8 @@ import (
 // ContentType of a problem document (RFC 9457 section 6.1).
 const ContentType = "application/problem+json"
 
-// Document is a problem document. Message repeats Detail for clients of the
+// Document is a problem document. An empty Title becomes the status's text.
+// Message repeats Detail for clients of the
 // earlier service, which read that name.
 type Document struct {
 	Title   string     `json:"title"`
@@ -69,7 +70,10 @@ func From(err error) Document {
 // body is the JSON of the document. The title is that of the status: it is the
 // same for every problem of one type (RFC 9457 section 3.1.3).
 func (d Document) body() []byte {
-	d.Title, d.Message = http.StatusText(d.Status), d.Detail
+	d.Message = d.Detail
+	if d.Title == "" {
+		d.Title = http.StatusText(d.Status)
+	}
 	b, err := json.Marshal(d)
 	if err != nil { // strings and integers only
 		panic(err)
