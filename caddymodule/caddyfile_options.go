@@ -30,7 +30,7 @@ func (o options) parse(d *caddyfile.Dispenser, what string) error {
 		opt, ok := o[name]
 		switch {
 		case !ok:
-			return d.Errf("unrecognized %s option '%s'", what, name)
+			return d.Errf("unknown %s option '%s'%s", what, name, didYouMean(name, o.names()))
 		case seen[name] && !opt.repeat:
 			return d.Errf("%s option '%s' is given twice", what, name)
 		}

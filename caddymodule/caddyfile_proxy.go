@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -81,17 +82,20 @@ func parseGateway(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func unmarshalGateway(h httpcaddyfile.Helper, directive string, names ...string) (*Gateway, error) {
 	h.Next() // the directive's name
 	d := h.NewFromNextSegment()
-	own, err := takeOptions(d, directive, func(line []string) error {
+	var lines []string
+	options, err := takeOptions(d, directive, func(line []string) error {
+		lines = append(lines, line[0])
 		return checkProxyLine(directive, line)
 	}, names...)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{Realm: own["realm"], Key: own["key"], Auth: own["auth"]}
+	g := &Gateway{Realm: options["realm"], Key: options["key"], Auth: options["auth"]}
 	if g.Auth != "" && g.Auth != authNone {
 		return nil, h.Errf("auth '%s': the only word is none", g.Auth)
 	}
-	if err := g.Handler.UnmarshalCaddyfile(d); err != nil {
+	known := append(slices.Clone(names), reverseProxyOptions...)
+	if err := suggest(g.Handler.UnmarshalCaddyfile(d), d, lines, known...); err != nil {
 		return nil, err
 	}
 	if err := g.Handler.FinalizeUnmarshalCaddyfile(h); err != nil {

@@ -7,11 +7,11 @@ import (
 )
 
 // takeOptions takes the named lines, of one argument each, out of a
-// directive's block and leaves the rest for the parser that comes after. The
-// first words of the other lines are shown to visit (nil: to nobody). The
+// directive's block and leaves the rest for the parser that comes after, which
+// is Caddy's. Those other lines are shown to visit, which may refuse one. The
 // dispenser must own its tokens; it is left at its beginning.
 func takeOptions(d *caddyfile.Dispenser, what string, visit func(line []string) error, names ...string) (map[string]string, error) {
-	own := make(map[string]string)
+	options := make(map[string]string)
 	d.Reset()
 	d.Next() // the directive's name
 	d.RemainingArgs()
@@ -22,22 +22,20 @@ func takeOptions(d *caddyfile.Dispenser, what string, visit func(line []string) 
 		line := append([]string{d.Val()}, d.RemainingArgs()...)
 		name := line[0]
 		if !slices.Contains(names, name) {
-			if visit != nil {
-				if err := visit(line); err != nil {
-					return nil, d.WrapErr(err)
-				}
+			if err := visit(line); err != nil {
+				return nil, d.WrapErr(err)
 			}
 			continue
 		}
-		if _, ok := own[name]; ok {
+		if _, ok := options[name]; ok {
 			return nil, d.Errf("%s option '%s' is given twice", what, name)
 		}
 		if len(line) != 2 {
 			return nil, d.Errf("%s option '%s' needs one value", what, name)
 		}
-		own[name] = line[1]
+		options[name] = line[1]
 		d.DeleteN(len(line))
 	}
 	d.Reset()
-	return own, nil
+	return options, nil
 }

@@ -126,16 +126,21 @@ func (t *Transport) Cleanup() error {
 //	    <any option of the transport http>
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	own, err := takeOptions(d, "transport token", nil, "realm", "key", "auth")
+	var lines []string
+	options, err := takeOptions(d, "transport token", func(line []string) error {
+		lines = append(lines, line[0])
+		return nil
+	}, "realm", "key", "auth")
 	if err != nil {
 		return err
 	}
-	t.Realm, t.Key, t.Auth = own["realm"], own["key"], own["auth"]
+	t.Realm, t.Key, t.Auth = options["realm"], options["key"], options["auth"]
 	if t.Auth != "" && t.Auth != authNone {
 		d.Next() // so that the error has a line
 		return d.Errf("transport token: auth '%s': the only word is none", t.Auth)
 	}
-	return t.HTTPTransport.UnmarshalCaddyfile(d)
+	known := append([]string{"realm", "key", "auth"}, httpTransportOptions...)
+	return suggest(t.HTTPTransport.UnmarshalCaddyfile(d), d, lines, known...)
 }
 
 // Interface guards
