@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -50,7 +51,18 @@ func readSecretUpdate(body []byte) (u secretUpdate, err error) {
 	if _, err = o.take("drop_refresh_token", &u.DropRefreshToken); err != nil {
 		return u, err
 	}
-	return u, o.end("created_at", "updated_at", "read_only")
+	return u, intoFields(o.end("created_at", "updated_at", "read_only"))
+}
+
+// intoFields adds to the error about an unknown name where named fields belong:
+// the earlier service had key_1 to key_5 only, beside realm and key.
+func intoFields(err error) error {
+	var unknown *realm.FieldError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	return realm.Fieldf(unknown.Field, `%s; a field of the secret goes into "fields": {"%s": ...}`,
+		unknown.Reason, strings.Trim(unknown.Field, `"`))
 }
 
 // takeFields takes "fields" and the slots, which are two spellings of one

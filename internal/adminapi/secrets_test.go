@@ -184,3 +184,19 @@ func TestStoreUnavailable(t *testing.T) {
 		t.Error("nothing is logged")
 	}
 }
+
+// Whoever names a field of the secret beside realm and key is told where it
+// goes.
+func TestNamedFieldsAtTheTop(t *testing.T) {
+	_, c := newPuppet(t)
+	for name, want := range map[string]string{
+		"corpid": `corpid: is not known; a field of the secret goes into "fields": {"corpid": ...}`,
+		"key_0":  `key_0: is not known; a field of the secret goes into "fields": {"key_0": ...}`,
+	} {
+		a := c.json(http.MethodPost, "/api/secret", `{"realm": "r", "key": "k", "`+name+`": "x"}`)
+		a.wrong(name)
+		if got := a.document()["detail"]; got != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
+}
