@@ -8,7 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,6 +21,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
@@ -73,6 +77,12 @@ type App struct {
 	guard  netguard.Policy
 	remote bool // the store is on another machine
 	bases  map[string]string
+	// named are the realms that handlers name in plain words, each once.
+	named map[string]bool
+	// ending ends what Start began in the background; ended is closed when it
+	// has ended.
+	ending context.CancelFunc
+	ended  chan struct{}
 }
 
 // CaddyModule returns the Caddy module information.
@@ -125,7 +135,16 @@ func (a *App) Start() error {
 	a.view.Drive()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	return a.open(ctx)
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	looking, end := context.WithCancel(context.Background())
+	a.ending, a.ended = end, make(chan struct{})
+	go func() {
+		defer close(a.ended)
+		a.warnUnknown(looking)
+	}()
+	return nil
 }
 
 func (a *App) open(ctx context.Context) error {
@@ -146,6 +165,10 @@ func (a *App) open(ctx context.Context) error {
 // start; the pool is released by Cleanup.
 func (a *App) Stop() error {
 	newestApp.remove(a)
+	if a.ending != nil {
+		a.ending()
+		<-a.ended
+	}
 	a.events.close()
 	return nil
 }
@@ -184,6 +207,32 @@ func (a *App) warnInactive() {
 		if err == nil && len(info.NotYetActive) > 0 {
 			a.log.Warn("some fields of the realm have no effect yet",
 				zap.String("realm", r.ID), zap.Strings("fields", info.NotYetActive))
+		}
+	}
+}
+
+// nameRealm notes that a handler names a realm. A template is no name.
+func (a *App) nameRealm(t refTemplate) {
+	if t.realm == "" || strings.Contains(t.realm, "{") {
+		return
+	}
+	if a.named == nil {
+		a.named = make(map[string]bool)
+	}
+	a.named[t.realm] = true
+}
+
+// warnUnknown names the realms that handlers name and nobody defined: most
+// likely a slip, which would otherwise show with the first request only. It is
+// no error, because the API may define them later. A store that cannot be
+// reached knows of none, and nothing is said.
+func (a *App) warnUnknown(ctx context.Context) {
+	for _, id := range slices.Sorted(maps.Keys(a.named)) {
+		_, err := a.view.Realm(ctx, id)
+		var unknown *realm.Error
+		if errors.As(err, &unknown) && unknown.Code == realm.CodeRealmNotFound {
+			a.log.Warn("a handler names a realm that is neither in the configuration nor in the database; its requests are "+
+				"answered with 404 until the realm is created", zap.String("realm", id))
 		}
 	}
 }

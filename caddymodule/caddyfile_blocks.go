@@ -112,7 +112,8 @@ func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	p.at.here(d, fmt.Sprintf("secrets[%d]", len(p.secrets)))
+	at := fmt.Sprintf("secrets[%d]", len(p.secrets))
+	p.at.here(d, at)
 	for _, s := range p.secrets {
 		if s.Key == key {
 			return d.Errf("secret '%s' is given twice", key)
@@ -121,7 +122,7 @@ func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("secret '%s': surplus argument '%s'", key, d.Val())
 	}
-	fields, err := parseFields(d, "secret")
+	fields, err := p.fields(d, "secret", at+".fields")
 	p.secrets = append(p.secrets, Secret{Key: key, Fields: fields})
 	return err
 }
@@ -136,7 +137,7 @@ func (p *realmParser) parseShared(d *caddyfile.Dispenser) (err error) {
 	if d.NextArg() {
 		return d.Errf("realm option 'shared': surplus argument '%s'", d.Val())
 	}
-	p.shared, err = parseFields(d, "shared")
+	p.shared, err = p.fields(d, "shared", "config.shared")
 	return err
 }
 
@@ -188,8 +189,9 @@ func (p *realmParser) window(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseFields reads a block of names with one value each.
-func parseFields(d *caddyfile.Dispenser, what string) (map[string]string, error) {
+// fields reads a block of names with one value each. path is where they stand
+// in the JSON.
+func (p *realmParser) fields(d *caddyfile.Dispenser, what, path string) (map[string]string, error) {
 	fields := make(map[string]string)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
@@ -200,6 +202,7 @@ func parseFields(d *caddyfile.Dispenser, what string) (map[string]string, error)
 			return nil, d.Errf("%s field '%s' needs a value", what, name)
 		}
 		fields[name] = d.Val()
+		p.at.here(d, path+"."+name)
 		if err := endOfLine(d, what, name); err != nil {
 			return nil, err
 		}

@@ -66,6 +66,7 @@ func parseRealm(d *caddyfile.Dispenser) (Realm, error) {
 	if err := p.check(); err != nil {
 		return Realm{}, err
 	}
+	p.warn()
 	return p.result(), nil
 }
 
@@ -75,9 +76,9 @@ func (p *realmParser) options() options {
 	o := maps.Clone(fetch.fields)
 	maps.Copy(o, options{
 		"fetch":      {parse: fetch.parse},
-		"refresh":    p.ownRecipe(&c.Refresh, "config.refresh"),
-		"authorize":  p.ownRecipe(&c.Authorize, "config.authorize"),
-		"exchange":   p.ownRecipe(&c.Exchange, "config.exchange"),
+		"refresh":    p.recipeBlock(&c.Refresh, "config.refresh"),
+		"authorize":  p.recipeBlock(&c.Authorize, "config.authorize"),
+		"exchange":   p.recipeBlock(&c.Exchange, "config.exchange"),
 		"grant":      {parse: p.grant},
 		"inject":     {parse: p.inject, repeat: true},
 		"renew_on":   {parse: p.renewOn, repeat: true},
@@ -119,7 +120,7 @@ func (p *realmParser) recipe(r *realm.Recipe, path string) *recipeParser {
 	return parser
 }
 
-func (p *realmParser) ownRecipe(to **realm.Recipe, path string) option {
+func (p *realmParser) recipeBlock(to **realm.Recipe, path string) option {
 	return option{parse: func(d *caddyfile.Dispenser) error {
 		*to = new(realm.Recipe)
 		return p.recipe(*to, path).parse(d)

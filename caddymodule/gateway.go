@@ -87,6 +87,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 		g.log.Warn("auth none: everybody who can reach this handler uses the tokens")
 	}
 	g.ref = refTemplate{g.Realm, g.Key}
+	g.app.nameRealm(g.ref)
 	r := g.chooseUpstreams()
 	g.ready = true
 	if err := g.Handler.Provision(ctx); err != nil {

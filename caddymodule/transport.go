@@ -85,6 +85,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 		ctx.Logger().Warn("auth none: everybody who can reach this proxy uses the tokens")
 	}
 	t.ref = refTemplate{t.Realm, t.Key}
+	t.app.nameRealm(t.ref)
 	if t.ProxyProtocol != "" {
 		return errors.New("proxy_protocol would tell the provider who the caller is; it is not possible here")
 	}
