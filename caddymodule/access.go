@@ -22,7 +22,7 @@ const authNone = "none"
 const localOnlyMessage = "only callers on this machine are served, and no pages of other sites in its browsers, unless " +
 	"an authentication directive (such as basic_auth) stands in front, or 'auth none' is written"
 
-// authenticated says whether an authentication directive accepted the caller.
+// authenticated reports whether an authentication directive accepted the caller.
 func authenticated(repl *caddy.Replacer) bool {
 	if repl == nil {
 		return false
@@ -31,7 +31,7 @@ func authenticated(repl *caddy.Replacer) bool {
 	return ok && id != ""
 }
 
-// local says whether the request comes from this machine. It believes the
+// local reports whether the request comes from this machine. It believes the
 // connection and no header: anybody can send X-Forwarded-For.
 func local(r *http.Request) bool {
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && strings.HasPrefix(addr.Network(), "unix") {
@@ -41,9 +41,9 @@ func local(r *http.Request) bool {
 	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
-// localHost says whether the Host header is a name of this machine. A page of
-// another site, whose name was made to point here (DNS rebinding), sends its
-// own.
+// localHost reports whether the Host header is a name of this machine. A page of
+// another site, whose name was made to point here (DNS rebinding), sends the
+// name of that site.
 func localHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -55,14 +55,14 @@ func localHost(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// mayProxy says whether the caller may use the tokens. Being on this machine
-// is no merit of a request that a page of another site makes there, through
-// its visitor's browser.
+// mayProxy reports whether the caller may use the tokens. A caller on this
+// machine may, but not a page of another site that sends requests from here
+// through its visitor's browser.
 func mayProxy(r *http.Request, repl *caddy.Replacer, auth string) bool {
 	return auth == authNone || local(r) && !crossSite(r) || authenticated(repl)
 }
 
-// crossSite says whether a browser sends the request on behalf of another
+// crossSite reports whether a browser sends the request on behalf of another
 // site. Callers that are no browsers send neither header.
 //
 // Browsers send Sec-Fetch-Site (W3C Fetch Metadata, section 2.4) to loopback
@@ -89,10 +89,10 @@ func newBearer(token realm.Hidden) *bearer {
 	return &b
 }
 
-// given says whether the request holds any bearer token, matches whether it
-// is the right one. Digests are compared in constant time, so that the time
+// check reports whether the request holds any bearer token, and whether it is
+// the right one. Digests are compared in constant time, so that the time
 // tells nothing about the token, not even its length.
-func (b *bearer) given(r *http.Request) (given, matches bool) {
+func (b *bearer) check(r *http.Request) (given, matches bool) {
 	if b == nil {
 		return false, false
 	}

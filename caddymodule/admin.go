@@ -31,10 +31,12 @@ func init() {
 // this handler.
 type Admin struct {
 	// A token that lets callers in: Authorization: Bearer <token>. Write it
-	// as {env.NAME} or {file./absolute/path}.
+	// as {env.NAME} or {file./absolute/path}. Default: none.
 	AdminToken string `json:"admin_token,omitempty"`
 
-	// Write none to serve everybody without authentication.
+	// Write none to serve everybody without authentication. Default: loopback
+	// callers, and those with the admin token or accepted by an authentication
+	// handler.
 	Auth string `json:"auth,omitempty"`
 
 	token    *bearer
@@ -96,14 +98,15 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return nil
 }
 
-// mayUse says whether the caller may use the API. A wrong admin token is
-// refused wherever it comes from: the caller wanted to be somebody.
+// mayUse reports whether the caller may use the API. A wrong admin token is
+// refused wherever it comes from, also from this machine: the caller claimed to
+// be somebody.
 func (a *Admin) mayUse(r *http.Request) bool {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if a.Auth == authNone || authenticated(repl) {
 		return true
 	}
-	if given, matches := a.token.given(r); given {
+	if given, matches := a.token.check(r); given {
 		return matches
 	}
 	return local(r) && localHost(r.Host)
@@ -112,7 +115,7 @@ func (a *Admin) mayUse(r *http.Request) bool {
 // withoutToken takes the admin token off a request that is not for us, so
 // that no handler behind forwards it.
 func (a *Admin) withoutToken(r *http.Request) *http.Request {
-	if _, matches := a.token.given(r); !matches {
+	if _, matches := a.token.check(r); !matches {
 		return r
 	}
 	clean := r.Clone(r.Context())

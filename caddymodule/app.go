@@ -1,7 +1,7 @@
-// Package caddymodule is the product's face in Caddy: the app tokens, the
-// transport token, the handlers token_gateway, token_admin and token_callback,
-// and their Caddyfile. What they do is done by the packages below; here is all that
-// knows of Caddy, and nothing else.
+// Package caddymodule makes Caddy modules of the packages below: the app tokens,
+// the transport token, the handlers token_gateway, token_admin and
+// token_callback, and the Caddyfile directives for them. It is the only package
+// that knows Caddy; what the modules do is done elsewhere.
 package caddymodule
 
 import (
@@ -75,8 +75,11 @@ type App struct {
 	view   *broker.View
 	events *events
 	guard  netguard.Policy
-	remote bool // the store is on another machine
-	bases  map[string]string
+	// remote: the store is on another machine, so that a start does not fail
+	// where it cannot be reached.
+	remote bool
+	// apiAddresses are the host:port by realm, see literalAPIs.
+	apiAddresses map[string]string
 	// named are the realms that handlers name in plain words, each once.
 	named map[string]bool
 	// ending ends what Start began in the background; ended is closed when it
@@ -104,7 +107,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.bases = literalAPIs(defs)
+	a.apiAddresses = literalAPIs(defs)
 	if a.events, err = newEvents(ctx); err != nil {
 		return err
 	}
@@ -118,7 +121,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.Refresh.apply(&cfg); err != nil {
 		return err
 	}
-	if err := a.hold(); err != nil {
+	if err := a.acquirePool(); err != nil {
 		return err
 	}
 	a.view, err = a.pool.View(cfg)
@@ -190,7 +193,8 @@ func (a *App) Cleanup() error {
 	return err
 }
 
-// policy is what may be dialled for realms that the operator did not write.
+// policy says which addresses may be dialled for realms of the database, which
+// the operator did not write.
 func (a *App) policy() (netguard.Policy, error) {
 	entries, err := resolveAll(a.AllowPrivate)
 	if err != nil {

@@ -52,7 +52,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"encryption_key": {parse: a.parseKey, repeat: true},
 		"allow_private":  {parse: a.parseAllowPrivate, repeat: true},
 		"refresh":        {parse: a.parseRefresh},
-		"realm":          {parse: a.parseRealm, repeat: true},
+		"realm":          {parse: a.addRealm, repeat: true},
 	}.parse(d, appName)
 }
 
@@ -170,8 +170,8 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 	}.parse(d, "refresh")
 }
 
-// parseRealm reads one realm; see the function of that name.
-func (a *App) parseRealm(d *caddyfile.Dispenser) error {
+// addRealm reads one realm, see parseRealm.
+func (a *App) addRealm(d *caddyfile.Dispenser) error {
 	r, err := parseRealm(d)
 	if err != nil {
 		return err

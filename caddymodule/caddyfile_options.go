@@ -136,7 +136,7 @@ func number(s string) (int, error) {
 	return n, nil
 }
 
-// duration is an option with a time: "10s", "7d".
+// duration is an option with a duration: "10s", "7d".
 func duration(p *realm.Duration) option { return value(p, realm.ParseDuration) }
 
 // places remembers where the fields of a realm were written, by their JSON

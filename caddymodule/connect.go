@@ -19,15 +19,15 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// connect provisions the embedded transport, and makes its guarded twin: the
+// provisionTransports provisions the embedded transport, and makes its guarded twin: the
 // same settings, but it dials only what netguard lets it. The twin has a
 // connection pool of its own, HTTP/2 included, so that a guarded request never
 // travels on a connection that was dialled without the guard; that is why it
 // is not a clone of the other.
-func (t *Transport) connect(ctx caddy.Context) (*http.Transport, error) {
+func (t *Transport) provisionTransports(ctx caddy.Context) (*http.Transport, error) {
 	t.setDefaults()
 	named := len(t.NetworkProxyRaw) > 0 || t.ForwardProxyURL != ""
-	twin := twinOf(t.HTTPTransport)
+	twin := copySettings(t.HTTPTransport)
 	if err := t.HTTPTransport.Provision(ctx); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,8 @@ func (t *Transport) connect(ctx caddy.Context) (*http.Transport, error) {
 	return guarded, nil
 }
 
-// setDefaults fills in what the operator left open.
+// setDefaults fills in the limits of idle connections that the operator left
+// open.
 func (t *Transport) setDefaults() {
 	keep := reverseproxy.KeepAlive{}
 	if t.KeepAlive != nil {
@@ -65,10 +66,10 @@ func (t *Transport) setDefaults() {
 	t.KeepAlive = &keep
 }
 
-// twinOf copies the settings of a transport that is not provisioned yet.
+// copySettings copies the settings of a transport that is not provisioned yet.
 // Loading a module empties its raw form, so what holds one is copied too. The
 // guard dials TCP only: HTTP/3 becomes HTTP/2.
-func twinOf(h reverseproxy.HTTPTransport) *reverseproxy.HTTPTransport {
+func copySettings(h reverseproxy.HTTPTransport) *reverseproxy.HTTPTransport {
 	h.NetworkProxyRaw, h.ForwardProxyURL = nil, ""
 	if h.TLS != nil {
 		tls := *h.TLS

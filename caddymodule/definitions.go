@@ -21,13 +21,14 @@ type Realm struct {
 	Config json.RawMessage `json:"config,omitempty"`
 
 	// A URL that gets the secret by POST and answers {"token",
-	// "expires_in"}. The config wins over it.
+	// "expires_in"}, in seconds. A config that says how to get a token wins
+	// over it. Default: none.
 	LogicCode string `json:"logic_code,omitempty"`
 
-	// Free text for people, at most 5,000 characters.
+	// Free text for people, at most 5,000 characters. Default: none.
 	Comment string `json:"comment,omitempty"`
 
-	// The credential sets of the realm.
+	// The credential sets of the realm. More can be added by the admin API.
 	Secrets []Secret `json:"secrets,omitempty"`
 }
 

@@ -24,8 +24,8 @@ const maxEnvironmentFile = 1 << 20
 // loaded, so that no secret stands in the configuration itself. quote is
 // applied to what is filled in; nil for none.
 //
-// This is not Caddy's replacer on purpose. That one knows many more
-// placeholders, and leaves those that are not set empty.
+// Caddy's replacer is not used on purpose: it knows many more placeholders, and
+// makes those that are not set empty instead of an error.
 //
 // Errors name the variable or the file, never what it holds.
 func resolve(s string, quote func(string) string) (string, error) {
@@ -132,7 +132,7 @@ func resolveExpressions(c *realm.Config) error {
 // resolved once more.
 var inExpression = strings.NewReplacer(`\`, `\\`, `'`, `\'`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "{", `\x7b`)
 
-// fromEnvironment says whether any string of the config is to be resolved.
+// fromEnvironment reports whether any string of the config is to be resolved.
 func fromEnvironment(c *realm.Config) bool {
 	found := errors.New("found")
 	return eachString(reflect.ValueOf(c), func(s string) (string, error) {

@@ -28,18 +28,19 @@ const (
 const (
 	// eventQueue is how many events may wait for their handlers.
 	eventQueue = 1024
-	// eventStart is how often it is looked whether Caddy has started all apps.
+	// eventStart is how often run checks whether Caddy has started all apps.
 	eventStart = 20 * time.Millisecond
 	// eventStop bounds how long the end of a configuration waits for handlers.
 	eventStop = 5 * time.Second
 )
 
-// events hands what happens to Caddy's events app, whose handlers may take
-// their time: nothing but its own goroutine waits for them.
+// events hands what happens to Caddy's events app. Handlers may be slow, so
+// they are called by a goroutine of its own, and nothing else waits for them.
 //
-// It is a module, so that events come from it: the context of an app does not
-// keep in mind whose it is, because Caddy appends the modules that it loads to
-// slices that share their memory.
+// It is a module of its own, so that Caddy names it as the origin of its events.
+// The context of the app would not do: Caddy appends the modules that it loads
+// to slices that share their memory, so that such a context may name another
+// module.
 type events struct {
 	ctx     caddy.Context
 	app     *caddyevents.App
@@ -111,7 +112,7 @@ func (e *events) run(owner *App) {
 	for {
 		select {
 		case ev := <-e.queue:
-			e.emit(ev)
+			e.callHandlers(ev)
 		case <-e.stop:
 			e.drain()
 			return
@@ -137,8 +138,8 @@ func (e *events) started(owner *App) bool {
 	}
 }
 
-// emit calls the handlers of an event. A panic in one must not end the process.
-func (e *events) emit(ev event) {
+// callHandlers calls the handlers of an event. A panic in one must not end the process.
+func (e *events) callHandlers(ev event) {
 	defer func() {
 		if r := recover(); r != nil {
 			// The value may hold anything, so only its type is told.
@@ -157,15 +158,15 @@ func (e *events) drain() {
 	for {
 		select {
 		case ev := <-e.queue:
-			e.emit(ev)
+			e.callHandlers(ev)
 		default:
 			return
 		}
 	}
 }
 
-// close ends run, and waits for it; not for ever, because a handler is
-// anybody's code.
+// close ends run, and waits for it; not for ever, because handlers are not our
+// code and may hang.
 func (e *events) close() {
 	e.once.Do(func() { close(e.stop) })
 	ended := make(chan struct{})

@@ -23,10 +23,10 @@ func init() {
 	caddy.RegisterModule((*Gateway)(nil))
 }
 
-// Gateway is a reverse proxy that puts tokens into the requests. It takes the
-// token before it proxies: an unknown realm or key is 404, a realm that says
-// too little 409, and a provider that gives no token 502, 503 or 504, each
-// with a problem document (RFC 9457).
+// Gateway is a reverse proxy that puts tokens into the requests. It gets the
+// token before it proxies. Without one it answers with a problem document
+// (RFC 9457): 404 for an unknown realm or key, 409 for a realm that says too
+// little, and 502, 503 or 504 for a provider that gives no token.
 //
 // With a realm and a key it serves that credential (the directive
 // token_proxy). Without, the first two segments of the path are the realm and
@@ -50,7 +50,8 @@ type Gateway struct {
 	// Default: the second segment of the path.
 	Key string `json:"key,omitempty"`
 
-	// Write none to serve everybody without authentication.
+	// Write none to serve everybody without authentication. Default: loopback
+	// callers and those whom an authentication handler accepted.
 	Auth string `json:"auth,omitempty"`
 
 	// Everything else is as in reverse_proxy. The transport is token.
@@ -120,7 +121,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		problem.From(errNoPath).Write(w)
 		return nil
 	}
-	if res.lease, err = lease(r.Context(), g.app, res.ref); err != nil {
+	if res.lease, err = leaseOf(r.Context(), g.app, res.ref); err != nil {
 		g.refuse(w, r, res.ref, err)
 		return nil
 	}
@@ -168,7 +169,7 @@ func (g *Gateway) chooseUpstreams() route {
 		return r
 	}
 	r.api = true
-	if dial, ok := g.app.bases[g.Realm]; ok {
+	if dial, ok := g.app.apiAddresses[g.Realm]; ok {
 		g.Upstreams = reverseproxy.UpstreamPool{{Dial: dial}}
 		g.direct = direct
 		return r
@@ -177,7 +178,7 @@ func (g *Gateway) chooseUpstreams() route {
 	return r
 }
 
-// setsHost says whether header_up Host is used.
+// setsHost reports whether header_up Host is used.
 func (g *Gateway) setsHost() bool {
 	if g.Headers == nil || g.Headers.Request == nil {
 		return false
@@ -198,9 +199,9 @@ func (g *Gateway) setsHost() bool {
 	return false
 }
 
-// refuse answers a request that gets no token. Why a provider gave none is
-// logged where it was asked; an error of an unknown type is named by its type
-// only, since its text may hold anything.
+// refuse answers a request that gets no token. The broker has logged already why
+// a provider gave none. Of an error of an unknown type only the type is logged,
+// since its text may hold anything.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, ref realm.Ref, err error) {
 	var known *realm.Error
 	switch {

@@ -20,7 +20,7 @@ import (
 // template itself.
 type refTemplate struct{ realm, key string }
 
-// fixed says that the templates hold no placeholder.
+// fixed reports whether the templates hold no placeholder.
 func (t refTemplate) fixed() bool { return !strings.Contains(t.realm+t.key, "{") }
 
 // ref fills the templates in. A placeholder that is not set is empty.
@@ -56,7 +56,8 @@ func resolvedOf(ctx context.Context) (*resolved, bool) {
 	return res, ok
 }
 
-// job tells the injection what was decided about a request.
+// job tells the injection what was decided about a request: whose token it
+// gets, where it goes, and who sent it.
 func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	ctx := req.Context()
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -78,17 +79,17 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 		return job, err
 	}
 	if job.Lease == nil {
-		if job.Lease, err = lease(ctx, t.app, job.Ref); err != nil {
+		if job.Lease, err = leaseOf(ctx, t.app, job.Ref); err != nil {
 			return job, err
 		}
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
-	t.aim(&job, req, repl)
+	t.setUpstream(&job, req, repl)
 	job.Authenticated = authenticated(repl)
 	return job, nil
 }
 
-// mayUse says whether the caller may use the tokens, where no gateway has
+// mayUse reports whether the caller may use the tokens, where no gateway has
 // asked that already. The proxy may have changed the Host, to which an Origin
 // is compared. Only health checks, which are no caller's, have no peer.
 func (t *Transport) mayUse(req *http.Request, repl *caddy.Replacer) bool {
@@ -104,8 +105,8 @@ func (t *Transport) mayUse(req *http.Request, repl *caddy.Replacer) bool {
 	return mayProxy(req, repl, t.Auth)
 }
 
-// aim tells where the request goes.
-func (t *Transport) aim(job *inject.Job, req *http.Request, repl *caddy.Replacer) {
+// setUpstream tells the injection where the request goes.
+func (t *Transport) setUpstream(job *inject.Job, req *http.Request, repl *caddy.Replacer) {
 	if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok {
 		job.Dial = dial.Address
 		// An upstream with a placeholder is named by the caller.
@@ -124,9 +125,9 @@ func (t *Transport) aim(job *inject.Job, req *http.Request, repl *caddy.Replacer
 	}
 }
 
-// lease takes the token of a credential. An empty realm or key is none: there
+// leaseOf takes the token of a credential. An empty realm or key is none: there
 // is no default that nobody asked for.
-func lease(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
+func leaseOf(ctx context.Context, app *App, ref realm.Ref) (*realm.Lease, error) {
 	switch {
 	case ref.Realm == "":
 		return nil, errNoRealm

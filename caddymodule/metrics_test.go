@@ -28,7 +28,7 @@ func (i *instance) metrics() string {
 	return strings.Join(ours, "")
 }
 
-// gauged says whether a series has the value.
+// gauged reports whether a series has the value.
 func gauged(metrics, series, value string) bool {
 	return strings.Contains("\n"+metrics, "\ncaddy_tokens_"+series+" "+value+"\n")
 }

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// newest is what belongs to the configuration that was started last, of those
-// that were not ended yet: when a new one fails to start, the one before goes
-// on. The zero value is ready.
+// newest holds what belongs to each running configuration, and answers with
+// that of the one that was started last. During a reload two are running; when
+// the new one fails to start, it is removed and the one before counts again.
+// The zero value is ready.
 type newest[T any] struct {
 	mu  sync.Mutex
 	all []*T

@@ -71,7 +71,7 @@ func cutSegment(path string) (segment, rest string, ok bool) {
 	return segment, path[end:], true
 }
 
-// hasDots says whether a name holds a dot segment.
+// hasDots reports whether a name holds a dot segment.
 func hasDots(name string) bool {
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "." || segment == ".." {
@@ -81,7 +81,7 @@ func hasDots(name string) bool {
 	return false
 }
 
-// climbs says whether a decoded path leads above where it begins.
+// climbs reports whether a decoded path leads above where it begins.
 func climbs(path string) bool {
 	if !strings.Contains(path, "..") {
 		return false

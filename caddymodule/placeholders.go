@@ -11,12 +11,13 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// leaseVars are the placeholders of the lease that was used last. Nearly all
+// lastLease are the placeholders of the lease that was used last. Nearly all
 // requests of a transport use the same one, so that most requests do not
 // allocate for placeholders that they may never ask for.
-type leaseVars struct{ p atomic.Pointer[boundVars] }
+type lastLease struct{ p atomic.Pointer[leaseVars] }
 
-type boundVars struct {
+// leaseVars are the values of the placeholders for one lease.
+type leaseVars struct {
 	ref    realm.Ref
 	lease  *realm.Lease
 	lookup caddy.ReplacerFunc
@@ -30,7 +31,7 @@ func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *
 	}
 	vars := t.last.p.Load()
 	if vars == nil || vars.lease != lease || vars.ref != ref {
-		vars = &boundVars{ref: ref, lease: lease}
+		vars = &leaseVars{ref: ref, lease: lease}
 		vars.lookup = vars.get
 		t.last.p.Store(vars)
 	}
@@ -45,14 +46,14 @@ func renewed(req *http.Request, ref realm.Ref, lease *realm.Lease) {
 	if !ok {
 		return
 	}
-	vars := boundVars{ref: ref, lease: lease}
+	vars := leaseVars{ref: ref, lease: lease}
 	for _, key := range [...]string{"http.token.source", "http.token.expires_in"} {
 		value, _ := vars.get(key)
 		repl.Set(key, value)
 	}
 }
 
-func (v *boundVars) get(key string) (any, bool) {
+func (v *leaseVars) get(key string) (any, bool) {
 	name, ok := strings.CutPrefix(key, "http.token.")
 	if !ok {
 		return nil, false

@@ -14,27 +14,27 @@ import (
 
 // Refresh says when and how tokens are renewed.
 type Refresh struct {
-	// How long ahead of its end a token is renewed: a share of its life, as
-	// "10%", capped at ten minutes, or a duration. A realm may say another one
-	// (renew_before). Default: 10%.
+	// How long before its end a token is renewed: a share of its life, such as
+	// "10%", capped at ten minutes, or a duration. A realm may have its own
+	// value (renew_before). Default: 10%.
 	Before string `json:"before,omitempty"`
 
-	// The share of a token's life over which renewals are spread, ahead of
-	// that, so that tokens that end together are not renewed together; capped
-	// at ten minutes. 0% to 50%. Default: 10%.
+	// The share of a token's life over which renewals are spread, before that
+	// time, so that tokens that end together are not renewed together. It is
+	// capped at ten minutes. 0% to 50%. Default: 10%.
 	Jitter string `json:"jitter,omitempty"`
 
-	// How many token requests of one realm may be under way, over all nodes,
-	// where the realm does not say it. Default: 4.
+	// The number of token requests of one realm that may be under way at once,
+	// over all nodes, where the realm sets no limit of its own. Default: 4.
 	Concurrency int `json:"concurrency,omitempty"`
 
-	// How long a token request may take, in total, where the realm does not
-	// say it. Default: 10s.
+	// How long a token request may take in total, where the realm sets no
+	// limit of its own. Default: 10s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// When all tokens are renewed, as well, by one node of all: a cron
-	// expression of five fields, or six with seconds in front, perhaps with
-	// CRON_TZ=<zone> before it. Default: never.
+	// Additional times at which one of the nodes renews all tokens: a cron
+	// expression of five fields, or of six with seconds in front, optionally
+	// with CRON_TZ=<zone> before it. Default: none.
 	Cron string `json:"cron,omitempty"`
 }
 
@@ -45,7 +45,8 @@ const (
 	maxConcurrency = 1000
 )
 
-// apply tells the view of it.
+// apply checks the settings and hands them to the broker. A nil r leaves its
+// defaults.
 func (r *Refresh) apply(cfg *broker.ViewConfig) (err error) {
 	if r == nil {
 		return nil

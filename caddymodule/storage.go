@@ -74,8 +74,9 @@ type storeSettings struct {
 	cache  []string
 }
 
-// hold takes hold of the pool of the configured store.
-func (a *App) hold() error {
+// acquirePool takes hold of the pool of the configured store: the one of the
+// configuration before, where that has the same store.
+func (a *App) acquirePool() error {
 	s, err := a.storeSettings()
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ type Transport struct {
 	app    *App
 	ref    refTemplate
 	route  *route // of the gateway that the transport belongs to; nil for none
-	last   leaseVars
+	last   lastLease
 	inject *inject.Transport
 	closer func() // closes the idle connections of the guarded transport
 }
@@ -89,7 +89,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	if t.ProxyProtocol != "" {
 		return errors.New("proxy_protocol would tell the provider who the caller is; it is not possible here")
 	}
-	guarded, err := t.connect(ctx)
+	guarded, err := t.provisionTransports(ctx)
 	if err != nil {
 		return err
 	}

@@ -55,17 +55,17 @@ func dialAddress(api *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// literalAPIs are the addresses of the realms that say their api in plain
-// words.
+// literalAPIs are the addresses, host:port by realm, of the realms whose api
+// holds no placeholder.
 func literalAPIs(defs []catalog.Definition) map[string]string {
-	bases := make(map[string]string)
+	addresses := make(map[string]string)
 	for _, def := range defs {
 		api := def.Realm.Config.API
 		if u, err := url.Parse(api); err == nil && u.Host != "" && !strings.Contains(api, "{") {
-			bases[def.Realm.ID] = dialAddress(u)
+			addresses[def.Realm.ID] = dialAddress(u)
 		}
 	}
-	return bases
+	return addresses
 }
 
 // Interface guards
