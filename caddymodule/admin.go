@@ -81,12 +81,12 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !adminapi.Serves(r.URL) {
 		return next.ServeHTTP(w, a.withoutToken(r))
 	}
-	concealed := adminapi.Conceals(r.URL)
-	if concealed {
+	confidential := adminapi.IsConfidential(r.URL)
+	if confidential {
 		skipAccessLog(r)
 	}
 	if !a.mayUse(r) {
-		if concealed {
+		if confidential {
 			a.refusals.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
 		}
 		forbid(w, "only callers on this machine that use a loopback name are served, unless an authentication "+

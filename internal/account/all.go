@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// Outcome says what became of one account.
+// Outcome is the result of one account.
 type Outcome string
 
 // The outcomes.
@@ -44,7 +44,7 @@ func (s *Service) InitAll(ctx context.Context, realmID string, progress func(Res
 }
 
 // RefreshAll renews the token of every secret of the realm, due or not, but
-// for those that were obtained a moment ago. Else as InitAll.
+// for those that were obtained a moment ago. Otherwise it is like InitAll.
 func (s *Service) RefreshAll(ctx context.Context, realmID string, progress func(Result)) error {
 	return s.all(ctx, realmID, s.renew, progress)
 }
@@ -92,12 +92,12 @@ func (s *Service) all(ctx context.Context, realmID string, do func(context.Conte
 	for range min(max(width, 1), len(keys)) {
 		workers.Go(func() {
 			for key := range waiting {
-				results <- s.one(ctx, realm.Ref{Realm: realmID, Key: key}, do)
+				results <- s.renewOne(ctx, realm.Ref{Realm: realmID, Key: key}, do)
 			}
 		})
 	}
 	go func() {
-		hand(starting, keys, waiting)
+		handOut(starting, keys, waiting)
 		workers.Wait()
 		close(results)
 	}()
@@ -112,8 +112,8 @@ func (s *Service) all(ctx context.Context, realmID string, do func(context.Conte
 	return ctx.Err()
 }
 
-// hand gives out the keys until the context ends.
-func hand(ctx context.Context, keys []string, to chan<- string) {
+// handOut sends the keys to the workers until the context ends.
+func handOut(ctx context.Context, keys []string, to chan<- string) {
 	defer close(to)
 	for _, key := range keys {
 		if ctx.Err() != nil { // select takes either of two that are ready
@@ -127,9 +127,9 @@ func hand(ctx context.Context, keys []string, to chan<- string) {
 	}
 }
 
-// one does it for one account. A panic fails that one only; its value may hold
-// anything and is not logged.
-func (s *Service) one(ctx context.Context, ref realm.Ref, do func(context.Context, realm.Ref) (Result, error)) (r Result) {
+// renewOne does it for one account. A panic fails only that account. Its value
+// may hold anything, so that only its type is logged.
+func (s *Service) renewOne(ctx context.Context, ref realm.Ref, do func(context.Context, realm.Ref) (Result, error)) (r Result) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("panic while an account was renewed", zap.Stringer("ref", ref),
@@ -160,7 +160,7 @@ func (s *Service) failed(ref realm.Ref, err error) Result {
 	case e != nil:
 		return Result{Result: Failed, Reason: e.Detail}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return Result{Result: Failed, Reason: "nobody waited for it any longer"}
+		return Result{Result: Failed, Reason: "the caller did not wait for it"}
 	}
 	s.log.Error("an account was not renewed", zap.Stringer("ref", ref), zap.String("type", fmt.Sprintf("%T", err)))
 	return Result{Result: Failed, Reason: textInternal}

@@ -28,7 +28,7 @@ const (
 // RequestAccessToken has the account authorized anew, without a person, and
 // returns the token that it got. taxpayerID is "" for the realm's default
 // account; timeout is how long the caller waits (0: DefaultTimeout), and ends
-// nothing but the wait.
+// nothing but the wait: the request goes on for later callers.
 //
 // Errors: those of lookup; status 504 after the timeout; 502 where the
 // provider gave no token; CodeBudgetSpent (503) where the realm's limits allow
@@ -39,13 +39,13 @@ func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID st
 }
 
 // GetAccessToken returns the live token of the account; where there is none it
-// is refreshed or requested. Else as RequestAccessToken.
+// is refreshed or requested. Otherwise it is like RequestAccessToken.
 func (s *Service) GetAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
 	return s.token(ctx, request{realmID, taxpayerID, timeout, TextGetLate}, s.of(s.broker.Token))
 }
 
-// RefreshToken renews the token of the account and returns the new one. Else
-// as RequestAccessToken.
+// RefreshToken renews the token of the account and returns the new one.
+// Otherwise it is like RequestAccessToken.
 func (s *Service) RefreshToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
 	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.of(s.broker.Flush))
 }
@@ -95,12 +95,12 @@ func (s *Service) token(ctx context.Context, r request, get ask) (realm.Hidden, 
 	case errors.Is(waiting.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
 		return "", timedOut(r.late, err)
 	}
-	return "", inWords(r.late, err)
+	return "", inEarlierWords(r.late, err)
 }
 
-// inWords puts an error of the broker into the words of the earlier service.
+// inEarlierWords puts an error of the broker into the words of the earlier service.
 // What has nothing to do with the provider stays as it is.
-func inWords(late string, err error) error {
+func inEarlierWords(late string, err error) error {
 	var e *realm.Error
 	if !errors.As(err, &e) {
 		return err

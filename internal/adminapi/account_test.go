@@ -167,7 +167,7 @@ func TestSlashBehindAccountPaths(t *testing.T) {
 }
 
 func TestPathsOfTheAPI(t *testing.T) {
-	for path, want := range map[string][3]bool{ // Serves, ServesCallback, Conceals
+	for path, want := range map[string][3]bool{ // Serves, ServesCallback, IsConfidential
 		"/api":                                    {true, false, false},
 		"/api/":                                   {true, false, false},
 		"/api/x":                                  {true, false, false},
@@ -199,7 +199,7 @@ func TestPathsOfTheAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := [3]bool{Serves(u), ServesCallback(u), Conceals(u)}; got != want {
+		if got := [3]bool{Serves(u), ServesCallback(u), IsConfidential(u)}; got != want {
 			t.Errorf("%s: %v", path, got)
 		}
 	}

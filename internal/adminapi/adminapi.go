@@ -58,7 +58,7 @@ var (
 
 // Options of the API; the zero value is usable.
 type Options struct {
-	// Log gets internal errors, and a line for each request that Conceals
+	// Log gets internal errors, and a line for each request that IsConfidential
 	// keeps out of an access log; nothing confidential goes to it. Nil: none.
 	Log *zap.Logger
 	// Now is the clock that the life left to a token is measured with. Nil:
@@ -84,7 +84,7 @@ func New(b Broker, c Catalog, opts Options) http.Handler { return newAPI(routes,
 // NewCallback makes the handler of the providers' callbacks, which anybody may
 // call, and of nothing else. Any other path is answered with 404.
 func NewCallback(b Broker, c Catalog, opts Options) http.Handler {
-	return newAPI(callbacks, b, c, opts)
+	return newAPI(callbackRoutes, b, c, opts)
 }
 
 func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {

@@ -35,7 +35,7 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if rule == bodyIgnored || (rule == bodyOptional && (r.Body == nil || r.Body == http.NoBody)) {
 		return nil, nil
 	}
-	if rule == bodyNeeded && !has(r.Header, typeJSON) {
+	if rule == bodyNeeded && !hasContentType(r.Header, typeJSON) {
 		return nil, mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -48,7 +48,7 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if err != nil {
 		return nil, realm.Fieldf("", "the body could not be read to its end")
 	}
-	if rule == bodyParameters && len(body) > 0 && !has(r.Header, typeJSON) && !has(r.Header, typeForm) && !has(r.Header, typeMultipart) {
+	if rule == bodyParameters && len(body) > 0 && !hasContentType(r.Header, typeJSON) && !hasContentType(r.Header, typeForm) && !hasContentType(r.Header, typeMultipart) {
 		return nil, mediaType("send the parameters in the query, in a form or in JSON, the body declared by its " +
 			"Content-Type and without Content-Encoding")
 	}
@@ -57,8 +57,8 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 
 const typeJSON = "application/json"
 
-// has reports whether a body is of this type, and not encoded.
-func has(h http.Header, kind string) bool {
+// hasContentType reports whether a body is of this type, and not encoded.
+func hasContentType(h http.Header, kind string) bool {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return false
 	}

@@ -125,10 +125,10 @@ func TestCallbackAlone(t *testing.T) {
 		w := httptest.NewRecorder()
 		p.ref = realm.Ref{Realm: "untouched"}
 		h.ServeHTTP(w, httptest.NewRequest(rt.method, target, nil))
-		if reached := p.ref.Realm != "untouched"; reached != (rt.kind == callback) {
+		if reached := p.ref.Realm != "untouched"; reached != (rt.kind == kindCallback) {
 			t.Errorf("%s %s: reached %v, %d", rt.method, rt.path, reached, w.Code)
 		}
-		if rt.kind != callback && w.Code != http.StatusNotFound {
+		if rt.kind != kindCallback && w.Code != http.StatusNotFound {
 			t.Errorf("%s %s: %d", rt.method, rt.path, w.Code)
 		}
 	}

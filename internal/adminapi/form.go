@@ -19,9 +19,9 @@ const (
 // none.
 func formOf(h http.Header, body []byte) (form query, ok bool, err error) {
 	switch {
-	case has(h, typeForm):
+	case hasContentType(h, typeForm):
 		return query(body), true, nil
-	case has(h, typeMultipart):
+	case hasContentType(h, typeMultipart):
 		form, err = fieldsOf(h, body)
 		return form, true, err
 	}
@@ -31,7 +31,7 @@ func formOf(h http.Header, body []byte) (form query, ok bool, err error) {
 // fieldsOf are the fields of a multipart form. Its files stay in memory, where
 // they are already, and are ignored.
 func fieldsOf(h http.Header, body []byte) (query, error) {
-	_, parameters, _ := mime.ParseMediaType(h.Get("Content-Type")) // which has() could read
+	_, parameters, _ := mime.ParseMediaType(h.Get("Content-Type")) // which hasContentType() could read
 	form, err := multipart.NewReader(bytes.NewReader(body), parameters["boundary"]).ReadForm(maxBody)
 	if err != nil {
 		return "", realm.Fieldf("", "the form cannot be read")

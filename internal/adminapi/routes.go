@@ -27,47 +27,47 @@ type route struct {
 type kind uint8
 
 const (
-	plain kind = iota
-	// concealed: the URL, or a header of the answer, is confidential.
-	concealed
-	// callback is concealed, is opened by a browser that another site, the
+	kindPlain kind = iota
+	// kindConfidential: the URL, or a header of the answer, is confidential.
+	kindConfidential
+	// callback is kindConfidential, is opened by a browser that another site, the
 	// provider, sends here, and answers with pages.
-	callback
+	kindCallback
 )
 
 // routes are all there are, the busiest one first; openapi.json describes each.
 var routes = []route{
-	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, plain},
-	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, plain},
-	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, plain},
-	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, plain},
-	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, plain},
-	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, plain},
-	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, plain},
-	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, plain},
-	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, plain},
-	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, plain},
-	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, concealed},
-	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, plain},
-	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, plain},
-	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, plain},
-	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, plain},
-	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, plain},
-	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, plain},
+	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain},
+	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain},
+	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain},
+	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain},
+	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, kindPlain},
+	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, kindPlain},
+	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, kindPlain},
+	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, kindPlain},
+	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain},
+	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain},
+	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential},
+	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain},
+	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain},
+	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain},
+	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain},
+	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain},
+	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain},
 
-	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, plain},
-	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, plain},
-	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, plain},
-	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, plain},
-	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, plain},
-	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, callback},
+	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain},
+	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, kindPlain},
+	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, kindPlain},
+	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, kindPlain},
+	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, kindPlain},
+	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, kindCallback},
 }
 
 var (
-	// callbacks are those of the routes that are open to everybody.
-	callbacks = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind != callback })
-	// confidential are those that Conceals knows.
-	confidential = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind == plain })
+	// callbackRoutes are those of the routes that are open to everybody.
+	callbackRoutes = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind != kindCallback })
+	// confidentialRoutes are those of which no access log may have a line.
+	confidentialRoutes = slices.DeleteFunc(slices.Clone(routes), func(rt route) bool { return rt.kind == kindPlain })
 )
 
 // Serves reports whether a path is one of the API's: anything below /api/ and
@@ -91,11 +91,11 @@ func Serves(u *url.URL) bool {
 const accounts = "/{realm}-account"
 
 // ServesCallback reports whether a path is a provider's callback.
-func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbacks, onPath(u)) }
+func ServesCallback(u *url.URL) bool { return slices.ContainsFunc(callbackRoutes, onPath(u)) }
 
-// Conceals reports whether the URL of a request, or the headers of its answer,
+// IsConfidential reports whether the URL of a request, or the headers of its answer,
 // are confidential, so that no access log may hold them.
-func Conceals(u *url.URL) bool { return slices.ContainsFunc(confidential, onPath(u)) }
+func IsConfidential(u *url.URL) bool { return slices.ContainsFunc(confidentialRoutes, onPath(u)) }
 
 // onPath reports whether a route has the path of u, whatever its method.
 func onPath(u *url.URL) func(route) bool {
@@ -124,8 +124,8 @@ func find(routes []route, r *http.Request) (req *request, allow string, err erro
 			return &request{route: rt, words: rt.words, ids: ids, query: query(r.URL.RawQuery)}, "", nil
 		case ok:
 			allow = appendMethods(allow, rt)
-			if rt.kind != plain {
-				none.kind = concealed
+			if rt.kind != kindPlain {
+				none.kind = kindConfidential
 			}
 		}
 	}
@@ -159,7 +159,7 @@ func (rt *route) answers(method string) bool {
 
 // head reports whether the route answers HEAD. What looks at links ahead of their
 // reader must neither begin an authorization nor spend its code.
-func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == plain }
+func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == kindPlain }
 
 // match compares a path, as it was sent, with the path of a route.
 func match(pattern, path string) (ids [2]string, ok bool) {

@@ -49,8 +49,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answer = a.refuse(r, req, err)
 	}
-	if req.route.kind != plain {
-		a.note(r, req, answer.status, err)
+	if req.route.kind != kindPlain {
+		a.logConfidential(r, req, answer.status, err)
 	}
 	if req.lines.begun() {
 		if err != nil {
@@ -77,8 +77,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 			answer, err = reply{}, errPanicked
 		}
 	}()
-	if req.route.kind != callback {
-		if err := ownSite(r); err != nil {
+	if req.route.kind != kindCallback {
+		if err := refuseOtherSites(r); err != nil {
 			return reply{}, err
 		}
 	}
@@ -103,13 +103,13 @@ func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
 	if internal(d) && !gone(r, err) && !errors.Is(err, errPanicked) {
 		log := a.log
-		if req.route.kind == callback {
+		if req.route.kind == kindCallback {
 			log = a.sampled
 		}
 		log.Error("admin request failed", zap.String("method", r.Method),
 			zap.String("route", req.route.path), zap.Error(cause(err)))
 	}
-	if req.route.kind == callback {
+	if req.route.kind == kindCallback {
 		return failedPage(d.Status)
 	}
 	return reply{status: d.Status, problem: &d}
@@ -120,10 +120,10 @@ func gone(r *http.Request, err error) bool {
 	return errors.Is(err, context.Canceled) && r.Context().Err() != nil
 }
 
-// note is the line of a request that no access log may have. Anybody may cause
-// one: what cannot be the id of a realm, which may be long, is not in it, and
-// of many refusals some are told.
-func (a *api) note(r *http.Request, req *request, status int, err error) {
+// logConfidential writes the line of a request that no access log may have.
+// Anybody may cause one. So what cannot be an id, and may be long, is left out,
+// and of many refusals only a sample is logged.
+func (a *api) logConfidential(r *http.Request, req *request, status int, err error) {
 	fields := []zap.Field{
 		zap.String("method", r.Method), zap.String("route", req.route.path), zap.String("remote", r.RemoteAddr),
 	}

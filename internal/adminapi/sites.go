@@ -8,13 +8,13 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// ownSite refuses requests that a browser sends on behalf of another site.
+// refuseOtherSites refuses requests that a browser sends on behalf of another site.
 // Callers that are no browsers send neither header and pass.
 //
 // It is stricter than http.CrossOriginProtection: GET is checked as well,
 // because GET /api/token?flush=true spends the provider's budget, and so is
 // "same-site", because another port of localhost is the same site.
-func ownSite(r *http.Request) error {
+func refuseOtherSites(r *http.Request) error {
 	switch r.Header.Get("Sec-Fetch-Site") { // W3C Fetch Metadata, section 2.4
 	case "", "same-origin", "none":
 	default:

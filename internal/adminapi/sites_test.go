@@ -36,7 +36,7 @@ func TestOtherSites(t *testing.T) {
 				target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(rt.path)
 				a := c.send(rt.method, target+"?realm=a&key=b", strings.NewReader(`{"id":"a","realm":"a","key":"b"}`),
 					append(tt.header, "Content-Type", "application/json")...)
-				if !tt.refused || rt.kind == callback { // which other sites lead to
+				if !tt.refused || rt.kind == kindCallback { // which other sites lead to
 					if a.status == http.StatusForbidden {
 						t.Errorf("%s %s: %s", rt.method, rt.path, a.body)
 					}

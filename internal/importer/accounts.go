@@ -35,7 +35,7 @@ func (r *run) accounts(ctx context.Context) error {
 	return r.each(ctx, sel, rowText("account"), func(ctx context.Context, line row) error {
 		s := Subject{Kind: "account", Realm: r.realmOf(line.text("account_type")), ID: line.text("account")}
 		tokens, what, err := r.account(ctx, s, t, line)
-		return r.ledger.enter(tally, s, what, tokens, err)
+		return r.ledger.record(tally, s, what, tokens, err)
 	})
 }
 
@@ -137,7 +137,7 @@ func (r *run) accountRealm(ctx context.Context, id string) error {
 	if r.report.Realms == nil {
 		r.report.Realms = &Tally{kind: "realms"}
 	}
-	return r.ledger.enter(r.report.Realms, s, what, 0, err)
+	return r.ledger.record(r.report.Realms, s, what, 0, err)
 }
 
 // sharedFields are what all accounts of a type have in common, by the realm's

@@ -102,7 +102,7 @@ func (a *api) probe(ctx context.Context) error {
 		return err
 	}
 	var status struct{ Stores *json.RawMessage }
-	if err := a.judge(answer); err != nil || json.Unmarshal(answer.body, &status) != nil || status.Stores == nil {
+	if err := a.errorOf(answer); err != nil || json.Unmarshal(answer.body, &status) != nil || status.Stores == nil {
 		if errors.Is(err, ErrForbidden) {
 			return err
 		}
@@ -139,7 +139,7 @@ func (a *api) call(ctx context.Context, method, path string, body []byte, create
 	for n := 1; ; n++ {
 		answer, err := a.send(ctx, method, path, body)
 		if err == nil && answer.status != http.StatusServiceUnavailable {
-			return answer.body, a.judge(answer)
+			return answer.body, a.errorOf(answer)
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -208,8 +208,8 @@ func (a *api) unreachable(err error) error {
 	return fmt.Errorf("%w at %s: start it (caddy run, with token_admin in a site), or name its address with --api: %w", ErrUnreachable, a.base, err)
 }
 
-// judge turns the status of an answer into an error.
-func (a *api) judge(got answer) error {
+// errorOf turns the status of an answer into an error.
+func (a *api) errorOf(got answer) error {
 	switch {
 	case got.status == http.StatusOK:
 		return nil

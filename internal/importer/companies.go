@@ -40,7 +40,7 @@ func (r *run) companies(ctx context.Context) error {
 	return r.each(ctx, sel, taxpayerID, func(ctx context.Context, line row) error {
 		s := Subject{Kind: "company", ID: taxpayerID(line)}
 		what, err := r.company(ctx, s, line, fields, ids)
-		return r.ledger.enter(tally, s, what, 0, err)
+		return r.ledger.record(tally, s, what, 0, err)
 	})
 }
 
@@ -107,7 +107,7 @@ func (r *run) company(ctx context.Context, s Subject, line row, fields, ids []st
 	if r.Overwrite {
 		it.update = d
 	}
-	_, what, err := r.settle(ctx, it)
+	_, what, err := r.importItem(ctx, it)
 	return what, err
 }
 

@@ -71,10 +71,10 @@ func (r *run) credential(ctx context.Context, s Subject, d, tokens document) (in
 		subject: s, path: secretPath(s), collection: secretCollection,
 		create: d, tokens: tokens, update: r.credentialUpdate(s, d, tokens), updateTokens: r.OverwriteTokens,
 	}
-	if err := r.rehearse(ctx, s.Realm); err != nil {
+	if err := r.refuseUnknownRealm(ctx, s.Realm); err != nil {
 		return 0, failed, err
 	}
-	return r.settle(ctx, it)
+	return r.importItem(ctx, it)
 }
 
 // credentialUpdate is what an existing secret is overwritten with, besides its
@@ -89,9 +89,9 @@ func (r *run) credentialUpdate(s Subject, d, tokens document) document {
 	return nil
 }
 
-// rehearse stands, in a dry run, for the API's refusal of a secret whose realm
-// is neither there nor about to be made.
-func (r *run) rehearse(ctx context.Context, id string) error {
+// refuseUnknownRealm refuses, in a dry run, a secret whose realm is neither there
+// nor about to be made, as the API would.
+func (r *run) refuseUnknownRealm(ctx context.Context, id string) error {
 	if _, ok := r.known.Load(id); ok || !r.DryRun {
 		return nil
 	}

@@ -162,9 +162,9 @@ type item struct {
 	differs func(shown []byte) bool
 }
 
-// settle imports one item and says what became of it, and how many access
-// tokens came along.
-func (r *run) settle(ctx context.Context, it item) (tokens int, what outcome, err error) {
+// importItem imports one item. It returns what became of it, and how many
+// access tokens came along.
+func (r *run) importItem(ctx context.Context, it item) (tokens int, what outcome, err error) {
 	shown, found, err := r.api.get(ctx, it.path)
 	if err != nil {
 		return 0, failed, err

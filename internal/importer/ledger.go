@@ -35,9 +35,9 @@ type ledger struct {
 	told   time.Time
 }
 
-// enter notes what became of a row. It returns the errors that end the run:
+// record notes what became of a row. It returns the errors that end the run:
 // those that are not about this row.
-func (l *ledger) enter(t *Tally, s Subject, what outcome, tokens int, err error) error {
+func (l *ledger) record(t *Tally, s Subject, what outcome, tokens int, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var field *realm.FieldError

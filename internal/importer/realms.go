@@ -27,7 +27,7 @@ func (r *run) realms(ctx context.Context) error {
 		if err == nil {
 			r.known.Store(s.ID, true)
 		}
-		return r.ledger.enter(tally, s, what, 0, err)
+		return r.ledger.record(tally, s, what, 0, err)
 	})
 }
 
@@ -62,7 +62,7 @@ func (r *run) realm(ctx context.Context, s Subject, line row) (outcome, error) {
 	if r.Overwrite {
 		it.update = d
 	}
-	_, what, err := r.settle(ctx, it)
+	_, what, err := r.importItem(ctx, it)
 	return what, err
 }
 

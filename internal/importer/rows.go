@@ -74,20 +74,20 @@ func (s selection) query(after []any, limit int) (string, []any) {
 	keys := list[len(s.columns)+len(s.found):]
 	q := "SELECT " + strings.Join(list, ", ") + " FROM " + quote(s.table.name) + " t"
 	if after != nil {
-		where, more := behind(keys, after)
+		where, more := afterKey(keys, after)
 		q, args = q+" WHERE "+where, append(args, more...)
 	}
 	return q + " ORDER BY " + strings.Join(keys, ", ") + " LIMIT ?", append(args, limit)
 }
 
-// behind is the condition of a key that comes after another one. Spelled out,
+// afterKey is the condition of a key that comes after another one. Spelled out,
 // it is read from the index; (a, b) > (?, ?) is not.
-func behind(keys []string, after []any) (string, []any) {
+func afterKey(keys []string, after []any) (string, []any) {
 	cond, args := keys[0]+" > ?", []any{after[0]}
 	if len(keys) == 1 {
 		return cond, args
 	}
-	rest, more := behind(keys[1:], after[1:])
+	rest, more := afterKey(keys[1:], after[1:])
 	return "(" + cond + " OR (" + keys[0] + " = ? AND " + rest + "))", append(append(args, after[0]), more...)
 }
 

@@ -44,11 +44,11 @@ func (r *run) secrets(ctx context.Context) error {
 			s.Realm = id
 		}
 		tokens, what, err := r.secret(ctx, s, t, line, slots)
-		return r.ledger.enter(tally, s, what, tokens, err)
+		return r.ledger.record(tally, s, what, tokens, err)
 	})
 }
 
-// spelled is the realm of a secret as the table of realms spells it.
+// spelledRealm is the realm of a secret as the table of realms spells it.
 const spelled = "\x00realm"
 
 func (r *run) secret(ctx context.Context, s Subject, t *table, line row, slots []string) (tokens int, what outcome, err error) {
