@@ -203,8 +203,8 @@ func (a *App) policy() (netguard.Policy, error) {
 	return netguard.Parse(entries)
 }
 
-// warnInactive names what the realms say that has no effect yet. It can only
-// come from a JSON configuration: the Caddyfile refuses it.
+// warnInactive logs the fields of realms that have no effect yet. They can only
+// come from a JSON configuration: the Caddyfile refuses them.
 func (a *App) warnInactive() {
 	for _, r := range a.Realms {
 		info, err := a.view.Catalog().RealmInfo(context.Background(), r.ID)

@@ -88,7 +88,7 @@ func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// renewOn reads one rule; any of them tells a dead token:
+// renewOn reads one rule; a token is dead where any of them matches:
 //
 //	renew_on <rule>
 func (p *realmParser) renewOn(d *caddyfile.Dispenser) error {

@@ -43,8 +43,8 @@ func init() {
 //	    <any other option of reverse_proxy>
 //	}
 //
-// Without upstreams, the upstream is the realm's api. It is the same as
-// token_gateway with a realm and a key, which only JSON can say otherwise.
+// Without upstreams, the upstream is the realm's api. The JSON is that of
+// token_gateway, with a realm and a key.
 func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	g, err := unmarshalGateway(h, directiveProxy, "realm", "key", "auth")
 	if err != nil {
@@ -122,7 +122,7 @@ func checkProxyLine(directive string, line []string) error {
 
 // useTokenTransport makes the transport ours. Where none was written,
 // reverse_proxy has none either or, for an upstream with a scheme, an http
-// transport, whose settings are ours as well.
+// transport, whose settings the token transport takes too.
 func (g *Gateway) useTokenTransport() error {
 	transport := make(map[string]json.RawMessage)
 	if g.TransportRaw != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // recipeParser reads one recipe. The fetch recipe is flat: its fields are
-// options of the realm as well as of its own block.
+// options of the realm and of its own block.
 type recipeParser struct {
 	recipe *realm.Recipe
 	path   string // of the recipe in the JSON
@@ -180,7 +180,7 @@ func (p *recipeParser) finish(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseRule reads a condition on an answer; what one line says must all hold:
+// parseRule reads a condition on an answer; everything on the line must hold:
 //
 //	[status <codes...>] [json <path> <values...> [absent]]
 //

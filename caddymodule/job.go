@@ -31,7 +31,7 @@ func (t refTemplate) ref(repl *caddy.Replacer) realm.Ref {
 	return realm.Ref{Realm: repl.ReplaceAll(t.realm, ""), Key: repl.ReplaceAll(t.key, "")}
 }
 
-// route is what a gateway says about all of its requests.
+// route is what is the same for all requests of a gateway.
 type route struct {
 	// api: the upstream is the realm's own api.
 	api bool

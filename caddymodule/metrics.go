@@ -16,8 +16,9 @@ const (
 	metricsSubsystem = appName
 )
 
-// counters count since the process began, over all configurations. Of realms
-// only those that exist have a series, and no series tells of a key.
+// counters count since the process began, over all configurations. Only realms
+// that exist have a series, so that callers cannot make new ones, and no series
+// has a key.
 var counters = newCounters()
 
 type counterSet struct {

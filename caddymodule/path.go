@@ -13,8 +13,8 @@ var errNoPath = &realm.Error{
 	Detail: "the path must begin with a realm and a key, /<realm>/<key>/..., and not lead out of them",
 }
 
-// cut takes the credential out of the request's path, and returns the request
-// that is left. The credential is empty where the path names none.
+// cut takes the credential out of the request's path. It returns the credential,
+// empty where the path names none, and a request with the rest of the path.
 func (g *Gateway) cut(r *http.Request) (realm.Ref, *http.Request) {
 	ref, rest, ok := splitPath(r.URL)
 	if !ok {
@@ -28,12 +28,12 @@ func (g *Gateway) cut(r *http.Request) (realm.Ref, *http.Request) {
 // splitPath takes the first two segments of a path as realm and key, each
 // percent-decoded exactly once (so that %2F is a slash within a name, and
 // %252F a "%2F"), and returns the URL with the rest, its bytes unchanged. It
-// is false where a segment is missing, empty, or a dot segment: what those
-// mean is not ours to guess (RFC 3986 section 5.2.4).
+// is false where a segment is missing, empty, or a dot segment, which would
+// name another path once resolved (RFC 3986 section 5.2.4).
 //
-// It is false as well where the rest leads out of the first two segments:
-// matchers in front, which may be what keeps a caller from a credential, look
-// at the path decoded and cleaned, and would have seen another one.
+// It is also false where the rest leads out of the first two segments. A
+// matcher in front, which may be what keeps a caller from a credential, looks
+// at the decoded and cleaned path, and would have seen another credential.
 func splitPath(u *url.URL) (ref realm.Ref, rest *url.URL, ok bool) {
 	path, ok := strings.CutPrefix(u.EscapedPath(), "/")
 	if !ok {

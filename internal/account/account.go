@@ -1,7 +1,7 @@
 // Package account is the account service: the secrets of a realm under the
 // names that its earlier clients know, a company's taxpayer id or nothing.
-// It finds the secret, asks the broker for its token, and tells failures in
-// the words that those clients compare; it renews the accounts of a realm all
+// It finds the secret, asks the broker for its token, and reports failures in
+// the texts that those clients compare; it renews the accounts of a realm all
 // at once; and it keeps the companies.
 package account
 

@@ -64,8 +64,8 @@ func (s *Service) DeleteCompany(ctx context.Context, taxpayerID string) error {
 	return s.catalog.DeleteCompany(ctx, taxpayerID)
 }
 
-// realmsExist refuses accounts of realms that there are not. Only those of the
-// update are looked at: a realm that was deleted must not lock the company.
+// realmsExist refuses accounts of realms that do not exist. It checks only those
+// of the update: a company must stay editable when one of its realms is deleted.
 func (s *Service) realmsExist(ctx context.Context, accounts map[string]*string) error {
 	for _, id := range slices.Sorted(maps.Keys(accounts)) {
 		if accounts[id] == nil {
@@ -150,7 +150,7 @@ func (u CompanyUpdate) validate() error {
 
 func validAccount(id string, key *string) error {
 	if err := realm.ValidateID("accounts", id); err != nil {
-		return realm.Fieldf("accounts", "has a name that is no realm's id")
+		return realm.Fieldf("accounts", "has a name that is not a realm id")
 	}
 	if key == nil {
 		return nil

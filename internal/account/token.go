@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// DefaultTimeout is how long a caller waits that says nothing about it.
+	// DefaultTimeout is how long a caller waits that gives no timeout.
 	DefaultTimeout = 3 * time.Second
 	// MaxTimeout is the longest that one may ask for.
 	MaxTimeout = 60 * time.Second

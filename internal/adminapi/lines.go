@@ -12,8 +12,8 @@ import (
 // typeLines is one JSON value a line.
 const typeLines = "application/x-ndjson"
 
-// linePatience is how long a line waits for its reader. One that does not read,
-// and does not hang up either, would hold those who work for it for ever.
+// linePatience is how long a line waits for its reader. One that neither reads
+// nor hangs up would hold the workers for ever.
 const linePatience = time.Minute
 
 // lines is an answer that is sent line by line, each as soon as it is known.
@@ -31,8 +31,8 @@ func newLines(w http.ResponseWriter) *lines {
 // a refusal.
 func (l *lines) begun() bool { return l != nil && l.started }
 
-// send sends one line. Its errors are ignored: where the caller has gone, or does
-// not read, the context of the request ends.
+// send sends one line. It returns no error: the context ends when the caller has
+// gone or does not read.
 func (l *lines) send(v any) {
 	line, err := json.Marshal(v)
 	if err != nil { // words and numbers only

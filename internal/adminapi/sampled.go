@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Anybody may send what is refused, and as fast as it can: of the lines about
-// that, so many a second are written, and then each so many-th.
+// Anybody may send requests that are refused, as fast as they like. Of the log
+// lines about them the first of each second are written, and then one of many.
 const (
 	sampledFirst = 100
 	sampledThen  = 1000

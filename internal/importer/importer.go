@@ -48,8 +48,8 @@ type Options struct {
 	// already once more, where they may differ. Realms of account types are
 	// never overwritten.
 	Overwrite bool
-	// OverwriteTokens writes the tokens of secrets that exist already, too.
-	// What the product got since is lost.
+	// OverwriteTokens also writes the tokens of secrets that exist already. The
+	// tokens that the product has got since are lost.
 	OverwriteTokens bool
 	// DryRun writes nothing.
 	DryRun bool
