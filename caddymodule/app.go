@@ -232,7 +232,7 @@ func (a *App) nameRealm(t refTemplate) {
 // reached knows of none, and nothing is said.
 func (a *App) warnUnknown(ctx context.Context) {
 	for _, id := range slices.Sorted(maps.Keys(a.named)) {
-		_, err := a.view.Realm(ctx, id)
+		_, err := a.view.Catalog().RealmInfo(ctx, id)
 		var unknown *realm.Error
 		if errors.As(err, &unknown) && unknown.Code == realm.CodeRealmNotFound {
 			a.log.Warn("a handler names a realm that is neither in the configuration nor in the database; its requests are "+
