@@ -98,22 +98,20 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// sources is a Source that must not be asked unless it is replaced.
-type sources func(context.Context, realm.Ref) (*realm.Lease, error)
+// noSource is a Source that must not be asked for a token.
+type noSource struct{}
 
-func (f sources) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) { return f(ctx, ref) }
-
-func (f sources) Renew(context.Context, realm.Ref, realm.Hidden) (*realm.Lease, error) {
+func (noSource) Renew(context.Context, realm.Ref, realm.Hidden) (*realm.Lease, error) {
 	panic("asked to renew")
 }
 
-func (f sources) Worked(realm.Ref, *realm.Lease) {}
+func (noSource) Worked(realm.Ref, *realm.Lease) {}
 
 // over makes a transport over one base, for one job.
 func over(base http.RoundTripper, job Job) *Transport {
 	return &Transport{
 		Base: base, Guarded: base, Log: zap.NewNop(),
-		Source: sources(func(context.Context, realm.Ref) (*realm.Lease, error) { panic("asked") }),
+		Source: noSource{},
 		Job:    func(*http.Request) (Job, error) { return job, nil },
 	}
 }

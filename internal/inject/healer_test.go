@@ -50,10 +50,19 @@ type healer struct {
 
 var errNoOther = &realm.Error{Code: realm.CodeTokenUnavailable, Status: http.StatusServiceUnavailable, Detail: "backing off"}
 
-func (h *healer) Token(context.Context, realm.Ref) (*realm.Lease, error) {
+// live is the token that a request gets now.
+func (h *healer) live() *realm.Lease {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.current, nil
+	return h.current
+}
+
+// job returns the job with the live token, where it has none.
+func (h *healer) job(job Job) Job {
+	if job.Lease == nil {
+		job.Lease = h.live()
+	}
+	return job
 }
 
 func (h *healer) Renew(ctx context.Context, _ realm.Ref, failed realm.Hidden) (*realm.Lease, error) {
@@ -93,6 +102,7 @@ func (p *proxied) healing(t *testing.T, renewOn string) (*healer, *observer.Obse
 	p.lease.Target.Dead, p.lease.Target.ReplayMax = ruleOf(t, renewOn), 1<<20
 	h := &healer{current: p.lease, fetch: func(context.Context) (*realm.Lease, error) { return renewedLease(p.lease), nil }}
 	p.job.Lease = nil
+	p.transport.Job = func(*http.Request) (Job, error) { return h.job(p.job), nil }
 	core, logs := observer.New(zap.WarnLevel)
 	p.transport.Source, p.transport.Log = h, zap.New(core)
 	return h, logs

@@ -27,13 +27,13 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	if len(lease.Values) != len(lease.Target.Inject) {
 		return nil, errPlace
 	}
-	a, err := take(req, job, lease.Target)
+	to, err := chooseDestination(req, job, lease.Target)
 	if err != nil {
 		return nil, err
 	}
 	out := &outgoing{Request: *req, url: *req.URL}
-	out.URL, out.Host = &out.url, a.host
-	out.url.Scheme, out.url.Host, out.url.User = a.scheme, a.authority, nil
+	out.URL, out.Host = &out.url, to.host
+	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
 		joinPath(lease.Target.API, &out.url)
 	}

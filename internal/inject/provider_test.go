@@ -52,7 +52,7 @@ func TestHealProviders(t *testing.T) {
 				p.Revoke(first.Access.Reveal())
 				transport := over(http.DefaultTransport.(*http.Transport).Clone(), Job{})
 				transport.Source = h
-				transport.Job = func(*http.Request) (Job, error) { return Job{Dial: strings.TrimPrefix(base, "http://")}, nil }
+				transport.Job = func(*http.Request) (Job, error) { return h.job(Job{Dial: strings.TrimPrefix(base, "http://")}), nil }
 				for range 2 {
 					req := httptest.NewRequestWithContext(t.Context(), method, base+"/some/call", strings.NewReader("body"))
 					req.RequestURI = ""

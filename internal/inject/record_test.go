@@ -275,14 +275,14 @@ func TestRecordIsReleased(t *testing.T) {
 		"no answer": func(*http.Request) (*http.Response, error) { return nil, errBroken },
 	} {
 		var first *firstReading
+		l := apiLease(inHeader)
 		tr := over(roundTripper(func(r *http.Request) (*http.Response, error) {
 			first = r.Body.(*firstReading)
 			_, err := io.ReadAll(first)
 			noError(t, err)
 			noError(t, first.Close())
 			return answer(r)
-		}), Job{Dial: "api.example.com:443"})
-		l := apiLease(inHeader)
+		}), Job{Lease: l, Dial: "api.example.com:443"})
 		l.Target.Dead, l.Target.ReplayMax = ruleOf(t, onStatus), 99
 		tr.Source = &healer{current: l}
 		source := &blocking{lines: make(chan string, 1)}

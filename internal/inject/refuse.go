@@ -41,6 +41,18 @@ var (
 // allowedMethods is the Allow header of a 405 (RFC 9110 section 15.5.6).
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
+// checkRequest refuses requests that must not leave with the token, whatever
+// their destination.
+func checkRequest(req *http.Request, lease *realm.Lease) error {
+	if err := checkMethod(req); err != nil {
+		return err
+	}
+	if isUpgrade(req) && !lease.Target.Upgrade {
+		return errUpgrade
+	}
+	return nil
+}
+
 // checkMethod refuses methods whose answer quotes the request (TRACE, and
 // IIS's TRACK), and CONNECT unless it is an upgrade in disguise (RFC 8441),
 // which is judged as one. Upstreams may read methods in any case.

@@ -68,36 +68,31 @@ func TestRefuseWithoutToken(t *testing.T) {
 		{context.Canceled, 500, realm.CodeInternal, ""}, // somebody else's
 		{errors.New("boom " + token), 500, realm.CodeInternal, ""},
 	} {
-		for _, from := range []string{"job", "source"} {
-			transport := over(nil, Job{Ref: realm.Ref{Realm: "r", Key: "k"}})
-			transport.Source = sources(func(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
-				equal(t, realm.Ref{Realm: "r", Key: "k"}, ref, "ref")
-				return nil, tt.err
-			})
-			if from == "job" {
-				transport.Job = func(*http.Request) (Job, error) { return Job{}, tt.err }
-			}
-			req := get("/")
-			closed := watchBody(req)
-			resp, err := transport.RoundTrip(req)
-			noError(t, err)
-			got := read(t, resp)
-			doc := problemOf(t, got)
-			equal(t, tt.status, doc.Status, from)
-			equal(t, tt.code, doc.Code, from)
-			equal(t, tt.after, got.header.Get("Retry-After"), from)
-			equal(t, true, closed(), "body closed")
-		}
+		what := tt.err.Error()
+		req := get("/")
+		closed := watchBody(req)
+		resp, err := withoutLease(Job{}, tt.err).RoundTrip(req)
+		noError(t, err)
+		got := read(t, resp)
+		doc := problemOf(t, got)
+		equal(t, tt.status, doc.Status, what)
+		equal(t, tt.code, doc.Code, what)
+		equal(t, tt.after, got.header.Get("Retry-After"), what)
+		equal(t, true, closed(), "body closed")
 	}
+}
+
+// withoutLease makes a transport whose job fails.
+func withoutLease(job Job, err error) *Transport {
+	transport := over(nil, job)
+	transport.Job = func(*http.Request) (Job, error) { return job, err }
+	return transport
 }
 
 func TestRefuseCallerIsGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	transport := over(nil, Job{})
-	transport.Source = sources(func(ctx context.Context, _ realm.Ref) (*realm.Lease, error) {
-		return nil, fmt.Errorf("waiting: %w", ctx.Err())
-	})
+	transport := withoutLease(Job{}, fmt.Errorf("waiting: %w", context.Canceled))
 	resp, err := transport.RoundTrip(getWith(ctx, "/")) //nolint:bodyclose // there is none
 	if resp != nil || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, %v", resp, err)
@@ -187,10 +182,10 @@ func TestRefuseLogs(t *testing.T) {
 		{Ref: realm.Ref{Realm: "r", Key: "k"}},
 	} {
 		transport := over(nil, job)
+		if job.Lease == nil {
+			transport = withoutLease(job, errors.New("boom "+token))
+		}
 		transport.Log = zap.New(core)
-		transport.Source = sources(func(context.Context, realm.Ref) (*realm.Lease, error) {
-			return nil, errors.New("boom " + token)
-		})
 		resp, err := transport.RoundTrip(get("/"))
 		noError(t, err)
 		noError(t, resp.Body.Close())

@@ -8,9 +8,6 @@ import (
 
 // Source answers "the token of (realm, key)". Errors are *realm.Error.
 type Source interface {
-	// Token returns the live token, from memory where it can. The lease is
-	// shared and immutable.
-	Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	// Renew returns a live token other than the one that the API refused,
 	// fetching one only where the failed one is still the current one. It is
 	// an error when there is no other.

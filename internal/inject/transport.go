@@ -25,8 +25,8 @@ import (
 type Job struct {
 	// Ref names the credential.
 	Ref realm.Ref
-	// Lease is the token, where a handler took it already; nil: the Source is
-	// asked.
+	// Lease is the token to send. It is required, unless Transport.Job returns
+	// an error.
 	Lease *realm.Lease
 	// Dial is the host:port that the base transport will dial, as a name, not
 	// resolved. An empty one matches no host.
@@ -82,10 +82,14 @@ var _ http.RoundTripper = (*Transport)(nil)
 // The request itself is not changed, but for header fields and trailers that
 // do not go to a provider, see filter.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	job, lease, err := t.accept(req)
+	job, err := t.Job(req)
+	if err == nil {
+		err = checkRequest(req, job.Lease)
+	}
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
+	lease := job.Lease
 	if lease.Target.Dead != nil {
 		return t.heal(req, job, lease)
 	}
@@ -108,27 +112,6 @@ func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request
 	}
 	out.finish(resp, req, tokens)
 	return resp, nil
-}
-
-// accept finds the job and the token of a request that may have one.
-func (t *Transport) accept(req *http.Request) (Job, *realm.Lease, error) {
-	job, err := t.Job(req)
-	if err != nil {
-		return job, nil, err
-	}
-	if err := checkMethod(req); err != nil {
-		return job, nil, err
-	}
-	lease := job.Lease
-	if lease == nil {
-		if lease, err = t.Source.Token(req.Context(), job.Ref); err != nil {
-			return job, nil, err
-		}
-	}
-	if isUpgrade(req) && !lease.Target.Upgrade {
-		return job, nil, errUpgrade
-	}
-	return job, lease, nil
 }
 
 // base chooses the transport. A target of the configuration file needs no

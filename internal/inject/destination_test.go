@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAim has every way to name a host that is, or only looks like, one of
+// TestDestination has every way to name a host that is, or only looks like, one of
 // the realm's.
-func TestAim(t *testing.T) {
+func TestDestination(t *testing.T) {
 	hosts := []string{"api.example.com", "*.cdn.example.com:8443", "10.0.0.7:9000", "[2001:db8::7]", "bücher.example"}
 	for _, tt := range []struct {
 		dial, host, scheme string
@@ -70,7 +70,7 @@ func TestAim(t *testing.T) {
 	}
 }
 
-func TestAimPlainHTTP(t *testing.T) {
+func TestDestinationPlainHTTP(t *testing.T) {
 	for _, tt := range []struct{ allow, trusted, ok bool }{
 		{false, false, false}, {true, false, true}, {false, true, true},
 	} {
@@ -83,7 +83,7 @@ func TestAimPlainHTTP(t *testing.T) {
 	}
 }
 
-func TestAimAtAPI(t *testing.T) {
+func TestDestinationAtAPI(t *testing.T) {
 	for _, tt := range []struct{ api, path, want string }{
 		{"https://api.example.com", "/a/b?x=1", "https://api.example.com/a/b?x=1"},
 		{"https://api.example.com/", "/a%2Fb", "https://api.example.com/a%2Fb"},
@@ -107,14 +107,14 @@ func TestAimAtAPI(t *testing.T) {
 }
 
 // The Host that is sent is the upstream's, in its usual form.
-func TestAimHost(t *testing.T) {
+func TestDestinationHost(t *testing.T) {
 	req := get("/")
 	req.Host = "proxy.internal"
 	out, _ := send(t, apiLease(inHeader), req)
 	equal(t, "api.example.com", out.Host, "Host")
 }
 
-func TestAimRefusesOddTargets(t *testing.T) {
+func TestDestinationRefusesOddTargets(t *testing.T) {
 	for _, u := range []*url.URL{
 		{Opaque: "//evil.com/x"},
 		{Path: "*"},
@@ -135,7 +135,7 @@ func TestAimRefusesOddTargets(t *testing.T) {
 // The token leaves only where both the dialled address and the Host are
 // allowed, whatever the realm and the upstream are; and the guard is left out
 // only where the operator named one of them.
-func TestAimProperty(t *testing.T) {
+func TestDestinationProperty(t *testing.T) {
 	names := []string{"a.example", "b.example", "x.b.example", "127.0.0.1", "[::1]"}
 	ports := []string{"", ":443", ":8443", ":80"}
 	rapid.Check(t, func(t *rapid.T) {
