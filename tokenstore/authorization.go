@@ -36,7 +36,7 @@ type Authorization struct {
 	Fingerprint realm.Fingerprint
 	// Client is of the client that the code was asked for; zero where it is
 	// not known, in a row that an earlier version of the program wrote.
-	Client realm.Fingerprint
+	Client realm.Digest
 	// ExpiresAt is its end, by the store's clock. The store sets it.
 	ExpiresAt time.Time
 }

@@ -40,6 +40,9 @@ type State struct {
 	// Save, when decide sets it, becomes the child of Token: its lineage is
 	// one more than that of any token before.
 	Save *realm.Token
+	// Announce, when decide sets it, tells the other nodes that something about
+	// the (realm, key) changed although no token is saved (ChangeFeed).
+	Announce bool
 	// Claim and Budget are written when decide alters them.
 	Claim  Claim
 	Budget Budget
@@ -172,7 +175,7 @@ type Failure struct {
 	Recipe string `json:"recipe,omitempty"`
 	// Digest is of what was sent: the failure belongs to it, and is void as
 	// soon as something else would be sent. Zero where it is not known. Sealed.
-	Digest realm.Fingerprint `json:"-"`
+	Digest realm.Digest `json:"-"`
 }
 
 // Doubt is what is not known about a refresh token that was sent without an
@@ -199,7 +202,7 @@ type Rejected struct {
 	Access int64 `json:"access,omitempty"`
 	// Digest is of the recipe and the fields that Refresh and Initial were
 	// refused with. Zero where it is not known. Sealed.
-	Digest realm.Fingerprint `json:"-"`
+	Digest realm.Digest `json:"-"`
 }
 
 // Budget is the row of a realm: how often its provider was called, over all

@@ -37,7 +37,9 @@ var arrows = map[string][]string{
 
 	"internal/grant":   {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
 	"internal/catalog": {"realm", "tokenstore", "internal/grant", "internal/presets"},
-	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/failpoint"},
+	"internal/quota":   {"realm", "tokenstore"},
+	"internal/claim":   {"realm", "tokenstore", "internal/grant", "internal/quota"},
+	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/failpoint"},
 	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
@@ -184,6 +186,28 @@ func TestGrantsNeverSeeAStore(t *testing.T) {
 				t.Errorf("%s depends on %s", p.ImportPath, dep)
 			}
 		}
+	}
+}
+
+// TestDecisionsArePure: what is decided about calls to a provider depends on
+// nothing but the state that the nodes share. So it cannot wait, lock, log, or
+// look at a clock of its own.
+func TestDecisionsArePure(t *testing.T) {
+	pure := []string{"internal/claim", "internal/quota"}
+	found := 0
+	for _, p := range list(t) {
+		if !slices.Contains(pure, p.short()) {
+			continue
+		}
+		found++
+		for _, i := range p.Imports {
+			if slices.Contains([]string{"context", "sync", "sync/atomic", "os", "io", "log", "database/sql"}, i) || strings.HasPrefix(i, "go.uber.org/zap") {
+				t.Errorf("%s imports %s", p.short(), i)
+			}
+		}
+	}
+	if found != len(pure) {
+		t.Errorf("found %d of %d packages", found, len(pure))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -17,8 +18,8 @@ func (v *View) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) 
 	if err != nil || lease.Source == realm.FromUpstream {
 		return lease, err
 	}
-	if l := v.pool.live(ref); l != nil && l.due(realm.InstantOf(v.pool.now())) {
-		return v.join(ctx, l.owner, ref, aim{kind: renew, waited: true})
+	if l := v.pool.live(ref); l != nil && l.isDue(realm.InstantOf(v.pool.now())) {
+		return v.join(ctx, l.owner, ref, goal{purpose: claim.Renew, isAwaited: true})
 	}
 	return lease, nil
 }
@@ -35,10 +36,10 @@ func (v *View) RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease,
 	if err != nil || before.Source == realm.FromUpstream {
 		return before, false, err
 	}
-	if l := v.pool.live(ref); l != nil && l.young(realm.InstantOf(v.pool.now())) {
+	if l := v.pool.live(ref); l != nil && l.isYoung(realm.InstantOf(v.pool.now())) {
 		return before, true, nil
 	}
-	lease, err = v.join(ctx, c, ref, aim{kind: renew, anew: true, waited: true})
+	lease, err = v.join(ctx, c, ref, goal{purpose: claim.Renew, fromProvider: true, isAwaited: true})
 	return lease, err == nil && lease.Access == before.Access, err
 }
 
@@ -51,9 +52,9 @@ func (p *Pool) live(ref realm.Ref) *live {
 	return e.live.Load()
 }
 
-// young says whether the token was obtained a moment ago.
-func (l *live) young(now realm.Instant) bool {
-	age := time.Duration(now-l.issued()) * time.Microsecond
+// young reports whether the token was obtained a moment ago.
+func (l *live) isYoung(now realm.Instant) bool {
+	age := now.Sub(l.issued())
 	return l.lease.Expires != 0 && age < min(freshFor, l.life()/10)
 }
 
@@ -64,5 +65,5 @@ func (v *View) Concurrency(ctx context.Context, realmID string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return v.terms(c).concurrency, nil
+	return v.terms(c).Concurrency, nil
 }

@@ -108,7 +108,7 @@ func TestRenewNowWaitsForTheOtherNode(t *testing.T) {
 	go renew(b)
 	eventually(t, "the second one waits", func() bool {
 		e, ok := b.pool.entries.Load(wx)
-		return ok && e.flying() != nil
+		return ok && e.currentFlight() != nil
 	})
 	close(gate)
 	for range 2 {

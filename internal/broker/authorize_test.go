@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -199,7 +201,7 @@ func TestPersonFailsAndSucceeds(t *testing.T) {
 		err := visit(t.Context(), t, n, s.callback(begun(t, n)))
 		wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
 		want(t, n.View, jd, "T-1-app", realm.FromMemory)
-		if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Lineage != 1 || st.Token.Refresh != "R-1" || waits(st.Claim.Failure, st.Now) {
+		if st, err := n.pool.store.Peek(t.Context(), jd); err != nil || st.Token.Lineage != 1 || st.Token.Refresh != "R-1" || claim.IsPaused(st.Claim.Failure, st.Now) {
 			t.Fatalf("after %d the state is %+v, %v", status, st.Claim, err)
 		}
 	}
@@ -371,7 +373,7 @@ func TestWrongPassword(t *testing.T) {
 		t.Fatalf("asked %d times with a wrong password", asked)
 	}
 	s.then(nil)
-	n.clock.advance(2 * insist)
+	n.clock.advance(2 * claim.RetryFloor)
 	lease, err := n.Authorize(t.Context(), jd)
 	if err != nil || lease.Access != "T-1-app" {
 		t.Fatalf("%v %v", lease, err)

@@ -47,7 +47,7 @@ func filled(tb testing.TB, n int) (*View, []realm.Ref) {
 func fill(tb testing.TB, v *View, c *catalog.Realm, bound *grant.Bound, ref realm.Ref, i int) {
 	tb.Helper()
 	now := time.Now()
-	t := &task{View: v, e: v.pool.entry(ref), f: &flight{owner: c}, ref: ref, bound: bound}
+	t := &attempt{view: v, pool: v.pool, entry: v.pool.entry(ref), flight: &flight{owner: c}, ref: ref, bound: bound, log: v.pool.log}
 	access := strings.Repeat("x", 500) + fmt.Sprintf("%012d", i)
 	if _, err := t.publish(realm.Token{Access: realm.Hidden(access), IssuedAt: now, ExpiresAt: now.Add(time.Hour), Lineage: 1}, realm.FromUpstream, 0); err != nil {
 		tb.Fatal(err)

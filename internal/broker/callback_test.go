@@ -48,7 +48,7 @@ func TestManyCallbacks(t *testing.T) {
 	for range callers {
 		go func() { left <- n.Callback(ctx, jd.Realm, grant.Callback{Code: "c", State: "unknown"}) }()
 	}
-	eventually(t, "the places are taken", func() bool { return asked.Load() == takingPlaces })
+	eventually(t, "the places are taken", func() bool { return asked.Load() == callbackSlots })
 	leave()
 	for range callers {
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -57,7 +57,7 @@ func TestManyCallbacks(t *testing.T) {
 	}
 	close(gate)
 	wantError(t, n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "unknown"}), realm.CodeBadCallback, http.StatusBadRequest)
-	if got := asked.Load(); got != takingPlaces+1 {
+	if got := asked.Load(); got != callbackSlots+1 {
 		t.Errorf("the store was asked %d times", got)
 	}
 }
@@ -65,7 +65,7 @@ func TestManyCallbacks(t *testing.T) {
 // A panic ends the callback and not the process, and gives its place back.
 func TestCallbackPanics(t *testing.T) {
 	n := newTaking(t, func() { panic("canary") })
-	for range takingPlaces + 1 {
+	for range callbackSlots + 1 {
 		wantError(t, n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "s"}), realm.CodeInternal, http.StatusInternalServerError)
 	}
 }

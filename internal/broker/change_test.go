@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"go.uber.org/zap/zaptest"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
@@ -166,7 +168,7 @@ func TestTwoConfigurations(t *testing.T) {
 	a.View, b.View = a.configure(t, def("1")), b.configure(t, def("2"))
 	for range 5 {
 		for _, n := range []*node{a, b} {
-			n.pool.doubt(wx) // as the feed does
+			n.pool.storeChanged(wx) // as the feed does
 			if _, err := n.Token(t.Context(), wx); err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +251,7 @@ func TestOlderTokenNeverOverwritesANewerOne(t *testing.T) {
 		got <- lease
 	}()
 	<-reached // a has sent its request; b sends one later and is answered first
-	c.advance(defaultTimeout + claimMargin)
+	c.advance(defaultTimeout + claim.Margin)
 	p.then(gives(7200))
 	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
 	close(older)

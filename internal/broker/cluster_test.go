@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -154,7 +156,7 @@ func TestTakeOver(t *testing.T) {
 	go func() { _, _ = a.Token(context.WithoutCancel(t.Context()), wx) }()
 	<-reached
 	a.provider.then(gives(7200))
-	a.clock.advance(time.Second + claimMargin)
+	a.clock.advance(time.Second + claim.Margin)
 	want(t, b.View, wx, "T-2-app", realm.FromUpstream)
 }
 

@@ -72,7 +72,7 @@ func TestContention(t *testing.T) {
 	n := newContested(t)
 	n.use(t)
 	for round := range 6 {
-		if got := n.note(t) != ""; got != (round >= contended) {
+		if got := n.note(t) != ""; got != (round >= contendedAfter) {
 			t.Errorf("after %d early deaths: note %q", round, n.note(t))
 		}
 		n.stolen()
@@ -94,7 +94,7 @@ func TestContention(t *testing.T) {
 	if note := n.note(t); note != "" {
 		t.Errorf("it is over, and the status says %q", note)
 	}
-	for range contended {
+	for range contendedAfter {
 		n.stolen()
 		n.use(t)
 	}
@@ -154,7 +154,7 @@ func TestNoContention(t *testing.T) {
 			lease := n.use(t)
 			n.wechat.Revoke(lease.Access.Reveal())
 			n.wechat.Set(fakeprovider.Faults{Answer: "empty"})
-			for range contended + 1 {
+			for range contendedAfter + 1 {
 				if _, err := n.Renew(t.Context(), wx, lease.Access); err == nil {
 					t.Fatal("there is another token")
 				}
@@ -171,7 +171,7 @@ func TestNoContention(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newContested(t)
-			for range contended + 2 {
+			for range contendedAfter + 2 {
 				round(t, n)
 			}
 			if n.logs.FilterMessageSnippet(contention).Len() != 0 || n.note(t) != "" {

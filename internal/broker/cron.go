@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -87,7 +88,7 @@ func (s *schedule) runCron(v *View, now time.Time) {
 		case err != nil:
 			s.pool.log.Error("refresh-all cannot begin", zap.Error(err))
 		case ours:
-			n, err := v.each(ctx, nil, func(ref realm.Ref) { v.enqueue(ref, aim{kind: renew, anew: true}) })
+			n, err := v.each(ctx, nil, func(ref realm.Ref) { v.enqueue(ref, goal{purpose: claim.Renew, fromProvider: true}) })
 			s.pool.log.Info("refresh-all begins", zap.Int("tokens", n), zap.Error(err))
 		}
 	})
@@ -96,14 +97,14 @@ func (s *schedule) runCron(v *View, now time.Time) {
 // warm loads the tokens of the realms that are kept warm: at once where the
 // configuration is new.
 func (s *schedule) warm(v *View, now realm.Instant) {
-	if since := time.Duration(now-s.warmed) * time.Microsecond; s.warmedOf == v && since >= 0 && since < warmEvery {
+	if since := now.Sub(s.warmed); s.warmedOf == v && since >= 0 && since < warmEvery {
 		return
 	}
 	s.warmed, s.warmedOf = now, v
 	s.pool.start(func(ctx context.Context) {
 		_, err := v.each(ctx, (*catalog.Realm).KeptWarm, func(ref realm.Ref) {
 			if e, ok := s.pool.entries.Load(ref); !ok || e.live.Load() == nil {
-				v.enqueue(ref, aim{kind: load})
+				v.enqueue(ref, goal{purpose: claim.Load})
 			}
 		})
 		if err != nil && ctx.Err() == nil {
@@ -116,9 +117,9 @@ func (s *schedule) warm(v *View, now realm.Instant) {
 }
 
 // enqueue has a flight started for a reference when its turn comes.
-func (v *View) enqueue(ref realm.Ref, a aim) {
+func (v *View) enqueue(ref realm.Ref, g goal) {
 	now := realm.InstantOf(v.pool.now())
-	v.pool.schedule.queue(v, renewal{at: now, ref: ref, e: v.pool.entry(ref), aim: a})
+	v.pool.schedule.queue(v, renewal{at: now, ref: ref, e: v.pool.entry(ref), goal: g})
 }
 
 // each calls do for every secret whose realm gets tokens, and is one of those

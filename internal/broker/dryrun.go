@@ -7,16 +7,20 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // Test makes a token request and tells what happened, without saving or
-// publishing anything. With config, that one is used instead of the realm's;
-// not with a realm of the Caddyfile, whose secrets would go where the caller
-// says (CodeReadOnly). It draws from the realm's quotas (CodeBudgetSpent). A
-// refusal of the provider is in the report, not an error.
+// publishing a token. With config, that one is used instead of the realm's; not
+// with a realm of the Caddyfile, whose secrets would go where the caller says
+// (CodeReadOnly). It draws from the realm's quotas (CodeBudgetSpent). A refusal
+// of the provider is in the report, not an error.
+//
+// If the realm's own config succeeds, the failures of the (realm, key) and of
+// the realm end: what was corrected at the provider is tried by the next call.
 func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error) {
 	var report grant.Report
 	c, err := v.catalog.Realm(ctx, ref.Realm)
@@ -27,37 +31,41 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if err != nil {
 		return report, err
 	}
-	tried, err := c.With(config)
+	tested, err := c.With(config)
 	if err != nil {
 		return report, err
 	}
-	bound, err := tried.Program.Bind(secret)
+	bound, err := tested.Program.Bind(secret)
 	if err != nil {
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
-	if report.Error = untried(tried.Program); report.Error != "" {
+	if report.Error = whyNotTested(tested.Program); report.Error != "" {
 		return report, nil
 	}
-	if err := v.draw(ctx, ref, c); err != nil {
+	if err := v.takeCall(ctx, ref, c); err != nil {
 		return report, err
 	}
 	sent := time.Now()
 	_, err = bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout})
 	v.pool.fetched(ref.Realm, sent, err)
-	v.pool.absolve(ref)
+	v.pool.resetEarlyDeaths(ref)
 	if err != nil {
 		var cause *grant.Error
 		if !errors.As(err, &cause) {
 			return report, err
 		}
 		report.Kind, report.Error = cause.Kind, cause.Error()
+		return report, nil
+	}
+	if config == nil {
+		v.pool.forgetFailures(ctx, ref)
 	}
 	return report, nil
 }
 
-// untried is why no token request is made; "" where one is.
-func untried(p *grant.Program) string {
+// whyNotTested is why no token request is made; "" if one is.
+func whyNotTested(p *grant.Program) string {
 	switch {
 	case !p.Fetches():
 		return "the realm has a fixed token: there is nothing to fetch"
@@ -67,33 +75,46 @@ func untried(p *grant.Program) string {
 	return p.NoFetch()
 }
 
-// draw takes one call from the realm's quotas, without a claim: nothing that
+// takeCall takes one call from the realm's quotas, without a claim: nothing that
 // the call gives is kept. CodeBudgetSpent.
-func (v *View) draw(ctx context.Context, ref realm.Ref, c *catalog.Realm) error {
+func (v *View) takeCall(ctx context.Context, ref realm.Ref, c *catalog.Realm) error {
 	t := v.terms(c)
-	windows := t.windows
-	if len(windows) == 0 {
+	if len(t.Windows) == 0 {
 		return nil
 	}
 	if err := v.open(ctx, c, ref); err != nil {
 		return err
 	}
-	var wait time.Duration
-	_, err := v.pool.store.Coordinate(ctx, ref, func(s *tokenstore.State) error {
-		rewind(s)
-		if wait = spent(&s.Budget, windows, s.Now, underWay{s.Open, t.lease()}); wait == 0 {
-			spend(&s.Budget, windows, s.Now)
-		}
+	waits := make(chan time.Duration, 1)
+	_, err := v.pool.callers.Coordinate(ctx, ref, func(s *tokenstore.State) error {
+		replace(waits, t.TakeCall(s))
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return catalog.StoreError(err)
-	case wait > 0:
+	}
+	if wait := <-waits; wait > 0 {
 		return &realm.Error{
 			Code: realm.CodeBudgetSpent, Status: http.StatusServiceUnavailable,
 			Detail: "the realm's limits allow no call to the provider now", RetryAfter: wait,
 		}
 	}
 	return nil
+}
+
+// forgetFailures ends the failures of a (realm, key) and of its realm, here and
+// for the other nodes. If the store cannot be written, those of this node end.
+func (p *Pool) forgetFailures(ctx context.Context, ref realm.Ref) {
+	_, _ = p.callers.Coordinate(ctx, ref, func(s *tokenstore.State) error {
+		claim.ForgetFailures(s)
+		return nil
+	})
+	p.entries.Range(func(other realm.Ref, e *entry) bool {
+		if other.Realm == ref.Realm {
+			e.mu.Lock()
+			e.clearFailureLocked()
+			e.mu.Unlock()
+		}
+		return true
+	})
 }

@@ -5,22 +5,25 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/puzpuzpuz/xsync/v4"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// entry is what memory knows of one (realm, key). A hit reads live, used and
-// suspect and, of a token that is due, waiting: nothing else. There may be a
-// million: mind the size.
+// entry is what memory knows of one (realm, key). A hit reads live, used,
+// suspect and, if the token is due, queued: nothing else. There may be a
+// million entries: mind the size.
 type entry struct {
 	live atomic.Pointer[live]
-	// suspect: the store may know better. The next use has it checked in the
-	// background.
+	// suspect: the store may know better than memory. The next use compares
+	// them.
 	suspect atomic.Bool
-	// proven: the API accepted the live token.
-	proven atomic.Bool
-	// waiting: its renewal is in the queue of its realm.
-	waiting atomic.Bool
+	// accepted: the API accepted the live token at least once.
+	accepted atomic.Bool
+	// queued: its renewal waits in the queue of its realm.
+	queued atomic.Bool
 	// used is the tick of the last use, see tickOf.
 	used atomic.Uint32
 
@@ -28,25 +31,26 @@ type entry struct {
 	// revision grows when what was known is forgotten: a flight that began
 	// before does not publish its result.
 	revision uint32
-	// fetches made by this node.
+	// fetches are the calls to the provider that this node made.
 	fetches uint32
-	// doing is nil for an entry that rests.
-	doing *doing
+	// activity is nil for an entry that has none.
+	activity *activity
 }
 
-// doing is what an entry has while something is under way or went wrong.
-type doing struct {
+// activity is what an entry has while something is under way or went wrong.
+type activity struct {
 	flight  *flight
-	trouble *trouble
-	// deaths are the ends before their time of this entry's tokens, in a row.
-	deaths deaths
+	failure *failure
+	// unsaved is the outcome of a call that the store did not take yet.
+	unsaved     *claim.Outcome
+	earlyDeaths earlyDeaths
 }
 
 // live is a token in memory. There may be a million: mind the size.
 type live struct {
 	lease realm.Lease    // what callers get; its Source is memory
 	owner *catalog.Realm // the realm that the lease was made for
-	// from is when its life begins, see begins.
+	// from is when its life begins, see claim.BeginOfLife.
 	from realm.Instant
 	// renewAt is when its renewal is due; 0 for never.
 	renewAt     realm.Instant
@@ -58,38 +62,28 @@ type live struct {
 // still has to reach the provider.
 const slack = time.Second
 
-// usable says whether the token may be handed out now.
-func (l *live) usable(now realm.Instant) bool {
+// isUsable reports whether the token may be handed out now.
+func (l *live) isUsable(now realm.Instant) bool {
 	return l.lease.Expires == 0 || l.from <= now && now < l.lease.Expires-realm.Instant(slack/time.Microsecond)
 }
 
-// skew is how far the clocks of two nodes may differ.
-const skew = 5 * time.Minute
+// isDue reports whether it is time to renew the token.
+func (l *live) isDue(now realm.Instant) bool { return l.renewAt != 0 && now >= l.renewAt }
 
-// begins is when the life of a token begins. Before that the clock must have
-// gone back since the token was issued: when it ends is not known any more.
-func begins(t realm.Token) time.Time {
-	return t.IssuedAt.Add(-min(skew, max(t.ExpiresAt.Sub(t.IssuedAt), 0)))
-}
-
-// due says whether it is time to renew.
-func (l *live) due(now realm.Instant) bool { return l.renewAt != 0 && now >= l.renewAt }
-
-// issued is when the token was asked for: what begins made of it, undone.
+// issued is when the token was asked for. It is computed from the begin of its
+// life, so that an entry need not hold it.
 func (l *live) issued() realm.Instant {
 	if l.lease.Expires == 0 {
 		return 0
 	}
-	return l.from + min(realm.Instant(skew.Microseconds()), (l.lease.Expires-l.from)/2)
+	return l.from + min(realm.Instant(claim.MaxClockSkew.Microseconds()), (l.lease.Expires-l.from)/2)
 }
 
-// life is how long the token lives; 0 for one without an end.
-func (l *live) life() time.Duration {
-	return time.Duration(l.lease.Expires-l.issued()) * time.Microsecond
-}
+// life is how long the token lives; 0 for a token without an end.
+func (l *live) life() time.Duration { return l.lease.Expires.Sub(l.issued()) }
 
-// tickOf is the time in units of about a second: an entry's last use is noted
-// once in a tick, so that the cores do not fight for its memory.
+// tickOf is the time in units of about a second. The last use of an entry is
+// noted once in a tick, so that the cores do not fight for its memory.
 func tickOf(now realm.Instant) uint32 { return uint32(now >> 20) }
 
 // ticks is a duration in ticks, rounded up.
@@ -102,62 +96,132 @@ func (e *entry) touch(now realm.Instant) {
 	}
 }
 
-// active says whether the token was used in the second half of a life.
-func (e *entry) active(now realm.Instant, life time.Duration) bool {
+// isActive reports whether the token was used in the second half of a life.
+func (e *entry) isActive(now realm.Instant, life time.Duration) bool {
 	return tickOf(now)-e.used.Load() <= ticks(life/2)+1
 }
 
-// work returns what is under way; the caller holds the lock.
-func (e *entry) work() *doing {
-	if e.doing == nil {
-		e.doing = new(doing)
+// activityLocked returns the activity, and makes it if there is none.
+func (e *entry) activityLocked() *activity {
+	if e.activity == nil {
+		e.activity = new(activity)
 	}
-	return e.doing
+	return e.activity
 }
 
-// rest gives back what is not needed; the caller holds the lock.
-func (e *entry) rest() {
-	if e.doing != nil && e.doing.flight == nil && e.doing.trouble == nil && e.doing.deaths == (deaths{}) {
-		e.doing = nil
+// trimLocked gives back the memory of an activity that holds nothing.
+func (e *entry) trimLocked() {
+	if a := e.activity; a != nil && *a == (activity{}) {
+		e.activity = nil
 	}
 }
 
-// underWay is the flight, nil for none; the caller holds the lock.
-func (e *entry) underWay() *flight {
-	if e.doing == nil {
+// flightLocked is the flight that is under way; nil for none.
+func (e *entry) flightLocked() *flight {
+	if e.activity == nil {
 		return nil
 	}
-	return e.doing.flight
+	return e.activity.flight
 }
 
-// flying is underWay for those who do not hold the lock.
-func (e *entry) flying() *flight {
+// currentFlight is flightLocked for callers without the lock.
+func (e *entry) currentFlight() *flight {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.underWay()
+	return e.flightLocked()
 }
 
-// forget drops all that is known, the failures too; but not a token that is
-// still to be saved, which may hold what everything hangs on.
+// state returns the failure and the unsaved outcome; nil for none.
+func (e *entry) state() (*failure, *claim.Outcome) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.activity == nil {
+		return nil, nil
+	}
+	return e.activity.failure, e.activity.unsaved
+}
+
+// forget drops all that is known, failures included, but not an outcome that
+// is still to be saved: it may hold the only refresh token that is good.
 func (e *entry) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.revision++
-	e.pardon()
+	e.clearFailureLocked()
 	e.live.Store(nil)
 }
 
-// pardon drops the failures; the caller holds the lock.
-func (e *entry) pardon() {
-	if e.doing == nil {
+// clearFailureLocked drops the failure. While an outcome is still to be saved,
+// the pause until the next attempt at that stays.
+func (e *entry) clearFailureLocked() {
+	a := e.activity
+	if a == nil || a.failure == nil {
 		return
 	}
-	e.doing.trouble = e.doing.trouble.keptOnly()
-	e.rest()
+	if a.unsaved == nil {
+		a.failure = nil
+	} else {
+		a.failure = pause(a.failure.of, a.failure.at, a.failure.until.Sub(a.failure.at))
+	}
+	e.trimLocked()
 }
 
-// publish makes l the token of the entry, unless what the flight knew has
-// been forgotten since. Trouble is over, unless l is the token that was there
+// recordFailure remembers a failure, unless what the flight knew has been
+// forgotten since.
+func (e *entry) recordFailure(f *failure, revision uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revision == revision {
+		e.activityLocked().failure = f
+	}
+}
+
+// backOff makes work that failed before the provider was asked wait a moment.
+// What is told of an earlier failure stays.
+func (e *entry) backOff(of origin, now realm.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.activityLocked()
+	switch f := a.failure; {
+	case f.isActive(now):
+	case f == nil:
+		a.failure = pause(of, now, storeRetry)
+	default:
+		a.failure = newFailure(f.of, f.code, f.cause, f.count, now, storeRetry)
+	}
+}
+
+// keepUnsaved notes that the outcome of a call is still to be saved, whatever
+// else was forgotten since. The token in memory is due then: the provider may
+// have ended it. A refresh token does not give way to an outcome without one,
+// whose claim just runs out.
+func (e *entry) keepUnsaved(o *claim.Outcome, of origin, now realm.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.activityLocked()
+	if old := a.unsaved; old != nil && old.Token.Refresh != "" && o.Token.Refresh == "" {
+		return
+	}
+	a.unsaved, a.failure = o, pause(of, now, storeRetry)
+	if l := e.live.Load(); l != nil && !l.isDue(now) {
+		due := *l
+		due.renewAt = now
+		e.live.Store(&due)
+	}
+}
+
+// clearUnsaved ends what keepUnsaved began.
+func (e *entry) clearUnsaved(o *claim.Outcome) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a := e.activity; a != nil && a.unsaved == o {
+		a.unsaved, a.failure = nil, nil
+		e.trimLocked()
+	}
+}
+
+// publish makes l the token of the entry, unless what the flight knew has been
+// forgotten since. It ends the failure, unless l is the token that was there
 // before.
 func (e *entry) publish(l *live, revision uint32) bool {
 	e.mu.Lock()
@@ -166,14 +230,14 @@ func (e *entry) publish(l *live, revision uint32) bool {
 		return false
 	}
 	if old := e.live.Load(); old == nil || old.lineage != l.lineage || old.lease.Access != l.lease.Access {
-		e.proven.Store(false)
-		e.pardon()
+		e.accepted.Store(false)
+		e.clearFailureLocked()
 	}
 	e.live.Store(l)
 	return true
 }
 
-// entry returns the entry of a reference, and makes it where there is none.
+// entry returns the entry of a reference, and makes it if there is none.
 func (p *Pool) entry(ref realm.Ref) *entry {
 	if e, ok := p.entries.Load(ref); ok {
 		return e
@@ -182,13 +246,13 @@ func (p *Pool) entry(ref realm.Ref) *entry {
 	return e
 }
 
-// discard removes an entry of a reference that does not exist, so that
+// discard removes the entry of a reference that does not exist, so that
 // requests for made-up keys leave nothing behind.
 func (p *Pool) discard(ref realm.Ref, e *entry) {
-	p.entries.Compute(ref, func(old *entry, loaded bool) (*entry, computeOp) {
+	p.entries.Compute(ref, func(old *entry, loaded bool) (*entry, xsync.ComputeOp) {
 		if loaded && old == e {
-			return nil, deleteOp
+			return nil, xsync.DeleteOp
 		}
-		return old, cancelOp
+		return old, xsync.CancelOp
 	})
 }

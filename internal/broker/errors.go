@@ -5,18 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/puzpuzpuz/xsync/v4"
-
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
-)
-
-type computeOp = xsync.ComputeOp
-
-const (
-	updateOp = xsync.UpdateOp
-	deleteOp = xsync.DeleteOp
-	cancelOp = xsync.CancelOp
 )
 
 var (
@@ -29,12 +19,22 @@ func unavailable(status int, detail string, err error) *realm.Error {
 	return &realm.Error{Code: realm.CodeTokenUnavailable, Status: status, Detail: detail, Err: err}
 }
 
-// misfit is the error of a secret that cannot be bound: of a value that cannot
-// stand where the realm puts it, it names the field.
-func misfit(p *grant.Program, s realm.Secret, err error) *realm.Error {
+func notActive(why string) *realm.Error {
+	return &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
+}
+
+// unfitSecret is the error of a secret that cannot be bound. If a value cannot
+// stand where the realm puts it, the error names the field.
+func unfitSecret(p *grant.Program, s realm.Secret, err error) *realm.Error {
 	const detail = "the secret does not fit the realm: "
 	if wrong := p.CheckSecret(s); wrong != nil {
 		return &realm.Error{Code: realm.CodeInvalidField, Status: http.StatusConflict, Detail: detail + wrong.Error(), Err: wrong}
+	}
+	if !p.Fetches() {
+		return &realm.Error{
+			Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
+			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
+		}
 	}
 	return unavailable(http.StatusBadGateway, detail+err.Error(), err)
 }

@@ -2,10 +2,13 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -16,122 +19,179 @@ import (
 // under way, for a quota, for a pause that the provider asked for.
 const codePatience = 30 * time.Second
 
-// code is an authorization code, and what it was asked for with.
-type code struct {
-	grant.Authorization
-	code realm.Hidden
-	// attempt is the claim under which the server asked for it; zero where a
-	// person did.
-	attempt tokenstore.CallID
+// exchange turns the code of an authorization, whose state was taken, into a
+// token. Its attempt is that of a flight that nobody joins: what it publishes
+// is there for everybody.
+type exchange struct {
+	attempt  *attempt
+	begun    tokenstore.Authorization
+	callback grant.Callback
 }
 
-// askedBy says whether the code was asked for under a claim.
-func (c *code) askedBy(id tokenstore.CallID) bool { return c != nil && c.attempt == id }
+// code is an authorization code, and what it was asked for with.
+type code struct {
+	authorization grant.Authorization
+	value         realm.Hidden
+}
 
-// byPerson says whether a person brought the code. When that comes to nothing,
-// the token that there is goes on as if nothing had happened.
-func (c *code) byPerson() bool { return c.askedBy(tokenstore.CallID{}) }
+// isByPerson reports whether a person authorizes, and not the server itself.
+func isByPerson(begun tokenstore.Authorization) bool { return begun.Call == tokenstore.CallID{} }
 
-// codeTask is the task of exchanging a code: a flight that nobody joins. What
-// it publishes is there for all.
-func (v *View) codeTask(ctx context.Context, begun tokenstore.Authorization) (*task, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
+// newExchange prepares the exchange of a code that a callback brought.
+func (v *View) newExchange(ctx context.Context, begun tokenstore.Authorization, cb grant.Callback) (*exchange, error) {
 	c, err := v.catalog.Realm(ctx, begun.Ref.Realm)
 	if err != nil {
 		return nil, err
 	}
-	e := v.pool.entry(begun.Ref)
-	t := &task{View: v, e: e, f: newFlight(c, aim{kind: exchange}), ref: begun.Ref}
-	e.mu.Lock()
-	t.revision = e.revision
-	e.mu.Unlock()
-	secret, err := v.catalog.Secret(ctx, c, begun.Ref)
-	if err != nil {
+	f := newFlight(c, goal{purpose: claim.Exchange})
+	a, err := v.newAttempt(ctx, v.pool.entry(begun.Ref), f, begun.Ref)
+	if a == nil {
 		return nil, err
 	}
-	if t.bound, err = c.Program.Bind(secret); err != nil {
-		cause := unfit("the secret does not fit the realm: " + err.Error())
-		t.conclude(ctx, begun, cause)
+	x := &exchange{attempt: a, begun: begun, callback: cb}
+	if err != nil {
+		cause := unfit(err.Error())
+		x.closeClaim(ctx, cause)
 		return nil, badCallback(cause.Error())
 	}
-	_, err = t.read(ctx)
-	return t, err
+	_, err = a.readStored(ctx)
+	return x, err
 }
 
-// exchange spends the code of an authorization that was taken.
-func (t *task) exchange(ctx context.Context, begun tokenstore.Authorization, cb grant.Callback) (*realm.Lease, again, error) {
-	w := t.asks()
-	w.kind = exchange
-	w.code = &code{
-		Authorization: grant.Authorization{State: cb.State, Verifier: begun.Verifier}, code: cb.Code, attempt: begun.Call,
-	}
-	v, began, err := t.claimForCode(ctx, w)
+// run exchanges the code.
+func (x *exchange) run(ctx context.Context) (*realm.Lease, again, error) {
+	a := x.attempt
+	r := a.claimRequest(claim.Exchange)
+	r.CodeCall = x.begun.Call
+	d, began, err := x.claim(ctx, r)
 	if err != nil {
-		t.pool.lost(begun.Ref, err)
-		t.conclude(ctx, begun, unfit("the code could not be exchanged in time"))
+		a.pool.logLost(x.begun.Ref, err)
+		x.closeClaim(ctx, unfit("the code could not be exchanged in time"))
 		return nil, nil, err
 	}
-	return t.spend(ctx, w, v, began)
+	return a.spend(ctx, r, d, &code{
+		authorization: grant.Authorization{State: x.callback.State, Verifier: x.begun.Verifier}, value: x.callback.Code,
+	}, began)
 }
 
-// objection is why a callback brings no code; nil where it does.
-func (t *task) objection(begun tokenstore.Authorization, cb grant.Callback) *grant.Error {
+// claim asks for the claim until it is granted. A code does not live long: it
+// waits for no more than it must.
+func (x *exchange) claim(ctx context.Context, r *claim.Request) (d claim.Decision, began time.Time, err error) {
+	a := x.attempt
+	for giveUpAt := time.Now().Add(codePatience); ; {
+		began = time.Now()                                                // the real clock: the claim runs out by it
+		if d, err = a.decide(context.WithoutCancel(ctx), r); err != nil { // a pool that closes ends waiting only
+			return d, began, err
+		}
+		switch {
+		case d.Verdict == claim.Go:
+			failpoint.Hit("code_claimed")
+			return d, began, nil
+		case began.Add(d.Wait).After(giveUpAt) && d.Verdict != claim.InProgress, began.After(giveUpAt):
+			return d, began, a.refuse(d)
+		case d.Verdict == claim.InProgress:
+			err = a.await(ctx, d.Holder, d.Wait)
+		default:
+			err = a.pool.sleep(ctx, max(d.Wait, pollFirst))
+		}
+		if err != nil {
+			return d, began, err
+		}
+	}
+}
+
+// objection is why the callback brings no code; nil if it does.
+func (x *exchange) objection() *grant.Error {
+	a, begun := x.attempt, x.begun
+	program := a.flight.owner.Program
 	switch {
-	case !t.f.owner.Program.CanAuthorize():
-		return unfit(t.f.owner.Program.NoAuthorize())
-	case begun.CallbackURL != t.bound.CallbackURL():
+	case !program.CanAuthorize():
+		return unfit(program.NoAuthorize())
+	case begun.CallbackURL != a.bound.CallbackURL():
 		return unfit("callback_url has changed since the authorization began")
-	case begun.Call != (tokenstore.CallID{}) && begun.Fingerprint != t.bound.Fingerprint():
+	case begun.Client != (realm.Digest{}) && begun.Client != a.bound.ClientDigest():
+		// Another client cannot exchange the code, and must not try: the code
+		// would go to an endpoint that it was not meant for.
+		return unfit("the client has changed since the authorization began")
+	case !isByPerson(begun) && begun.Fingerprint != a.bound.Fingerprint():
 		// The code may be that of another user, whose password was replaced.
 		return unfit("the realm or its secret has changed since the authorization began")
 	}
-	return t.bound.Judge(cb)
+	return a.bound.Judge(x.callback)
 }
 
-// unfit is a callback that does not fit what is here. The provider refused
-// nothing: it may be asked again.
+// reject ends an authorization that brought no code. Those who wait for it are
+// told why.
+func (x *exchange) reject(ctx context.Context, cause *grant.Error) error {
+	x.attempt.pool.logLost(x.begun.Ref, cause)
+	x.closeClaim(ctx, cause)
+	return badCallback(cause.Error())
+}
+
+// closeClaim closes the claim under which the server asked for a code that
+// comes to nothing. If the store fails, the claim runs out.
+func (x *exchange) closeClaim(ctx context.Context, cause *grant.Error) {
+	if isByPerson(x.begun) {
+		return
+	}
+	a := x.attempt
+	r := &claim.Request{
+		Terms: a.view.terms(a.flight.owner), ID: x.begun.Call, Key: a.ref.Key, Purpose: claim.Authorize,
+		Digests: claim.FixedDigest(x.begun.Fingerprint), Random: a.pool.random,
+	}
+	if a.bound != nil && a.bound.Fingerprint() == x.begun.Fingerprint {
+		r.Digests = a.bound // else the failure is of a secret that was replaced
+	}
+	o := claim.NewOutcome(r, claim.Decision{Source: claim.FromCode})
+	o.Stage, o.Cause = claim.CodeRequest, cause
+	_, _ = a.settle(ctx, o)
+}
+
+// isOfUse returns nil if what the code gave is of use although the secret has
+// changed since: a refresh token is, and an access token if nothing changed
+// that decides about it.
+func (x *exchange) isOfUse(ctx context.Context) error {
+	s, err := x.attempt.pool.callers.Peek(ctx, x.begun.Ref)
+	switch {
+	case err != nil:
+		return catalog.StoreError(err)
+	case s.Token.Refresh == "" && x.attempt.checkSecret(ctx) != nil:
+		return badCallback("the secret has changed since the authorization began")
+	}
+	return nil
+}
+
+// answer goes on with an authorization whose state was taken.
+func (v *View) answer(ctx context.Context, realmID string, begun tokenstore.Authorization, cb grant.Callback) error {
+	ctx, cancel := context.WithTimeout(ctx, codePatience+2*tokenstore.Timeout)
+	defer cancel()
+	x, err := v.newExchange(context.WithoutCancel(ctx), begun, cb)
+	if err != nil {
+		v.pool.logLost(begun.Ref, err)
+		return err
+	}
+	defer v.pool.storeChanged(begun.Ref) // callers on this node are woken
+	if realmID != begun.Ref.Realm {
+		return x.reject(ctx, unfit("the callback was that of another realm"))
+	}
+	if cause := x.objection(); cause != nil {
+		return x.reject(ctx, cause)
+	}
+	_, _, err = x.run(ctx)
+	if errors.Is(err, errStale) {
+		return x.isOfUse(ctx)
+	}
+	return err
+}
+
+// unfit is the failure of a callback that does not fit what is here. The
+// provider refused nothing: it may be asked again.
 func unfit(why string) *grant.Error {
 	return &grant.Error{Class: grant.Retryable, Kind: grant.KindRequest, NotSent: true, Detail: why}
 }
 
-// lost tells of an authorization that brought no token: the page that a person
-// sees does not say why.
-func (p *Pool) lost(ref realm.Ref, why error) {
+// logLost tells of an authorization that brought no token: the page that a
+// person sees does not say why.
+func (p *Pool) logLost(ref realm.Ref, why error) {
 	p.log.Warn("authorization failed", zap.String("realm", ref.Realm), zap.String("key", ref.Key), zap.Error(why))
-}
-
-// conclude closes the claim under which the server asked for a code that comes
-// to nothing. Where the store fails it runs out.
-func (t *task) conclude(ctx context.Context, begun tokenstore.Authorization, cause *grant.Error) {
-	if begun.Call == (tokenstore.CallID{}) {
-		return // a person asked
-	}
-	w := &asks{terms: t.terms(t.f.owner), id: begun.Call, draw: t.pool.draw}
-	_, _ = t.settle(ctx, &ended{asks: w, cause: cause, asked: true, verdict: verdict{source: fromCode}})
-}
-
-// claimForCode asks for the claim until it is granted. A code does not live
-// long, so that it waits for no more than has to be.
-func (t *task) claimForCode(ctx context.Context, w *asks) (v verdict, began time.Time, err error) {
-	for patience := time.Now().Add(codePatience); ; {
-		began = time.Now()                                               // the real clock: the claim runs out by it
-		if v, err = t.claim(context.WithoutCancel(ctx), w); err != nil { // a pool that closes ends waiting only
-			return v, began, err
-		}
-		switch {
-		case v.ruling == granted:
-			failpoint.Hit("code_claimed")
-			return v, began, nil
-		case began.Add(v.wait).After(patience) && v.ruling != busy, began.After(patience):
-			return v, began, t.refuse(v)
-		case v.ruling == busy:
-			err = t.await(ctx, v)
-		default:
-			err = t.pool.sleep(ctx, max(v.wait, pollFirst))
-		}
-		if err != nil {
-			return v, began, err
-		}
-	}
 }

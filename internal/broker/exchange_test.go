@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -62,8 +64,11 @@ func TestSecretReplacedWhileTheCallbackIsAwaited(t *testing.T) {
 	a, b := s.accounts(t, true)
 	_, failed := s.asks(t, a)
 	b.saveSecret(t, jd, "client_id", "other")
-	closes := func(s *tokenstore.State) { closeClaim(&s.Claim) } // as somebody does who got nothing
-	if _, err := a.pool.coordinate(t.Context(), jd, closes); err != nil {
+	closes := func(s *tokenstore.State) error { // as somebody does who got nothing
+		s.Claim.Phase, s.Claim.ID, s.Claim.Deadline = tokenstore.PhaseNone, tokenstore.CallID{}, time.Time{}
+		return nil
+	}
+	if _, err := a.pool.store.Coordinate(t.Context(), jd, closes); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-failed; err != nil {
@@ -111,7 +116,7 @@ func TestCodeWithoutACallLeft(t *testing.T) {
 	_, err := n.Token(t.Context(), jd)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	st, err := n.pool.store.Peek(t.Context(), jd)
-	if err != nil || st.Claim.ID != (tokenstore.CallID{}) || waits(st.Budget.Failure, st.Now) {
+	if err != nil || st.Claim.ID != (tokenstore.CallID{}) || claim.IsPaused(st.Budget.Failure, st.Now) {
 		t.Errorf("claim %v, trouble of the realm %+v, %v", st.Claim.ID, st.Budget.Failure, err)
 	}
 }
@@ -247,19 +252,18 @@ func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
 func TestConsentCountsMoreThanARefresh(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, c := range map[string]struct {
-		attempt tokenstore.CallID
-		want    realm.Hidden
+		call tokenstore.CallID
+		want realm.Hidden
 	}{
 		"a person's":       {tokenstore.CallID{}, "R-consent"},
 		"the server's own": {tokenstore.NewCallID(), "R-refreshed"}, // both are the same user's
 	} {
 		s := tokenstore.State{Now: now, Token: realm.Token{Access: "T", Refresh: "R-refreshed", Lineage: 2, IssuedAt: now}}
 		s.Claim.Started = now.Add(-time.Minute)
-		end := &ended{
-			asks: &asks{id: tokenstore.NewCallID(), code: &code{attempt: c.attempt}}, verdict: verdict{parent: 1, source: fromCode},
-			token: realm.Token{Access: "A", Refresh: "R-consent", IssuedAt: now.Add(-time.Minute)},
-		}
-		if end.settle(&s); s.Save == nil && c.want == "R-refreshed" {
+		r := &claim.Request{ID: tokenstore.NewCallID(), Purpose: claim.Exchange, CodeCall: c.call, Digests: claim.FixedDigest{}}
+		o := claim.NewOutcome(r, claim.Decision{Parent: 1, Source: claim.FromCode})
+		o.Token = realm.Token{Access: "A", Refresh: "R-consent", IssuedAt: now.Add(-time.Minute)}
+		if o.Settle(&s); s.Save == nil && c.want == "R-refreshed" {
 			s.Save = &s.Token
 		}
 		if s.Save.Refresh != c.want || len(s.Claim.Candidates) > 0 != (c.want == "R-refreshed") {
@@ -328,10 +332,10 @@ func TestConsentWithoutAnAnswer(t *testing.T) {
 // alone that could not be saved either.
 func TestFailureDoesNotDisplaceARefreshToken(t *testing.T) {
 	e := new(entry)
-	e.postpone(&ended{token: realm.Token{Refresh: "R"}}, 1)
-	e.postpone(&ended{cause: errNoCallback}, 2)
-	if kept := e.lastTrouble().unsaved(); kept.token.Refresh != "R" {
-		t.Errorf("kept is %v", kept.cause)
+	e.keepUnsaved(&claim.Outcome{Token: realm.Token{Refresh: "R"}}, origin{}, 1)
+	e.keepUnsaved(&claim.Outcome{Cause: errNoCallback}, origin{}, 2)
+	if _, kept := e.state(); kept.Token.Refresh != "R" {
+		t.Errorf("kept is %v", kept.Cause)
 	}
 }
 

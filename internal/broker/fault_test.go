@@ -80,7 +80,7 @@ func (n *node) idle(t *testing.T) {
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return e.underWay() == nil
+		return e.flightLocked() == nil
 	})
 }
 
@@ -252,6 +252,9 @@ func TestTokenOfAClockAhead(t *testing.T) {
 // afterwards.
 func TestChangeDuringAFlight(t *testing.T) {
 	n, store := readyWithFaults(t)
+	config := n.wechat()
+	config.Semantics = realm.SemanticsParallel // else the store is asked before the token is used
+	n.saveRealm(t, "wx", config)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 	gate, reached := make(chan struct{}), make(chan struct{}, 1)
 	n.provider.then(blocks(gate, reached, fails(http.StatusServiceUnavailable)))

@@ -26,9 +26,11 @@ func (p *Pool) follow(ctx context.Context, feed tokenstore.ChangeFeed, cursor st
 		case <-ctx.Done():
 			return
 		}
+		began := p.now()
 		next, err := p.poll(ctx, feed, cursor)
 		if err == nil {
 			cursor = next
+			p.hears(began)
 		} else if !failing && ctx.Err() == nil {
 			p.log.Warn("cannot read what other nodes changed; trying again", zap.Error(err))
 		}
@@ -46,7 +48,7 @@ func (p *Pool) poll(ctx context.Context, feed tokenstore.ChangeFeed, cursor stri
 			err = fmt.Errorf("panic: %T", r)
 		}
 	}()
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
 	defer cancel()
 	changes, next, err := feed.Changes(ctx, cursor)
 	if errors.Is(err, tokenstore.ErrGap) {
@@ -62,10 +64,15 @@ func (p *Pool) poll(ctx context.Context, feed tokenstore.ChangeFeed, cursor stri
 	return next, err
 }
 
-// doubt has what memory knows compared with the store when it is used next,
-// and lets a flight that waits for another node look. What failed may work now:
-// that is asked of the store, which knows what has to wait.
-func (p *Pool) doubt(ref realm.Ref) {
+// hears notes that this node knows what the others did until at.
+func (p *Pool) hears(at time.Time) {
+	p.hearsUntil.Store(int64(realm.InstantOf(at.Add(hearingLasts))))
+}
+
+// storeChanged has what memory knows compared with the store when it is used
+// next, and lets a flight that waits for another node look. What failed may
+// work now: the store is asked, which knows what has to wait.
+func (p *Pool) storeChanged(ref realm.Ref) {
 	e, ok := p.entries.Load(ref)
 	if !ok {
 		return
@@ -73,14 +80,14 @@ func (p *Pool) doubt(ref realm.Ref) {
 	e.suspect.Store(true)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f := e.underWay(); f != nil {
-		f.doubted = true
+	if f := e.flightLocked(); f != nil {
+		f.heard = storeChanged
 		select {
 		case f.woken <- struct{}{}:
 		default:
 		}
 	} else {
-		e.pardon()
+		e.clearFailureLocked()
 	}
 }
 

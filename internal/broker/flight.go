@@ -9,199 +9,183 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// flight is one piece of work that all callers of a (realm, key) wait for. It
-// belongs to none of them: it has a deadline of its own, and a caller that
-// leaves takes nothing with it.
+// flight is one piece of work that all callers of a (realm, key) wait for
+// (singleflight). It belongs to none of them: it has a deadline of its own, and
+// a caller that leaves takes nothing with it.
 type flight struct {
-	aim
+	goal
 	owner *catalog.Realm
 	done  chan struct{}
 	// woken: another node did something with the (realm, key).
 	woken chan struct{}
-	// recheck: memory became suspect while the flight was under way, and what
-	// the flight knows may be older.
-	recheck bool
-	// doubted: the store changed while the flight was under way. What failed,
-	// in it or before, may work now.
-	doubted bool
-	// queued: the schedule started it and waits for it.
-	queued bool
-	// barred is the token that is not handed out while its renewal is under
-	// way, because that ends it.
-	barred   *live
-	revision uint32 // of the entry when it was barred
+	// isQueued: the schedule started it and waits for it.
+	isQueued bool
+	// heard is what became known of the store while the flight was under way.
+	heard heard
+	// withheld is the live token, hidden from callers while its renewal is
+	// under way: the provider ends it as soon as it issues the new one. It
+	// comes back if the renewal fails and the entry still has this revision.
+	withheld *live
+	revision uint32
 	// Set before done is closed.
 	lease *realm.Lease
 	err   error
 }
 
-// aim is what a flight is for.
-type aim struct {
-	kind kind
-	// failed is the token that the API refused (heal).
-	failed realm.Hidden
-	// anew: a token that is stored already does not do (renew).
-	anew bool
-	// waited: somebody waits for it, also where another node is at it (renew).
-	waited bool
-}
-
-// kind is what a flight is for.
-type kind uint8
+// heard is what a flight is told while it is under way. Each value includes
+// those before it.
+type heard uint8
 
 const (
-	load      kind = iota // whatever is live: memory, store, provider
-	renew                 // a token from the provider, before the live one ends
-	heal                  // a token other than the one that failed
-	flush                 // a token from the provider, now, by force
-	verify                // compare memory with the store; never asks the provider
-	authorize             // a token by a new authorization, now
-	exchange              // a token for the code of an authorization
+	nothing heard = iota
+	// staleMemory: what the flight knows may be older than the store. Memory is
+	// compared with the store again afterwards.
+	staleMemory
+	// storeChanged: what failed before the change, in the flight or before it,
+	// may work now.
+	storeChanged
 )
 
-func (k kind) String() string {
-	return [...]string{"load", "renew", "heal", "flush", "verify", "authorize", "exchange"}[k]
+// goal is what a flight is to bring about.
+type goal struct {
+	purpose claim.Purpose
+	// failed is the token that the API refused (Heal).
+	failed realm.Hidden
+	// fromProvider: a token that is stored already does not do (Renew).
+	fromProvider bool
+	// isAwaited: somebody waits for it, so that it goes on although another
+	// node is making the call (Renew).
+	isAwaited bool
 }
 
-// forced says whether the provider is asked even where a token lives.
-func (k kind) forced() bool { return k == flush || k == authorize }
-
-// errElsewhere: another node is at it, and nobody waits for this flight.
+// errElsewhere: another node is making the call, and nobody waits for this
+// flight.
 var errElsewhere = errors.New("another node renews the token")
 
-func newFlight(c *catalog.Realm, a aim) *flight {
-	return &flight{aim: a, owner: c, done: make(chan struct{}), woken: make(chan struct{}, 1)}
+func newFlight(c *catalog.Realm, g goal) *flight {
+	return &flight{goal: g, owner: c, done: make(chan struct{}), woken: make(chan struct{}, 1)}
 }
 
-// serves says whether a caller that wants a may take this flight's result.
-func (f *flight) serves(a aim, owner *catalog.Realm) bool {
-	if f.owner != owner || f.kind == verify || errors.Is(f.err, errElsewhere) || errors.Is(f.err, errDiscarded) {
+// serves reports whether a caller with the goal g may take the result of this
+// flight.
+func (f *flight) serves(g goal, owner *catalog.Realm) bool {
+	if f.owner != owner || f.purpose == claim.Verify || errors.Is(f.err, errElsewhere) || errors.Is(f.err, errDiscarded) {
 		return false
 	}
-	switch a.kind {
-	case load:
-		// A token that was held back for a renewal which failed is handed out
-		// again. And a renewal without the store fails, where a caller without
-		// a token is served all the same, see unclaimed.
-		return f.err == nil || f.barred == nil && (f.kind != renew && !f.kind.forced() || !tokenstore.IsUnavailable(f.err))
-	case heal:
-		return f.aim == a || f.err == nil && f.lease.Access != a.failed
-	case renew:
-		return f.kind == renew || f.kind.forced()
+	switch g.purpose {
+	case claim.Load:
+		// A token that was withheld for a renewal which failed is handed out
+		// again. And a renewal fails without the store, while a caller that has
+		// no token is served nevertheless, see outage.
+		return f.err == nil || f.withheld == nil && (f.purpose != claim.Renew && !f.purpose.IsForced() || !tokenstore.IsUnavailable(f.err))
+	case claim.Heal:
+		return f.goal == g || f.err == nil && f.lease.Access != g.failed
+	case claim.Renew:
+		return f.purpose == claim.Renew || f.purpose.IsForced()
 	default:
-		return f.kind == a.kind
+		return f.purpose == g.purpose
 	}
 }
 
-// storeTime is what a flight may spend on the store, besides the provider.
-const storeTime = tokenstore.Timeout
-
-// bounded limits what a caller waits for the store: a server that hangs, or a
-// lock that somebody else holds, is an error in the end.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, storeTime)
-}
-
-// join waits for a flight that gives what the caller wants, starting one
-// where there is none.
-func (v *View) join(ctx context.Context, c *catalog.Realm, ref realm.Ref, a aim) (*realm.Lease, error) {
+// join waits for a flight that gives what the caller wants, and starts one if
+// there is none.
+func (v *View) join(ctx context.Context, c *catalog.Realm, ref realm.Ref, g goal) (*realm.Lease, error) {
 	for {
-		f, err := v.board(c, ref, a)
-		if err != nil {
-			return nil, err
-		}
+		f := v.joinOrStart(c, ref, g)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
 			return nil, gaveUp(ctx)
 		}
-		if f.serves(a, c) {
+		if f.serves(g, c) {
 			return f.lease, f.err
 		}
 	}
 }
 
-// board returns the flight that is under way, or starts one.
-func (v *View) board(c *catalog.Realm, ref realm.Ref, a aim) (*flight, error) {
+// joinOrStart returns the flight that is under way, or a new one.
+func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) *flight {
 	for {
 		e := v.pool.entry(ref)
 		e.mu.Lock()
-		if f := e.underWay(); f != nil {
+		if f := e.flightLocked(); f != nil {
 			e.mu.Unlock()
-			return f, nil
+			return f
 		}
-		f := newFlight(c, a)
-		e.work().flight = f
+		f := newFlight(c, g)
+		e.activityLocked().flight = f
 		e.mu.Unlock()
-		// The entry may have been discarded in between: what happens in it
-		// would be seen by nobody.
+		// The entry may have been discarded in between. Nobody would see then
+		// what happens in it.
 		if now, ok := v.pool.entries.Load(ref); !ok || now != e {
-			e.land(f, nil, errDiscarded)
+			e.finish(f, nil, errDiscarded)
 			continue
 		}
 		v.launch(e, f, ref)
-		return f, nil
+		return f
 	}
+}
+
+// startVerify starts a flight that compares memory with the store, for nobody
+// in particular. A flight that is under way is told that what it knows may be
+// old.
+func (v *View) startVerify(e *entry, c *catalog.Realm, ref realm.Ref) {
+	e.mu.Lock()
+	f := e.flightLocked()
+	if f != nil {
+		f.heard = max(f.heard, staleMemory)
+		e.mu.Unlock()
+		return
+	}
+	f = newFlight(c, goal{purpose: claim.Verify})
+	e.activityLocked().flight = f
+	e.mu.Unlock()
+	v.launch(e, f, ref)
 }
 
 // launch lets a flight begin.
 func (v *View) launch(e *entry, f *flight, ref realm.Ref) {
-	if !v.pool.start(func(ctx context.Context) { v.fly(ctx, e, f, ref) }) {
-		e.land(f, nil, errClosed)
-		if f.queued {
+	if !v.pool.start(func(ctx context.Context) { v.run(ctx, e, f, ref) }) {
+		e.finish(f, nil, errClosed)
+		if f.isQueued {
 			v.pool.schedule.renewed(ref.Realm)
 		}
 	}
 }
 
-// verify starts a flight that compares memory with the store, for nobody in
-// particular. One that is under way is told that what it knows may be old.
-func (v *View) verify(e *entry, c *catalog.Realm, ref realm.Ref) {
-	e.mu.Lock()
-	f := e.underWay()
-	if f != nil {
-		f.recheck = true
-		e.mu.Unlock()
-		return
-	}
-	f = newFlight(c, aim{kind: verify})
-	e.work().flight = f
-	e.mu.Unlock()
-	v.launch(e, f, ref)
-}
-
-// flightTime is how long a flight may take: the claim of a node that died has
-// to run out first.
-func (v *View) flightTime(c *catalog.Realm) time.Duration {
+// flightTimeout is how long a flight may take: the claim of a node that died
+// has to run out first.
+func (v *View) flightTimeout(c *catalog.Realm) time.Duration {
 	t := v.terms(c)
-	d := t.lease() + t.timeout + storeTime
+	d := t.Life() + t.Timeout + tokenstore.Timeout
 	if c.Program.Unattended() {
-		d += callbackWait + t.timeout
+		d += callbackWait + t.Timeout
 	}
 	return d
 }
 
-// fly does the work of a flight and lands it, whatever happens.
-func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
+// run does the work of a flight and finishes it, whatever happens.
+func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	// A pool that closes ends what waits. It does not cut off an answer that
 	// may hold the only live token: calls are not derived from base.
-	ctx, cancel := context.WithTimeout(base, v.flightTime(f.owner))
+	ctx, cancel := context.WithTimeout(base, v.flightTimeout(f.owner))
 	defer cancel()
 	var lease *realm.Lease
 	var err error = errPanic
 	defer func() {
 		if r := recover(); r != nil {
-			v.pool.panicked(r, "panic while getting a token", zap.Stringer("ref", ref))
+			v.pool.logPanic(r, "panic while getting a token", zap.Stringer("ref", ref))
 		}
-		e.land(f, lease, err)
-		v.pool.schedule.landed(v, e, f, ref)
+		e.finish(f, lease, err)
+		v.pool.schedule.finished(v, e, f, ref)
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
-	if f.kind == heal {
+	if f.purpose == claim.Heal {
 		v.pool.observe(func(o Observer) { o.Healed(ref.Realm, err == nil) })
 	}
 	switch {
@@ -209,51 +193,50 @@ func (v *View) fly(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		err = errClosed
 	case catalog.IsNotFound(err):
 		v.pool.discard(ref, e)
-	case err != nil && f.kind == verify:
-		time.AfterFunc(storeWait, func() { e.suspect.Store(true) })
-	case err != nil && f.kind == renew:
-		e.pause(realm.InstantOf(v.pool.now()))
+	case err != nil && f.purpose == claim.Verify:
+		time.AfterFunc(storeRetry, func() { e.suspect.Store(true) })
+	case err != nil && f.purpose == claim.Renew:
+		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()))
 	}
 }
 
-// panicked tells of a panic that ends one piece of work, and not the process.
-// The value may hold anything, so only its type is told.
-func (p *Pool) panicked(r any, what string, where zap.Field) {
+// logPanic tells of a panic that ends one piece of work, and not the process.
+// The value may hold anything: only its type is told.
+func (p *Pool) logPanic(r any, what string, where zap.Field) {
 	p.log.Error(what, where, zap.String("type", fmt.Sprintf("%T", r)), zap.Stack("stack"))
 }
 
-// land ends a flight and lets its callers go on. A token that was held back
+// finish ends a flight and lets its callers go on. A token that was withheld
 // for a renewal which failed is handed out again.
-func (e *entry) land(f *flight, lease *realm.Lease, err error) {
+func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 	e.mu.Lock()
-	if e.underWay() == f {
-		e.doing.flight = nil
-		e.rest()
+	if e.flightLocked() == f {
+		e.activity.flight = nil
+		e.trimLocked()
 	}
-	if f.barred != nil && e.revision == f.revision && e.live.Load() == nil {
-		e.live.Store(f.barred)
+	if f.withheld != nil && e.revision == f.revision && e.live.Load() == nil {
+		e.live.Store(f.withheld)
 	}
 	f.lease, f.err = lease, err
-	if f.doubted {
-		e.pardon()
+	if f.heard == storeChanged {
+		e.clearFailureLocked()
 	}
-	if f.recheck {
+	if f.heard != nothing {
 		e.suspect.Store(true)
 	}
 	e.mu.Unlock()
 	close(f.done)
 }
 
-// bar holds the live token back until the flight lands: the provider ends it
-// as soon as it makes the new one, and a request that took it now would fail.
-func (e *entry) bar(f *flight) {
+// withhold hides the live token until the flight ends, see flight.withheld.
+func (e *entry) withhold(f *flight) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	f.barred, f.revision = e.live.Swap(nil), e.revision
+	f.withheld, f.revision = e.live.Swap(nil), e.revision
 }
 
-// gaveUp is the error of a caller that does not wait any longer: its own
-// doing, or its own deadline.
+// gaveUp is the error of a caller that waits no longer, because it left or
+// because its own deadline has passed.
 func gaveUp(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return unavailable(504, "no token in time", ctx.Err())

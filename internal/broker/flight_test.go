@@ -3,6 +3,8 @@ package broker
 import (
 	"testing"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -12,14 +14,14 @@ import (
 // provider for itself then.
 func TestCallersOutliveARenewalWithoutTheStore(t *testing.T) {
 	c := &catalog.Realm{}
-	for kind, serves := range map[kind]bool{load: true, renew: false, flush: false, heal: true} {
-		f := newFlight(c, aim{kind: kind})
+	for purpose, serves := range map[claim.Purpose]bool{claim.Load: true, claim.Renew: false, claim.Flush: false, claim.Heal: true} {
+		f := newFlight(c, goal{purpose: purpose})
 		f.err = catalog.StoreError(tokenstore.ErrUnavailable)
-		if got := f.serves(aim{kind: load}, c); got != serves {
-			t.Errorf("%v: %v", kind, got)
+		if got := f.serves(goal{purpose: claim.Load}, c); got != serves {
+			t.Errorf("%v: %v", purpose, got)
 		}
-		if f.err = errPanic; !f.serves(aim{kind: load}, c) {
-			t.Errorf("%v: another error is not passed on", kind)
+		if f.err = errPanic; !f.serves(goal{purpose: claim.Load}, c) {
+			t.Errorf("%v: another error is not passed on", purpose)
 		}
 	}
 }
@@ -29,15 +31,15 @@ func TestCallersOutliveARenewalWithoutTheStore(t *testing.T) {
 // the one that it was in.
 func TestCallersAskAgain(t *testing.T) {
 	c := &catalog.Realm{}
-	f := newFlight(c, aim{kind: renew})
-	f.err, f.barred = errPanic, &live{}
-	if f.serves(aim{kind: load}, c) {
+	f := newFlight(c, goal{purpose: claim.Renew})
+	f.err, f.withheld = errPanic, &live{}
+	if f.serves(goal{purpose: claim.Load}, c) {
 		t.Error("the error of a renewal that held the live token back")
 	}
-	for _, k := range []kind{load, renew, heal, flush} {
-		f := newFlight(c, aim{kind: k})
-		if f.err = errDiscarded; f.serves(f.aim, c) {
-			t.Errorf("%v: an entry that was discarded", k)
+	for _, p := range []claim.Purpose{claim.Load, claim.Renew, claim.Heal, claim.Flush} {
+		f := newFlight(c, goal{purpose: p})
+		if f.err = errDiscarded; f.serves(f.goal, c) {
+			t.Errorf("%v: an entry that was discarded", p)
 		}
 	}
 }

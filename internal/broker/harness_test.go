@@ -251,3 +251,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// tokenOf is a token with an hour of life, of which left remains.
+func tokenOf(access, refresh string, lineage int64, left time.Duration) realm.Token {
+	return realm.Token{
+		Access: realm.Hidden(access), Refresh: realm.Hidden(refresh), Lineage: lineage, Fingerprint: realm.Fingerprint{1},
+		IssuedAt: noon.Add(left - time.Hour), ExpiresAt: noon.Add(left),
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -236,13 +238,13 @@ func TestBarrierOfARenewalThatFails(t *testing.T) {
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 	<-reached
 	e, _ := n.pool.entries.Load(wx)
-	f := e.flying()
-	if f == nil || f.barred == nil {
-		t.Fatal("nothing is barred")
+	f := e.currentFlight()
+	if f == nil || f.withheld == nil {
+		t.Fatal("nothing is withheld")
 	}
 	errs := make(chan error, 1)
 	go func() {
-		lease, err := n.join(t.Context(), f.owner, wx, aim{kind: load})
+		lease, err := n.join(t.Context(), f.owner, wx, goal{purpose: claim.Load})
 		if err == nil && lease.Access != "T-1-app" {
 			t.Errorf("got %v", lease.Access.Reveal())
 		}

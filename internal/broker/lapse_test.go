@@ -37,7 +37,7 @@ func TestLapseEndsWithWhatOthersSave(t *testing.T) {
 		if _, err := n.pool.store.SaveToken(t.Context(), ref, late, late.Lineage); err != nil {
 			t.Fatal(err)
 		}
-		n.pool.doubt(ref) // as the feed does
+		n.pool.storeChanged(ref) // as the feed does
 		n.clock.advance(20 * time.Second)
 		n.provider.then(gives(7200))
 		if _, err := n.Token(t.Context(), ref); err != nil {
@@ -68,7 +68,7 @@ func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
 	c := newClock()
 	store := &lapsingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
 	n := nodeOn(t, store, newProvider(t), c)
-	n.pool.lapsing = func(realm.Ref) { store.lapses = true }
+	n.pool.concluded = func(realm.Ref) { store.lapses = true }
 	ref := n.authorized(t)
 	n.provider.then(invalidGrant)
 	store.lapsed = func() {
@@ -76,7 +76,7 @@ func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
 		if _, err := store.SaveToken(t.Context(), ref, late, 0); err != nil {
 			t.Error(err)
 		}
-		n.pool.doubt(ref) // as the feed does
+		n.pool.storeChanged(ref) // as the feed does
 	}
 	_, err := n.Token(t.Context(), ref)
 	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
@@ -128,15 +128,15 @@ func TestLapseEndsWithWhatOthersSaveDuringAComparison(t *testing.T) {
 		if _, err := store.SaveToken(t.Context(), ref, late, 1); err != nil {
 			t.Error(err)
 		}
-		n.pool.doubt(ref) // as the feed does
+		n.pool.storeChanged(ref) // as the feed does
 		return nil
 	}
+	n.provider.then(gives(7200))
 	if lease, err := n.Token(t.Context(), ref); err != nil || lease.Access != first.Access {
 		t.Fatalf("%v %v", lease, err)
 	}
-	eventually(t, "the comparison is over", func() bool { return e.flying() == nil })
+	eventually(t, "the comparison is over", func() bool { return e.currentFlight() == nil })
 	n.clock.advance(10 * time.Second)
-	n.provider.then(gives(7200))
 	if _, err := n.Token(t.Context(), ref); err != nil {
 		t.Errorf("after a refresh token was saved: %v", err)
 	}

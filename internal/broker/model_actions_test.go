@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"pgregory.net/rapid"
 )
 
@@ -10,11 +12,11 @@ import (
 func (m *model) actions(do func(func())) map[string]func(*rapid.T) {
 	node := func(t *rapid.T) *modelNode { return m.nodes[rapid.IntRange(0, len(m.nodes)-1).Draw(t, "node")] }
 	key := func(t *rapid.T) int { return max(rapid.IntRange(-1, len(m.refs)-1).Draw(t, "key"), 0) }
-	ask := func(t *rapid.T, what kind) {
+	ask := func(t *rapid.T, what claim.Purpose) {
 		n, i := node(t), key(t)
 		var c *call
 		do(func() {
-			if what == heal {
+			if what == claim.Heal {
 				c = m.beginHeal(n, i)
 			} else {
 				c = m.begin(n, i, what, "")
@@ -23,24 +25,24 @@ func (m *model) actions(do func(func())) map[string]func(*rapid.T) {
 		do(func() { m.notice(c) })
 	}
 	return map[string]func(*rapid.T){
-		"token":   func(t *rapid.T) { ask(t, load) },
-		"token 2": func(t *rapid.T) { ask(t, load) }, // twice as often
-		"flush":   func(t *rapid.T) { ask(t, flush) },
-		"killed":  func(t *rapid.T) { ask(t, heal) },
+		"token":   func(t *rapid.T) { ask(t, claim.Load) },
+		"token 2": func(t *rapid.T) { ask(t, claim.Load) }, // twice as often
+		"flush":   func(t *rapid.T) { ask(t, claim.Flush) },
+		"killed":  func(t *rapid.T) { ask(t, claim.Heal) },
 		// What comes together too seldom by chance: an outcome that is saved
 		// after the claim has run out and somebody else was there.
 		"overtaken": func(t *rapid.T) {
 			slow, fast, i := node(t), node(t), key(t)
 			do(func() { m.stopSaving(slow) })
-			do(func() { m.begin(slow, i, flush, "") })
-			do(func() { time.Sleep(callTime + claimMargin + time.Second) })
+			do(func() { m.begin(slow, i, claim.Flush, "") })
+			do(func() { time.Sleep(callTime + claim.Margin + time.Second) })
 			do(func() { m.beginHeal(fast, i) })
 			do(slow.goOn)
 		},
 		"impatient": func(t *rapid.T) {
 			n, i := node(t), key(t)
 			for range budgetCalls {
-				do(func() { m.begin(n, i, flush, "") })
+				do(func() { m.begin(n, i, claim.Flush, "") })
 			}
 		},
 		"time": func(t *rapid.T) {
@@ -109,7 +111,7 @@ func (m *model) beginHeal(n *modelNode, i int) *call {
 	failed := m.db.token(m.refs[i]).Access
 	m.db.mu.Unlock()
 	m.provider.Revoke(failed.Reveal())
-	return m.begin(n, i, heal, failed)
+	return m.begin(n, i, claim.Heal, failed)
 }
 
 // stopSaving stops a process when it is about to save its next token.

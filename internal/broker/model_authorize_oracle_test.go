@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -154,9 +156,9 @@ func (m *model) visited(v *visitor, err error) {
 	var known *realm.Error
 	switch {
 	case err != nil && !errors.As(err, &known):
-		m.fail("C9", "a callback is answered with an error of no kind: %T", err)
+		m.fail("C7", "a callback is answered with an error of no kind: %T", err)
 	case err != nil && (strings.Contains(err.Error(), v.of.state) || v.of.code != "" && strings.Contains(err.Error(), v.of.code)):
-		m.fail("C9", "the answer to a callback quotes it")
+		m.fail("C7", "the answer to a callback quotes it")
 	case err != nil:
 	case v.way != whole:
 		m.fail("C2", "a callback of %s that is %s is answered with success", v.of.ref, v.way)
@@ -173,31 +175,31 @@ func (m *model) judgeSuccess(v *visitor) {
 	}
 	i := m.issueOf[v.of.code]
 	if i == nil || i.refresh != "" && !m.durable[i.refresh] {
-		m.fail("C9", "a callback of %s is answered with success, and its token is not saved", v.of.ref)
+		m.fail("C7", "a callback of %s is answered with success, and its token is not saved", v.of.ref)
 		return
 	}
 	if !v.of.byServer && slices.Contains(m.aside[v.of.ref], i.refresh) {
-		m.fail("C9", "a consent for %s is set aside for what was before", v.of.ref)
+		m.fail("C7", "a consent for %s is set aside for what was before", v.of.ref)
 	}
 }
 
-// judgeWaits is C7.
+// judgeWaits is C6.
 func (m *model) judgeWaits() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	const atMost = codePatience + 2*storeTime + callTime + claimMargin + 3*storeTime
+	const atMost = codePatience + 2*tokenstore.Timeout + callTime + claim.Margin + 3*tokenstore.Timeout
 	for _, v := range m.visits {
 		if v.hangs(atMost) {
-			m.fail("C7", "a callback of %s on %s is not answered for %v", v.ref, v.node.name, time.Since(v.at))
+			m.fail("C6", "a callback of %s on %s is not answered for %v", v.ref, v.node.name, time.Since(v.at))
 		}
 	}
 	if m.plan.codes == "" {
 		return
 	}
-	const flights = 3 * (callTime + claimMargin + callTime + storeTime + callbackWait + callTime)
+	const flights = 3 * (callTime + claim.Margin + callTime + tokenstore.Timeout + callbackWait + callTime)
 	for _, c := range m.calls {
 		if c.hangs(flights) {
-			m.fail("C7", "a call of %s on %s is not answered for %v", c.ref, c.node.name, time.Since(c.at))
+			m.fail("C6", "a call of %s on %s is not answered for %v", c.ref, c.node.name, time.Since(c.at))
 		}
 	}
 }
@@ -230,7 +232,7 @@ func (m *model) newCall(n *modelNode, ref realm.Ref) call {
 	return call{node: n, ref: ref, at: time.Now(), cancel: func() {}}
 }
 
-// judgeConsents is C9: a person who authorizes on one node, and is sent to
+// judgeConsents is C7: a person who authorizes on one node, and is sent to
 // another, is served by all.
 func (m *model) judgeConsents() {
 	if m.plan.codes != byPerson {
@@ -244,18 +246,18 @@ func (m *model) judgeConsents() {
 		first, last := m.nodes[0], m.nodes[len(m.nodes)-1]
 		link, err := first.view.AuthorizeURL(context.Background(), ref)
 		if err != nil {
-			m.failing("C9", "nobody can authorize %s: %v", ref, err)
+			m.failing("C7", "nobody can authorize %s: %v", ref, err)
 			return
 		}
 		v := m.deliver(last, m.follows(first, i, link), whole)
 		if <-v.done; v.err != nil {
-			m.failing("C9", "the consent for %s fails: %v", ref, v.err)
+			m.failing("C7", "the consent for %s fails: %v", ref, v.err)
 			return
 		}
 		time.Sleep(2 * feedInterval)
 		for _, n := range m.nodes {
 			if _, err := n.view.Token(context.Background(), ref); err != nil {
-				m.failing("C9", "%s was authorized, and %s says: %v", ref, n.name, err)
+				m.failing("C7", "%s was authorized, and %s says: %v", ref, n.name, err)
 			}
 		}
 	}

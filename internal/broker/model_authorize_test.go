@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"pgregory.net/rapid"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -49,8 +51,8 @@ func (m *model) authorizes(c *realm.Config) {
 //	   its claim is handed over once, to who has the code
 //	C4 a state is durable before anybody hears of it
 //	C5 of what was authorized before a person's consent nothing is kept
-//	C7 callers and callbacks are answered within their time
-//	C9 a consent that was answered with success is saved, and serves every node
+//	C6 callers and callbacks are answered within their time
+//	C7 a consent that was answered with success is saved, and serves every node
 func TestAuthorizations(t *testing.T) {
 	setChecks(t, "200")
 	rapid.Check(t, func(rt *rapid.T) { runModel(t, rt, draftAuthorizations(rt), (*model).authorizeActions) })
@@ -64,11 +66,11 @@ func (m *model) authorizeActions(do func(func())) map[string]func(*rapid.T) {
 	key := func(t *rapid.T) int { return max(rapid.IntRange(-1, len(m.refs)-1).Draw(t, "key"), 0) }
 	all["authorize"] = func(t *rapid.T) {
 		n, i := node(t), key(t)
-		do(func() { m.begin(n, i, authorize, "") })
+		do(func() { m.begin(n, i, claim.Authorize, "") })
 	}
 	all["renew"] = func(t *rapid.T) {
 		n, i := node(t), key(t)
-		do(func() { m.begin(n, i, renew, "") })
+		do(func() { m.begin(n, i, claim.Renew, "") })
 	}
 	all["mode"] = func(t *rapid.T) {
 		next := mode{rapid.SampledFrom(deliveries).Draw(t, "delivery"), rapid.IntRange(0, len(m.nodes)-1).Draw(t, "to")}
@@ -97,14 +99,14 @@ func (m *model) authorizeActions(do func(func())) map[string]func(*rapid.T) {
 		slow, fast, i := node(t), node(t), key(t)
 		do(func() { m.stopSaving(slow) })
 		do(func() { m.person(fast, slow, i) })
-		do(func() { time.Sleep(callTime + claimMargin + time.Second) })
-		do(func() { m.begin(fast, i, flush, "") })
+		do(func() { time.Sleep(callTime + claim.Margin + time.Second) })
+		do(func() { m.begin(fast, i, claim.Flush, "") })
 		do(slow.goOn)
 	}
 	all["secret replaced"] = func(t *rapid.T) { // while a callback is awaited
 		asks, called, i := node(t), node(t), key(t)
 		do(func() { m.plans(mode{callsNever, 0}) })
-		do(func() { m.begin(asks, i, authorize, "") })
+		do(func() { m.begin(asks, i, claim.Authorize, "") })
 		do(func() { m.changeSecret(called, i, false) })
 		do(func() { m.deliver(called, m.recent(0), whole) })
 	}

@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -74,7 +76,7 @@ func (m *model) recovered() bool {
 // looks asks a node for a token, and says whether there is one or a person is
 // needed.
 func (m *model) looks(n *modelNode, i int) (served, lapsed bool) {
-	c := m.begin(n, i, load, "")
+	c := m.begin(n, i, claim.Load, "")
 	time.Sleep(time.Millisecond)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -124,7 +126,7 @@ func (m *model) judgeEnd() {
 func (m *model) askByName(i int) {
 	for range 5 {
 		time.Sleep(budgetPer)
-		c := m.begin(m.nodes[0], i, authorize, "")
+		c := m.begin(m.nodes[0], i, claim.Authorize, "")
 		time.Sleep(2 * callTime)
 		m.mu.Lock()
 		done := c.done && c.err == nil
@@ -159,7 +161,7 @@ func (m *model) judgeClaims() {
 	m.db.mu.Lock()
 	defer m.db.mu.Unlock()
 	for ref, a := range m.db.attempts {
-		if a.ID != (tokenstore.CallID{}) && !a.Deadline.Add(pollMost).After(time.Now()) {
+		if a.ID != (tokenstore.CallID{}) && !a.Deadline.Add(pollMax).After(time.Now()) {
 			m.mu.Lock()
 			m.fail("I10", "the claim on %s is past its deadline", ref)
 			m.mu.Unlock()

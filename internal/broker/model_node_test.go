@@ -74,9 +74,9 @@ func (m *model) boot(index int) *modelNode {
 		opts = append(opts, WithSpool(n.spool))
 	}
 	n.pool = New(n.store, zap.NewNop(), n.now, opts...)
-	n.pool.lapsing = m.db.lapsing
+	n.pool.concluded = m.db.lapsing
 	n.pool.node = n.name
-	n.pool.draw = func(d time.Duration) time.Duration { return d / 2 }
+	n.pool.random = func(d time.Duration) time.Duration { return d / 2 }
 	var err error
 	if n.view, err = n.pool.View(ViewConfig{Client: grant.NewClient(n.dial, n.now)}); err != nil {
 		m.fail("the model", "%v", err)

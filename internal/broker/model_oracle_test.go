@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -147,7 +149,7 @@ func (m *model) judgeReuse(r *request, row tokenstore.State) {
 	if v, known := m.certain[r.refresh]; known && v == version && !again {
 		m.fail("I3", "a refresh token is sent again whose use has a certain end")
 	}
-	if m.plan.kind == grace || row.Claim.Purpose == heal.String() || row.Token.Refresh.Reveal() != r.refresh {
+	if m.plan.kind == grace || row.Claim.Purpose == claim.Heal.String() || row.Token.Refresh.Reveal() != r.refresh {
 		return
 	}
 	uncertain := 0
@@ -164,7 +166,7 @@ func (m *model) judgeReuse(r *request, row tokenstore.State) {
 	if uncertain > 1 {
 		m.fail("I3", "a refresh token is sent a third time while the access token lives")
 	}
-	if left := t.ExpiresAt.Sub(row.Now); left > callTime+claimMargin {
+	if left := t.ExpiresAt.Sub(row.Now); left > callTime+claim.Margin {
 		m.fail("I3", "a refresh token is sent again %v before the access token ends", left)
 	}
 }
@@ -334,7 +336,7 @@ func (m *model) judgeLineage(ref realm.Ref, before tokenstore.State, t realm.Tok
 // judgeDead is I7.
 func (m *model) judgeDead(ref realm.Ref, s tokenstore.State) {
 	stored := []string{s.Token.Refresh.Reveal()}
-	if s.Claim.Rejected.Digest == m.fingerprints[ref] { // else it is about the secret of before
+	if s.Claim.Rejected.Digest == m.digests[ref] { // else it is about the secret of before
 		stored = append(stored, m.seeds[ref])
 	}
 	for _, t := range s.Claim.Candidates {
@@ -353,7 +355,7 @@ func (m *model) judgeDead(ref realm.Ref, s tokenstore.State) {
 	for refresh, n := range m.received {
 		i := m.children[refresh]
 		if m.refOf[i.app] == ref && i.parent != "" && n.up && n.resume != nil && !m.durable[refresh] && m.provider.LiveRefresh(refresh) &&
-			time.Since(i.at) < callTime+claimMargin+callTime { // who is later than that comes as a surprise
+			time.Since(i.at) < callTime+claim.Margin+callTime { // who is later than that comes as a surprise
 			m.fail("I7", "%s is given up while %s has a good refresh token in its hands", ref, n.name)
 		}
 	}
@@ -370,8 +372,8 @@ func (m *model) judgeOrphans() {
 			continue
 		}
 		n.pool.entries.Range(func(_ realm.Ref, e *entry) bool {
-			if end := e.lastTrouble().unsaved(); end != nil {
-				kept[end.token.Refresh.Reveal()] = true
+			if _, unsaved := e.state(); unsaved != nil {
+				kept[unsaved.Token.Refresh.Reveal()] = true
 			}
 			return true
 		})

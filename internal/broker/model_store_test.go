@@ -417,7 +417,7 @@ func (m *memory) state(ref realm.Ref) tokenstore.State {
 	return s
 }
 
-// lapsing is for Pool.lapsing, which is called within a transaction.
+// lapsing is for Pool.concluded, which is called within a transaction.
 func (m *memory) lapsing(realm.Ref) { m.lapses = true }
 
 func (s *memoryStore) Peek(ctx context.Context, ref realm.Ref) (state tokenstore.State, err error) {

@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+
 	"pgregory.net/rapid"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -89,7 +92,7 @@ type model struct {
 	consents     map[string]bool      // those that they have ever held
 	changed      map[realm.Ref]int64  // where the ledger was when the secret changed last
 	changedAt    map[realm.Ref]time.Time
-	fingerprints map[realm.Ref]realm.Fingerprint // of the secrets as they are
+	digests      map[realm.Ref]realm.Digest // of what a refresh sends with the secrets as they are
 	versions     int
 }
 
@@ -112,8 +115,8 @@ func newModel(p plan, dir string) *model {
 	m := &model{
 		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(), authorizations: newAuthorizations(),
 		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, consents: map[string]bool{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
-		fingerprints: map[realm.Ref]realm.Fingerprint{},
-		refs:         []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
+		digests: map[realm.Ref]realm.Digest{},
+		refs:    []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
 	}
 	m.keys, _ = tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))))
 	m.db.committed, m.db.took = m.committed, m.took
@@ -226,7 +229,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 	m.learn()
 	m.changed[ref], m.changedAt[ref] = int64(m.read), time.Now()
 	n.noticed[ref] = m.changed[ref]
-	m.fingerprints[ref] = bound.Fingerprint()
+	m.digests[ref] = bound.Digest(grant.RefreshRecipe)
 	if authorize {
 		m.seeds[ref] = seed.Reveal()
 		m.consents[seed.Reveal()] = true
@@ -234,7 +237,7 @@ func (m *model) changeSecret(n *modelNode, i int, authorize bool) {
 }
 
 // begin lets a client call a node.
-func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call {
+func (m *model) begin(n *modelNode, i int, what claim.Purpose, failed realm.Hidden) *call {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &call{node: n, ref: m.refs[i], at: time.Now(), cancel: cancel}
 	m.mu.Lock()
@@ -245,13 +248,13 @@ func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call
 		var lease *realm.Lease
 		var err error
 		switch what {
-		case flush:
+		case claim.Flush:
 			lease, err = n.view.Flush(ctx, c.ref)
-		case heal:
+		case claim.Heal:
 			lease, err = n.view.Renew(ctx, c.ref, failed)
-		case authorize:
+		case claim.Authorize:
 			lease, err = n.view.Authorize(ctx, c.ref)
-		case renew:
+		case claim.Renew:
 			lease, _, err = n.view.RenewNow(ctx, c.ref)
 		default:
 			lease, err = n.view.Token(ctx, c.ref)
@@ -265,7 +268,7 @@ func (m *model) begin(n *modelNode, i int, what kind, failed realm.Hidden) *call
 // once a call has had it looked.
 func (m *model) notice(c *call) {
 	e, ok := c.node.pool.entries.Load(c.ref)
-	looked := ok && e.flying() == nil && !e.suspect.Load()
+	looked := ok && e.currentFlight() == nil && !e.suspect.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := m.changedAt[c.ref]

@@ -32,15 +32,15 @@ type edit struct{ file, old, by string }
 // authorizations: "delete state after exchange". The last ones show that the
 // invariants which those do not break can be broken, too.
 var mutants = []mutant{
-	{"drop intent", "I2", []edit{{"claim.go", "\tw.grant(s, v)\n\treturn v\n", "\treturn v\n"}}},
-	{"blind write", "I4 I5", []edit{{"settle.go", parentCheck, ""}}},
-	{"fence reject: a token that is late", "I5", []edit{{"settle.go", parentCheck, "\tif s.Token.Lineage != e.parent {\n\t\treturn\n\t}\n"}}},
-	{"fence reject: a claim that is void", "I5", []edit{{"settle.go", "\tswitch {\n\tcase a.Dropped == e.id:", "\tif a.ID != e.id {\n\t\treturn\n\t}\n\tswitch {\n\tcase a.Dropped == e.id:"}}},
-	{"publish before persist", "I6 I9", []edit{{"keep.go", "\ts, err := t.settle(ctx, end)\n\tif err != nil {\n\t\tt.e.postpone", "\t_, _ = t.publish(t.pool.local(end.token), realm.FromUpstream, 0)\n\ts, err := t.settle(ctx, end)\n\tif err != nil {\n\t\tt.e.postpone"}}},
-	{"publish without persist", "I6", []edit{{"away.go", ` || token.Refresh != "" || end.canRefresh`, ""}}},
-	{"dead on first invalid_grant: others are left", "I7", []edit{{"claim.go", "\tif len(a.Candidates) > 0 {\n", "\tif false {\n"}}},
-	{"dead on first invalid_grant: one is on its way", "I7", []edit{{"claim.go", "!a.Doubt.At.IsZero() && left > 0 {", "false && left > 0 {"}}},
-	{"lease < deadline", "I1 I2 I7", []edit{{"claim.go", "return t.timeout + claimMargin", "return t.timeout / 4"}}},
+	{"drop intent", "I2", []edit{{"../claim/decide.go", "\tr.writeClaim(s, d)\n\treturn d\n", "\treturn d\n"}}},
+	{"blind write", "I4 I5", []edit{{"../claim/settle.go", parentCheck, ""}}},
+	{"fence reject: a token that is late", "I5", []edit{{"../claim/settle.go", parentCheck, "\tif s.Token.Lineage != o.Parent {\n\t\treturn\n\t}\n"}}},
+	{"fence reject: a claim that is void", "I5", []edit{{"../claim/settle.go", "\tswitch {\n\tcase c.Dropped == id:", "\tif c.ID != id {\n\t\treturn\n\t}\n\tswitch {\n\tcase c.Dropped == id:"}}},
+	{"publish before persist", "I6 I9", []edit{{"save.go", "\ts, err := a.settle(ctx, o)\n\tif err != nil {\n\t\ta.entry.keepUnsaved", "\t_, _ = a.publish(a.pool.local(o.Token), realm.FromUpstream, 0)\n\ts, err := a.settle(ctx, o)\n\tif err != nil {\n\t\ta.entry.keepUnsaved"}}},
+	{"publish without persist", "I6", []edit{{"outage.go", ` || token.Refresh != "" || o.Request.CanRefresh`, ""}}},
+	{"dead on first invalid_grant: others are left", "I7", []edit{{"../claim/decide.go", "\tif len(c.Candidates) > 0 {\n", "\tif false {\n"}}},
+	{"dead on first invalid_grant: one is on its way", "I7", []edit{{"../claim/decide.go", "!c.Doubt.At.IsZero() && left > 0 {", "false && left > 0 {"}}},
+	{"lease < deadline", "I1 I2 I7", []edit{{"../claim/claim.go", "return t.Timeout + Margin }", "return t.Timeout / 4 }"}}},
 	{"retry POST", "I2", []edit{{"../grant/client.go", "\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdefer func() { _ = resp.Body.Close() }()", `
 	if err != nil && ctx.Err() == nil {
 		if req, err = out.request(w.watch(ctx)); err == nil {
@@ -52,12 +52,12 @@ var mutants = []mutant{
 	}
 	defer func() { _ = resp.Body.Close() }()`}}},
 	{"cancel flight with leader", "I10", leaderCancels},
-	{"cancel call with leader", "I5 I10", append([]edit{{"call.go", "t.send(context.WithoutCancel(ctx), w, v, req)", "t.send(ctx, w, v, req)"}}, leaderCancels...)},
+	{"cancel call with leader", "I5 I10", append([]edit{{"send.go", "\tctx = context.WithoutCancel(ctx)\n\tclient, req", "\tclient, req"}}, leaderCancels...)},
 
-	{"repeat at once", "I3", []edit{{"hold.go", "\tif s.Claim.Doubt.Count > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Claim.Doubt.Count > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
+	{"repeat at once", "I3", []edit{{"../claim/wait.go", "\tif s.Claim.Doubt.Count > 1 {\n\t\treturn t.ExpiresAt\n\t}\n", "\tif s.Claim.Doubt.Count > 0 {\n\t\treturn time.Time{}\n\t}\n"}}},
 	{"serve beyond the end", "I8", []edit{{"entry.go", "now < l.lease.Expires-realm.Instant(slack/time.Microsecond)", "now < l.lease.Expires+realm.Instant(slack/time.Microsecond)"}}},
-	{"publish of an older secret", "I9", []edit{{"keep.go", "\tif err := t.current(ctx); err != nil {\n\t\treturn nil, err\n\t}\n", ""}, {"keep.go", "\tif end.discard {\n\t\treturn nil, errStale\n\t}\n", ""}, {"obtain.go", "token.Fingerprint == t.bound.Fingerprint() &&", "true &&"}}},
-	{"no budget", "I11", []edit{{"hold.go", "\twait(spent(&s.Budget, w.windows, now, underWay{s.Open, w.lease()}), scopeBudget, tokenstore.Failure{})\n", ""}}},
+	{"publish of an older secret", "I9", []edit{{"save.go", "\tif err := a.checkSecret(ctx); err != nil {\n\t\treturn nil, err\n\t}\n", ""}, {"save.go", "\tcase claim.OnlyRefreshToken:\n\t\treturn nil, errStale\n", "\tcase claim.OnlyRefreshToken:\n"}, {"attempt.go", "t.Fingerprint == a.bound.Fingerprint() &&", "true &&"}}},
+	{"no budget", "I11", []edit{{"../claim/wait.go", "\twaitFor(quota.WaitFor(&s.Budget, r.Windows, now, inFlight), QuotaScope, tokenstore.Failure{})\n", ""}}},
 }
 
 // sooner are the seeds of histories that find what takes others dozens of
@@ -81,16 +81,17 @@ var sooner = map[string]uint64{
 	"trouble kept after a consent":                   3167357,
 }
 
-const parentCheck = "\tif s.Token.Lineage != e.parent && !e.code.byPerson() {\n\t\te.late(s)\n\t\treturn\n\t}\n"
+const parentCheck = "\tif s.Token.Lineage != o.Parent && !r.IsByPerson() {\n\t\tsaveLate(s, t)\n\t\treturn\n\t}\n"
 
 // leaderCancels gives a flight the context of the caller who began it.
 var leaderCancels = []edit{
-	{"flight.go", "type flight struct {\n\taim\n", "type flight struct {\n\taim\n\tleader context.Context\n"},
-	{"flight.go", "v.board(c, ref, a)", "v.board(ctx, c, ref, a)"},
-	{"flight.go", "board(c *catalog.Realm, ref", "board(ctx context.Context, c *catalog.Realm, ref"},
-	{"flight.go", "\t\tf := newFlight(c, a)\n", "\t\tf := newFlight(c, a)\n\t\tf.leader = ctx\n"},
-	{"flight.go", "context.WithTimeout(base, v.flightTime(f.owner))", "context.WithTimeout(leaderOf(f, base), v.flightTime(f.owner))"},
-	{"flight.go", "// land ends a flight", "func leaderOf(f *flight, base context.Context) context.Context {\n\tif f.leader != nil {\n\t\treturn f.leader\n\t}\n\treturn base\n}\n\n// land ends a flight"},
+	{"flight.go", "type flight struct {\n\tgoal\n", "type flight struct {\n\tgoal\n\tleader context.Context\n"},
+	{"flight.go", "f := v.joinOrStart(c, ref, g)", "f := v.joinOrStart(ctx, c, ref, g)"},
+	{"flight.go", "joinOrStart(c *catalog.Realm, ref", "joinOrStart(ctx context.Context, c *catalog.Realm, ref"},
+	{"flight.go", "\t\tf := newFlight(c, g)\n", "\t\tf := newFlight(c, g)\n\t\tf.leader = ctx\n"},
+	{"recheck.go", "v.joinOrStart(c, ref,", "v.joinOrStart(ctx, c, ref,"},
+	{"flight.go", "context.WithTimeout(base, v.flightTimeout(f.owner))", "context.WithTimeout(leaderOf(f, base), v.flightTimeout(f.owner))"},
+	{"flight.go", "// finish ends a flight", "func leaderOf(f *flight, base context.Context) context.Context {\n\tif f.leader != nil {\n\t\treturn f.leader\n\t}\n\treturn base\n}\n\n// finish ends a flight"},
 }
 
 // TestMutants: the model finds every mistake, and says which invariant it

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -20,15 +21,18 @@ import (
 // flights.
 type Pool struct {
 	store tokenstore.Store
-	log   *zap.Logger
-	now   func() time.Time
-	sleep func(ctx context.Context, d time.Duration) error
-	node  string // names this process in claims
-	draw  draw
-	// lapsing is told, within the transaction, that a person has to authorize
-	// again. The tests judge the state that it was concluded from.
-	lapsing func(realm.Ref)
-	spool   *tokenstore.Spool // nil for none
+	// callers is the store for what somebody waits for.
+	callers *patientStore
+	log     *zap.Logger
+	now     func() time.Time
+	sleep   func(ctx context.Context, d time.Duration) error
+	node    string // names this process in claims
+	// random spreads waits. A test repeats what happened with another one.
+	random claim.Random
+	// concluded is told, within the transaction, that a person has to authorize;
+	// nil for nobody. The model judges the state that this was concluded from.
+	concluded func(realm.Ref)
+	spool     *tokenstore.Spool // nil for none
 
 	observer atomic.Pointer[Observer]
 	// ahead is how far the store's clock is ahead of this machine's.
@@ -44,11 +48,14 @@ type Pool struct {
 	// budgets is what the realms' tightest windows allowed when this node
 	// looked last; -1 for no windows.
 	budgets *xsync.Map[string, int]
-	away    turns
+	outage  perKeyLimit
+	// hearsUntil is until when this node counts as informed about what the
+	// others do, as a realm.Instant.
+	hearsUntil atomic.Int64
 
-	opening chan struct{} // a semaphore of one
-	taking  chan struct{} // the places of callbacks that take their state
-	opened  atomic.Bool
+	opening       chan struct{} // a semaphore of one
+	callbackSlots chan struct{} // a semaphore of those that take their state
+	opened        atomic.Bool
 
 	// base is the context of everything that runs for nobody in particular;
 	// work counts the goroutines that use it. closing guards its start.
@@ -73,12 +80,14 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 		now = time.Now
 	}
 	p := &Pool{
-		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), draw: randomly,
+		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), random: claim.Uniform,
 		entries: xsync.NewMap[realm.Ref, *entry](),
 		budgets: xsync.NewMap[string, int](),
-		opening: make(chan struct{}, 1), taking: make(chan struct{}, takingPlaces),
+		opening: make(chan struct{}, 1), callbackSlots: make(chan struct{}, callbackSlots),
 	}
-	p.cache = catalog.NewCache(catalog.Config{Store: store, Open: p.Open, Now: now, Changed: p.catalogChanged})
+	p.hearsUntil.Store(int64(neverDeaf))
+	p.callers = newPatientStore(store, p)
+	p.cache = catalog.NewCache(catalog.Config{Store: p.callers, Open: p.Open, Now: now, Changed: p.catalogChanged})
 	p.schedule = newSchedule(p)
 	for _, opt := range opts {
 		opt(p)
@@ -123,6 +132,7 @@ func (p *Pool) Open(ctx context.Context) error {
 // listen lets the pool hear from other nodes, where there may be some.
 func (p *Pool) listen(ctx context.Context) error {
 	if feed, ok := p.store.(tokenstore.ChangeFeed); ok {
+		p.hears(p.now())
 		_, cursor, err := feed.Changes(ctx, "")
 		if err != nil {
 			return err
@@ -130,7 +140,7 @@ func (p *Pool) listen(ctx context.Context) error {
 		p.start(func(ctx context.Context) { p.follow(ctx, feed, cursor) })
 	}
 	if w, ok := p.store.(tokenstore.Waker); ok {
-		p.start(func(ctx context.Context) { w.Wakes(ctx, p.doubt) })
+		p.start(func(ctx context.Context) { w.Wakes(ctx, p.storeChanged) })
 	}
 	return nil
 }
@@ -177,7 +187,7 @@ func (p *Pool) catalogChanged(c catalog.Change) {
 		})
 	case ofRealm:
 	case c.Event == catalog.Reported:
-		p.doubt(c.Ref)
+		p.storeChanged(c.Ref)
 	default:
 		e, ok := p.entries.Load(c.Ref)
 		if !ok {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -33,7 +34,7 @@ type schedule struct {
 	heap    renewals
 	swept   realm.Instant // up to when the heap is complete
 	changed chan struct{}
-	lanes   map[string]*lane
+	queues  map[string]*realmQueue
 	drivers []*View // those that were started, the newest last
 
 	turning  sync.Mutex // guards the rest
@@ -48,23 +49,23 @@ type renewal struct {
 	at  realm.Instant
 	ref realm.Ref
 	e   *entry
-	aim aim
+	goal
 }
 
 func newSchedule(p *Pool) *schedule {
-	return &schedule{pool: p, changed: make(chan struct{}, 1), lanes: map[string]*lane{}}
+	return &schedule{pool: p, changed: make(chan struct{}, 1), queues: map[string]*realmQueue{}}
 }
 
 // published takes notice of a token in memory.
 func (s *schedule) published(ref realm.Ref, e *entry, l *live, now realm.Instant) {
-	if l.renewAt != 0 && l.renewAt < l.lease.Expires && l.renewAt <= now+realm.Instant(horizon.Microseconds()) {
+	if l.renewAt != 0 && l.renewAt < l.lease.Expires && l.renewAt <= now.Add(horizon) {
 		s.later(ref, e, l.renewAt)
 	}
 }
 
 // later has the renewal of a (realm, key) looked at, at an instant.
 func (s *schedule) later(ref realm.Ref, e *entry, at realm.Instant) {
-	s.plan(renewal{at: at, ref: ref, e: e, aim: aim{kind: renew}})
+	s.plan(renewal{at: at, ref: ref, e: e, goal: goal{purpose: claim.Renew}})
 }
 
 // plan has something looked at when it is due.
@@ -125,7 +126,7 @@ func (s *schedule) turn() time.Duration {
 	return min(max(time.Duration(s.heap[0].at-now)*time.Microsecond, time.Millisecond), tick)
 }
 
-// outdated says whether the heap does not reach far enough, or the clock went
+// outdated reports whether the heap does not reach far enough, or the clock went
 // back.
 func (s *schedule) outdated(now realm.Instant) bool {
 	s.mu.Lock()
@@ -136,14 +137,14 @@ func (s *schedule) outdated(now realm.Instant) bool {
 
 // sweep fills the heap with all that is due within the horizon.
 func (s *schedule) sweep(now realm.Instant) {
-	until := now + realm.Instant(horizon.Microseconds())
+	until := now.Add(horizon)
 	s.mu.Lock()
 	found := s.heap
 	s.heap = nil
 	s.mu.Unlock()
 	s.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		if at := e.nextRenewal(); at != 0 && at <= until && !e.waiting.Load() {
-			found = append(found, renewal{at: at, ref: ref, e: e, aim: aim{kind: renew}})
+		if at := e.nextRenewal(); at != 0 && at <= until && !e.queued.Load() {
+			found = append(found, renewal{at: at, ref: ref, e: e, goal: goal{purpose: claim.Renew}})
 		}
 		return true
 	})
@@ -166,8 +167,8 @@ func (e *entry) nextRenewal() realm.Instant {
 		return 0
 	}
 	at := l.renewAt
-	if t := e.lastTrouble(); t != nil && t.until > at {
-		at = t.until
+	if f, _ := e.state(); f != nil && f.until > at {
+		at = f.until
 	}
 	return at
 }
@@ -183,21 +184,21 @@ func (s *schedule) due(now realm.Instant) []renewal {
 	return list
 }
 
-// renewDue starts the renewal of an entry, unless that has happened since, is
-// to wait, or nobody uses the token. Without an entry it is the alarm of a
-// realm that had to wait.
+// renewDue queues the renewal of an entry, unless that has happened since, has
+// to wait, or nobody uses the token. Without an entry it is the alarm of a realm
+// whose renewals had to wait.
 func (v *View) renewDue(r renewal, now realm.Instant) {
 	if r.e == nil {
 		v.pool.schedule.advance(v, r.ref.Realm)
 		return
 	}
-	l, t := r.e.live.Load(), r.e.lastTrouble()
-	if t.unsaved() == nil {
+	f, unsaved := r.e.state()
+	if unsaved == nil {
 		switch {
-		case !r.wanted(l, now):
+		case !r.isWanted(r.e.live.Load(), now):
 			return
-		case t.waits(now):
-			r.at = t.until
+		case f.isActive(now):
+			r.at = f.until
 			v.pool.schedule.plan(r)
 			return
 		}
@@ -205,81 +206,82 @@ func (v *View) renewDue(r renewal, now realm.Instant) {
 	v.pool.schedule.queue(v, r)
 }
 
-// wanted says whether there is still something to do, with the token that is
-// in memory: to renew it, or to get one that is kept warm.
-func (r *renewal) wanted(l *live, now realm.Instant) bool {
+// isWanted reports whether there is still something to do with l, the token in
+// memory: to renew it, or to get one if it is kept warm.
+func (r *renewal) isWanted(l *live, now realm.Instant) bool {
 	if l == nil {
-		return r.aim.kind == load
+		return r.purpose == claim.Load
 	}
-	r.aim = aim{kind: renew}
-	return l.due(now) && (r.e.active(now, l.life()) || l.owner.KeptWarm())
+	r.goal = goal{purpose: claim.Renew}
+	return l.isDue(now) && (r.e.isActive(now, l.life()) || l.owner.KeptWarm())
 }
 
-// ahead asks for the renewal of a token that is used. One whose renewal waits
-// for its turn, perhaps for minutes, takes no lock.
-func (v *View) ahead(e *entry, ref realm.Ref, now realm.Instant) {
+// renewAhead asks for the renewal of a token that is used. It takes no lock if
+// the renewal waits for its turn already, perhaps for minutes.
+func (v *View) renewAhead(e *entry, ref realm.Ref, now realm.Instant) {
 	s := v.pool.schedule
-	if e.waiting.Load() && s.driver.Load() != nil { // else it is the callers that move the queue on
+	if e.queued.Load() && s.driver.Load() != nil { // without a driver, callers move the queue on
 		return
 	}
-	if !e.lastTrouble().waits(now) && e.flying() == nil {
-		s.queue(v, renewal{at: now, ref: ref, e: e, aim: aim{kind: renew}})
+	if f, _ := e.state(); !f.isActive(now) && e.currentFlight() == nil {
+		s.queue(v, renewal{at: now, ref: ref, e: e, goal: goal{purpose: claim.Renew}})
 	}
 }
 
-// renewQueued starts a renewal whose turn it is; false where there is nothing
-// to do, any more: another flight was faster.
-func (v *View) renewQueued(c *catalog.Realm, r renewal) bool {
+// startRenewal starts a renewal whose turn it is. It reports whether there was
+// still something to do: another flight may have been faster.
+func (v *View) startRenewal(c *catalog.Realm, r renewal) bool {
 	if e, ok := v.pool.entries.Load(r.ref); !ok || e != r.e {
 		return false
 	}
 	now := realm.InstantOf(v.pool.now())
 	r.e.mu.Lock()
-	if r.e.underWay() != nil || r.aim == (aim{kind: renew}) && !r.e.overdue(now) {
+	if r.e.flightLocked() != nil || r.goal == (goal{purpose: claim.Renew}) && !r.e.isOverdueLocked(now) {
 		r.e.mu.Unlock()
 		return false
 	}
-	f := newFlight(c, r.aim)
-	f.queued = true
-	r.e.work().flight = f
+	f := newFlight(c, r.goal)
+	f.isQueued = true
+	r.e.activityLocked().flight = f
 	r.e.mu.Unlock()
 	v.launch(r.e, f, r.ref)
 	return true
 }
 
-// overdue says whether the live token is to be renewed, or one is to be saved;
-// the caller holds the lock.
-func (e *entry) overdue(now realm.Instant) bool {
-	if l := e.live.Load(); l != nil && l.due(now) {
+// isOverdueLocked reports whether the live token is to be renewed, or an outcome
+// is to be saved.
+func (e *entry) isOverdueLocked(now realm.Instant) bool {
+	if l := e.live.Load(); l != nil && l.isDue(now) {
 		return true
 	}
-	return e.doing != nil && e.doing.trouble.unsaved() != nil
+	return e.activity != nil && e.activity.unsaved != nil
 }
 
-// landed lets the next renewal of the realm start, and has one that came to
-// nothing tried again.
-func (s *schedule) landed(v *View, e *entry, f *flight, ref realm.Ref) {
-	if f.queued {
+// finished lets the next renewal of the realm start after a flight, and has a
+// renewal that came to nothing tried again.
+func (s *schedule) finished(v *View, e *entry, f *flight, ref realm.Ref) {
+	if f.isQueued {
 		s.renewed(ref.Realm)
 		s.advance(v, ref.Realm)
 	}
-	warm := f.queued && f.owner.KeptWarm()
-	if f.err == nil || catalog.IsNotFound(f.err) || f.kind != renew && !warm {
+	isWarm := f.isQueued && f.owner.KeptWarm()
+	if f.err == nil || catalog.IsNotFound(f.err) || f.purpose != claim.Renew && !isWarm {
 		return
 	}
-	now, t := realm.InstantOf(s.pool.now()), e.lastTrouble()
-	if t.failed() && t.code == realm.CodeReauthRequired && e.live.Load() == nil {
+	now := realm.InstantOf(s.pool.now())
+	failed, _ := e.state()
+	if failed.needsPerson() && e.live.Load() == nil {
 		return // whoever authorizes brings a token; it is looked for with all that are kept warm
 	}
-	at := now + realm.Instant(storeWait.Microseconds())
-	if t.waits(now) {
-		at = t.until
+	at := now.Add(storeRetry)
+	if failed.isActive(now) {
+		at = failed.until
 	}
-	a := aim{kind: renew}
-	if warm {
-		a.kind = load
+	g := goal{purpose: claim.Renew}
+	if isWarm {
+		g.purpose = claim.Load
 	}
-	s.plan(renewal{at: at, ref: ref, e: e, aim: a})
+	s.plan(renewal{at: at, ref: ref, e: e, goal: g})
 }
 
 // renewals is a heap by time.

@@ -31,7 +31,7 @@ func (n *node) settled(t *testing.T) {
 	eventually(t, "all flights land", func() bool {
 		busy := false
 		n.pool.entries.Range(func(_ realm.Ref, e *entry) bool {
-			busy = busy || e.flying() != nil
+			busy = busy || e.currentFlight() != nil
 			return !busy
 		})
 		return !busy
@@ -172,7 +172,7 @@ func (n *node) wait(realmID string, d time.Duration) {
 	s.driver.Store(n.View)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lane(realmID).until = realm.InstantOf(n.clock.now().Add(d))
+	s.queueLocked(realmID).until = realm.InstantOf(n.clock.now().Add(d))
 }
 
 // The caller of a token whose renewal waits for its turn does not wait for the
@@ -376,22 +376,21 @@ func TestScheduleHoldsARealm(t *testing.T) {
 	}
 }
 
-// A hold that was set by a clock ahead ends when that is put right.
-func TestHoldAfterTheClockWentBack(t *testing.T) {
+// A pause that was set by a clock ahead ends when that is put right.
+func TestPauseAfterTheClockWentBack(t *testing.T) {
 	s := newSchedule(&Pool{})
 	now, wait := realm.Instant(time.Hour.Microseconds()), realm.Instant(time.Minute.Microseconds())
-	v := verdict{scope: scopeRealm}
-	l := s.lane("wx")
-	if !s.hold("wx", v, now, now+wait) || s.hold("wx", v, now+1, now+2*wait) {
+	q := s.queueLocked("wx")
+	if !s.pauseRenewals("wx", now, now+wait) || s.pauseRenewals("wx", now+1, now+2*wait) {
 		t.Error("not news once")
 	}
-	if !l.held(now+wait) || l.held(now+2*wait) {
-		t.Error("not held for the longer of the two")
+	if !q.isPaused(now+wait) || q.isPaused(now+2*wait) {
+		t.Error("not paused for the longer of the two")
 	}
-	if l.held(0) {
-		t.Error("held for an hour and more")
+	if q.isPaused(0) {
+		t.Error("paused for an hour and more")
 	}
-	if !s.hold("wx", v, 0, wait) || !l.held(0) || l.held(wait) {
-		t.Error("not held by the new clock")
+	if !s.pauseRenewals("wx", 0, wait) || !q.isPaused(0) || q.isPaused(wait) {
+		t.Error("not paused by the new clock")
 	}
 }

@@ -7,23 +7,23 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // spool writes an answer that holds a refresh token to this machine's disk,
-// before the store is asked, and says whether it did. Where the store is on
-// this machine too, it is as quick itself.
-func (t *task) spool(end *ended) bool {
-	again := end.keeps && end.source != fromCode // the provider would give it once more
-	if t.pool.spool == nil || end.cause != nil || end.token.Refresh == "" || again {
+// before the store is asked, and reports whether it did. A store on this
+// machine needs no spool: it is as quick itself.
+func (a *attempt) spool(o *claim.Outcome) bool {
+	mayAskAgain := o.Request.MayResend && o.Source != claim.FromCode // the provider would give the answer once more
+	if a.pool.spool == nil || o.Cause != nil || o.Token.Refresh == "" || mayAskAgain {
 		return false
 	}
-	err := t.pool.spool.Add(tokenstore.SpoolEntry{
-		ID: end.id, Ref: t.ref, Parent: end.parent, FromCode: end.source == fromCode, Token: end.token,
+	err := a.pool.spool.Add(tokenstore.SpoolEntry{
+		ID: o.Request.ID, Ref: a.ref, Parent: o.Parent, FromCode: o.Source == claim.FromCode, Token: o.Token,
 	})
 	if err != nil {
-		t.pool.log.Error("an answer could not be spooled",
-			zap.String("realm", t.ref.Realm), zap.String("key", t.ref.Key), zap.Error(err))
+		a.log.Error("an answer could not be spooled", zap.Error(err))
 	}
 	return err == nil
 }
@@ -34,8 +34,8 @@ func (p *Pool) unspool(id tokenstore.CallID) {
 	}
 }
 
-// replay brings what lies in the spool into the store: answers that arrived
-// and were not saved when the process ended.
+// replay brings what lies in the spool into the store: answers that arrived and
+// were not saved when the process ended.
 func (p *Pool) replay(ctx context.Context) error {
 	if p.spool == nil {
 		return nil
@@ -45,12 +45,12 @@ func (p *Pool) replay(ctx context.Context) error {
 		p.log.Error("the spool cannot be read as a whole", zap.Error(err))
 	}
 	for _, s := range entries {
-		switch err := p.replayOne(ctx, s); {
+		switch err := p.replayEntry(ctx, s); {
 		case err == nil:
 			p.unspool(s.ID)
 		case tokenstore.IsUnavailable(err):
 			return fmt.Errorf("spooled token of %s: %w", s.Ref, err)
-		default: // what is stored of this one is damaged: that stops no other
+		default: // what is stored of this key is damaged: that stops no other
 			p.log.Error("an answer in the spool cannot be saved",
 				zap.String("realm", s.Ref.Realm), zap.String("key", s.Ref.Key), zap.Error(err))
 		}
@@ -58,27 +58,28 @@ func (p *Pool) replay(ctx context.Context) error {
 	return nil
 }
 
-// replayOne settles a call of a process that is gone.
-func (p *Pool) replayOne(ctx context.Context, s tokenstore.SpoolEntry) error {
-	end := &ended{
-		asks:    &asks{id: s.ID, draw: p.draw, fingerprint: s.Token.Fingerprint},
-		verdict: verdict{parent: s.Parent, source: fromToken},
-		token:   s.Token,
+// replayEntry settles a call of a process that is gone.
+func (p *Pool) replayEntry(ctx context.Context, s tokenstore.SpoolEntry) error {
+	r := &claim.Request{
+		ID: s.ID, Key: s.Ref.Key, Fingerprint: s.Token.Fingerprint, Digests: claim.FixedDigest{}, Random: p.random,
 	}
-	if s.FromCode {
-		end.source = fromCode
-	}
-	saved := false
+	wasSaved := false
 	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
-		if saved = slices.Contains(state.Claim.Settled, s.ID); !saved {
-			if t := state.Token; !s.FromCode && (t.Refresh == "" || state.Claim.Rejected.Refresh == t.Lineage) {
-				end.source = fromSecret // there was no other to send, see means
-			}
-			end.settle(state)
+		if wasSaved = slices.Contains(state.Claim.Settled, s.ID); wasSaved {
+			return nil
 		}
+		o := claim.NewOutcome(r, claim.Decision{Parent: s.Parent, Source: claim.FromToken})
+		o.Token = s.Token
+		switch t := state.Token; {
+		case s.FromCode:
+			o.Source = claim.FromCode
+		case t.Refresh == "" || state.Claim.Rejected.Refresh == t.Lineage:
+			o.Source = claim.FromSecret // there was no other refresh token to send
+		}
+		o.Settle(state)
 		return nil
 	})
-	if err == nil && !saved {
+	if err == nil && !wasSaved {
 		p.log.Info("an answer that had not been saved was found in the spool",
 			zap.String("realm", s.Ref.Realm), zap.String("key", s.Ref.Key), zap.Int64("lineage", state.Token.Lineage))
 	}

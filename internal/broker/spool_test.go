@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -72,25 +73,26 @@ func TestSpooledAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		source  rtSource
+		source  claim.Source
 		keeps   bool
 		refresh string
 		spooled bool
 	}{
-		"a refresh":                      {source: fromToken, refresh: "R", spooled: true},
-		"a refresh that may be repeated": {source: fromToken, keeps: true, refresh: "R"},
-		"a code":                         {source: fromCode, refresh: "R", spooled: true},
-		"a code, and a stable token":     {source: fromCode, keeps: true, refresh: "R", spooled: true},
-		"no refresh token":               {source: noRefresh},
+		"a refresh":                      {source: claim.FromToken, refresh: "R", spooled: true},
+		"a refresh that may be repeated": {source: claim.FromToken, keeps: true, refresh: "R"},
+		"a code":                         {source: claim.FromCode, refresh: "R", spooled: true},
+		"a code, and a stable token":     {source: claim.FromCode, keeps: true, refresh: "R", spooled: true},
+		"no refresh token":               {source: claim.NoRefreshToken},
 	} {
 		p := &Pool{log: zap.NewNop(), spool: tokenstore.NewSpool(filepath.Join(t.TempDir(), "spool"), keys)}
-		task := &task{View: &View{pool: p}, ref: realm.Ref{Realm: "r", Key: "k"}}
-		end := &ended{asks: &asks{terms: terms{keeps: c.keeps}}, verdict: verdict{source: c.source}, token: tokenOf("A", c.refresh, 0, 0)}
-		if said := task.spool(end); said != c.spooled {
+		a := &attempt{pool: p, ref: realm.Ref{Realm: "r", Key: "k"}, log: p.log}
+		o := claim.NewOutcome(&claim.Request{Terms: claim.Terms{MayResend: c.keeps}}, claim.Decision{Source: c.source})
+		o.Token = tokenOf("A", c.refresh, 0, 0)
+		if said := a.spool(o); said != c.spooled {
 			t.Errorf("%s: spooled: %t", name, said)
 		}
 		entries, err := p.spool.Entries(t.Context())
-		if err != nil || len(entries) > 0 != c.spooled || c.spooled && entries[0].FromCode != (c.source == fromCode) {
+		if err != nil || len(entries) > 0 != c.spooled || c.spooled && entries[0].FromCode != (c.source == claim.FromCode) {
 			t.Errorf("%s: the spool holds %+v, %v", name, entries, err)
 		}
 	}
@@ -122,7 +124,7 @@ func TestReplayOfACode(t *testing.T) {
 		defer func() { _ = p.Destruct() }()
 		entry := tokenstore.SpoolEntry{ID: id, Ref: ref, Parent: 1, FromCode: c.fromCode, Token: tokenOf("A2", "R2", 0, 0)}
 		for range 2 { // a power failure brings an entry back
-			if err := p.replayOne(t.Context(), entry); err != nil {
+			if err := p.replayEntry(t.Context(), entry); err != nil {
 				t.Fatal(err)
 			}
 		}

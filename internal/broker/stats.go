@@ -38,7 +38,8 @@ func (v *View) Stats() Stats {
 		sums[id] = newSummed()
 	}
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		l, t := e.live.Load(), e.lastTrouble()
+		l := e.live.Load()
+		f, _ := e.state()
 		if !v.catalog.IsDefined(ref.Realm) && l != nil && l.owner.Defined {
 			return true
 		}
@@ -47,10 +48,10 @@ func (v *View) Stats() Stats {
 			s = newSummed()
 			sums[ref.Realm] = s
 		}
-		s.add(l, stateOf(l, t, now), now)
+		s.add(l, stateOf(l, f, now), now)
 		return true
 	})
-	st := Stats{Realms: make(map[string]*RealmStats, len(sums)), WithoutClaims: v.pool.away.count(now)}
+	st := Stats{Realms: make(map[string]*RealmStats, len(sums)), WithoutClaims: v.pool.outage.count(now)}
 	for id, s := range sums {
 		st.Realms[id] = s.stats()
 		if n, ok := v.pool.budgets.Load(id); ok {
@@ -75,7 +76,7 @@ func newSummed() *summed { return &summed{first: -1, longest: -1} }
 
 func (s *summed) add(l *live, st state, now realm.Instant) {
 	s.tokens[st]++
-	if l == nil || l.lease.Expires == 0 || !l.usable(now) {
+	if l == nil || l.lease.Expires == 0 || !l.isUsable(now) {
 		return
 	}
 	if left := l.lease.Expires - now; s.first < 0 || left < s.first {

@@ -57,9 +57,13 @@ type TokenStatus struct {
 func (v *View) Status(ctx context.Context) Status {
 	s := Status{Stores: v.health(ctx), Tokens: []TokenStatus{}}
 	now := realm.InstantOf(v.pool.now())
-	s.WithoutClaims = v.pool.away.count(now)
+	s.WithoutClaims = v.pool.outage.count(now)
+	isDeaf := v.pool.isDeaf(now)
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
 		t := e.status(ref, now)
+		if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && mayEndPrevious(l.owner) {
+			t.Note = "this node does not hear of the other nodes, one of which may have replaced this token; the store is asked before it is served, and it is served to its end if the store does not answer"
+		}
 		if n, ok := v.pool.budgets.Load(ref.Realm); ok && n >= 0 {
 			t.BudgetLeft = &n
 		}
@@ -73,7 +77,7 @@ func (v *View) Status(ctx context.Context) Status {
 }
 
 func (v *View) health(ctx context.Context) []StoreStatus {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
 	defer cancel()
 	if err := v.pool.Open(ctx); err != nil {
 		return []StoreStatus{{Name: "database", Error: err.Error()}}
@@ -97,25 +101,31 @@ func storeStatus(name string, err error) StoreStatus {
 }
 
 func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
-	t, fetches, contended := e.past(now)
-	l := e.live.Load()
-	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: stateOf(l, t, now).String(), Fetches: fetches}
-	if contended {
+	e.mu.Lock()
+	var a activity
+	if e.activity != nil {
+		a = *e.activity
+	}
+	fetches := e.fetches
+	e.mu.Unlock()
+	l, f := e.live.Load(), a.failure
+	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: stateOf(l, f, now).String(), Fetches: fetches}
+	if a.earlyDeaths.isContended(now) {
 		s.Note = contention + ": " + contentionAdvice
 	}
 	if l != nil {
 		s.Lineage = l.lineage
 		s.ExpiresAt, s.NextRefresh, s.LastFetch = timeOf(l.lease.Expires), timeOf(l.renewAt), timeOf(l.issued())
 	}
-	if t.unsaved() != nil {
-		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(t.at)
+	if a.unsaved != nil && f != nil {
+		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(f.at)
 	}
-	if t.failed() {
-		s.LastError, s.LastErrorAt, s.NextRefresh = t.detail(), timeOf(t.at), timeOf(t.until)
-		if t.cause != nil {
-			s.LastError = t.cause.Error()
+	if f.isTold() {
+		s.LastError, s.LastErrorAt, s.NextRefresh = f.detail(), timeOf(f.at), timeOf(f.until)
+		if f.cause != nil {
+			s.LastError = f.cause.Error()
 		}
-		if t.code == realm.CodeReauthRequired {
+		if f.needsPerson() {
 			s.NextRefresh = nil
 		}
 	}
@@ -139,29 +149,19 @@ func (s state) String() string {
 	return [states]string{"idle", "live", "expired", "failing", "reauth_required"}[s]
 }
 
-// stateOf is the state of an entry with this token and trouble.
-func stateOf(l *live, t *trouble, now realm.Instant) state {
+// stateOf is the state of an entry with this token and failure.
+func stateOf(l *live, f *failure, now realm.Instant) state {
 	switch {
-	case t.failed() && t.code == realm.CodeReauthRequired:
+	case f.needsPerson():
 		return stateReauth
-	case l != nil && l.usable(now):
+	case l != nil && l.isUsable(now):
 		return stateLive
-	case t.failed():
+	case f.isTold():
 		return stateFailing
 	case l != nil:
 		return stateExpired
 	}
 	return stateIdle
-}
-
-// past is what the entry remembers beside its token.
-func (e *entry) past(now realm.Instant) (t *trouble, fetches uint32, contended bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.doing != nil {
-		t, contended = e.doing.trouble, e.doing.deaths.contention(now)
-	}
-	return t, e.fetches, contended
 }
 
 func timeOf(i realm.Instant) *time.Time {

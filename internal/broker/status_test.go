@@ -148,7 +148,7 @@ func TestStatusWithoutClaims(t *testing.T) {
 	if s, st := n.Status(t.Context()), n.Stats(); s.WithoutClaims != 1 || st.WithoutClaims != 1 {
 		t.Errorf("%+v %+v", s, st)
 	}
-	n.clock.advance(awayWait + time.Second)
+	n.clock.advance(outageInterval + time.Second)
 	if st := n.Stats(); st.WithoutClaims != 0 {
 		t.Errorf("still: %+v", st)
 	}
@@ -265,7 +265,7 @@ func TestObserver(t *testing.T) {
 	for range 3 {
 		_, err = n.Token(t.Context(), ref)
 		wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
-		n.clock.advance(lapsedWait + time.Second)
+		n.clock.advance(reauthRetry + time.Second)
 	}
 	d.want(t, "fetched rt invalid_grant true", "reauth rt/main")
 

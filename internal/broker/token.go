@@ -5,15 +5,16 @@ import (
 	"net/http"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // Token returns the live token of (realm, key): from memory without a lock or
 // an allocation, else from the store, else by one fetch for all who wait.
 //
-// Errors: CodeReauthRequired, CodeBudgetSpent, CodeRealmNotFound, CodeSecretNotFound, CodeTokenUnavailable,
-// CodeNotActive, CodeUnavailable; or the error of a context that was
-// cancelled.
+// Errors: CodeReauthRequired, CodeBudgetSpent, CodeRealmNotFound,
+// CodeSecretNotFound, CodeTokenUnavailable, CodeNotActive, CodeUnavailable; or
+// the error of a context that was cancelled.
 func (v *View) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
@@ -24,25 +25,25 @@ func (v *View) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 
 func (v *View) token(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*realm.Lease, error) {
 	if e, ok := v.pool.entries.Load(ref); ok {
-		if l := e.live.Load(); l != nil && l.owner == c {
-			now := realm.Instant(v.pool.now().UnixMicro())
-			if l.usable(now) {
+		if l := e.live.Load(); l != nil {
+			now := realm.InstantOf(v.pool.now())
+			if l.isUsable(now) && (e.suspect.Load() || v.pool.isDeaf(now)) {
+				l = v.recheck(ctx, e, c, ref)
+			}
+			if l != nil && l.owner == c && l.isUsable(now) {
 				e.touch(now)
-				if l.due(now) {
-					v.ahead(e, ref, now)
-				}
-				if e.suspect.Load() && e.suspect.CompareAndSwap(true, false) {
-					v.verify(e, c, ref)
+				if l.isDue(now) {
+					v.renewAhead(e, ref, now)
 				}
 				return &l.lease, nil
 			}
 		}
 	}
-	return v.join(ctx, c, ref, aim{kind: load})
+	return v.join(ctx, c, ref, goal{purpose: claim.Load})
 }
 
-// Proxyable returns the token for a proxied request. CodeNotProxyable where
-// the realm does not say where the API is or where the token goes.
+// Proxyable returns the token for a proxied request. CodeNotProxyable if the
+// realm does not say where the API is or where the token goes.
 func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
@@ -54,12 +55,44 @@ func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, erro
 	return v.token(ctx, c, ref)
 }
 
-// Flush fetches anew and returns the new token. CodeFixedToken for a realm
-// that has no way to fetch one; else the errors of Token.
+// Flush fetches a new token and returns it. CodeFixedToken for a realm that has
+// no way to fetch one; else the errors of Token.
 func (v *View) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	c, err := v.catalog.Realm(ctx, ref.Realm)
 	if err != nil {
 		return nil, err
 	}
-	return v.join(ctx, c, ref, aim{kind: flush})
+	return v.join(ctx, c, ref, goal{purpose: claim.Flush})
+}
+
+// Renew returns a token other than the one that the provider's API refused. If
+// that token was replaced already, the new one is returned and nothing is
+// fetched: only the token that is current now is renewed.
+//
+// Errors are those of Token; CodeTokenUnavailable also if the provider gives the
+// very same token again.
+func (v *View) Renew(ctx context.Context, ref realm.Ref, failed realm.Hidden) (*realm.Lease, error) {
+	c, err := v.catalog.Realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := v.pool.entries.Load(ref); ok {
+		l := e.live.Load()
+		if l != nil && l.owner == c && l.lease.Access != failed && l.isUsable(realm.InstantOf(v.pool.now())) {
+			return &l.lease, nil
+		}
+	}
+	return v.join(ctx, c, ref, goal{purpose: claim.Heal, failed: failed})
+}
+
+// Worked takes notice that the provider's API accepted a token. A token that is
+// refused before that counts as a failed call to the provider.
+func (v *View) Worked(ref realm.Ref, lease *realm.Lease) {
+	e, ok := v.pool.entries.Load(ref)
+	if !ok || e.accepted.Load() {
+		return
+	}
+	if l := e.live.Load(); l != nil && l.lease.Access == lease.Access {
+		e.accepted.Store(true)
+	}
 }

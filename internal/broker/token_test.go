@@ -216,7 +216,7 @@ func TestFlush(t *testing.T) {
 }
 
 // A hopeless failure is not asked for again by requests, but a person who
-// flushes may insist, once a second.
+// flushes may claim.RetryFloor, once a second.
 func TestFlushMayInsist(t *testing.T) {
 	n := ready(t)
 	n.provider.then(func(w http.ResponseWriter, _ *http.Request, _ int64) {

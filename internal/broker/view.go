@@ -1,11 +1,3 @@
-// Package broker answers "the token of (realm, key)": from memory, from the
-// store, or by one fetch for everybody who asks. Package catalog knows which
-// realms and secrets there are. It reports their changes to the broker, which
-// then drops what its memory holds.
-//
-// A Pool is what outlives a configuration: the store's handles, the memory
-// level, the flights. A View is one configuration's face of it: it adds the
-// realms and secrets that the configuration defines.
 package broker
 
 import (
@@ -15,6 +7,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -58,6 +51,9 @@ const (
 	defaultTimeout = 10 * time.Second
 	// defaultConcurrency is how many calls of a realm may be under way.
 	defaultConcurrency = 4
+	// defaultBackoffCap is the longest wait between two calls that fail, unless
+	// the provider asks for more.
+	defaultBackoffCap = time.Minute
 )
 
 // View makes the face of the pool for one configuration. Errors name the
@@ -92,12 +88,12 @@ func (p *Pool) View(cfg ViewConfig) (*View, error) {
 func (v *View) Catalog() *catalog.Catalog { return v.catalog }
 
 // terms are what a realm says about calls to its provider.
-func (v *View) terms(c *catalog.Realm) terms {
+func (v *View) terms(c *catalog.Realm) claim.Terms {
 	l, semantics := &c.Config.Limits, c.Program.RefreshSemantics()
-	return terms{
-		canFetch: c.Program.CanFetch(), canRefresh: c.Program.CanRefresh(), unattended: c.Program.Unattended(),
-		keeps:       semantics == realm.RefreshStable || semantics == realm.RefreshGrace,
-		concurrency: cmp.Or(l.Concurrency, v.concurrency), minInterval: l.MinInterval.Std(),
-		backoffCap: l.BackoffCap.Or(defaultCap), windows: l.Windows, timeout: l.Timeout.Or(v.callTimeout),
+	return claim.Terms{
+		CanFetch: c.Program.CanFetch(), CanRefresh: c.Program.CanRefresh(), Unattended: c.Program.Unattended(),
+		MayResend:   semantics == realm.RefreshStable || semantics == realm.RefreshGrace,
+		Concurrency: cmp.Or(l.Concurrency, v.concurrency), MinInterval: l.MinInterval.Std(),
+		BackoffCap: l.BackoffCap.Or(defaultBackoffCap), Windows: l.Windows, Timeout: l.Timeout.Or(v.callTimeout),
 	}
 }

@@ -88,7 +88,11 @@ func TestWarmAwaitsAPerson(t *testing.T) {
 	n.Drive()
 	eventually(t, "it is found that a person is needed", func() bool {
 		e, ok := n.pool.entries.Load(jd)
-		return ok && e.lastTrouble().failed()
+		if !ok {
+			return false
+		}
+		f, _ := e.state()
+		return f.needsPerson()
 	})
 	n.settled(t)
 	before := store.claims.Load()

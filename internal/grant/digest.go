@@ -90,6 +90,17 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 	return digestOf(b.appendFields(text, sortedSet(names)))
 }
 
+// RecipeDigest identifies the recipe of this kind alone, without the values of
+// the fields that it reads; zero where the realm has no such recipe. A failure
+// that holds for all secrets of a realm belongs to it.
+func (b *Bound) RecipeDigest(kind RecipeKind) realm.Digest {
+	r := b.program.recipe(kind)
+	if r == nil {
+		return realm.Digest{}
+	}
+	return digestOf(append([]byte{byte(kind)}, r.digest[:]...))
+}
+
 // ClientDigest identifies the client that an authorization is asked for: the
 // endpoints of authorize and exchange, and all that the authorize request
 // shows to the provider in its URL, but for what is made for one attempt. The

@@ -71,8 +71,8 @@ func plainClaim(c tokenstore.Claim) ([]byte, error) {
 }
 
 // digestBytes is nil for a digest that is not known.
-func digestBytes(d realm.Fingerprint) []byte {
-	if d == (realm.Fingerprint{}) {
+func digestBytes(d realm.Digest) []byte {
+	if d == (realm.Digest{}) {
 		return nil
 	}
 	return d[:]

@@ -136,8 +136,14 @@ func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row locked
 	if err := s.putBudget(ctx, tx, ref.Realm, row.budget, after.Budget); err != nil {
 		return err
 	}
-	if err := s.putClaim(ctx, tx, ref, row.claim, after.Claim); err != nil || after.Save == nil {
+	if err := s.putClaim(ctx, tx, ref, row.claim, after.Claim); err != nil {
 		return err
+	}
+	if after.Announce {
+		tx.changed, tx.idle, after.Announce = ref, false, false
+	}
+	if after.Save == nil {
+		return nil
 	}
 	child := *after.Save
 	child.Lineage = row.token.lineage + 1

@@ -41,7 +41,7 @@ func benchCoordinate(b *testing.B, s tokenstore.Store) {
 	}
 	claim := func(st *tokenstore.State) {
 		st.Claim.ID, st.Claim.Started, st.Claim.Deadline = tokenstore.NewCallID(), st.Now, st.Now.Add(time.Minute)
-		st.Claim.Rejected.Digest = realm.Fingerprint{1}
+		st.Claim.Rejected.Digest = realm.Digest{1}
 		st.Budget.Windows = []tokenstore.Spending{{Per: time.Hour, Calls: []tokenstore.Calls{{First: st.Now, Last: st.Now, N: 1}}}}
 	}
 	save := func(st *tokenstore.State) {

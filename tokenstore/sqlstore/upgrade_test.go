@@ -211,7 +211,7 @@ func checkMany(t *testing.T, s tokenstore.Store) {
 func checkGoesOn(t *testing.T, s tokenstore.Store) {
 	t.Helper()
 	for ref, want := range wantClaims() {
-		digest := realm.Fingerprint{6, 6, 6}
+		digest := realm.Digest{6, 6, 6}
 		_, err := s.Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
 			child := oldToken(7)
 			st.Save, st.Claim.Purpose, st.Claim.Rejected.Digest, st.Budget.Failure.Digest = &child, "next", digest, digest

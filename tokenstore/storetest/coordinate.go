@@ -73,7 +73,7 @@ func fullClaim(now time.Time) tokenstore.Claim {
 		Phase: tokenstore.PhaseCalling, ID: tokenstore.NewCallID(), Node: tokenstore.NodeID(), Purpose: `expired <"& '`, Parent: 7, SendsRefresh: true,
 		Started: at(1), Deadline: at(30), Failure: fullFailure(at(2)),
 		Doubt:    tokenstore.Doubt{Count: 2, Lineage: 7, At: at(3)},
-		Rejected: tokenstore.Rejected{Refresh: 6, Initial: true, Access: 5, Digest: realm.Fingerprint{1, 2, 3, 255}},
+		Rejected: tokenstore.Rejected{Refresh: 6, Initial: true, Access: 5, Digest: realm.Digest{1, 2, 3, 255}},
 		Dropped:  tokenstore.NewCallID(), Settled: []tokenstore.CallID{tokenstore.NewCallID(), tokenstore.NewCallID()},
 		Candidates: []realm.Token{token(1), token(2)},
 	}
@@ -82,7 +82,7 @@ func fullClaim(now time.Time) tokenstore.Claim {
 func fullFailure(at time.Time) tokenstore.Failure {
 	return tokenstore.Failure{
 		Count: 3, At: at, Until: at.Add(time.Minute), Cause: `{"type":"timeout","title":"微信 😀"}`,
-		Key: "main", Recipe: "refresh", Digest: realm.Fingerprint{4, 5, 6, 254},
+		Key: "main", Recipe: "refresh", Digest: realm.Digest{4, 5, 6, 254},
 	}
 }
 

@@ -40,13 +40,13 @@ func testCanaries(t *testing.T, b Backend) {
 	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
 	ok(t, err)
 	coordinate(t, s, ref, func(st *tokenstore.State) {
-		st.Claim.Purpose, st.Claim.Rejected.Digest = "visible-why-7734", realm.Fingerprint([]byte(canaries[6]))
+		st.Claim.Purpose, st.Claim.Rejected.Digest = "visible-why-7734", realm.Digest([]byte(canaries[6]))
 		st.Claim.Candidates = []realm.Token{{Refresh: realm.Hidden(canaries[5])}}
-		st.Claim.Failure.Digest, st.Budget.Failure.Digest = realm.Fingerprint([]byte(canaries[11])), realm.Fingerprint([]byte(canaries[12]))
+		st.Claim.Failure.Digest, st.Budget.Failure.Digest = realm.Digest([]byte(canaries[11])), realm.Digest([]byte(canaries[12]))
 	})
 	a := tokenstore.Authorization{
 		State: tokenstore.HashState(realm.Hidden(canaries[9])), Ref: ref, CallbackURL: "https://gw/" + canaries[8], Verifier: realm.Hidden(canaries[7]),
-		Client: realm.Fingerprint([]byte(canaries[13])),
+		Client: realm.Digest([]byte(canaries[13])),
 	}
 	ok(t, s.BeginAuthorization(t.Context(), a, time.Hour))
 	taken := begin(t, s, ref, canaries[10])
@@ -171,7 +171,7 @@ func testRotation(t *testing.T, b Backend) {
 	const secrets = 450 // more than two batches
 	db := b.Fresh(t)
 	oldKey, newKey := Key(t), Key(t)
-	digest := realm.Fingerprint{7, 7, 7}
+	digest := realm.Digest{7, 7, 7}
 	s := Open(t, db.Handle(t, Ring(t, oldKey)))
 	_, err := s.SaveRealm(t.Context(), sample("wx"))
 	ok(t, err)

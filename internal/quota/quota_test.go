@@ -1,4 +1,4 @@
-package broker
+package quota
 
 import (
 	"math/rand/v2"
@@ -25,21 +25,21 @@ func TestWindowsAreNeverExceeded(t *testing.T) {
 		now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		for range 2000 {
 			now = now.Add(time.Duration(r.ExpFloat64() * float64(windows[0].Per.Std()) / 30))
-			if wait := spent(&b, windows, now, underWay{}); wait > 0 {
+			if wait := WaitFor(&b, windows, now, InFlight{}); wait > 0 {
 				if r.IntN(4) == 0 {
 					now = now.Add(wait)
-					if left := spent(&b, windows, now, underWay{}); left > 0 {
+					if left := WaitFor(&b, windows, now, InFlight{}); left > 0 {
 						t.Fatalf("seed %d: %v after the wait of %v there is another one of %v", seed, now, wait, left)
 					}
 				}
 				continue
 			}
-			if left(&b, windows, now) < 1 {
+			if Remaining(&b, windows, now) < 1 {
 				t.Fatalf("seed %d: a call is allowed and none is left", seed)
 			}
-			spend(&b, windows, now)
+			Record(&b, windows, now)
 			ended := now.Add(time.Duration(r.Int64N(int64(time.Second))))
-			done(&b, now, ended)
+			Ended(&b, now, ended)
 			// The provider may have counted it at any moment in between.
 			calls = append(calls, now.Add(time.Duration(r.Int64N(int64(ended.Sub(now))+1))))
 		}
@@ -52,7 +52,7 @@ func TestWindowsAreNeverExceeded(t *testing.T) {
 			}
 		}
 		for _, s := range b.Windows {
-			if len(s.Calls) > windowMarks+2 {
+			if len(s.Calls) > marksPerWindow+2 {
 				t.Errorf("seed %d: %d marks are kept", seed, len(s.Calls))
 			}
 		}
@@ -67,11 +67,11 @@ func TestWindowsAreUsed(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	start, n := now, 0
 	for now.Sub(start) < 20*time.Second {
-		if wait := spent(&b, windows, now, underWay{}); wait > 0 {
+		if wait := WaitFor(&b, windows, now, InFlight{}); wait > 0 {
 			now = now.Add(wait)
 			continue
 		}
-		spend(&b, windows, now)
+		Record(&b, windows, now)
 		n++
 		now = now.Add(time.Millisecond)
 	}
@@ -87,29 +87,29 @@ func TestWindowsOfAnotherConfiguration(t *testing.T) {
 	var b tokenstore.Budget
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	hour, minute := []realm.Window{{Calls: 3, Per: realm.Duration(time.Hour)}}, []realm.Window{{Calls: 1, Per: realm.Duration(time.Minute)}}
-	spend(&b, hour, now)
-	if wait := spent(&b, minute, now, underWay{}); wait != 0 {
+	Record(&b, hour, now)
+	if wait := WaitFor(&b, minute, now, InFlight{}); wait != 0 {
 		t.Errorf("wait %v", wait)
 	}
-	spend(&b, minute, now)
-	if n := left(&b, hour, now); n != 1 {
+	Record(&b, minute, now)
+	if n := Remaining(&b, hour, now); n != 1 {
 		t.Errorf("of the hour: %d are left", n)
 	}
-	spend(&b, hour, now)
-	if wait := spent(&b, hour, now, underWay{}); wait != time.Hour {
+	Record(&b, hour, now)
+	if wait := WaitFor(&b, hour, now, InFlight{}); wait != time.Hour {
 		t.Errorf("of the hour: wait %v", wait)
 	}
-	if n := left(&b, minute, now); n != 0 {
+	if n := Remaining(&b, minute, now); n != 0 {
 		t.Errorf("left: %d", n)
 	}
 	for range 60 {
 		now = now.Add(time.Minute)
-		spend(&b, minute, now)
+		Record(&b, minute, now)
 	}
 	if len(b.Windows) != 1 || b.Windows[0].Per != time.Minute {
 		t.Errorf("%+v", b.Windows)
 	}
-	if n := left(&b, nil, now); n != -1 {
+	if n := Remaining(&b, nil, now); n != -1 {
 		t.Errorf("left without windows: %d", n)
 	}
 }
@@ -122,10 +122,10 @@ func TestWindowsCountWhatIsUnderWay(t *testing.T) {
 	short := []realm.Window{{Calls: 2, Per: realm.Duration(time.Second)}}
 	long := []realm.Window{{Calls: 2, Per: realm.Duration(time.Hour)}}
 	for open, want := range map[int]bool{0: true, 1: true, 2: false, 9: false} {
-		if got := spent(&b, short, now, underWay{open, 15 * time.Second}) == 0; got != want {
+		if got := WaitFor(&b, short, now, InFlight{open, 15 * time.Second}) == 0; got != want {
 			t.Errorf("%d under way: allowed %v", open, got)
 		}
-		if spent(&b, long, now, underWay{open, 15 * time.Second}) != 0 {
+		if WaitFor(&b, long, now, InFlight{open, 15 * time.Second}) != 0 {
 			t.Errorf("%d under way: a window of an hour counts them twice", open)
 		}
 	}

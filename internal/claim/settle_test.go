@@ -1,4 +1,4 @@
-package broker
+package claim
 
 import (
 	"fmt"
@@ -10,26 +10,22 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// claimed is a state in which w has its claim, and the verdict.
-func claimed(t *testing.T, w *asks, token realm.Token) (*tokenstore.State, verdict) {
+// claimed is a state in which r has its claim, and the decision.
+func claimed(t *testing.T, r *Request, token realm.Token) (*tokenstore.State, Decision) {
 	t.Helper()
 	s := &tokenstore.State{Now: noon, Token: token}
-	v := w.decide(s)
-	if v.ruling != granted {
-		t.Fatalf("no claim: %d", v.ruling)
+	d := r.Decide(s)
+	if d.Verdict != Go {
+		t.Fatalf("no claim: %d", d.Verdict)
 	}
 	s.Now = noon.Add(time.Second)
-	return s, v
-}
-
-func failure(class grant.Class, kind grant.Kind, notSent bool) *grant.Error {
-	return &grant.Error{Class: class, Kind: kind, NotSent: notSent}
+	return s, d
 }
 
 func TestSettleAToken(t *testing.T) {
 	old := tokenOf("A1", "R1", 7, -time.Minute)
 	for name, c := range map[string]struct {
-		between func(s *tokenstore.State, w *asks) // what others did meanwhile
+		between func(s *tokenstore.State, r *Request) // what others did meanwhile
 		token   realm.Token
 		access  realm.Hidden // of what is saved; "" for nothing
 		refresh realm.Hidden
@@ -41,38 +37,38 @@ func TestSettleAToken(t *testing.T) {
 		"the same token, nothing new":     {token: tokenOf("A1", "", 0, -time.Minute)},
 		"taken over, and nobody is ahead": {between: takeOver, token: tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2"},
 		"somebody saved another pair": {
-			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "R3", 8, time.Hour) },
+			between: func(s *tokenstore.State, _ *Request) { s.Token = tokenOf("A3", "R3", 8, time.Hour) },
 			token:   tokenOf("A2", "R2", 0, 59*time.Minute), kept: 1,
 		},
 		"somebody saved a token asked for later": {
-			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "", 8, time.Hour) },
+			between: func(s *tokenstore.State, _ *Request) { s.Token = tokenOf("A3", "", 8, time.Hour) },
 			token:   tokenOf("A2", "R2", 0, 59*time.Minute), access: "A3", refresh: "R2",
 		},
 		"somebody saved a token asked for earlier": {
-			between: func(s *tokenstore.State, _ *asks) { s.Token = tokenOf("A3", "", 8, 58*time.Minute) },
+			between: func(s *tokenstore.State, _ *Request) { s.Token = tokenOf("A3", "", 8, 58*time.Minute) },
 			token:   tokenOf("A2", "R2", 0, 59*time.Minute), access: "A2", refresh: "R2",
 		},
 		"the secret was changed": { // its row lost the access token
-			between: func(s *tokenstore.State, _ *asks) { s.Token.Access = "" },
+			between: func(s *tokenstore.State, _ *Request) { s.Token.Access = "" },
 			token:   tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2",
 		},
 		"the refresh token was dropped": { // it may be another account's
-			between: func(s *tokenstore.State, w *asks) { s.Token, s.Claim.Dropped = realm.Token{}, w.id },
+			between: func(s *tokenstore.State, r *Request) { s.Token, s.Claim.Dropped = realm.Token{}, r.ID },
 			token:   tokenOf("A2", "R2", 0, time.Hour),
 		},
 		"the secret was deleted": {
-			between: func(s *tokenstore.State, _ *asks) { s.Token, s.Claim = realm.Token{}, tokenstore.Claim{} },
+			between: func(s *tokenstore.State, _ *Request) { s.Token, s.Claim = realm.Token{}, tokenstore.Claim{} },
 			token:   tokenOf("A2", "R2", 0, time.Hour),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := refreshes(load)
-			s, v := claimed(t, w, old)
+			r := refreshRequest(Load)
+			s, d := claimed(t, r, old)
 			if c.between != nil {
-				c.between(s, w)
+				c.between(s, r)
 			}
 			holder := s.Claim.ID
-			(&ended{asks: w, verdict: v, token: c.token}).settle(s)
+			settle(s, r, d, func(o *Outcome) { o.Token = c.token })
 			var saved realm.Token
 			if s.Save != nil {
 				saved = *s.Save
@@ -80,27 +76,27 @@ func TestSettleAToken(t *testing.T) {
 			if saved.Access != c.access || saved.Refresh != c.refresh || len(s.Claim.Candidates) != c.kept {
 				t.Fatalf("saved %q %q, %d candidates", saved.Access.Reveal(), saved.Refresh.Reveal(), len(s.Claim.Candidates))
 			}
-			if open := s.Claim.ID != (tokenstore.CallID{}); open != (holder != w.id && holder != tokenstore.CallID{}) {
+			if open := s.Claim.ID != (tokenstore.CallID{}); open != (holder != r.ID && holder != tokenstore.CallID{}) {
 				t.Errorf("a claim is open: %v", open)
 			}
 		})
 	}
 }
 
-func takeOver(s *tokenstore.State, _ *asks) { s.Claim.ID = tokenstore.NewCallID() }
+func takeOver(s *tokenstore.State, _ *Request) { s.Claim.ID = tokenstore.NewCallID() }
 
 // A token that has no life left may come with the only refresh token that
 // lives: that is kept, whatever becomes of the access token.
 func TestRefreshTokenOfATokenWithoutALife(t *testing.T) {
 	old := tokenOf("A1", "R1", 7, -time.Minute)
 	lifeless := tokenOf("A2", "R2", 0, 0)
-	w := refreshes(load)
-	s, v := claimed(t, w, old)
-	(&ended{asks: w, verdict: v, token: lifeless, once: true}).settle(s)
+	r := refreshRequest(Load)
+	s, d := claimed(t, r, old)
+	settle(s, r, d, func(o *Outcome) { o.Token, o.Use = lifeless, ForWaiters })
 	if s.Save == nil || s.Save.Refresh != "R2" {
 		t.Fatal("the refresh token is lost")
 	}
-	if !waits(s.Claim.Failure, s.Now) {
+	if !IsPaused(s.Claim.Failure, s.Now) {
 		t.Error("the provider is asked again at once")
 	}
 }
@@ -108,25 +104,26 @@ func TestRefreshTokenOfATokenWithoutALife(t *testing.T) {
 // A candidate that works becomes the stored refresh token, whatever the access
 // token is good for.
 func TestCandidateThatWorksIsKept(t *testing.T) {
-	for name, set := range map[string]func(e *ended){
-		"as always":          func(*ended) {},
-		"without a life":     func(e *ended) { e.once = true },
-		"the same token":     func(e *ended) { e.token.Access, e.token.ExpiresAt = "A1", noon.Add(-time.Minute) },
-		"the secret changed": func(e *ended) { e.discard = true },
-		"overtaken":          func(e *ended) { e.parent-- },
+	for name, set := range map[string]func(e *Outcome){
+		"as always":          func(*Outcome) {},
+		"without a life":     func(e *Outcome) { e.Use = ForWaiters },
+		"the same token":     func(e *Outcome) { e.Token.Access, e.Token.ExpiresAt = "A1", noon.Add(-time.Minute) },
+		"the secret changed": func(e *Outcome) { e.Use = OnlyRefreshToken },
+		"overtaken":          func(e *Outcome) { e.Parent-- },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := refreshes(load)
+			r := refreshRequest(Load)
 			s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Claim: tokenstore.Claim{
-				Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}, Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)},
+				Rejected: rejected(7), Candidates: []realm.Token{tokenOf("A9", "R9", 0, 0)},
 			}}
-			v := w.decide(s)
-			if v.ruling != granted || v.source != fromCandidate {
-				t.Fatalf("%+v", v)
+			d := r.Decide(s)
+			if d.Verdict != Go || d.Source != FromCandidate {
+				t.Fatalf("%+v", d)
 			}
-			end := &ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, time.Hour)}
+			end := NewOutcome(r, d)
+			end.Token = tokenOf("A2", "", 0, time.Hour)
 			set(end)
-			end.settle(s)
+			end.Settle(s)
 			stored := s.Save != nil && s.Save.Refresh == "R9"
 			if kept := s.Claim.Candidates; !stored && (len(kept) != 1 || kept[0].Refresh != "R9") {
 				t.Error("the refresh token is lost")
@@ -137,11 +134,11 @@ func TestCandidateThatWorksIsKept(t *testing.T) {
 
 // The secret's own refresh token is spent also where somebody was faster.
 func TestSettleALateFirstToken(t *testing.T) {
-	w := refreshes(load)
-	w.initial = "R0"
-	s, v := claimed(t, w, realm.Token{})
+	r := refreshRequest(Load)
+	r.Initial = "R0"
+	s, d := claimed(t, r, realm.Token{})
 	s.Token = tokenOf("A3", "R3", 1, time.Hour)
-	(&ended{asks: w, verdict: v, token: tokenOf("A2", "R2", 0, time.Hour)}).settle(s)
+	settle(s, r, d, func(o *Outcome) { o.Token = tokenOf("A2", "R2", 0, time.Hour) })
 	if !s.Claim.Rejected.Initial || len(s.Claim.Candidates) != 1 {
 		t.Errorf("%+v", s.Claim)
 	}
@@ -150,16 +147,16 @@ func TestSettleALateFirstToken(t *testing.T) {
 // A refresh token that was refused is not carried on beside what was fetched in
 // its place: it would be sent, and refused, at each renewal.
 func TestSettleAFetchAfterARefusal(t *testing.T) {
-	w := refreshes(load)
-	w.canFetch = true
-	s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Claim: tokenstore.Claim{Rejected: tokenstore.Rejected{Digest: print1, Refresh: 7}}}
-	v := w.decide(s)
-	if v.ruling != granted || v.source != noRefresh {
-		t.Fatalf("%+v", v)
+	r := refreshRequest(Load)
+	r.CanFetch = true
+	s := &tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 7, -time.Minute), Claim: tokenstore.Claim{Rejected: rejected(7)}}
+	d := r.Decide(s)
+	if d.Verdict != Go || d.Source != NoRefreshToken {
+		t.Fatalf("%+v", d)
 	}
-	(&ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, time.Hour)}).settle(s)
+	settle(s, r, d, func(o *Outcome) { o.Token = tokenOf("A2", "", 0, time.Hour) })
 	if s.Save == nil || s.Save.Access != "A2" || s.Save.Refresh != "" {
-		t.Fatal("the refused refresh token is stored again")
+		t.Fatal("the Wait refresh token is stored again")
 	}
 }
 
@@ -167,10 +164,10 @@ func TestSettleAFetchAfterARefusal(t *testing.T) {
 // asked for later stays.
 func TestSettleALateToken(t *testing.T) {
 	for life, want := range map[time.Duration]realm.Hidden{59 * time.Minute: "", 61 * time.Minute: "A2"} {
-		w := wants(load)
-		s, v := claimed(t, w, realm.Token{})
+		r := request(Load)
+		s, d := claimed(t, r, realm.Token{})
 		s.Token = tokenOf("A3", "", 1, time.Hour)
-		(&ended{asks: w, verdict: v, token: tokenOf("A2", "", 0, life)}).settle(s)
+		settle(s, r, d, func(o *Outcome) { o.Token = tokenOf("A2", "", 0, life) })
 		var saved realm.Hidden
 		if s.Save != nil {
 			saved = s.Save.Access
@@ -197,9 +194,9 @@ func TestSettleAFailure(t *testing.T) {
 		"it was spent":          {&grant.Error{Class: grant.Hopeless, Kind: grant.KindInvalidGrant, Status: 400}, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := refreshes(load)
-			s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
-			(&ended{asks: w, verdict: v, cause: c.cause}).settle(s)
+			r := refreshRequest(Load)
+			s, d := claimed(t, r, tokenOf("A1", "R1", 7, -time.Minute))
+			settle(s, r, d, func(o *Outcome) { o.Cause = c.cause })
 			a, b := s.Claim, s.Budget
 			if a.Doubt.Count != c.uncertain || a.Failure.Count != c.key || b.Failure.Count != c.realm || a.ID != (tokenstore.CallID{}) || s.Save != nil {
 				t.Fatalf("%+v\n%+v", a, b)
@@ -228,19 +225,19 @@ func TestSettleALoginOrACode(t *testing.T) {
 		"no answer":                {failure(grant.Retryable, grant.KindTimeout, false), 1},
 	} {
 		for what, call := range map[string]struct {
-			kind  kind
-			asked bool
-			code  *code
+			purpose  Purpose
+			stage    Stage
+			codeCall tokenstore.CallID
 		}{
-			"login":             {kind: load, asked: true},
-			"code of a login":   {kind: exchange, code: &code{attempt: tokenstore.NewCallID()}},
-			"code of a consent": {kind: exchange, code: &code{}},
+			"login":             {purpose: Load, stage: CodeRequest},
+			"code of a login":   {purpose: Exchange, codeCall: tokenstore.NewCallID()},
+			"code of a consent": {purpose: Exchange},
 		} {
-			w := wants(call.kind)
-			w.code = call.code
-			s, v := claimed(t, w, realm.Token{})
-			(&ended{asks: w, verdict: v, asked: call.asked, cause: c.cause}).settle(s)
-			if b := s.Budget.Failure; b.Count != c.realm || waits(b, s.Now) != (c.realm > 0) || b.Until.Before(s.Now.Add(c.cause.RetryAfter)) && c.realm > 0 {
+			r := request(call.purpose)
+			r.CodeCall = call.codeCall
+			s, d := claimed(t, r, realm.Token{})
+			settle(s, r, d, func(o *Outcome) { o.Cause = c.cause; o.Stage = call.stage })
+			if b := s.Budget.Failure; b.Count != c.realm || IsPaused(b, s.Now) != (c.realm > 0) || b.Until.Before(s.Now.Add(c.cause.RetryAfter)) && c.realm > 0 {
 				t.Errorf("%s to a %s: %+v", name, what, b)
 			}
 		}
@@ -251,9 +248,11 @@ func TestSettleALoginOrACode(t *testing.T) {
 // is more than the hour.
 func TestSettleARefusedLogin(t *testing.T) {
 	for asked, want := range map[time.Duration]time.Duration{0: lockoutWait, time.Minute: lockoutWait, 3 * time.Hour: 3 * time.Hour} {
-		w := wants(load)
-		s, v := claimed(t, w, realm.Token{})
-		(&ended{asks: w, verdict: v, asked: true, cause: &grant.Error{Class: grant.Hopeless, Kind: grant.KindRefused, RetryAfter: asked}}).settle(s)
+		r := request(Load)
+		s, d := claimed(t, r, realm.Token{})
+		settle(s, r, d, func(o *Outcome) {
+			o.Stage, o.Cause = CodeRequest, &grant.Error{Class: grant.Hopeless, Kind: grant.KindRefused, RetryAfter: asked}
+		})
 		if got := s.Claim.Failure.Until.Sub(s.Now); got != want {
 			t.Errorf("asked for %v: %v", asked, got)
 		}
@@ -261,30 +260,30 @@ func TestSettleARefusedLogin(t *testing.T) {
 }
 
 // A process that was stopped until its claim was void, and sent nothing, leaves
-// no trouble behind.
+// no failure behind.
 func TestSettleACallThatWasTooLate(t *testing.T) {
-	w := refreshes(load)
-	s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
-	takeOver(s, w)
+	r := refreshRequest(Load)
+	s, d := claimed(t, r, tokenOf("A1", "R1", 7, -time.Minute))
+	takeOver(s, r)
 	before := *s
-	(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindTimeout, true)}).settle(s)
+	settle(s, r, d, func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindTimeout, true) })
 	if s.Claim.Failure != before.Claim.Failure || s.Budget.Failure != before.Budget.Failure || s.Claim.ID != before.Claim.ID {
 		t.Errorf("%+v\n%+v", s.Claim, s.Budget)
 	}
 }
 
-// A refresh token that the provider refuses is no verdict yet: somebody may
+// A refresh token that the provider refuses decides nothing yet: somebody may
 // have spent it and saved the next one.
 func TestSettleARefusalOfAnOlderToken(t *testing.T) {
-	w := refreshes(load)
-	s, v := claimed(t, w, tokenOf("A1", "R1", 7, -time.Minute))
+	r := refreshRequest(Load)
+	s, d := claimed(t, r, tokenOf("A1", "R1", 7, -time.Minute))
 	s.Token = tokenOf("A2", "R2", 8, time.Hour)
-	(&ended{asks: w, verdict: v, cause: failure(grant.Hopeless, grant.KindInvalidGrant, false)}).settle(s)
+	settle(s, r, d, func(o *Outcome) { o.Cause = failure(grant.Hopeless, grant.KindInvalidGrant, false) })
 	if s.Claim.Rejected.Refresh != 0 {
 		t.Errorf("refused: %d", s.Claim.Rejected.Refresh)
 	}
-	if v := w.decide(s); v.ruling != served || v.token.Access != "A2" {
-		t.Errorf("%+v", v)
+	if d := r.Decide(s); d.Verdict != UseStored || d.Token.Access != "A2" {
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -297,18 +296,18 @@ func TestCallsToAProviderThatIsDown(t *testing.T) {
 		s := &tokenstore.State{Now: noon}
 		calls, last := 0, noon
 		for s.Now.Before(noon.Add(time.Hour)) {
-			w := wants(load)
-			w.backoffCap, w.draw = limit, randomly
-			v := w.decide(s)
-			if v.ruling == refused {
-				if gap := s.Now.Add(v.wait).Sub(last); gap > limit+time.Second {
+			r := request(Load)
+			r.BackoffCap, r.Random = limit, Uniform
+			d := r.Decide(s)
+			if d.Verdict == Wait {
+				if gap := s.Now.Add(d.Wait).Sub(last); gap > limit+time.Second {
 					t.Fatalf("a wait of %v, the cap is %v", gap, limit)
 				}
-				s.Now = s.Now.Add(max(v.wait, time.Millisecond))
+				s.Now = s.Now.Add(max(d.Wait, time.Millisecond))
 				continue
 			}
 			calls, last = calls+1, s.Now
-			(&ended{asks: w, verdict: v, cause: failure(grant.Retryable, grant.KindConnection, true)}).settle(s)
+			settle(s, r, d, func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindConnection, true) })
 		}
 		if most := 10 + 2*int(time.Hour/limit); calls > most {
 			t.Errorf("cap %v: %d calls in an hour, promised are %d", limit, calls, most)
@@ -318,11 +317,11 @@ func TestCallsToAProviderThatIsDown(t *testing.T) {
 
 // A pause that the provider asked for is not ended by another call's success.
 func TestSuccessDuringAPause(t *testing.T) {
-	w := wants(load)
-	s, v := claimed(t, w, realm.Token{})
+	r := request(Load)
+	s, d := claimed(t, r, realm.Token{})
 	s.Budget.Failure = tokenstore.Failure{Count: 1, At: noon, Until: noon.Add(time.Minute), Cause: cause(grant.Throttled)}
-	(&ended{asks: w, verdict: v, token: tokenOf("A1", "", 0, time.Hour)}).settle(s)
-	if !waits(s.Budget.Failure, s.Now) || s.Save == nil {
+	settle(s, r, d, func(o *Outcome) { o.Token = tokenOf("A1", "", 0, time.Hour) })
+	if !IsPaused(s.Budget.Failure, s.Now) || s.Save == nil {
 		t.Errorf("%+v", s.Budget)
 	}
 }
@@ -331,14 +330,29 @@ func TestSuccessDuringAPause(t *testing.T) {
 func TestCandidatesAreBounded(t *testing.T) {
 	s := &tokenstore.State{Now: noon, Token: tokenOf("A", "R", 99, time.Hour), Claim: tokenstore.Claim{Started: noon}}
 	for i := range 2 * maxCandidates {
-		w := refreshes(load)
-		end := &ended{asks: w, verdict: verdict{parent: int64(i), source: fromToken}, token: tokenOf("B", fmt.Sprint("R-", i), 0, time.Minute)}
-		end.settle(s)
+		r := refreshRequest(Load)
+		end := NewOutcome(r, Decision{Parent: int64(i), Source: FromToken})
+		end.Token = tokenOf("B", fmt.Sprint("R-", i), 0, time.Minute)
+		end.Settle(s)
 	}
 	if c := s.Claim.Candidates; len(c) != maxCandidates || c[0].Refresh != "R-15" {
 		t.Errorf("%d candidates, the first is %s", len(c), c[0].Refresh.Reveal())
 	}
 	if len(s.Claim.Settled) > maxSettled {
 		t.Errorf("%d ids are kept", len(s.Claim.Settled))
+	}
+}
+
+// What our own guard refused was not sent: once the configuration allows the
+// address, the next call is made.
+func TestForbiddenAddressIsNotRemembered(t *testing.T) {
+	r := request(Load)
+	s, d := claimed(t, r, realm.Token{})
+	settle(s, r, d, func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindForbidden, true) })
+	if s.Claim.Failure != (tokenstore.Failure{}) || s.Budget.Failure != (tokenstore.Failure{}) {
+		t.Errorf("%+v, realm %+v", s.Claim.Failure, s.Budget.Failure)
+	}
+	if d := r.Decide(s); d.Verdict != Go {
+		t.Errorf("%+v", d)
 	}
 }

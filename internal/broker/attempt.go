@@ -1,0 +1,284 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// errStale: the secret changed while its token was obtained.
+var errStale = errors.New("secret changed meanwhile")
+
+// attempt is one try of a flight to get a token: what it is about, and what it
+// has found so far. Its times are those of this machine's clock.
+type attempt struct {
+	view   *View
+	pool   *Pool
+	entry  *entry
+	flight *flight
+	ref    realm.Ref
+	log    *zap.Logger // names the realm and the key
+	bound  *grant.Bound
+	// revision is that of the entry when the attempt began.
+	revision uint32
+	// stored is the token of the store; zero if there is none.
+	stored realm.Token
+	// newerThan is the lineage that a new token has to be newer than.
+	newerThan int64
+	// neverAccepted: the API refused the flight's failed token before it
+	// accepted it even once.
+	neverAccepted bool
+	// force asks the provider for a new token even if it would give the old one
+	// again.
+	force bool
+}
+
+// newAttempt begins an attempt: it reads the secret and binds it to the realm.
+// If the secret does not fit the realm, the attempt is returned beside the
+// error.
+func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*attempt, error) {
+	a := &attempt{
+		view: v, pool: v.pool, entry: e, flight: f, ref: ref, force: f.purpose == claim.Flush,
+		log: v.pool.log.With(zap.String("realm", ref.Realm), zap.String("key", ref.Key)),
+	}
+	e.mu.Lock()
+	a.revision = e.revision
+	e.mu.Unlock()
+	secret, err := v.catalog.Secret(ctx, f.owner, ref)
+	if err != nil {
+		return nil, err
+	}
+	if a.bound, err = f.owner.Program.Bind(secret); err != nil {
+		return a, unfitSecret(f.owner.Program, secret, err)
+	}
+	return a, nil
+}
+
+// obtain does what a flight is for. If the secret changes while it works, it
+// begins again with the new secret: a token of the old one is never published.
+func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
+	if err := v.open(ctx, f.owner, ref); err != nil {
+		return nil, err
+	}
+	for range 3 {
+		a, err := v.newAttempt(ctx, e, f, ref)
+		if err != nil {
+			return nil, err
+		}
+		lease, err := a.run(ctx)
+		if !errors.Is(err, errStale) {
+			return lease, err
+		}
+	}
+	return nil, unavailable(http.StatusServiceUnavailable, "the secret keeps changing", nil)
+}
+
+// open opens the store, if that was not done yet. A credential that the
+// configuration defines does not need the store while that is away.
+func (v *View) open(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := v.pool.Open(ctx)
+	if err == nil {
+		return nil
+	}
+	if _, isDefined := c.Secrets[ref.Key]; isDefined && tokenstore.IsUnavailable(err) {
+		return nil
+	}
+	return catalog.StoreError(err)
+}
+
+// run takes the token from memory, from the store, or from the provider. A
+// store that cannot be read does not stop a call: what may be done without it
+// is decided later, see outage.
+func (a *attempt) run(ctx context.Context) (*realm.Lease, error) {
+	if !a.flight.owner.Program.Fetches() {
+		return a.fixedToken()
+	}
+	// After a reload the token stays: a lease for this configuration is made of
+	// the token that another one obtained.
+	l := a.entry.live.Load()
+	if a.flight.purpose == claim.Load && l != nil && l.fingerprint == a.bound.Fingerprint() && l.isUsable(a.now()) {
+		fresh := *l
+		fresh.owner = a.flight.owner
+		if a.place(&fresh, l.lease.Access) == nil && a.entry.publish(&fresh, a.revision) {
+			return &fresh.lease, nil
+		}
+	}
+	source, err := a.readStored(ctx)
+	if a.flight.purpose == claim.Verify {
+		if err != nil {
+			return nil, err
+		}
+		return nil, a.verify()
+	}
+	if err == nil && a.isServedByStored() {
+		return a.publish(a.stored, source, 0)
+	}
+	return a.call(ctx)
+}
+
+// fixedToken is the way of a realm without a token request.
+func (a *attempt) fixedToken() (*realm.Lease, error) {
+	if p := a.flight.purpose; p.IsForced() || p == claim.Heal {
+		return nil, &realm.Error{
+			Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,
+			Detail: "the realm has a fixed token: there is nothing to fetch",
+		}
+	}
+	token, err := a.bound.Fixed()
+	if err != nil {
+		return nil, &realm.Error{
+			Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
+			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
+		}
+	}
+	if token.Expired(a.pool.now().Add(slack)) {
+		return nil, unavailable(http.StatusBadGateway, "the fixed token of the secret has ended", nil)
+	}
+	return a.publish(token, realm.FromDatabase, 0)
+}
+
+// readStored reads the stored token. A shared cache may not have what another
+// node changed a moment ago: to verify and to heal, the database is read.
+func (a *attempt) readStored(ctx context.Context) (realm.Source, error) {
+	read := a.pool.callers.Token
+	if p := a.flight.purpose; p == claim.Verify || p == claim.Heal {
+		read = a.pool.callers.Reread
+	}
+	token, source, err := read(ctx, a.ref)
+	l := a.entry.live.Load()
+	if l != nil {
+		a.newerThan = l.lineage
+	}
+	switch {
+	case errors.Is(err, tokenstore.ErrTokenNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, catalog.StoreError(err)
+	}
+	a.stored = a.pool.local(token)
+	if a.flight.purpose.IsForced() || l == nil {
+		a.newerThan = max(a.newerThan, token.Lineage)
+	}
+	return source, nil
+}
+
+// isServedByStored reports whether the stored token is what the flight is for.
+func (a *attempt) isServedByStored() bool {
+	if !a.isGood(a.stored) {
+		return false
+	}
+	switch a.flight.purpose {
+	case claim.Flush:
+		return false
+	case claim.Authorize:
+		return a.pool.now().Sub(a.stored.IssuedAt) < recently
+	case claim.Heal:
+		return a.stored.Access != a.flight.failed
+	case claim.Renew: // only if somebody else has renewed it
+		l := a.entry.live.Load()
+		return l == nil && !a.flight.fromProvider || l != nil && a.stored.Lineage > l.lineage
+	default:
+		return true
+	}
+}
+
+// isGood reports whether a stored token may be used by this realm and secret,
+// now.
+func (a *attempt) isGood(t realm.Token) bool {
+	return t.Access != "" && t.Fingerprint == a.bound.Fingerprint() && !t.Expired(a.pool.now().Add(slack)) && !a.isEarly(t)
+}
+
+// isEarly reports whether the clock went back since a token was issued, or the
+// clock of the node that it was issued to is wrong.
+func (a *attempt) isEarly(t realm.Token) bool {
+	return !t.ExpiresAt.IsZero() && a.pool.now().Before(claim.BeginOfLife(t))
+}
+
+// verify compares memory with the store, and lets the store win. A token of the
+// future changes nothing, and neither does one of another recipe: two nodes
+// whose clocks or configurations disagree would fetch against each other.
+func (a *attempt) verify() error {
+	l, stored := a.entry.live.Load(), a.stored
+	if l == nil || l.lineage == stored.Lineage && a.isGood(stored) {
+		return nil
+	}
+	isForeign := stored.Access != "" && stored.Fingerprint != a.bound.Fingerprint()
+	isOurs := l.fingerprint == a.bound.Fingerprint() && l.isUsable(a.now())
+	if isOurs && (a.isEarly(stored) || isForeign) {
+		return nil
+	}
+	if a.isGood(stored) {
+		_, err := a.publish(stored, realm.FromDatabase, 0)
+		return err
+	}
+	a.entry.forget()
+	return nil
+}
+
+// place fills in where the token of l goes.
+func (a *attempt) place(l *live, access realm.Hidden) error {
+	values, shared, err := a.bound.Place(access)
+	if err != nil {
+		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
+	}
+	l.lease.Access, l.lease.Values, l.lease.Target = shared, values, a.bound.Target()
+	return nil
+}
+
+// publish makes a token the one in memory, and returns a lease that says where
+// it was found.
+func (a *attempt) publish(t realm.Token, source realm.Source, took time.Duration) (*realm.Lease, error) {
+	return a.publishUntil(t, source, a.view.renewAt(a.flight.owner, a.ref, t, took))
+}
+
+func (a *attempt) publishUntil(t realm.Token, source realm.Source, renewAt realm.Instant) (*realm.Lease, error) {
+	l := &live{
+		owner: a.flight.owner, lineage: t.Lineage, fingerprint: a.bound.Fingerprint(),
+		renewAt: renewAt, from: realm.InstantOf(claim.BeginOfLife(t)),
+	}
+	l.lease.Expires, l.lease.Source = realm.InstantOf(t.ExpiresAt), realm.FromMemory
+	if err := a.place(l, t.Access); err != nil {
+		return nil, err
+	}
+	if !a.entry.publish(l, a.revision) {
+		return nil, errStale
+	}
+	now := a.now()
+	if a.flight.purpose == claim.Load || a.flight.purpose == claim.Heal {
+		a.entry.touch(now)
+	}
+	a.pool.schedule.published(a.ref, a.entry, l, now)
+	lease := l.lease
+	lease.Source = source
+	return &lease, nil
+}
+
+func (a *attempt) now() realm.Instant { return realm.InstantOf(a.pool.now()) }
+
+// origin is what a failure of the attempt belongs to.
+func (a *attempt) origin() origin { return origin{a.view, a.flight.owner} }
+
+// fail remembers a failure, which lasts for wait, on this node.
+func (a *attempt) fail(code realm.Code, cause *grant.Error, count int, wait time.Duration) *failure {
+	f := newFailure(a.origin(), code, cause, count, a.now(), wait)
+	a.entry.recordFailure(f, a.revision)
+	return f
+}
+
+// warn logs what was odd about an answer.
+func (a *attempt) warn(warnings []string) {
+	for _, w := range warnings {
+		a.log.Warn(w)
+	}
+}

@@ -1,0 +1,160 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	// storeRetry is how soon work that nobody waits for is tried again after
+	// the store failed.
+	storeRetry = time.Second
+	// reauthRetry is how soon this node looks again whether a person has
+	// authorized the secret.
+	reauthRetry = time.Minute
+)
+
+// failure is what this node remembers of work that failed: until when it is
+// useless to ask the store again, and what callers are told until then. What
+// all nodes have to know of it is in the store (tokenstore.Failure), which also
+// decides whether a call may be made. So a failure that is forgotten costs one
+// transaction and no call to a provider. It is immutable; nil is none.
+type failure struct {
+	// code is that of the error that callers get; "" if nobody is told: the
+	// work is only left alone for a moment.
+	code  realm.Code
+	cause *grant.Error // nil if it was no call that failed
+	count int          // calls that failed in a row
+	at    realm.Instant
+	until realm.Instant
+	// of is the configuration and the realm that the work was done for. Another
+	// configuration, or a realm that was changed, asks the store at once: what
+	// failed may have been corrected.
+	of origin
+}
+
+// origin is what a failure belongs to on this node.
+type origin struct {
+	view  *View
+	realm *catalog.Realm
+}
+
+// newFailure is the failure of work that is not to be repeated for wait.
+func newFailure(of origin, code realm.Code, cause *grant.Error, count int, now realm.Instant, wait time.Duration) *failure {
+	return &failure{code: code, cause: cause, count: count, at: now, until: now.Add(wait), of: of}
+}
+
+// pause is a failure that nobody is told of.
+func pause(of origin, now realm.Instant, wait time.Duration) *failure {
+	return newFailure(of, "", nil, 0, now, wait)
+}
+
+// isTold reports whether callers are told of it.
+func (f *failure) isTold() bool { return f != nil && f.code != "" }
+
+// isActive reports whether the work is left alone now. A failure of the future
+// does not count: the clock went back, and it would last until the clock is
+// there again.
+func (f *failure) isActive(now realm.Instant) bool { return f != nil && f.at <= now && now < f.until }
+
+// needsPerson reports whether a person has to authorize the secret.
+func (f *failure) needsPerson() bool { return f.isTold() && f.code == realm.CodeReauthRequired }
+
+// left is how long the work is still left alone.
+func (f *failure) left(now realm.Instant) time.Duration { return max(f.until.Sub(now), 0) }
+
+// rejects returns the error of the last call as long as the provider is left
+// alone; nil if the store is to be asked. A forced request that comes too soon
+// asks for too much.
+func (f *failure) rejects(of origin, p claim.Purpose, now realm.Instant) error {
+	if !f.isTold() || !f.isActive(now) || f.of != of {
+		return nil
+	}
+	if p.IsForced() {
+		isThrottled := f.cause != nil && f.cause.Class == grant.Throttled
+		if f.needsPerson() || f.cause != nil && !isThrottled && now >= f.at.Add(claim.RetryFloor) {
+			return nil
+		}
+	}
+	return f.laterError(p, now)
+}
+
+// firstError is what the callers of the failed call are told.
+func (f *failure) firstError(now realm.Instant) *realm.Error {
+	status := http.StatusBadGateway
+	switch {
+	case f.cause.Class == grant.Throttled:
+		status = http.StatusServiceUnavailable
+	case f.cause.Kind == grant.KindTimeout:
+		status = http.StatusGatewayTimeout
+	}
+	return f.error(status, "the provider gave no token: "+f.cause.Error(), now)
+}
+
+// laterError is what everybody else is told until the next call.
+func (f *failure) laterError(p claim.Purpose, now realm.Instant) *realm.Error {
+	err := f.error(http.StatusServiceUnavailable, f.detail(), now)
+	switch {
+	case f.needsPerson():
+		err.Status, err.RetryAfter = http.StatusBadGateway, 0
+	case p == claim.Flush:
+		err.Code = realm.CodeBudgetSpent
+	}
+	return err
+}
+
+func (f *failure) error(status int, detail string, now realm.Instant) *realm.Error {
+	e := &realm.Error{Code: f.code, Status: status, Detail: detail, RetryAfter: f.left(now)}
+	if f.cause != nil {
+		e.ProviderCode, e.ProviderMessage, e.Err = f.cause.ProviderCode, f.cause.ProviderMessage, f.cause
+	}
+	return e
+}
+
+func (f *failure) detail() string {
+	switch {
+	case f.needsPerson() && f.cause != nil:
+		return "somebody has to authorize again: the provider refused every refresh token, the last time: " + f.cause.Error()
+	case f.needsPerson():
+		return "somebody has to authorize first: there is no refresh token"
+	case f.code == realm.CodeBudgetSpent:
+		return "the realm's limits allow no call to the provider now"
+	case f.cause == nil:
+		return "the provider is left alone for a moment"
+	}
+	return fmt.Sprintf("waiting after %d failed token requests, the last: %s", f.count, f.cause.Error())
+}
+
+// storedWait is how long a call that failed is to be left alone, as the store
+// says after it was settled, and how many failed in a row. While the store does
+// not say it, that is a moment.
+func storedWait(s *tokenstore.State) (wait time.Duration, count int) {
+	if s.Now.IsZero() {
+		return storeRetry, 1
+	}
+	until := s.Claim.Failure.Until
+	if b := s.Budget.Failure; claim.IsPaused(b, s.Now) && b.Until.After(until) {
+		until = b.Until
+	}
+	return max(until.Sub(s.Now), 0), max(s.Claim.Failure.Count, 1)
+}
+
+// sleep waits, unless the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return unavailable(http.StatusGatewayTimeout, "no token in time", ctx.Err())
+	}
+}

@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+const (
+	// patience is how long a caller waits for the store. A server that hangs (a
+	// stopped process, a network that drops packets, a lock that nobody gives
+	// up) is then treated as if it were away.
+	patience = 2 * time.Second
+	// probeEvery is how often a store that did not answer is tried again, in
+	// the background.
+	probeEvery = time.Second
+)
+
+// patientStore is the store as callers of tokens see it: what they wait for
+// fails after patience, and at once while the store is known not to answer. So
+// a caller waits for a store that hangs once, and not in each step on its way.
+//
+// It watches the store as a whole, and the rows of each realm for themselves: a
+// lock that is never given up stops one realm and no other.
+type patientStore struct {
+	tokenstore.Store // without a limit: lists, changes, what runs in the background
+	pool             *Pool
+
+	mu sync.Mutex
+	// silent holds the time since when a part of the store does not answer, by
+	// the id of the realm whose rows are waited for; "" stands for the whole.
+	silent map[string]time.Time
+}
+
+func newPatientStore(s tokenstore.Store, p *Pool) *patientStore {
+	return &patientStore{Store: s, pool: p, silent: map[string]time.Time{}}
+}
+
+// Realm implements tokenstore.RealmStore.
+func (s *patientStore) Realm(ctx context.Context, id string) (realm.Realm, error) {
+	return ask(ctx, s, "", func(ctx context.Context) (realm.Realm, error) { return s.Store.Realm(ctx, id) })
+}
+
+// Secret implements tokenstore.SecretStore.
+func (s *patientStore) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
+	return ask(ctx, s, "", func(ctx context.Context) (realm.Secret, error) { return s.Store.Secret(ctx, ref) })
+}
+
+// storedToken is a token and the level that had it.
+type storedToken struct {
+	token  realm.Token
+	source realm.Source
+}
+
+// Token implements tokenstore.TokenStore.
+func (s *patientStore) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	return s.token(ctx, ref, s.Store.Token)
+}
+
+// Reread implements tokenstore.Rereader; without a shared cache it is Token.
+func (s *patientStore) Reread(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	if r, ok := s.Store.(tokenstore.Rereader); ok {
+		return s.token(ctx, ref, r.Reread)
+	}
+	return s.token(ctx, ref, s.Store.Token)
+}
+
+func (s *patientStore) token(
+	ctx context.Context, ref realm.Ref, read func(context.Context, realm.Ref) (realm.Token, realm.Source, error),
+) (realm.Token, realm.Source, error) {
+	t, err := ask(ctx, s, "", func(ctx context.Context) (storedToken, error) {
+		token, source, err := read(ctx, ref)
+		return storedToken{token, source}, err
+	})
+	return t.token, t.source, err
+}
+
+// Coordinate implements tokenstore.Coordinator. decide may still run when
+// Coordinate has returned, and must not write to what its caller reads.
+func (s *patientStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	return ask(ctx, s, ref.Realm, func(ctx context.Context) (tokenstore.State, error) {
+		return s.Store.Coordinate(ctx, ref, decide)
+	})
+}
+
+// Peek implements tokenstore.Coordinator.
+func (s *patientStore) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, error) {
+	return ask(ctx, s, "", func(ctx context.Context) (tokenstore.State, error) { return s.Store.Peek(ctx, ref) })
+}
+
+// ask lets a caller wait for one operation of the store. The operation runs in
+// a goroutine of its own: a driver may wait for a server longer than its context
+// allows, above all in COMMIT. What it returns after patience is lost: an
+// outcome that was saved nevertheless is recognised by its call's id, and a
+// claim that was written runs out.
+func ask[T any](ctx context.Context, s *patientStore, part string, op func(context.Context) (T, error)) (T, error) {
+	var none T
+	if since, ok := s.silentSince(part); ok {
+		return none, fmt.Errorf("%w: it has not answered since %s", tokenstore.ErrUnavailable, since.UTC().Format(time.RFC3339))
+	}
+	type answer struct {
+		value    T
+		err      error
+		panicked any
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			a.panicked = recover()
+			done <- a
+		}()
+		a.value, a.err = op(limited)
+	}()
+	var err error
+	select {
+	case a := <-done:
+		if a.panicked != nil { // it belongs to whoever asked
+			panic(a.panicked)
+		}
+		if a.err == nil || limited.Err() == nil || ctx.Err() != nil {
+			return a.value, a.err
+		}
+		err = a.err
+	case <-limited.Done():
+		err = limited.Err()
+	}
+	if ctx.Err() == nil { // it was the store that took too long, not the caller that left
+		s.suspend(part)
+		err = fmt.Errorf("%w: it did not answer within %v: %w", tokenstore.ErrUnavailable, patience, err)
+	}
+	return none, err
+}
+
+// silentSince returns since when a part of the store, or the whole, does not
+// answer.
+func (s *patientStore) silentSince(part string) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since, ok := s.silent[""]; ok {
+		return since, true
+	}
+	since, ok := s.silent[part]
+	return since, ok
+}
+
+// suspend notes that a part of the store does not answer, and has it tried
+// until it does.
+func (s *patientStore) suspend(part string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.silent[part]; ok {
+		return
+	}
+	s.silent[part] = s.pool.now()
+	s.pool.log.Warn("the store does not answer; going on as if it were away", zap.String("rows_of_realm", part))
+	s.pool.start(func(ctx context.Context) { s.probe(ctx, part) })
+}
+
+// probe tries a part of the store until it answers, or ctx ends.
+func (s *patientStore) probe(ctx context.Context, part string) {
+	for s.pool.sleep(ctx, probeEvery) == nil {
+		if s.answers(ctx, part) {
+			s.mu.Lock()
+			delete(s.silent, part)
+			s.mu.Unlock()
+			s.pool.log.Info("the store answers again", zap.String("rows_of_realm", part))
+			return
+		}
+	}
+}
+
+// answers reports whether a part of the store answers within patience, be it
+// with an error.
+func (s *patientStore) answers(ctx context.Context, part string) bool {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if part == "" {
+			_ = s.Store.Ping(limited)
+		} else {
+			_, _ = s.Store.Coordinate(limited, realm.Ref{Realm: part}, func(*tokenstore.State) error { return nil })
+		}
+	}()
+	select {
+	case <-done:
+		return limited.Err() == nil
+	case <-limited.Done():
+		return false
+	}
+}
