@@ -9,7 +9,8 @@ import (
 )
 
 // MaxAuthorizationLife bounds how long an authorization is kept. One that ends
-// in more than twice that is of before a clock went back, and counts as ended.
+// in more than twice that time was written before a clock went back, and counts
+// as ended.
 const MaxAuthorizationLife = time.Hour
 
 // StateHash names an authorization: the SHA-256 of its state. Whoever reads a

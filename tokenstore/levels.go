@@ -125,24 +125,10 @@ func (l *levels) fill(ctx context.Context, ref realm.Ref) (realm.Token, realm.So
 	return t, source, err
 }
 
-// SaveToken saves durably first, then offers the token to the other nodes.
-// When the parent was refused, what is cached may be it: the caller, who reads
-// again, must get what the database has.
-func (l *levels) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
-	saved, err := l.Database.SaveToken(ctx, ref, t, parent)
-	switch ctx := context.WithoutCancel(ctx); {
-	case err == nil:
-		l.cache.Put(ctx, ref, saved)
-	case errors.Is(err, ErrLineage):
-		l.cache.Delete(ctx, ref, parent)
-	}
-	return saved, err
-}
-
 // Coordinate offers the cache what the database has: the token that was saved,
 // or the one that another node saved and that may not have reached the cache.
-// After an error the cache keeps what it has. If something was saved all the
-// same, the database's feed says so; if the database is away, the cached token
+// After an error the cache keeps what it has. If something was saved despite the
+// error, the database's feed says so; if the database is away, the cached token
 // may be the last one there is.
 func (l *levels) Coordinate(ctx context.Context, ref realm.Ref, decide func(*State) error) (State, error) {
 	start := time.Now() // monotonic: a process that was stopped notices it
@@ -161,17 +147,9 @@ func (l *levels) Coordinate(ctx context.Context, ref realm.Ref, decide func(*Sta
 		l.cache.Put(ctx, ref, st.Token)
 	}
 	if news {
-		l.wake(ctx, ref)
+		l.tellNodes(ctx, ref)
 	}
 	return st, nil
-}
-
-// DeleteToken deletes durably first. It clears the cache also after an error:
-// the outcome may be unknown, and a miss costs a read only.
-func (l *levels) DeleteToken(ctx context.Context, ref realm.Ref) error {
-	err := l.Database.DeleteToken(ctx, ref)
-	l.forget(ctx, ref)
-	return err
 }
 
 // UpdateSecret clears the cache when the token was touched.
@@ -205,7 +183,7 @@ func (l *levels) DeleteRealm(ctx context.Context, id string, cascade bool) error
 }
 
 // forget clears the cache of what the database just changed. The caller may
-// be gone by now; the cache must be cleared all the same.
+// be gone by now; the cache must be cleared nevertheless.
 func (l *levels) forget(ctx context.Context, ref realm.Ref) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
 	defer cancel()

@@ -15,8 +15,8 @@ type Signals interface {
 	Wake(ctx context.Context, ref realm.Ref)
 }
 
-// wake tells the other nodes, if the cache can.
-func (l *levels) wake(ctx context.Context, ref realm.Ref) {
+// tellNodes tells the other nodes, if the cache can.
+func (l *levels) tellNodes(ctx context.Context, ref realm.Ref) {
 	if s, ok := l.cache.(Signals); ok {
 		s.Wake(ctx, ref)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// spoolSuffix ends the name of an entry; the rest is the attempt's id.
+	// spoolSuffix ends the name of an entry; the rest is the id of the call.
 	spoolSuffix = ".token"
 	// spoolPart ends the name of a file that is not written to its end.
 	spoolPart = ".part"
@@ -44,13 +44,13 @@ type Spool struct {
 	keys *Keyring
 }
 
-// SpoolEntry is the answer to the attempt ID: the child of the token with
+// SpoolEntry is the answer to the call ID: the child of the token with
 // lineage Parent.
 type SpoolEntry struct {
 	ID     CallID
 	Ref    realm.Ref
 	Parent int64
-	// FromCode: it came of an authorization code. Refresh tokens of before may
+	// FromCode: it came of an authorization code. Earlier refresh tokens may
 	// be those of another account.
 	FromCode bool
 	Token    realm.Token
@@ -63,7 +63,7 @@ func NewSpool(dir string, keys *Keyring) *Spool { return &Spool{dir: dir, keys: 
 
 // Add writes an entry durably. One with the same id is replaced.
 func (s *Spool) Add(e SpoolEntry) error {
-	text, err := s.seal(e)
+	text, err := s.encode(e)
 	if err == nil {
 		err = s.write(e.ID, text)
 	}
@@ -85,7 +85,7 @@ func (s *Spool) Remove(id CallID) error {
 
 // Entries reads all entries, those of one (realm, key) in the order of their
 // parents. The error tells of the files that could not be read, one for each;
-// they stay where they are, and the entries beside them are good all the same.
+// they stay where they are. The entries that are returned are good nevertheless.
 func (s *Spool) Entries(ctx context.Context) ([]SpoolEntry, error) {
 	files, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -172,12 +172,12 @@ func (s *Spool) read(file fs.DirEntry) (SpoolEntry, error) {
 	if len(text) > spoolMax {
 		return SpoolEntry{}, errNotSpooled
 	}
-	return s.open(id, text)
+	return s.decode(id, text)
 }
 
-// seal is the content of a file: magic, reference and parent in clear, the
+// encode is the content of a file: magic, reference and parent in clear, the
 // token sealed.
-func (s *Spool) seal(e SpoolEntry) ([]byte, error) {
+func (s *Spool) encode(e SpoolEntry) ([]byte, error) {
 	plain, err := PlainToken(e.Token)
 	if err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func (s *Spool) seal(e SpoolEntry) ([]byte, error) {
 	return append(text, sealed...), nil
 }
 
-func (s *Spool) open(id CallID, text []byte) (SpoolEntry, error) {
+func (s *Spool) decode(id CallID, text []byte) (SpoolEntry, error) {
 	rest, ok := bytes.CutPrefix(text, []byte(spoolMagic))
 	fromCode := false
 	if !ok {

@@ -25,15 +25,12 @@ var (
 	// ErrAuthorizationNotFound: no authorization with this state is under way.
 	// It is unknown, was taken before, or ended.
 	ErrAuthorizationNotFound = errors.New("authorization not found")
-	// ErrLineage: the stored token is not the parent any more. Somebody else
-	// saved one in between; re-read and decide.
-	ErrLineage = errors.New("token was replaced meanwhile")
 	// ErrUnavailable wraps every failure to reach or use the store itself.
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrKey: what is stored was sealed with a key that was not given.
 	ErrKey = errors.New("stored data was sealed with another encryption key")
-	// ErrGap: changes since the cursor are not known any more.
-	ErrGap = errors.New("changes since then are not known any more")
+	// ErrGap: the changes since the cursor are no longer known.
+	ErrGap = errors.New("the changes since then are no longer known")
 )
 
 // Page is a page of a list. Number starts at 1; Size is 1 to 1000.
@@ -42,9 +39,9 @@ type Page struct {
 	Size   int
 }
 
-// Store keeps realms, secrets, tokens and what belongs to them. All methods are safe for concurrent
-// use; every write is durable when it returns. Identifiers are compared as
-// bytes.
+// Store keeps realms, secrets, tokens and what belongs to them. All methods are
+// safe for concurrent use; every write is durable when it returns. Identifiers
+// are compared as bytes.
 type Store interface {
 	RealmStore
 	SecretStore
@@ -57,7 +54,7 @@ type Store interface {
 	// a lock, and checks that the encryption keys are those that sealed what
 	// is stored (ErrKey). It may be called again after a failure.
 	Open(ctx context.Context) error
-	// Ping tells whether the store can be used now.
+	// Ping reports whether the store can be used now.
 	Ping(ctx context.Context) error
 	// Close releases everything. The store cannot be used afterwards.
 	Close() error
@@ -70,8 +67,6 @@ type RealmStore interface {
 	// contains the keyword (case-insensitively; % and _ are plain
 	// characters), and counts them all.
 	Realms(ctx context.Context, page Page, keyword string) ([]realm.Realm, int, error)
-	// SaveRealm creates or replaces a realm and returns it with its times.
-	SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error)
 	// UpdateRealm reads the realm (a zero one with its id, and found false,
 	// where there is none), lets change alter it and writes what it returns,
 	// in one transaction, so that two updates at once cannot lose one. change
@@ -91,7 +86,7 @@ type SecretStore interface {
 	// Secrets lists a page, newest first, of one realm's secrets ("" for all
 	// realms), and counts them all.
 	Secrets(ctx context.Context, page Page, realmID string) ([]realm.Secret, int, error)
-	// UpdateSecret is to secrets what UpdateRealm is to realms. change also
+	// UpdateSecret is for secrets what UpdateRealm is for realms. change also
 	// decides about the token, see TokenChange.
 	UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, TokenChange, error)) (realm.Secret, error)
 	// DeleteSecret deletes a secret and its token.
@@ -103,7 +98,7 @@ type SecretStore interface {
 type TokenChange struct {
 	// DropAccess removes the access token; DropRefresh the refresh token, the
 	// candidates beside it, and what the call that is under way will bring
-	// (Attempt.Dropped).
+	// (Claim.Dropped).
 	DropAccess  bool
 	DropRefresh bool
 	// Set is a token that somebody else got (its Lineage is set by the store:
@@ -134,22 +129,15 @@ func (c TokenChange) Apply(t realm.Token) realm.Token {
 	return set
 }
 
-// TokenStore keeps tokens, sealed. A stored token may have an empty Access
-// (dropped) and still a refresh token.
+// TokenStore reads tokens, which are sealed. They are saved by
+// Coordinator.Coordinate and SecretStore.UpdateSecret, each with the next
+// lineage: a number never comes twice, even after a deletion. A stored token
+// may have an empty Access (dropped) and still a refresh token. Its times are
+// kept to the microsecond.
 type TokenStore interface {
 	// Token returns the stored token and the level that had it.
 	// ErrTokenNotFound where there is none.
 	Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error)
-	// SaveToken saves t as the child of the token with lineage parent (0 for
-	// the first), by compare-and-swap: the token saved has lineage parent+1
-	// and is returned. ErrLineage when the stored token has another lineage;
-	// ErrSecretNotFound never: secrets of a Caddyfile are not stored. After a
-	// deletion the parent is 0 again, though counting goes on. Times are kept
-	// to the microsecond.
-	SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error)
-	// DeleteToken removes the token, whatever its lineage. The next one that
-	// is saved goes on counting from it: a lineage never repeats.
-	DeleteToken(ctx context.Context, ref realm.Ref) error
 }
 
 // ChangeFeed is implemented by stores that several nodes share: it tells a

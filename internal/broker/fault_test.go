@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
 
 // faulty is a real store that can be made to fail.
@@ -261,7 +262,7 @@ func TestChangeDuringAFlight(t *testing.T) {
 	n.clock.advance(6700 * time.Second)
 	want(t, n.View, wx, "T-1-app", realm.FromMemory)
 	<-reached
-	if err := store.DeleteToken(t.Context(), wx); err != nil {
+	if err := storetest.DropToken(t.Context(), store, wx); err != nil {
 		t.Fatal(err)
 	}
 	n.pool.cache.Recheck(t.Context(), wx)
@@ -304,7 +305,7 @@ func TestNodesWhoseClocksDiffer(t *testing.T) {
 func TestChangeWhileTheStoreFails(t *testing.T) {
 	n, store := readyWithFaults(t)
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	if err := store.DeleteToken(t.Context(), wx); err != nil {
+	if err := storetest.DropToken(t.Context(), store, wx); err != nil {
 		t.Fatal(err)
 	}
 	store.unreadable.Store(true)
@@ -385,7 +386,7 @@ func TestChangeThatDidNotReachTheCache(t *testing.T) {
 	cache.has.Store(&old)
 	newer := old
 	newer.Access = "T-2-elsewhere"
-	if _, err := db.SaveToken(t.Context(), wx, newer, old.Lineage); err != nil {
+	if _, err := storetest.SaveToken(t.Context(), db, wx, newer, old.Lineage); err != nil {
 		t.Fatal(err)
 	}
 	n.pool.cache.Recheck(t.Context(), wx)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
 
 // A node that says that a person is needed tries what another one saved since.
@@ -34,7 +35,7 @@ func TestLapseEndsWithWhatOthersSave(t *testing.T) {
 			t.Fatal(err)
 		}
 		late.Access, late.Refresh = "late", "RT-late"
-		if _, err := n.pool.store.SaveToken(t.Context(), ref, late, late.Lineage); err != nil {
+		if _, err := storetest.SaveToken(t.Context(), n.pool.store, ref, late, late.Lineage); err != nil {
 			t.Fatal(err)
 		}
 		n.pool.storeChanged(ref) // as the feed does
@@ -73,7 +74,7 @@ func TestLapseEndsWithWhatOthersSaveMeanwhile(t *testing.T) {
 	n.provider.then(invalidGrant)
 	store.lapsed = func() {
 		late := realm.Token{Access: "late", Refresh: "RT-late", IssuedAt: c.now().Add(-time.Hour), ExpiresAt: c.now().Add(-time.Minute)}
-		if _, err := store.SaveToken(t.Context(), ref, late, 0); err != nil {
+		if _, err := storetest.SaveToken(t.Context(), store, ref, late, 0); err != nil {
 			t.Error(err)
 		}
 		n.pool.storeChanged(ref) // as the feed does
@@ -125,7 +126,7 @@ func TestLapseEndsWithWhatOthersSaveDuringAComparison(t *testing.T) {
 	e.suspect.Store(true) // somebody used the token while its renewal was under way
 	store.read = func() error {
 		late := realm.Token{Access: "late", Refresh: "RT-late", IssuedAt: c.now().Add(-time.Hour), ExpiresAt: c.now().Add(-time.Minute)}
-		if _, err := store.SaveToken(t.Context(), ref, late, 1); err != nil {
+		if _, err := storetest.SaveToken(t.Context(), store, ref, late, 1); err != nil {
 			t.Error(err)
 		}
 		n.pool.storeChanged(ref) // as the feed does

@@ -158,10 +158,6 @@ func pageOf[T any](list []T, p tokenstore.Page) []T {
 	return list[from:min(from+p.Size, len(list))]
 }
 
-func (s *memoryStore) SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error) {
-	return s.UpdateRealm(ctx, r.ID, func(realm.Realm, bool) (realm.Realm, error) { return r, nil })
-}
-
 func (s *memoryStore) UpdateRealm(ctx context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (saved realm.Realm, err error) {
 	err = s.locked(ctx, func(m *memory) error {
 		old, found := m.realms[id]
@@ -340,26 +336,6 @@ func (s *memoryStore) Token(ctx context.Context, ref realm.Ref) (t realm.Token, 
 		return nil
 	})
 	return t, source, err
-}
-
-func (s *memoryStore) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (saved realm.Token, err error) {
-	err = s.locked(ctx, func(m *memory) error {
-		if m.token(ref).Lineage != parent {
-			return tokenstore.ErrLineage
-		}
-		saved = m.put(ref, t)
-		m.changed(ref)
-		return nil
-	})
-	return saved, err
-}
-
-func (s *memoryStore) DeleteToken(ctx context.Context, ref realm.Ref) error {
-	return s.locked(ctx, func(m *memory) error {
-		m.clear(ref)
-		m.changed(ref)
-		return nil
-	})
 }
 
 func (s *memoryStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (state tokenstore.State, err error) {

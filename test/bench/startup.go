@@ -80,9 +80,11 @@ func fillDatabase(ctx context.Context, path, key string, fill func(context.Conte
 
 // manySecrets fills a store with secrets of one realm.
 func manySecrets(ctx context.Context, store tokenstore.Store, n int) error {
-	if _, err := store.SaveRealm(ctx, realm.Realm{ID: "many", Config: realm.Config{Recipe: realm.Recipe{
-		URL: "https://api.example.com/token", TokenPath: "access_token",
-	}}}); err != nil {
+	config := realm.Config{Recipe: realm.Recipe{URL: "https://api.example.com/token", TokenPath: "access_token"}}
+	if _, err := store.UpdateRealm(ctx, "many", func(r realm.Realm, _ bool) (realm.Realm, error) {
+		r.Config = config
+		return r, nil
+	}); err != nil {
 		return err
 	}
 	for i := range n {

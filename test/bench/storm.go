@@ -114,7 +114,8 @@ func (b *bench) storms(ctx context.Context, r *report) error {
 
 // store writes the realm, its secrets, and a token of each.
 func (s *storm) store(ctx context.Context, store tokenstore.Store) error {
-	if _, err := store.SaveRealm(ctx, s.realm()); err != nil {
+	write := func(realm.Realm, bool) (realm.Realm, error) { return s.realm(), nil }
+	if _, err := store.UpdateRealm(ctx, s.realm().ID, write); err != nil {
 		return err
 	}
 	program, err := grant.Compile(s.realm(), false)

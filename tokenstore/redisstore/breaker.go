@@ -37,7 +37,7 @@ const (
 
 func newBreaker(now func() time.Time) *breaker { return &breaker{now: now} }
 
-// allow says whether an operation may be tried. When it says yes, report or
+// allow reports whether an operation may be tried. When it says yes, report or
 // abstain must follow.
 func (b *breaker) allow() bool {
 	b.mu.Lock()

@@ -118,7 +118,7 @@ func New(urls []string, keys *tokenstore.Keyring, log *zap.Logger, more ...Optio
 
 // Get implements tokenstore.Cache.
 func (c *Cache) Get(ctx context.Context, ref realm.Ref) (realm.Token, bool) {
-	if c.missed.holds(ref) {
+	if c.missed.contains(ref) {
 		return realm.Token{}, false // what Redis has is older than what we know
 	}
 	var fields []any
@@ -165,7 +165,7 @@ func (c *Cache) Put(ctx context.Context, ref realm.Ref, t realm.Token) {
 
 // Delete implements tokenstore.Cache.
 func (c *Cache) Delete(ctx context.Context, ref realm.Ref, lineage int64) {
-	c.change(ctx, ref, lineage, func(ctx context.Context) error { return c.bury(ctx, ref, lineage) })
+	c.change(ctx, ref, lineage, func(ctx context.Context) error { return c.putTombstone(ctx, ref, lineage) })
 }
 
 // Health implements tokenstore.HealthReporter.
@@ -185,19 +185,19 @@ func (c *Cache) Close() error {
 
 // change runs an operation that must not be lost. Redis keeps what it had when
 // it was not reached, and the other nodes would read that: the reference is
-// remembered, and buried as soon as Redis answers.
+// remembered, and a tombstone put for it as soon as Redis answers.
 func (c *Cache) change(ctx context.Context, ref realm.Ref, lineage int64, do func(ctx context.Context) error) {
 	if !c.try(ctx, do) && c.missed.add(ref, lineage) {
-		c.work.Go(c.settle)
+		c.work.Go(c.catchUpAll)
 	}
 }
 
-// settle tries, as often as the breaker allows, until nothing is missed. Each
-// try settles first.
-func (c *Cache) settle() {
-	tick := time.NewTicker(settleEvery)
+// catchUpAll tries, as often as the breaker allows, until nothing is missed. Each
+// try catches up first.
+func (c *Cache) catchUpAll() {
+	tick := time.NewTicker(catchUpEvery)
 	defer tick.Stop()
-	for !c.missed.done() {
+	for !c.missed.finished() {
 		select {
 		case <-tick.C:
 			c.try(c.base, func(context.Context) error { return nil })
@@ -207,13 +207,13 @@ func (c *Cache) settle() {
 	}
 }
 
-// bury puts a tombstone.
-func (c *Cache) bury(ctx context.Context, ref realm.Ref, lineage int64) error {
+// putTombstone puts a tombstone.
+func (c *Cache) putTombstone(ctx context.Context, ref realm.Ref, lineage int64) error {
 	return deleteScript.Run(ctx, c.client, []string{key(ref)}, lineage, tokenstore.TombstoneTTL.Milliseconds()).Err()
 }
 
 // try runs one operation within the budget, unless the breaker is open, and
-// says whether Redis answered. The first one that reaches Redis again first
+// reports whether Redis answered. The first one that reaches Redis again first
 // makes up for what was missed.
 func (c *Cache) try(ctx context.Context, do func(ctx context.Context) error) bool {
 	if !c.breaker.allow() {
@@ -221,7 +221,7 @@ func (c *Cache) try(ctx context.Context, do func(ctx context.Context) error) boo
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.budget)
 	defer cancel()
-	err := c.missed.settle(func(ref realm.Ref, lineage int64) error { return c.bury(bounded, ref, lineage) })
+	err := c.missed.catchUp(func(ref realm.Ref, lineage int64) error { return c.putTombstone(bounded, ref, lineage) })
 	if err == nil {
 		err = do(bounded)
 	}

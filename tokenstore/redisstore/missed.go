@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// settleBatch bounds what one operation makes up for within its budget.
-	settleBatch = 20
-	// settleEvery is how soon it is tried when no operation comes.
-	settleEvery = 100 * time.Millisecond
+	// catchUpBatch bounds what one operation makes up for within its budget.
+	catchUpBatch = 20
+	// catchUpEvery is how soon it is tried when no operation comes.
+	catchUpEvery = 100 * time.Millisecond
 )
 
 // missed are the tokens whose change did not reach Redis, with their lineage.
@@ -23,7 +23,7 @@ type missed struct {
 	closed   bool
 }
 
-// add remembers a token. True asks the caller to see to it that it is settled.
+// add remembers a token. If it returns true, the caller starts catchUpAll.
 func (m *missed) add(ref realm.Ref, lineage int64) (start bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -36,8 +36,8 @@ func (m *missed) add(ref realm.Ref, lineage int64) (start bool) {
 	return start
 }
 
-// done says whether nothing is left; the next add starts anew then.
-func (m *missed) done() bool {
+// finished reports whether nothing is left. Then the next add starts again.
+func (m *missed) finished() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.settling = len(m.refs) > 0
@@ -51,10 +51,10 @@ func (m *missed) close() {
 	m.closed = true
 }
 
-// settle buries some of them; an error leaves the rest for the next time.
-func (m *missed) settle(bury func(ref realm.Ref, lineage int64) error) error {
+// catchUp puts a tombstone for some of them; an error leaves the rest for the next time.
+func (m *missed) catchUp(put func(ref realm.Ref, lineage int64) error) error {
 	for ref, lineage := range m.some() {
-		if err := bury(ref, lineage); err != nil {
+		if err := put(ref, lineage); err != nil {
 			return err
 		}
 		m.remove(ref, lineage)
@@ -68,9 +68,9 @@ func (m *missed) some() map[realm.Ref]int64 {
 	if len(m.refs) == 0 {
 		return nil
 	}
-	some := make(map[realm.Ref]int64, settleBatch)
+	some := make(map[realm.Ref]int64, catchUpBatch)
 	for ref, lineage := range m.refs {
-		if len(some) == settleBatch {
+		if len(some) == catchUpBatch {
 			break
 		}
 		some[ref] = lineage
@@ -86,8 +86,8 @@ func (m *missed) remove(ref realm.Ref, lineage int64) {
 	}
 }
 
-// holds says whether a token's change did not reach Redis yet.
-func (m *missed) holds(ref realm.Ref) bool {
+// contains reports whether a token's change has not reached Redis yet.
+func (m *missed) contains(ref realm.Ref) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, ok := m.refs[ref]

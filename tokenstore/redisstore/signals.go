@@ -60,7 +60,7 @@ func (c *Cache) Wakes(ctx context.Context, woken func(realm.Ref)) {
 	}
 }
 
-// listen passes on what comes until the connection breaks, and says whether
+// listen passes on what comes until the connection breaks, and reports whether
 // there was one.
 func (c *Cache) listen(ctx context.Context, woken func(realm.Ref)) (reached bool) {
 	sub := c.client.Subscribe(ctx)

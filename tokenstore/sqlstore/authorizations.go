@@ -90,7 +90,7 @@ func (s *Store) TakeAuthorization(ctx context.Context, state tokenstore.StateHas
 	return taken, nil
 }
 
-// findAuthorization says whether there is such a row.
+// findAuthorization reports whether there is such a row.
 func (s *Store) findAuthorization(ctx context.Context, state tokenstore.StateHash) error {
 	return s.read(ctx, "find authorization", func(db *sql.DB) error {
 		var found int
@@ -117,7 +117,7 @@ func (s *Store) lockAuthorization(ctx context.Context, tx *txn, state tokenstore
 	}
 	a.ExpiresAt = expires.Time
 	var open sealedAuthorization
-	if err := s.open(authorizationAD(a), sealed, &open); err != nil {
+	if err := s.unseal(authorizationAD(a), sealed, &open); err != nil {
 		return a, err
 	}
 	a.CallbackURL, a.Verifier, a.Call = open.CallbackURL, realm.Hidden(open.Verifier), open.Call

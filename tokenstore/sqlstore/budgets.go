@@ -47,7 +47,7 @@ func (s *Store) putBudget(ctx context.Context, tx *txn, id string, old stateRow,
 	if old.is(state, plain) {
 		return nil
 	}
-	tx.idle = false
+	tx.unchanged = false
 	if bytes.Equal(plain, old.plain) {
 		_, err = tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ? WHERE realm = ?", string(state), []byte(id))
 		return err

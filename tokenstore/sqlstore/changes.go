@@ -35,18 +35,18 @@ type cursor struct {
 	seen    map[uint64]bool
 }
 
-// record implements dialect.
-func (d *mysqlDB) record(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error {
+// recordChange implements dialect.
+func (d *mysqlDB) recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO tokens_changes (write_id, realm, ref_key, at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",
 		id[:], []byte(ref.Realm), []byte(ref.Key))
 	return err
 }
 
-// committed implements dialect: it tries to insert the row of the write's
+// wasCommitted implements dialect: it tries to insert the row of the write's
 // change itself. As long as the write's transaction is open, the unique index
 // makes this wait; after it, the row is there or not.
-func (d *mysqlDB) committed(ctx context.Context, db *sql.DB, id writeID, failed error) (bool, error) {
-	if !brokenConn(failed) {
+func (d *mysqlDB) wasCommitted(ctx context.Context, db *sql.DB, id writeID, failed error) (bool, error) {
+	if !isBrokenConn(failed) {
 		return false, nil // the server refused it, or it was never sent
 	}
 	tx, err := d.begin(ctx, db)
@@ -54,16 +54,16 @@ func (d *mysqlDB) committed(ctx context.Context, db *sql.DB, id writeID, failed 
 		return false, err
 	}
 	defer func() { _ = tx.Rollback() }() // it was a question only
-	err = d.record(ctx, tx, id, realm.Ref{})
+	err = d.recordChange(ctx, tx, id, realm.Ref{})
 	if serverError(err) == erDuplicate {
 		return true, nil
 	}
 	return false, err
 }
 
-// wrote implements dialect: once a minute it deletes what is too old for any
+// afterWrite implements dialect: once a minute it deletes what is too old for any
 // cursor. A failure is met again by the next write.
-func (d *mysqlDB) wrote(ctx context.Context, db *sql.DB) {
+func (d *mysqlDB) afterWrite(ctx context.Context, db *sql.DB) {
 	if !d.mayPrune(time.Now().Unix()) {
 		return
 	}
@@ -71,7 +71,7 @@ func (d *mysqlDB) wrote(ctx context.Context, db *sql.DB) {
 		int64(feedLife.Seconds()), pruneBatch)
 }
 
-// mayPrune says whether a minute has passed. A clock that went back does not
+// mayPrune reports whether a minute has passed. A clock that went back does not
 // count: it might take years to catch up.
 func (d *mysqlDB) mayPrune(now int64) bool {
 	last := d.pruned.Load()

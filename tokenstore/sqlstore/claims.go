@@ -92,7 +92,7 @@ func (s *Store) putClaim(ctx context.Context, tx *txn, ref realm.Ref, old stateR
 	if old.is(state, plain) {
 		return nil
 	}
-	tx.idle = false
+	tx.unchanged = false
 	if old.found && bytes.Equal(plain, old.plain) {
 		_, err = tx.ExecContext(ctx, "UPDATE tokens_claims SET state = ?, deadline = ? WHERE realm = ? AND ref_key = ?",
 			string(state), openUntil(tx, c), []byte(ref.Realm), []byte(ref.Key))

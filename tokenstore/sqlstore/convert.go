@@ -92,8 +92,8 @@ func convertBudget(state []byte) ([]byte, error) {
 	return json.Marshal(old.Budget)
 }
 
-// convertAttempts is the step of migration 4.
-func convertAttempts(ctx context.Context, x execer) error {
+// convertToClaims is the step of migration 4.
+func convertToClaims(ctx context.Context, x execer) error {
 	for _, t := range []struct {
 		table, key string // key is an expression, as in a sealedTable
 		convert    func([]byte) ([]byte, error)

@@ -90,7 +90,7 @@ func (s *Store) lockState(ctx context.Context, tx *txn, ref realm.Ref) (lockedRo
 		return row, err
 	}
 	// Only now, behind the lock: the statement that waited for it still saw
-	// the time and the claims of before.
+	// the time and the claims from before.
 	clock, args := s.clockColumns(id, key)
 	var asked instant
 	err = tx.QueryRowContext(ctx, "SELECT "+clock, args...).Scan(&asked, &row.Open) // #nosec G202 -- constants
@@ -131,7 +131,7 @@ func (s *Store) scanState(ref realm.Ref, from row, into *lockedRows, further ...
 // putState writes what differs from the rows that were read, and leaves in
 // after what will be read again.
 func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row lockedRows, after *tokenstore.State) error {
-	tx.changed, tx.idle = realm.Ref{}, true
+	tx.changed, tx.unchanged = realm.Ref{}, true
 	after.Budget, after.Claim = microBudget(after.Budget), microClaim(after.Claim)
 	if err := s.putBudget(ctx, tx, ref.Realm, row.budget, after.Budget); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row locked
 	}
 	child := *after.Save
 	child.Lineage = row.token.lineage + 1
-	tx.changed, tx.idle = ref, false
+	tx.changed, tx.unchanged = ref, false
 	var err error
 	after.Token, err = s.putToken(ctx, tx, ref, child, row.token.found)
 	after.Save = nil

@@ -37,26 +37,26 @@ type dialect interface {
 	nowSQL(ahead time.Duration) (expr string, args []any)
 	// stamp is a time as a column keeps it; NULL for the zero time.
 	stamp(t time.Time) any
-	// record notes a write in its own transaction, for the other nodes.
-	record(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error
-	// committed tells how the write ended whose COMMIT failed with err. Its
+	// recordChange notes a write in its own transaction, for the other nodes.
+	recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error
+	// wasCommitted tells how the write ended whose COMMIT failed with err. Its
 	// own error means that this is not known.
-	committed(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)
-	// again says whether the same transaction may succeed when it is tried
-	// once more.
-	again(err error) bool
-	// duplicate says that a row with this primary key is there already.
-	duplicate(err error) bool
-	// turnedDown reports whether the database read a statement and could not
+	wasCommitted(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)
+	// isRetryable reports whether the same transaction may succeed when it is
+	// run again.
+	isRetryable(err error) bool
+	// isDuplicate reports whether a row with this primary key was there already.
+	isDuplicate(err error) bool
+	// isRejected reports whether the database read a statement and could not
 	// do what it says: it names what does not exist, or a value does not fit.
-	turnedDown(err error) bool
-	// inherit voids the claims that dead processes left open, where they are
-	// known to be dead. The caller holds the lock.
-	inherit(ctx context.Context, x execer) error
-	// damaged says whether the database itself is broken.
-	damaged(err error) bool
-	// wrote is told after every write; it may clear away what is old.
-	wrote(ctx context.Context, db *sql.DB)
+	isRejected(err error) bool
+	// voidDeadClaims ends the claims that dead processes left open, where they
+	// are known to be dead. The caller holds the lock.
+	voidDeadClaims(ctx context.Context, x execer) error
+	// isDamaged reports whether the database itself is broken.
+	isDamaged(err error) bool
+	// afterWrite is told after every write; it may clear away what is old.
+	afterWrite(ctx context.Context, db *sql.DB)
 }
 
 // execer is a transaction or a connection.

@@ -56,7 +56,7 @@ type statement struct {
 }
 
 // steps are the migrations' steps in Go, by number.
-var steps = map[int]func(ctx context.Context, x execer) error{4: convertAttempts}
+var steps = map[int]func(ctx context.Context, x execer) error{4: convertToClaims}
 
 // migrate applies the files that the database has not seen. The caller holds
 // the lock.
@@ -90,7 +90,7 @@ func newerSchema(have, known int) error {
 // turned down: "no such table" would tell nobody that this node is too old.
 func (s *Store) outdated(ctx context.Context, failed error) error {
 	db := s.db.Load()
-	if db == nil || !s.dialect.turnedDown(failed) {
+	if db == nil || !s.dialect.isRejected(failed) {
 		return nil
 	}
 	files, err := readMigrations(s.dialect.migrations())

@@ -147,22 +147,22 @@ func (d *mysqlDB) stamp(t time.Time) any {
 
 // again: two that created the same row at once, or locked each other out. A
 // connection that broke before COMMIT took its transaction with it.
-func (d *mysqlDB) again(err error) bool {
+func (d *mysqlDB) isRetryable(err error) bool {
 	switch serverError(err) {
 	case erDuplicate, erLockWait, erDeadlock, erChecked:
 		return true
 	}
-	return brokenConn(err) && !refused(err)
+	return isBrokenConn(err) && !neverConnected(err)
 }
 
-func (d *mysqlDB) duplicate(err error) bool { return serverError(err) == erDuplicate }
+func (d *mysqlDB) isDuplicate(err error) bool { return serverError(err) == erDuplicate }
 
-func (d *mysqlDB) turnedDown(err error) bool { return serverError(err) != 0 && !d.again(err) }
+func (d *mysqlDB) isRejected(err error) bool { return serverError(err) != 0 && !d.isRetryable(err) }
 
-// inherit leaves claims alone: other nodes hold them.
-func (d *mysqlDB) inherit(context.Context, execer) error { return nil }
+// voidDeadClaims leaves claims alone: other nodes hold them.
+func (d *mysqlDB) voidDeadClaims(context.Context, execer) error { return nil }
 
-func (d *mysqlDB) damaged(err error) bool {
+func (d *mysqlDB) isDamaged(err error) bool {
 	n := serverError(err)
 	return n == erCorruptIdx || n == erTableCrash
 }
@@ -176,17 +176,17 @@ func serverError(err error) uint16 {
 	return 0
 }
 
-// brokenConn says whether the connection broke, so that an answer may be
+// isBrokenConn reports whether the connection broke, so that an answer may be
 // missing.
-func brokenConn(err error) bool {
+func isBrokenConn(err error) bool {
 	var network *net.OpError
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
-// refused says whether there was no connection at all: nobody listens, or
+// neverConnected reports whether there was no connection at all: nobody listens, or
 // nobody answers. Trying again at once is of no use.
-func refused(err error) bool {
+func neverConnected(err error) bool {
 	var network *net.OpError
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &network) && network.Op == "dial"
 }

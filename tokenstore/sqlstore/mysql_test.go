@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
 
 func openMySQL(t *testing.T, dsn string) *sqlstore.Shared {
@@ -84,14 +85,14 @@ func TestForcedSettings(t *testing.T) {
 	m := testserver.MariaDB(t)
 	s := openMySQL(t, m.DSN()+"?parseTime=false&loc=Asia%2FShanghai&sql_mode=%27%27&time_zone=%27%2B08:00%27&collation=latin1_swedish_ci&clientFoundRows=false&interpolateParams=false")
 	issued := time.Date(2031, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
-	if _, err := s.SaveToken(t.Context(), ref, realm.Token{Access: "a", IssuedAt: issued}, 0); err != nil {
+	if _, err := storetest.SaveToken(t.Context(), s, ref, realm.Token{Access: "a", IssuedAt: issued}, 0); err != nil {
 		t.Fatal(err)
 	}
 	got, _, err := openMySQL(t, m.DSN()).Token(t.Context(), ref)
 	if err != nil || !got.IssuedAt.Equal(issued) {
 		t.Fatalf("issued %v, %v", got.IssuedAt, err)
 	}
-	if _, err := s.SaveRealm(t.Context(), realm.Realm{ID: "r", Comment: "微信 😀"}); err != nil {
+	if _, err := storetest.SaveRealm(t.Context(), s, realm.Realm{ID: "r", Comment: "微信 😀"}); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := s.Realm(t.Context(), "r"); err != nil || r.Comment != "微信 😀" {
@@ -99,7 +100,7 @@ func TestForcedSettings(t *testing.T) {
 	}
 	// Cut to the column's length it would be another secret's id.
 	long := realm.Ref{Realm: "wx", Key: strings.Repeat("k", 256)}
-	if _, err := s.SaveToken(t.Context(), long, realm.Token{Access: "a"}, 0); err == nil {
+	if _, err := storetest.SaveToken(t.Context(), s, long, realm.Token{Access: "a"}, 0); err == nil {
 		t.Fatal("an id that does not fit was saved")
 	}
 }
@@ -125,7 +126,7 @@ func TestEarlierTablesAreNotTouched(t *testing.T) {
 	before := checksum()
 	s := openMySQL(t, m.DSN())
 	saveSecret(t, s, map[string]realm.Hidden{"x": "y"})
-	if _, err := s.SaveRealm(t.Context(), realm.Realm{ID: "wx"}); err != nil {
+	if _, err := storetest.SaveRealm(t.Context(), s, realm.Realm{ID: "wx"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.DeleteRealm(t.Context(), "wx", true); err != nil {
@@ -143,7 +144,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	const id = "other"
 	for _, key := range []string{"a", "b"} {
 		r := realm.Ref{Realm: id, Key: key}
-		if _, err := s.SaveToken(t.Context(), r, realm.Token{Access: "x"}, 0); err != nil {
+		if _, err := storetest.SaveToken(t.Context(), s, r, realm.Token{Access: "x"}, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +260,7 @@ func TestUnknownCommit(t *testing.T) {
 	s := openMySQL(t, strings.Replace(m.DSN(), m.Addr(), p.Addr().String(), 1))
 	for parent, lose := range []int32{1, 2, 1, 2} {
 		p.lose.Store(lose)
-		saved, err := s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(fmt.Sprint(parent))}, int64(parent))
+		saved, err := storetest.SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(fmt.Sprint(parent))}, int64(parent))
 		if err != nil || saved.Lineage != int64(parent)+1 {
 			t.Fatalf("lost %d: lineage %d, %v", lose, saved.Lineage, err)
 		}
@@ -347,7 +348,7 @@ func TestServerGoes(t *testing.T) {
 	if _, err := s.Secret(t.Context(), ref); !errors.Is(err, tokenstore.ErrUnavailable) {
 		t.Fatalf("a read: %v", err)
 	}
-	if _, err := s.SaveToken(t.Context(), ref, realm.Token{Access: "a"}, 0); !errors.Is(err, tokenstore.ErrUnavailable) {
+	if _, err := storetest.SaveToken(t.Context(), s, ref, realm.Token{Access: "a"}, 0); !errors.Is(err, tokenstore.ErrUnavailable) {
 		t.Fatalf("a write: %v", err)
 	}
 	if h := s.Health(t.Context()); len(h) != 1 || h[0].Name != "mysql" || h[0].OK {

@@ -55,11 +55,6 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 	return list, total, err
 }
 
-// SaveRealm implements tokenstore.RealmStore.
-func (s *Store) SaveRealm(ctx context.Context, r realm.Realm) (realm.Realm, error) {
-	return s.UpdateRealm(ctx, r.ID, func(realm.Realm, bool) (realm.Realm, error) { return r, nil })
-}
-
 // UpdateRealm implements tokenstore.RealmStore.
 func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error) {
 	var saved realm.Realm

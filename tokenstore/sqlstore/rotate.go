@@ -91,7 +91,7 @@ func (s *Store) retire(ctx context.Context, db *pools, old tokenstore.KeyID) err
 	if _, err := db.write.ExecContext(ctx, "DELETE FROM tokens_keys WHERE id = ?", old[:]); err != nil {
 		return err
 	}
-	log.Info("an older encryption key is not used any more and can be removed")
+	log.Info("an older encryption key is no longer used and can be removed")
 	return nil
 }
 

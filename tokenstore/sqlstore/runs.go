@@ -19,7 +19,7 @@ var errRan = errors.New("somebody else does it")
 func (s *Store) Once(ctx context.Context, name string, at time.Time) (bool, error) {
 	err := s.write(ctx, "once", realm.Ref{}, func(tx *txn) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO tokens_runs (name, at) VALUES (?, ?)", []byte(name), tx.dialect.stamp(micros(at)))
-		if tx.dialect.duplicate(err) {
+		if tx.dialect.isDuplicate(err) {
 			return finalError{errRan}
 		}
 		if err != nil {

@@ -35,9 +35,9 @@ func (s *Store) sealPlain(ad tokenstore.AD, plain []byte) (sealed, keyID []byte,
 	return sealed, id[:], nil
 }
 
-// open reads what seal wrote. What cannot be opened is final: trying again
+// unseal reads what seal wrote. What cannot be opened is final: trying again
 // is of no use, and the database itself is well.
-func (s *Store) open(ad tokenstore.AD, sealed []byte, v any) error {
+func (s *Store) unseal(ad tokenstore.AD, sealed []byte, v any) error {
 	plain, err := s.keys.Open(ad, sealed)
 	if err != nil {
 		return finalError{err}
@@ -60,7 +60,7 @@ func (s *Store) sealFields(ad tokenstore.AD, fields map[string]realm.Hidden) (se
 
 func (s *Store) openFields(ad tokenstore.AD, sealed []byte) (map[string]realm.Hidden, error) {
 	var fields map[string]realm.Hidden
-	if err := s.open(ad, sealed, &fields); err != nil {
+	if err := s.unseal(ad, sealed, &fields); err != nil {
 		return nil, err
 	}
 	if len(fields) == 0 {

@@ -49,10 +49,10 @@ func KeyFileBeside(path string) string {
 	return path[:len(path)-len(filepath.Ext(path))] + ".key"
 }
 
-func (d *sqliteDB) name() string       { return "sqlite" }
-func (d *sqliteDB) migrations() fs.FS  { return migrationsOf("sqlite") }
-func (d *sqliteDB) forUpdate() string  { return "" } // the writer is alone
-func (d *sqliteDB) again(_ error) bool { return false }
+func (d *sqliteDB) name() string             { return "sqlite" }
+func (d *sqliteDB) migrations() fs.FS        { return migrationsOf("sqlite") }
+func (d *sqliteDB) forUpdate() string        { return "" } // the writer is alone
+func (d *sqliteDB) isRetryable(_ error) bool { return false }
 func (d *sqliteDB) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }
@@ -85,7 +85,7 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 		err = db.read.PingContext(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", d.path, err), db.close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", d.path, err), db.closeAll())
 	}
 	return db, nil
 }
@@ -183,20 +183,20 @@ func (d *sqliteDB) stamp(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// record notes nothing: nobody else shares the file.
-func (d *sqliteDB) record(context.Context, *sql.Tx, writeID, realm.Ref) error { return nil }
+// recordChange notes nothing: nobody else shares the file.
+func (d *sqliteDB) recordChange(context.Context, *sql.Tx, writeID, realm.Ref) error { return nil }
 
-// committed is always false: what fails to commit is rolled back.
-func (d *sqliteDB) committed(context.Context, *sql.DB, writeID, error) (bool, error) {
+// wasCommitted is always false: what fails to commit is rolled back.
+func (d *sqliteDB) wasCommitted(context.Context, *sql.DB, writeID, error) (bool, error) {
 	return false, nil
 }
 
-func (d *sqliteDB) duplicate(err error) bool {
+func (d *sqliteDB) isDuplicate(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
 
-func (d *sqliteDB) turnedDown(err error) bool {
+func (d *sqliteDB) isRejected(err error) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false
@@ -208,11 +208,12 @@ func (d *sqliteDB) turnedDown(err error) bool {
 	return false
 }
 
-// inherit voids what other processes left open: a file is for one process, so
-// they are dead, and nobody needs to wait for them. Another pool of this
-// process, which a reload is about to replace, keeps its claims; and what waits
-// for a callback goes on, which may come to whoever runs then.
-func (d *sqliteDB) inherit(ctx context.Context, x execer) error {
+// voidDeadClaims voids the claims that other processes left open. They are dead,
+// because this process has the lock of the file, and nobody needs to wait for
+// them. Another pool of this process, which a reload is about to replace, keeps
+// its claims. A claim that is kept for a callback goes on: the callback comes to
+// whichever process runs then.
+func (d *sqliteDB) voidDeadClaims(ctx context.Context, x execer) error {
 	now, err := d.now(ctx, x)
 	if err != nil {
 		return err
@@ -223,7 +224,7 @@ func (d *sqliteDB) inherit(ctx context.Context, x execer) error {
 	return err
 }
 
-func (d *sqliteDB) damaged(err error) bool {
+func (d *sqliteDB) isDamaged(err error) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false
@@ -232,4 +233,4 @@ func (d *sqliteDB) damaged(err error) bool {
 	return primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB
 }
 
-func (d *sqliteDB) wrote(context.Context, *sql.DB) {}
+func (d *sqliteDB) afterWrite(context.Context, *sql.DB) {}

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
 
 var ref = realm.Ref{Realm: "wx", Key: "main"}
@@ -141,8 +142,8 @@ func crashed(t *testing.T, path string) string {
 	return to
 }
 
-// damaged opens the file and wants a refusal that leaves it as it is.
-func damaged(t *testing.T, path string) {
+// wantDamaged opens the file and wants a refusal that leaves it as it is.
+func wantDamaged(t *testing.T, path string) {
 	t.Helper()
 	before, err := os.ReadFile(path)
 	if err != nil {
@@ -165,7 +166,7 @@ func filled(t *testing.T) (path string, s *sqlstore.Store) {
 	path = filepath.Join(t.TempDir(), "tokens.db")
 	s = openSQLite(t, path, keyring(t))
 	for i := range 60 {
-		if _, err := s.SaveRealm(t.Context(), realm.Realm{ID: fmt.Sprint(i), Comment: strings.Repeat("c", 5000)}); err != nil {
+		if _, err := storetest.SaveRealm(t.Context(), s, realm.Realm{ID: fmt.Sprint(i), Comment: strings.Repeat("c", 5000)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,7 +195,7 @@ func TestUncleanStopIsChecked(t *testing.T) {
 	if err := errors.Join(os.WriteFile(whole, text, 0o600), os.WriteFile(whole+"-wal", []byte("cut"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	damaged(t, whole)
+	wantDamaged(t, whole)
 }
 
 func TestForeignFileIsRefused(t *testing.T) {
@@ -202,7 +203,7 @@ func TestForeignFileIsRefused(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte("this is a letter to my aunt\n"), 400), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	damaged(t, path)
+	wantDamaged(t, path)
 	// The error did not say which file it was about.
 	if err := sqlstore.SQLite(path, keyring(t)).Open(t.Context()); !strings.Contains(err.Error(), path) {
 		t.Errorf("the error does not name the file: %v", err)
@@ -282,7 +283,7 @@ func TestWriterWaitsForAnotherProcess(t *testing.T) {
 	began, done := make(chan struct{}), make(chan error)
 	go func() {
 		close(began)
-		_, err := s.SaveToken(context.Background(), ref, realm.Token{Access: "a"}, 0)
+		_, err := storetest.SaveToken(context.Background(), s, ref, realm.Token{Access: "a"}, 0)
 		done <- err
 	}()
 	<-began
@@ -342,7 +343,7 @@ func TestDatabaseIsFull(t *testing.T) {
 func TestClockDatesRows(t *testing.T) {
 	now := time.Date(2031, 5, 6, 7, 8, 9, 123_456_789, time.FixedZone("", 3600))
 	s := openSQLite(t, filepath.Join(t.TempDir(), "tokens.db"), keyring(t), sqlstore.WithClock(func() time.Time { return now }))
-	r, err := s.SaveRealm(t.Context(), realm.Realm{ID: "r"})
+	r, err := storetest.SaveRealm(t.Context(), s, realm.Realm{ID: "r"})
 	if err != nil || !r.CreatedAt.Equal(now.Truncate(time.Microsecond)) {
 		t.Fatalf("created at %v, %v", r.CreatedAt, err)
 	}
@@ -355,7 +356,7 @@ func BenchmarkSQLiteToken(b *testing.B) {
 	refs := make([]realm.Ref, tokens)
 	for i := range refs {
 		refs[i] = realm.Ref{Realm: "wx", Key: fmt.Sprint(i)}
-		if _, err := s.SaveToken(context.Background(), refs[i], realm.Token{Access: realm.Hidden(strings.Repeat("a", 512))}, 0); err != nil {
+		if _, err := storetest.SaveToken(context.Background(), s, refs[i], realm.Token{Access: realm.Hidden(strings.Repeat("a", 512))}, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

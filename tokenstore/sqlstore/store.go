@@ -97,7 +97,7 @@ func (s *Store) Open(ctx context.Context) error {
 		return s.failure(ctx, "open", err)
 	}
 	if err := s.prepare(ctx, db); err != nil {
-		return errors.Join(s.failure(ctx, "open", err), db.close())
+		return errors.Join(s.failure(ctx, "open", err), db.closeAll())
 	}
 	s.db.Store(db)
 	return nil
@@ -113,7 +113,7 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 		if err := s.checkKeys(ctx, x); err != nil {
 			return err
 		}
-		return s.dialect.inherit(ctx, x)
+		return s.dialect.voidDeadClaims(ctx, x)
 	})
 	if err != nil {
 		return err
@@ -143,13 +143,13 @@ func (s *Store) Close() error {
 	if db == nil {
 		return nil
 	}
-	return db.close()
+	return db.closeAll()
 }
 
-// close closes the writer behind the readers: SQLite folds its log into the
+// closeAll closes the writer behind the readers: SQLite folds its log into the
 // database when the last connection that may write goes. Only then may another
 // process come in.
-func (p *pools) close() error {
+func (p *pools) closeAll() error {
 	if p.read == p.write {
 		return p.write.Close()
 	}

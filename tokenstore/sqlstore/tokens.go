@@ -32,14 +32,6 @@ type tokenRow struct {
 	token   *realm.Token
 }
 
-// current is the lineage that a new token must have as its parent.
-func (r tokenRow) current() int64 {
-	if r.token == nil {
-		return 0
-	}
-	return r.lineage
-}
-
 // Token implements tokenstore.TokenStore.
 func (s *Store) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
 	var t realm.Token
@@ -59,31 +51,6 @@ func (s *Store) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.So
 		return realm.Token{}, 0, err
 	}
 	return t, realm.FromDatabase, nil
-}
-
-// SaveToken implements tokenstore.TokenStore.
-func (s *Store) SaveToken(ctx context.Context, ref realm.Ref, t realm.Token, parent int64) (realm.Token, error) {
-	err := s.write(ctx, "save token", ref, func(tx *txn) error {
-		old, err := s.lockToken(ctx, tx, ref)
-		if err != nil {
-			return err
-		}
-		if old.current() != parent {
-			return finalError{tokenstore.ErrLineage}
-		}
-		t.Lineage = old.lineage + 1
-		t, err = s.putToken(ctx, tx, ref, t, old.found)
-		return err
-	})
-	if err != nil {
-		return realm.Token{}, err
-	}
-	return t, nil
-}
-
-// DeleteToken implements tokenstore.TokenStore.
-func (s *Store) DeleteToken(ctx context.Context, ref realm.Ref) error {
-	return s.write(ctx, "delete token", ref, func(tx *txn) error { return clearToken(ctx, tx, ref) })
 }
 
 // Lineages implements tokenstore.Lineages.
@@ -202,7 +169,7 @@ func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
 		return r, nil
 	}
 	var open sealedToken
-	if err := s.open(tokenAD(ref, r.lineage), cells.sealed, &open); err != nil {
+	if err := s.unseal(tokenAD(ref, r.lineage), cells.sealed, &open); err != nil {
 		return r, err
 	}
 	r.token = &realm.Token{

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// attempts bounds how often a transaction is tried that lost against
-	// another one; firstPause doubles after each.
-	attempts   = 8
+	// maxTries is how often a transaction is run at most that loses against
+	// others; firstPause doubles after each time.
+	maxTries   = 8
 	firstPause = 5 * time.Millisecond
-	// settleTime bounds the question what became of a COMMIT.
-	settleTime = 15 * time.Second
+	// resolveTime bounds how long resolveCommit asks.
+	resolveTime = 15 * time.Second
 )
 
 // writeID names one write; it tells its row in the feed of changes from all
@@ -33,8 +33,8 @@ type txn struct {
 	// changed is what the other nodes are told; nothing, where its realm is
 	// empty.
 	changed realm.Ref
-	// idle says that nothing was written.
-	idle bool
+	// unchanged: nothing was written.
+	unchanged bool
 }
 
 // now is the time that the transaction dates rows by.
@@ -64,7 +64,7 @@ func (s *Store) write(ctx context.Context, what string, ref realm.Ref, do func(t
 		return s.notOpen(what)
 	}
 	err := s.writeOnce(ctx, db.write, ref, do)
-	for pause, n := firstPause, 1; err != nil && n < attempts && s.dialect.again(err); pause, n = 2*pause, n+1 {
+	for pause, n := firstPause, 1; err != nil && n < maxTries && s.dialect.isRetryable(err); pause, n = 2*pause, n+1 {
 		// Between half and the whole, so that two that met do not meet again.
 		if waited := sleep(ctx, pause/2+mathrand.N(pause/2)); waited != nil { // #nosec G404 -- jitter
 			return s.failure(ctx, what, waited)
@@ -74,7 +74,7 @@ func (s *Store) write(ctx context.Context, what string, ref realm.Ref, do func(t
 	if err != nil {
 		return s.failure(ctx, what, err)
 	}
-	s.dialect.wrote(ctx, db.write)
+	s.dialect.afterWrite(ctx, db.write)
 	return nil
 }
 
@@ -85,30 +85,30 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 	}
 	defer func() { _ = tx.Rollback() }() // of no effect after a commit
 	t := &txn{Tx: tx, dialect: s.dialect, changed: ref}
-	if err := do(t); err != nil || t.idle {
+	if err := do(t); err != nil || t.unchanged {
 		return err
 	}
 	var id writeID
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}
-	if err := s.dialect.record(ctx, tx, id, t.changed); err != nil {
+	if err := s.dialect.recordChange(ctx, tx, id, t.changed); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return s.settle(ctx, db, id, err)
+		return s.resolveCommit(ctx, db, id, err)
 	}
 	return nil
 }
 
-// settle finds out whether a COMMIT that failed was done all the same: the
-// connection may have broken between the server's deed and its answer. The
-// caller may have left; the question is asked to its end.
-func (s *Store) settle(ctx context.Context, db *sql.DB, id writeID, failed error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+// resolveCommit finds out whether a COMMIT that failed was done nevertheless:
+// the connection may have broken after the server committed and before its
+// answer arrived. It goes on when the caller has left.
+func (s *Store) resolveCommit(ctx context.Context, db *sql.DB, id writeID, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTime)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, time.Second) {
-		done, err := s.dialect.committed(ctx, db, id, failed)
+		done, err := s.dialect.wasCommitted(ctx, db, id, failed)
 		switch {
 		case err == nil && done:
 			return nil
@@ -139,7 +139,7 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 	if newer := s.outdated(ctx, err); newer != nil {
 		return fmt.Errorf("%w: %s: %s: %w; upgrade this node: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, newer, err)
 	}
-	if s.dialect.damaged(err) {
+	if s.dialect.isDamaged(err) {
 		return fmt.Errorf("%w: %s: %s: %w: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, tokenstore.ErrDamaged, err)
 	}
 	return fmt.Errorf("%w: %s: %s: %w", tokenstore.ErrUnavailable, s.dialect.name(), what, err)

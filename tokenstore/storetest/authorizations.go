@@ -132,7 +132,7 @@ func testAuthorizationsOfDeleted(t *testing.T, s tokenstore.Store) {
 	ref, sibling, other := realm.Ref{Realm: "jd", Key: "a"}, realm.Ref{Realm: "jd", Key: "b"}, realm.Ref{Realm: "sn", Key: "a"}
 	states := map[realm.Ref]tokenstore.StateHash{}
 	for _, r := range []realm.Ref{ref, sibling, other} {
-		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: r.Realm})
+		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: r.Realm})
 		ok(t, err)
 		putSecret(t, s, r, nil)
 		states[r] = begin(t, s, r, r.String()).State
@@ -150,7 +150,7 @@ func testAuthorizationsOfDeleted(t *testing.T, s tokenstore.Store) {
 	}
 
 	// The secrets of this one are a Caddyfile's.
-	_, err := s.SaveRealm(t.Context(), realm.Realm{ID: "jd"})
+	_, err := SaveRealm(t.Context(), s, realm.Realm{ID: "jd"})
 	ok(t, err)
 	orphan := begin(t, s, ref, "orphan").State
 	ok(t, s.DeleteRealm(t.Context(), "jd", false))

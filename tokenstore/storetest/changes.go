@@ -42,12 +42,12 @@ func testChanges(t *testing.T, b Backend) {
 		write func() error
 	}{
 		{"save realm", realm.Ref{Realm: "wx"}, func() error {
-			_, err := writer.SaveRealm(t.Context(), realm.Realm{ID: "wx"})
+			_, err := SaveRealm(t.Context(), writer, realm.Realm{ID: "wx"})
 			return err
 		}},
 		{"save secret", ref, func() error { putSecret(t, writer, ref, nil); return nil }},
 		{"save token", ref, func() error {
-			_, err := writer.SaveToken(t.Context(), ref, token(1), 0)
+			_, err := SaveToken(t.Context(), writer, ref, token(1), 0)
 			return err
 		}},
 		{"save token under a claim", ref, func() error {
@@ -55,7 +55,7 @@ func testChanges(t *testing.T, b Backend) {
 			coordinate(t, writer, ref, func(st *tokenstore.State) { st.Save, st.Claim.Purpose = &child, "x" })
 			return nil
 		}},
-		{"delete token", ref, func() error { return writer.DeleteToken(t.Context(), ref) }},
+		{"delete token", ref, func() error { return DropToken(t.Context(), writer, ref) }},
 		{"delete secret", ref, func() error { return writer.DeleteSecret(t.Context(), ref) }},
 		{"delete realm", realm.Ref{Realm: "wx"}, func() error { return writer.DeleteRealm(t.Context(), "wx", true) }},
 	}

@@ -35,11 +35,11 @@ func testSavers(t *testing.T, b Backend) {
 		var wg sync.WaitGroup
 		for i := range savers {
 			wg.Go(func() {
-				_, err := stores[i%2].SaveToken(t.Context(), ref, token(i), parent)
+				_, err := SaveToken(t.Context(), stores[i%2], ref, token(i), parent)
 				switch {
 				case err == nil:
 					wins.Add(1)
-				case !errors.Is(err, tokenstore.ErrLineage):
+				case !errors.Is(err, ErrReplaced):
 					t.Error(err)
 				}
 			})
@@ -138,7 +138,7 @@ func testOpens(t *testing.T, b Backend) {
 			if err := s.Open(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if _, err := s.SaveRealm(t.Context(), realm.Realm{ID: fmt.Sprint(i)}); err != nil {
+			if _, err := SaveRealm(t.Context(), s, realm.Realm{ID: fmt.Sprint(i)}); err != nil {
 				t.Error(err)
 			}
 		})

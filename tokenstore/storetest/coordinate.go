@@ -193,12 +193,12 @@ func testChildren(t *testing.T, s tokenstore.Store) {
 	}
 	save(0, 1)
 	save(1, 2)
-	ok(t, s.DeleteToken(t.Context(), ref))
+	ok(t, DropToken(t.Context(), s, ref))
 	save(0, 3)
-	_, err := s.SaveToken(t.Context(), ref, token(4), 3)
+	_, err := SaveToken(t.Context(), s, ref, token(4), 3)
 	ok(t, err)
 	save(4, 5)
-	if _, err := s.SaveToken(t.Context(), ref, token(6), 4); !errors.Is(err, tokenstore.ErrLineage) {
+	if _, err := SaveToken(t.Context(), s, ref, token(6), 4); !errors.Is(err, ErrReplaced) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -374,7 +374,7 @@ func testOpenClaims(t *testing.T, s tokenstore.Store) {
 func testClaimsGo(t *testing.T, s tokenstore.Store) {
 	one, two := realm.Ref{Realm: "wx", Key: "one"}, realm.Ref{Realm: "wx", Key: "two"}
 	other := realm.Ref{Realm: "other", Key: "one"}
-	_, err := s.SaveRealm(t.Context(), realm.Realm{ID: "wx"})
+	_, err := SaveRealm(t.Context(), s, realm.Realm{ID: "wx"})
 	ok(t, err)
 	fill := func() {
 		t.Helper()

@@ -63,7 +63,7 @@ func TestCrashWriter(t *testing.T) {
 			return // the server was killed; the parent knows what was acknowledged
 		}
 		fmt.Println("SECRET", ref.Key, n)
-		saved, err := s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(value), IssuedAt: time.Now()}, int64((n-1)/5))
+		saved, err := storetest.SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(value), IssuedAt: time.Now()}, int64((n-1)/5))
 		if err != nil {
 			return
 		}

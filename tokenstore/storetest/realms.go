@@ -57,7 +57,7 @@ func testRealmRoundTrip(t *testing.T, s tokenstore.Store) {
 	if _, err := s.Realm(t.Context(), "absent"); !errors.Is(err, tokenstore.ErrRealmNotFound) {
 		t.Fatalf("got %v", err)
 	}
-	saved, err := s.SaveRealm(t.Context(), sample("wx"))
+	saved, err := SaveRealm(t.Context(), s, sample("wx"))
 	ok(t, err)
 	if saved.CreatedAt.IsZero() || !saved.CreatedAt.Equal(saved.UpdatedAt) {
 		t.Fatalf("times: %v, %v", saved.CreatedAt, saved.UpdatedAt)
@@ -72,7 +72,7 @@ func testRealmRoundTrip(t *testing.T, s tokenstore.Store) {
 		t.Fatalf("the shared field holds %q", v)
 	}
 
-	replaced, err := s.SaveRealm(t.Context(), realm.Realm{ID: "wx"})
+	replaced, err := SaveRealm(t.Context(), s, realm.Realm{ID: "wx"})
 	ok(t, err)
 	if !replaced.CreatedAt.Equal(saved.CreatedAt) || replaced.UpdatedAt.Before(saved.UpdatedAt) {
 		t.Fatalf("times after a replacement: %v, %v", replaced.CreatedAt, replaced.UpdatedAt)
@@ -122,10 +122,10 @@ func testUpdateRealm(t *testing.T, s tokenstore.Store) {
 
 func testRealmPages(t *testing.T, s tokenstore.Store) {
 	for i := range 7 {
-		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: fmt.Sprintf("r%d", i)})
+		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: fmt.Sprintf("r%d", i)})
 		ok(t, err)
 	}
-	_, err := s.SaveRealm(t.Context(), realm.Realm{ID: "r2", Comment: "touched last"})
+	_, err := SaveRealm(t.Context(), s, realm.Realm{ID: "r2", Comment: "touched last"})
 	ok(t, err)
 	want := []string{"r2", "r6", "r5", "r4", "r3", "r1", "r0"}
 	var got []string
@@ -153,7 +153,7 @@ func testKeyword(t *testing.T, s tokenstore.Store) {
 		"umlaut": "Ärger mit ÖPNV", "plain": "nothing here", "emoji": "😀",
 	}
 	for id, comment := range comments {
-		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: id, Comment: comment})
+		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: id, Comment: comment})
 		ok(t, err)
 	}
 	for keyword, want := range map[string]string{
@@ -194,10 +194,10 @@ func testDeleteRealm(t *testing.T, s tokenstore.Store) {
 	}
 	ref, other := realm.Ref{Realm: "a", Key: "k"}, realm.Ref{Realm: "b", Key: "k"}
 	for _, r := range []realm.Ref{ref, other} {
-		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: r.Realm})
+		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: r.Realm})
 		ok(t, err)
 		putSecret(t, s, r, map[string]realm.Hidden{"x": "y"})
-		_, err = s.SaveToken(t.Context(), r, token(1), 0)
+		_, err = SaveToken(t.Context(), s, r, token(1), 0)
 		ok(t, err)
 	}
 	if err := s.DeleteRealm(t.Context(), "a", false); !errors.Is(err, tokenstore.ErrRealmHasSecrets) {
@@ -219,7 +219,7 @@ func testDeleteRealm(t *testing.T, s tokenstore.Store) {
 	if _, _, err := s.Token(t.Context(), other); err != nil {
 		t.Fatalf("the other realm's token: %v", err)
 	}
-	if _, err := s.SaveRealm(t.Context(), realm.Realm{ID: "empty"}); err != nil {
+	if _, err := SaveRealm(t.Context(), s, realm.Realm{ID: "empty"}); err != nil {
 		t.Fatal(err)
 	}
 	ok(t, s.DeleteRealm(t.Context(), "empty", false))

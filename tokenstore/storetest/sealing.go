@@ -32,12 +32,12 @@ func testCanaries(t *testing.T, b Backend) {
 	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411", "canary-fail-4412", "canary-realm-413", "canary-clnt-4414"}
 	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
 	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
-	_, err := s.SaveRealm(t.Context(), r)
+	_, err := SaveRealm(t.Context(), s, r)
 	ok(t, err)
 	putSecret(t, s, ref, map[string]realm.Hidden{"secret": realm.Hidden(canaries[1])})
-	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[4])}, 0)
+	_, err = SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(canaries[4])}, 0)
 	ok(t, err)
-	_, err = s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
+	_, err = SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
 	ok(t, err)
 	coordinate(t, s, ref, func(st *tokenstore.State) {
 		st.Claim.Purpose, st.Claim.Rejected.Digest = "visible-why-7734", realm.Digest([]byte(canaries[6]))
@@ -83,7 +83,7 @@ func testSwap(t *testing.T, b Backend) {
 	s := Open(t, db.Handle(t, ring))
 	for _, ref := range []realm.Ref{one, two} {
 		putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
-		_, err := s.SaveToken(t.Context(), ref, token(1), 0)
+		_, err := SaveToken(t.Context(), s, ref, token(1), 0)
 		ok(t, err)
 		coordinate(t, s, ref, func(st *tokenstore.State) { st.Claim = fullClaim(st.Now) })
 	}
@@ -97,12 +97,12 @@ func testSwap(t *testing.T, b Backend) {
 		if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
 			t.Errorf("token %s: %v", ref, err)
 		}
-		ok(t, s.DeleteToken(t.Context(), ref)) // or it is what does not open
-		if _, err := s.Peek(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
-			t.Errorf("claim %s: %v", ref, err)
-		}
-		if _, err := s.Coordinate(t.Context(), ref, func(*tokenstore.State) error { return nil }); !errors.Is(err, tokenstore.ErrDamaged) {
-			t.Errorf("claim %s: %v", ref, err)
+		_, peeked := s.Peek(t.Context(), ref)
+		_, coordinated := s.Coordinate(t.Context(), ref, func(*tokenstore.State) error { return nil })
+		for _, err := range []error{peeked, coordinated} { // of the claim, which is opened before the token
+			if !errors.Is(err, tokenstore.ErrDamaged) || strings.Contains(err.Error(), "tokens_tokens") {
+				t.Errorf("claim %s: %v", ref, err)
+			}
 		}
 	}
 	ok(t, s.Close())
@@ -173,13 +173,13 @@ func testRotation(t *testing.T, b Backend) {
 	oldKey, newKey := Key(t), Key(t)
 	digest := realm.Digest{7, 7, 7}
 	s := Open(t, db.Handle(t, Ring(t, oldKey)))
-	_, err := s.SaveRealm(t.Context(), sample("wx"))
+	_, err := SaveRealm(t.Context(), s, sample("wx"))
 	ok(t, err)
 	for i := range secrets {
 		ref := realm.Ref{Realm: fmt.Sprint("wx", i%3), Key: fmt.Sprint(i)}
 		putSecret(t, s, ref, map[string]realm.Hidden{"n": realm.Hidden(fmt.Sprint(i))})
 		if i%9 == 0 {
-			_, err := s.SaveToken(t.Context(), ref, token(i), 0)
+			_, err := SaveToken(t.Context(), s, ref, token(i), 0)
 			ok(t, err)
 			coordinate(t, s, ref, func(st *tokenstore.State) {
 				st.Claim.Candidates = []realm.Token{{Refresh: realm.Hidden(fmt.Sprint("candidate-", i))}}
@@ -189,7 +189,7 @@ func testRotation(t *testing.T, b Backend) {
 	}
 	coordinate(t, s, realm.Ref{Realm: "wx0", Key: "nothing sealed"}, func(st *tokenstore.State) { st.Claim.Purpose = "x" })
 	deleted := realm.Ref{Realm: "wx0", Key: "0"}
-	ok(t, s.DeleteToken(t.Context(), deleted))
+	ok(t, DropToken(t.Context(), s, deleted))
 	underWay, left := begin(t, s, deleted, "under way"), begin(t, s, deleted, "left behind")
 	ok(t, s.Close())
 

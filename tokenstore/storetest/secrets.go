@@ -53,12 +53,12 @@ func testSecretRoundTrip(t *testing.T, s tokenstore.Store) {
 func testIdentity(t *testing.T, s tokenstore.Store) {
 	names := []string{"id", "ID", "Id", "id ", " id", "id\u00a0", "caf\u00e9", "cafe\u0301", "i", "İd", strings.Repeat("x", 255)}
 	for i, id := range names {
-		_, err := s.SaveRealm(t.Context(), realm.Realm{ID: id, Comment: fmt.Sprint(i)})
+		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: id, Comment: fmt.Sprint(i)})
 		ok(t, err)
 		for j, key := range names {
 			ref := realm.Ref{Realm: id, Key: key}
 			putSecret(t, s, ref, map[string]realm.Hidden{"v": realm.Hidden(fmt.Sprint(i, j))})
-			_, err := s.SaveToken(t.Context(), ref, realm.Token{Access: realm.Hidden(fmt.Sprint(i, j))}, 0)
+			_, err := SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(fmt.Sprint(i, j))}, 0)
 			ok(t, err)
 		}
 	}
@@ -81,7 +81,7 @@ func testIdentity(t *testing.T, s tokenstore.Store) {
 	}
 	// A tuple joined as text would make these two one.
 	a, b := realm.Ref{Realm: "a/b", Key: "c"}, realm.Ref{Realm: "a", Key: "b/c"}
-	_, err := s.SaveToken(t.Context(), a, token(1), 0)
+	_, err := SaveToken(t.Context(), s, a, token(1), 0)
 	ok(t, err)
 	if _, _, err := s.Token(t.Context(), b); !errors.Is(err, tokenstore.ErrTokenNotFound) {
 		t.Fatalf("got %v", err)
@@ -119,7 +119,7 @@ func testSecretPages(t *testing.T, s tokenstore.Store) {
 
 func testTokenChange(t *testing.T, s tokenstore.Store) {
 	ref := realm.Ref{Realm: "wx", Key: "main"}
-	first, err := s.SaveToken(t.Context(), ref, token(1), 0)
+	first, err := SaveToken(t.Context(), s, ref, token(1), 0)
 	ok(t, err)
 	change := func(c tokenstore.TokenChange) {
 		t.Helper()
@@ -172,7 +172,7 @@ func testDeleteSecret(t *testing.T, s tokenstore.Store) {
 	}
 	for _, r := range []realm.Ref{ref, other} {
 		putSecret(t, s, r, map[string]realm.Hidden{"x": "y"})
-		_, err := s.SaveToken(t.Context(), r, token(1), 0)
+		_, err := SaveToken(t.Context(), s, r, token(1), 0)
 		ok(t, err)
 	}
 	ok(t, s.DeleteSecret(t.Context(), ref))
@@ -208,7 +208,7 @@ func testCancelled(t *testing.T, s tokenstore.Store) {
 	}
 	late, cancelLate := context.WithTimeout(t.Context(), 0)
 	defer cancelLate()
-	if _, err := s.SaveToken(late, ref, token(1), 0); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := SaveToken(late, s, ref, token(1), 0); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a write: %v", err)
 	}
 }
