@@ -183,15 +183,35 @@ func TestFailedOpenLeavesNoLock(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	other, err := tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{8}, 32))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlstore.SQLite(path, other).Open(t.Context()); !errors.Is(err, tokenstore.ErrKey) {
-		t.Fatal(err)
-	}
-	if _, says := startHolder(t, dir, path); says != "open" {
-		t.Fatal(says)
+	put := func(text []byte) func() error { return func() error { return os.WriteFile(path, text, 0o600) } }
+	for _, c := range []struct {
+		name string
+		do   func() error
+		keys *tokenstore.Keyring
+	}{
+		{"another key", put(whole), other},
+		{"no database", put(bytes.Repeat([]byte("no database "), 100)), keyring(t)},
+		{"a directory", func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, keyring(t)},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		if err := sqlstore.SQLite(path, c.keys).Open(t.Context()); err == nil {
+			t.Fatalf("%s: it was opened", c.name)
+		}
+		next, says := startHolder(t, dir, path)
+		if strings.Contains(says, "in use") {
+			t.Errorf("%s: %s", c.name, says)
+		}
+		next.kill()
 	}
 }
 
