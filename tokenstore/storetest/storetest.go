@@ -33,7 +33,7 @@ type Database struct {
 	// or the answers of its server. All handles are closed.
 	Raw func(t *testing.T) []byte
 	// Swap exchanges what is sealed of two secrets, and of their tokens and
-	// attempts.
+	// claims.
 	Swap func(t *testing.T, a, b realm.Ref)
 	// SwapStates exchanges everything else of two authorizations.
 	SwapStates func(t *testing.T, a, b tokenstore.StateHash)
