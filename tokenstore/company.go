@@ -16,7 +16,7 @@ const (
 // Company is who accounts belong to: the one that invoices and orders are
 // made out to.
 type Company struct {
-	// ID is given by the store and never given again.
+	// ID is given by the store, which never gives it to another company.
 	ID int64
 	// TaxpayerID names the company to callers: at most MaxTaxpayerID bytes.
 	TaxpayerID string
@@ -38,7 +38,7 @@ type CompanyStore interface {
 	// or name contains the keyword (case-insensitively; % and _ are plain
 	// characters), and counts them all.
 	Companies(ctx context.Context, page Page, keyword string) ([]Company, int, error)
-	// UpdateCompany is to companies what UpdateRealm is to realms. The id and
+	// UpdateCompany is for companies what UpdateRealm is for realms. The id and
 	// the taxpayer id stay as they are, whatever change returns.
 	UpdateCompany(ctx context.Context, taxpayerID string, change func(c Company, found bool) (Company, error)) (Company, error)
 	// DeleteCompany deletes a company, ErrCompanyNotFound where there is none.

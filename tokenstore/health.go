@@ -17,7 +17,7 @@ type HealthReporter interface {
 	Health(ctx context.Context) []Health
 }
 
-// HealthOf makes the health of one level of what a probe of it returned.
+// HealthOf is the health of one level, given what a probe of it returned.
 func HealthOf(name string, err error) Health {
 	return Health{Name: name, OK: err == nil, Err: err}
 }

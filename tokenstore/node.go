@@ -10,8 +10,8 @@ import (
 
 // NodeID names this process among the nodes: the host's name, the process'
 // number and something random, so that a number that the system gives again
-// is another node. It is for people, too, and the same as long as the process
-// lives.
+// is another node. It is also for people, and stays the same as long as the
+// process lives.
 var NodeID = sync.OnceValue(func() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -91,9 +91,9 @@ func registeredKeys(ctx context.Context, x execer) (map[tokenstore.KeyID][]byte,
 	return keys, rows.Err()
 }
 
-// keysInUse are the keys that rows were sealed with. A node that still has an
-// older key in front writes rows with it after another node rotated: the
-// register alone would not know.
+// keysInUse are the keys that rows were sealed with. The register alone does not
+// know them all: a node that still has an older key in front goes on sealing
+// rows with it after another node has rotated the keys.
 func keysInUse(ctx context.Context, x execer) ([]tokenstore.KeyID, error) {
 	var ids []tokenstore.KeyID
 	for _, t := range sealedTables {

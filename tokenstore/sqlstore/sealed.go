@@ -17,7 +17,7 @@ func (s *Store) seal(ad tokenstore.AD, v any) (sealed, keyID []byte, err error) 
 	return s.sealPlain(ad, plain)
 }
 
-// marshal writes JSON. What cannot be written so is the caller's fault.
+// marshal writes JSON. A value that cannot be written is the caller's fault.
 func marshal(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -35,8 +35,8 @@ func (s *Store) sealPlain(ad tokenstore.AD, plain []byte) (sealed, keyID []byte,
 	return sealed, id[:], nil
 }
 
-// unseal reads what seal wrote. What cannot be opened is final: trying again
-// is of no use, and the database itself is well.
+// unseal reads what seal wrote. Its failure is final: trying again is of no use,
+// and the database itself works.
 func (s *Store) unseal(ad tokenstore.AD, sealed []byte, v any) error {
 	plain, err := s.keys.Open(ad, sealed)
 	if err != nil {
