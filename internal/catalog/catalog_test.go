@@ -139,7 +139,7 @@ func TestRecheck(t *testing.T) {
 	if r, ok := f.Remembered("wx"); !ok || r != before {
 		t.Error("the same realm was dropped")
 	}
-	if _, err := f.store.SaveRealm(t.Context(), realm.Realm{ID: "wx", Config: wechat()}); err != nil {
+	if _, err := f.store.UpdateRealm(t.Context(), "wx", becomes(wechat())); err != nil {
 		t.Fatal(err)
 	}
 	f.cache.Recheck(t.Context(), realm.Ref{Realm: "wx"})

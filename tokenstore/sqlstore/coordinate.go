@@ -140,7 +140,7 @@ func (s *Store) putState(ctx context.Context, tx *txn, ref realm.Ref, row locked
 		return err
 	}
 	if after.Announce {
-		tx.changed, tx.idle, after.Announce = ref, false, false
+		tx.changed, tx.unchanged, after.Announce = ref, false, false
 	}
 	if after.Save == nil {
 		return nil

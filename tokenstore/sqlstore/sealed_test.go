@@ -17,7 +17,7 @@ func TestSealedOnlyWhenChanged(t *testing.T) {
 	write := func(count int, digest byte) (claim, budget []byte) {
 		t.Helper()
 		_, err := s.Coordinate(t.Context(), ref, func(st *tokenstore.State) error {
-			st.Claim.Failure = tokenstore.Failure{Count: count, Digest: realm.Fingerprint{digest}}
+			st.Claim.Failure = tokenstore.Failure{Count: count, Digest: realm.Digest{digest}}
 			st.Budget.Failure = st.Claim.Failure
 			return nil
 		})

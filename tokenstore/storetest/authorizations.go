@@ -28,7 +28,7 @@ func authorization(ref realm.Ref, state string) tokenstore.Authorization {
 	return tokenstore.Authorization{
 		State: tokenstore.HashState(realm.Hidden(state)), Ref: ref, CallbackURL: "https://gw.example.com/callback?of=" + state,
 		Verifier: realm.Hidden("verifier of " + state), Call: tokenstore.NewCallID(),
-		Fingerprint: realm.Fingerprint{1, 2, 3}, Client: realm.Fingerprint{4, 5, 6},
+		Fingerprint: realm.Fingerprint{1, 2, 3}, Client: realm.Digest{4, 5, 6},
 	}
 }
 
