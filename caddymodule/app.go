@@ -86,6 +86,8 @@ type App struct {
 	// has ended.
 	ending context.CancelFunc
 	ended  chan struct{}
+	// history is what all transports of this configuration remember of answers.
+	history *inject.History
 }
 
 // CaddyModule returns the Caddy module information.
@@ -124,6 +126,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.acquirePool(); err != nil {
 		return err
 	}
+	a.history = new(inject.History)
 	a.view, err = a.pool.View(cfg)
 	return err
 }

@@ -96,6 +96,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	t.closer = guarded.CloseIdleConnections
 	t.inject = &inject.Transport{
 		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Renewed: renewed, Log: ctx.Logger(),
+		History: t.app.history,
 	}
 	return nil
 }

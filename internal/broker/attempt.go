@@ -34,9 +34,9 @@ type attempt struct {
 	stored realm.Token
 	// newerThan is the lineage that a new token has to be newer than.
 	newerThan int64
-	// neverAccepted: the API refused the flight's failed token before it
-	// accepted it even once.
-	neverAccepted bool
+	// acceptance says whether the API had accepted the flight's failed token
+	// before it refused it.
+	acceptance claim.Acceptance
 	// force asks the provider for a new token even if it would give the old one
 	// again.
 	force bool

@@ -30,6 +30,9 @@ const (
 // saved yet.
 func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 	if a.flight.purpose == claim.Heal {
+		if err := a.checkFloor(); err != nil {
+			return nil, err
+		}
 		a.noteRejected()
 	}
 	program := a.flight.owner.Program
@@ -136,9 +139,13 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 
 // claimRequest is what this attempt wants of the provider.
 func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
+	acceptance := a.acceptance
+	if a.force {
+		acceptance = claim.AcceptanceUnknown // the refusal was counted when the call was not by force
+	}
 	return &claim.Request{
 		Terms: a.view.terms(a.flight.owner), ID: tokenstore.NewCallID(), Node: a.pool.node, Key: a.ref.Key, Purpose: p,
-		NewerThan: a.newerThan, Failed: a.flight.failed, NeverAccepted: a.neverAccepted && !a.force,
+		NewerThan: a.newerThan, Failed: a.flight.failed, Acceptance: acceptance,
 		Initial: a.bound.SecretRefreshToken(), IsReseeded: a.bound.Reseeded,
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
 		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) },

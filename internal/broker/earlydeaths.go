@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -31,6 +32,9 @@ type earlyDeaths struct {
 	// last is the token that was refused last: each request that still carries
 	// it may report it, as long as there is no other.
 	last realm.Hidden
+	// isEarly: the last one was early. It counts only if another token helped:
+	// otherwise the request was at fault, and the token may have lived.
+	isEarly bool
 	// at is when it was refused. From until on it is forgotten.
 	at, until realm.Instant
 }
@@ -41,9 +45,9 @@ func (d *earlyDeaths) isContended(now realm.Instant) bool {
 }
 
 // noteRejected notes that the API refused the live token, and whether it had
-// accepted it before. An early end counts only of a token that was accepted: a
-// token that never worked tells of a provider that is broken. Tokens that this
-// product replaced itself, here or on another node, do not come here.
+// accepted it before. An early end is of a token that was accepted: a token that
+// never worked tells of a provider that is broken. Tokens that this product
+// replaced itself, here or on another node, do not come here.
 func (a *attempt) noteRejected() {
 	e, now := a.entry, a.now()
 	e.mu.Lock()
@@ -52,7 +56,11 @@ func (a *attempt) noteRejected() {
 	if l == nil || l.lease.Access != a.flight.failed {
 		return
 	}
-	a.neverAccepted = !e.accepted.Load()
+	a.acceptance = claim.NeverAccepted
+	if e.accepted.Load() {
+		a.acceptance = claim.Accepted
+		e.clearEarlyRefusalLocked()
+	}
 	d := &e.activityLocked().earlyDeaths
 	if d.last == a.flight.failed {
 		return
@@ -62,14 +70,34 @@ func (a *attempt) noteRejected() {
 		*d = earlyDeaths{}
 	}
 	d.last, d.at, d.until = a.flight.failed, now, now.Add(max(forgottenAfter, l.life()))
-	isEarly := l.lease.Expires == 0 || l.lease.Expires.Sub(now) > l.life()/10
-	if !isEarly || a.neverAccepted {
-		return
+	endsEarly := l.lease.Expires == 0 || l.lease.Expires.Sub(now) > l.life()/10
+	d.isEarly = endsEarly && a.acceptance == claim.Accepted
+}
+
+// countEarly counts the last death if it was early, and reports whether the log
+// is to be told of contention.
+func (d *earlyDeaths) countEarly() (isNews bool) {
+	if !d.isEarly {
+		return false
 	}
+	d.isEarly = false
 	d.count = min(d.count+1, contendedAfter)
-	if d.count == contendedAfter && !d.isLogged {
-		d.isLogged = true
-		a.log.Warn(contention+": its tokens die early again and again", zap.String("advice", contentionAdvice))
+	isNews = d.count == contendedAfter && !d.isLogged
+	d.isLogged = d.isLogged || isNews
+	return isNews
+}
+
+func (p *Pool) warnContention(ref realm.Ref) {
+	p.log.Warn(contention+": its tokens die early again and again",
+		zap.String("realm", ref.Realm), zap.String("key", ref.Key), zap.String("advice", contentionAdvice))
+}
+
+// clearEarlyRefusalLocked forgets that the API refused fresh tokens: it has
+// accepted one since, and a wait because of that would only keep its death from
+// being healed.
+func (e *entry) clearEarlyRefusalLocked() {
+	if a := e.activity; a != nil && a.failure != nil && claim.IsEarlyRefusal(a.failure.cause) {
+		e.clearFailureLocked()
 	}
 }
 

@@ -44,6 +44,8 @@ type activity struct {
 	// unsaved is the outcome of a call that the store did not take yet.
 	unsaved     *claim.Outcome
 	earlyDeaths earlyDeaths
+	// floor bounds how often a refused token is replaced.
+	floor healFloor
 }
 
 // live is a token in memory. There may be a million: mind the size.

@@ -54,8 +54,10 @@ const (
 // goal is what a flight is to bring about.
 type goal struct {
 	purpose claim.Purpose
-	// failed is the token that the API refused (Heal).
+	// failed is the token that the API refused (Heal), blame what is probably at
+	// fault for that.
 	failed realm.Hidden
+	blame  realm.Blame
 	// fromProvider: a token that is stored already does not do (Renew).
 	fromProvider bool
 	// isAwaited: somebody waits for it, so that it goes on although another
@@ -95,27 +97,34 @@ func (f *flight) serves(g goal, owner *catalog.Realm) bool {
 // join waits for a flight that gives what the caller wants, and starts one if
 // there is none.
 func (v *View) join(ctx context.Context, c *catalog.Realm, ref realm.Ref, g goal) (*realm.Lease, error) {
+	lease, _, err := v.wait(ctx, c, ref, g)
+	return lease, err
+}
+
+// wait is join, and reports whether the flight that served was started for this
+// very caller.
+func (v *View) wait(ctx context.Context, c *catalog.Realm, ref realm.Ref, g goal) (_ *realm.Lease, isOurs bool, _ error) {
 	for {
-		f := v.joinOrStart(c, ref, g)
+		f, isOurs := v.joinOrStart(c, ref, g)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return nil, gaveUp(ctx)
+			return nil, false, gaveUp(ctx)
 		}
 		if f.serves(g, c) {
-			return f.lease, f.err
+			return f.lease, isOurs, f.err
 		}
 	}
 }
 
-// joinOrStart returns the flight that is under way, or a new one.
-func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) *flight {
+// joinOrStart returns the flight that is under way, or a new one, which isNew.
+func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) (_ *flight, isNew bool) {
 	for {
 		e := v.pool.entry(ref)
 		e.mu.Lock()
 		if f := e.flightLocked(); f != nil {
 			e.mu.Unlock()
-			return f
+			return f, false
 		}
 		f := newFlight(c, g)
 		e.activityLocked().flight = f
@@ -127,7 +136,7 @@ func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) *flight {
 			continue
 		}
 		v.launch(e, f, ref)
-		return f
+		return f, true
 	}
 }
 
@@ -186,6 +195,9 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
 	if f.purpose == claim.Heal {
+		if err == nil && lease.Source == realm.FromUpstream {
+			e.recordHeal(realm.InstantOf(v.pool.now()), lease.Access)
+		}
 		v.pool.observe(func(o Observer) { o.Healed(ref.Realm, err == nil) })
 	}
 	switch {

@@ -51,7 +51,7 @@ func (v *View) recheck(ctx context.Context, e *entry, c *catalog.Realm, ref real
 	f := e.currentFlight()
 	switch {
 	case f == nil:
-		f = v.joinOrStart(c, ref, goal{purpose: claim.Verify})
+		f, _ = v.joinOrStart(c, ref, goal{purpose: claim.Verify})
 		fallthrough
 	case f.purpose == claim.Verify:
 		select {

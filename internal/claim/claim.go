@@ -138,6 +138,16 @@ func (r *Request) digestOf(f tokenstore.Failure, digest func(grant.RecipeKind) r
 	return digest(grant.RecipeKind(kind)) // #nosec G115 -- the index of a short list
 }
 
+// Acceptance says whether the API had accepted a token before it refused it.
+type Acceptance uint8
+
+// What a node knows about that.
+const (
+	AcceptanceUnknown Acceptance = iota
+	Accepted
+	NeverAccepted
+)
+
 // Request is what a node wants of the provider.
 type Request struct {
 	Terms
@@ -152,8 +162,8 @@ type Request struct {
 	NewerThan int64
 	// Failed is the token that the API refused (Heal).
 	Failed realm.Hidden
-	// NeverAccepted: the API refused Failed before it accepted it even once.
-	NeverAccepted bool
+	// Acceptance says whether the API had accepted Failed before it refused it.
+	Acceptance Acceptance
 	// Initial is the refresh token that the secret itself holds. IsReseeded
 	// reports whether it was replaced since the token with this fingerprint was
 	// obtained.

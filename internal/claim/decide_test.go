@@ -113,7 +113,7 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Claim: tokenstore.Claim{Started: noon, Purpose: Heal.String()}}
 	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
 		r := request(Heal)
-		r.Failed, r.NeverAccepted = s.Token.Access, true
+		r.Failed, r.Acceptance = s.Token.Access, NeverAccepted
 		d := r.Decide(&s)
 		if d.Verdict != Wait || d.Wait != want {
 			t.Fatalf("refusal %d: got %d, wait %v; want a wait of %v", i, d.Verdict, d.Wait, want)
@@ -147,7 +147,7 @@ func TestDecideOnATokenThatNeverWorked(t *testing.T) {
 // when it is used for the first time here, the provider is asked at once.
 func TestDecideOnATokenThatWorkedElsewhere(t *testing.T) {
 	r := request(Heal)
-	r.Failed, r.NeverAccepted = "A1", true
+	r.Failed, r.Acceptance = "A1", NeverAccepted
 	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour), Claim: tokenstore.Claim{
 		Started: noon.Add(-r.BackoffCap), Purpose: Heal.String(),
 	}}

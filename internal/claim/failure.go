@@ -61,6 +61,12 @@ var (
 	}
 )
 
+// IsEarlyRefusal reports whether a failure is that the API refused new tokens
+// before it accepted any of them.
+func IsEarlyRefusal(cause *grant.Error) bool {
+	return cause != nil && cause.Kind == errRefusedAtOnce.Kind && cause.Detail == errRefusedAtOnce.Detail
+}
+
 // causeForm is a failure as the nodes tell it each other. A grant.Error holds
 // nothing confidential.
 type causeForm struct {

@@ -137,7 +137,7 @@ func (o *Outcome) recordToken(s *tokenstore.State) {
 	switch {
 	case o.IsSameToken() && o.Stage != BeforeForce:
 		c.Failure = r.failureAfter(c.Failure, ErrSameToken, s.Now, o.recipe())
-	case !r.NeverAccepted: // otherwise the new token has to prove itself first
+	case r.Acceptance != NeverAccepted: // otherwise the new token has to prove itself first
 		c.Failure = tokenstore.Failure{}
 	}
 	endRealmFailure(s)

@@ -101,9 +101,11 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 // noSource is a Source that must not be asked for a token.
 type noSource struct{}
 
-func (noSource) Renew(context.Context, realm.Ref, realm.Hidden) (*realm.Lease, error) {
-	panic("asked to renew")
+func (noSource) Heal(context.Context, realm.Ref, realm.Hidden, realm.Blame) (*realm.Lease, bool, error) {
+	panic("asked for another token")
 }
+
+func (noSource) Helped(realm.Ref, *realm.Lease) { panic("told of a heal") }
 
 func (noSource) Worked(realm.Ref, *realm.Lease) {}
 
@@ -111,8 +113,8 @@ func (noSource) Worked(realm.Ref, *realm.Lease) {}
 func over(base http.RoundTripper, job Job) *Transport {
 	return &Transport{
 		Base: base, Guarded: base, Log: zap.NewNop(),
-		Source: noSource{},
-		Job:    func(*http.Request) (Job, error) { return job, nil },
+		Source: noSource{}, History: new(History),
+		Job: func(*http.Request) (Job, error) { return job, nil },
 	}
 }
 

@@ -20,7 +20,7 @@ type healing struct {
 
 // heal sends a request. When the answer is that of a dead token, another token
 // is asked for, and the request is sent once more: whatever its method, since
-// the API refused before it acted. Where there is no other token, or the
+// the API refused it before it acted. Where there is no other token, or the
 // request cannot be sent again, the caller gets the answer as it came.
 func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.Response, error) {
 	first, body := recordBody(req, lease.Target.ReplayMax)
@@ -34,11 +34,12 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 		body.release()
 		return t.fail(req, job, used{lease}, err)
 	}
-	resp, verdict := h.judged(resp, lease)
-	if verdict == realm.Dead {
-		if again := h.renew(req.Context()); again != nil {
+	resp, j := h.judged(resp, lease)
+	if j.verdict == realm.Dead {
+		as := refusal{resp.StatusCode, j.code}
+		if again := h.renew(req.Context(), as); again != nil {
 			h.abandon(resp)
-			return h.replay(again)
+			return h.replay(again, as)
 		}
 		if own := req.Context().Err(); own != nil {
 			body.release()
@@ -48,6 +49,24 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 	}
 	body.release()
 	return t.finish(out, resp, req, job, used{lease})
+}
+
+// request is what History knows the request by.
+func (h *healing) request() request {
+	return requestOf(h.job.Ref, h.req.Method, h.req.URL.Path)
+}
+
+// judged judges an answer, and notes that the token worked where it did.
+func (h *healing) judged(resp *http.Response, lease *realm.Lease) (*http.Response, judgement) {
+	if lease.Target.Dead == nil { // of the second attempt: the realm has changed
+		return resp, judgement{verdict: realm.Alive}
+	}
+	resp, j := h.judge(resp, h.req.Method, lease.Target.Dead)
+	if showsAccepted(j.verdict, resp.StatusCode) {
+		h.History.noteAccepted(h.request(), lease.Access)
+		h.Source.Worked(h.job.Ref, lease)
+	}
+	return resp, j
 }
 
 // abandon closes the answer to the first attempt. Over HTTP/2 that waits until
@@ -60,29 +79,19 @@ func (h *healing) abandon(resp *http.Response) {
 	go func() { _ = resp.Body.Close() }()
 }
 
-// judged judges an answer, and tells the source of a token that worked.
-func (h *healing) judged(resp *http.Response, lease *realm.Lease) (*http.Response, realm.Verdict) {
-	if lease.Target.Dead == nil { // of the second attempt: the realm has changed
-		return resp, realm.Alive
-	}
-	resp, verdict := h.judge(resp, h.req.Method, lease.Target.Dead)
-	if accepted(verdict, resp.StatusCode) {
-		h.Source.Worked(h.job.Ref, lease)
-	}
-	return resp, verdict
-}
-
 // second is the second attempt.
 type second struct {
-	out   *outgoing
-	lease *realm.Lease
+	out    *outgoing
+	lease  *realm.Lease
+	bought bool // the token was fetched for this request
 }
 
-// renew asks for another token and makes the second attempt of it; nil where
-// there is none. A request that cannot be sent again asks all the same, and
-// waits: the caller that tries again next should succeed.
-func (h *healing) renew(ctx context.Context) *second {
-	lease, err := h.Source.Renew(ctx, h.job.Ref, h.lease.Access)
+// renew asks for another token and prepares the second attempt with it; nil
+// where there is none. A request that cannot be sent again asks all the same,
+// and waits: the caller that tries again next should succeed.
+func (h *healing) renew(ctx context.Context, as refusal) *second {
+	blame := h.History.blame(h.request(), as, h.lease.Access)
+	lease, bought, err := h.Source.Heal(ctx, h.job.Ref, h.lease.Access, blame)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -108,7 +117,7 @@ func (h *healing) renew(ctx context.Context) *second {
 		h.logSkipped(tooLarge)
 		return nil
 	}
-	return &second{out, lease}
+	return &second{out, lease, bought}
 }
 
 const tooLarge = "its body is larger than replay_max"
@@ -120,9 +129,9 @@ func (h *healing) logSkipped(why string) {
 	}
 }
 
-// replay sends the request for the second time. What comes now is the
-// caller's, a dead token's answer too.
-func (h *healing) replay(s *second) (*http.Response, error) {
+// replay sends the request for the second time. What is answered now is the
+// caller's, even a refusal: a fresh token did not cure it.
+func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 	if h.Renewed != nil {
 		h.Renewed(h.req, h.job.Ref, s.lease)
 	}
@@ -131,6 +140,16 @@ func (h *healing) replay(s *second) (*http.Response, error) {
 	if err != nil {
 		return h.fail(h.req, h.job, tokens, err)
 	}
-	resp, _ = h.judged(resp, s.lease)
+	resp, j := h.judged(resp, s.lease)
+	switch {
+	case j.verdict == realm.Dead && s.bought:
+		// A token that somebody else bought may have died since.
+		h.History.noteUncured(h.request(), refusal{resp.StatusCode, j.code})
+	case showsAccepted(j.verdict, resp.StatusCode):
+		h.History.noteCured(h.request(), as)
+		if s.bought {
+			h.Source.Helped(h.job.Ref, s.lease)
+		}
+	}
 	return h.finish(s.out, resp, h.req, h.job, tokens)
 }

@@ -44,8 +44,10 @@ type healer struct {
 	// fetch makes the next lease; nil: there is none.
 	fetch  func(context.Context) (*realm.Lease, error)
 	asked  []realm.Hidden // the tokens that failed, in order
+	blamed []realm.Blame  // one for one
 	made   int
 	worked []realm.Hidden
+	helped []realm.Hidden
 }
 
 var errNoOther = &realm.Error{Code: realm.CodeTokenUnavailable, Status: http.StatusServiceUnavailable, Detail: "backing off"}
@@ -65,22 +67,29 @@ func (h *healer) job(job Job) Job {
 	return job
 }
 
-func (h *healer) Renew(ctx context.Context, _ realm.Ref, failed realm.Hidden) (*realm.Lease, error) {
+// Heal renews for everything but a request that is at fault.
+func (h *healer) Heal(ctx context.Context, _ realm.Ref, refused realm.Hidden, blame realm.Blame) (*realm.Lease, bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked = append(h.asked, failed)
-	if h.current.Access != failed {
-		return h.current, nil
+	h.asked, h.blamed = append(h.asked, refused), append(h.blamed, blame)
+	if h.current.Access != refused {
+		return h.current, false, nil
 	}
-	if h.fetch == nil {
-		return nil, errNoOther
+	if h.fetch == nil || blame == realm.BlameRequest {
+		return nil, false, errNoOther
 	}
 	l, err := h.fetch(ctx)
 	if err == nil {
 		h.made++
 		h.current = l
 	}
-	return l, err
+	return l, err == nil, err
+}
+
+func (h *healer) Helped(_ realm.Ref, l *realm.Lease) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.helped = append(h.helped, l.Access)
 }
 
 func (h *healer) Worked(_ realm.Ref, l *realm.Lease) {

@@ -8,64 +8,89 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// judge says what an answer tells about the token. It reads ahead where the
-// rule has to see the body; the answer that it returns is the caller's, with
-// every byte of it.
-//
-// realm.AskBody is the verdict on an answer that could not be looked into.
-func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRule) (*http.Response, realm.Verdict) {
+// judgement is what an answer tells about the token of its request.
+type judgement struct {
+	// verdict is realm.AskBody where the rule would have to see the body, and
+	// the body could not be looked into.
+	verdict realm.Verdict
+	// code is the error code of a refusal; "" where it has none.
+	code string
+}
+
+// judge judges an answer. It reads ahead where the rule has to see the body;
+// the answer that it returns is the caller's, with every byte of it.
+func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRule) (*http.Response, judgement) {
 	verdict := rule.Status(resp.StatusCode)
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols: // the body is a connection
-		return resp, realm.Alive
+		return resp, judgement{verdict: realm.Alive}
+	case method == http.MethodHead && verdict == realm.Dead:
+		return resp, judgement{verdict, errorCode(resp.Header, nil)}
 	case method == http.MethodHead:
-		return resp, verdict
+		return resp, judgement{verdict: verdict}
 	case verdict == realm.Dead:
-		// Nobody may want it: read, it gives its connection back. What does
-		// not come is not waited for.
-		if resp.Body != nil && resp.ContentLength <= peekMost {
-			resp, _, _ = t.peekInTime(resp, anything)
-		}
-		return resp, verdict
+		return t.judgeRefusal(resp)
 	case verdict == realm.AskBody && !isDocument(resp):
-		return resp, realm.Alive
+		return resp, judgement{verdict: realm.Alive}
 	case verdict == realm.AskBody:
 		return t.judgeBody(resp, rule)
 	}
-	return resp, verdict
+	return resp, judgement{verdict: verdict}
+}
+
+// judgeRefusal reads the error code of an answer whose status refuses the
+// token. Nobody may want that answer, and one that was read to its end gives
+// its connection back. What does not come in time is not waited for.
+func (t *Transport) judgeRefusal(resp *http.Response) (*http.Response, judgement) {
+	if resp.Body == nil || resp.ContentLength > peekMost {
+		return resp, judgement{realm.Dead, errorCode(resp.Header, nil)}
+	}
+	resp, head, whole := t.peekInTime(resp, anything)
+	coding := resp.Header.Get("Content-Encoding")
+	code := errorCode(resp.Header, nil)
+	read := func(document []byte) { code = errorCode(resp.Header, document) }
+	switch {
+	case !whole:
+	case !isPacked(coding):
+		read(head)
+	case canUnpack(coding):
+		unpacked(coding, head, read)
+	}
+	return resp, judgement{realm.Dead, code}
 }
 
 // judgeBody looks into an answer that may be a document.
-func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule) (*http.Response, realm.Verdict) {
+func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule) (*http.Response, judgement) {
 	coding, goOn := resp.Header.Get("Content-Encoding"), beginsJSON
 	if isPacked(coding) {
 		if !canUnpack(coding) {
-			return resp, realm.AskBody
+			return resp, judgement{verdict: realm.AskBody}
 		}
 		goOn = anything
 	}
 	resp, head, whole := t.peek(resp, goOn)
-	dead := false
-	judge := func(document []byte) { dead = rule.Body(resp.StatusCode, document) }
+	j := judgement{verdict: realm.Alive}
+	judge := func(document []byte) {
+		if rule.Body(resp.StatusCode, document) {
+			j = judgement{realm.Dead, errorCode(resp.Header, document)}
+		}
+	}
 	switch {
 	case len(head) > peekMost, !isPacked(coding) && !beginsJSON(head):
-		return resp, realm.Alive // it is no document of the kind that refuses a token
+		// It is no document of the kind that refuses a token.
 	case !whole:
-		return resp, realm.AskBody
+		j.verdict = realm.AskBody
 	case !isPacked(coding):
 		judge(head)
 	case !unpacked(coding, head, judge):
-		return resp, realm.AskBody
+		j.verdict = realm.AskBody
 	}
-	if dead {
-		return resp, realm.Dead
-	}
-	return resp, realm.Alive
+	return resp, j
 }
 
-// isDocument says whether the answer may be one that refuses a token: a whole
-// JSON document, and a small one. A download is none, even of JSON: what
-// stands in a file is not the API's word.
+// isDocument reports whether the answer may be one that refuses a token: a
+// whole JSON document, and a small one. A download is none, even of JSON: what
+// stands in a file does not tell what the API thinks of the token.
 func isDocument(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusNoContent, http.StatusPartialContent, http.StatusNotModified:
@@ -80,7 +105,7 @@ func isDocument(resp *http.Response) bool {
 	return isJSON(resp.Header.Get("Content-Type"))
 }
 
-// isJSON says whether a media type may be that of a JSON document. WeChat and
+// isJSON reports whether a media type may be that of a JSON document. WeChat and
 // QQ send theirs as text/plain, and an answer may have no type at all; then
 // the first byte tells more, see beginsJSON. text/html is left out, although
 // PHP sends it unasked: a packed page would have to be held back to know.
@@ -97,7 +122,7 @@ func isJSON(mediaType string) bool {
 	return n > 0 && strings.EqualFold(mediaType[n:], suffix)
 }
 
-// beginsJSON says whether text may be the beginning of a JSON object or array,
+// beginsJSON reports whether text may be the beginning of a JSON object or array,
 // perhaps behind a byte order mark: only those have paths.
 func beginsJSON(text []byte) bool {
 	const mark = "\xef\xbb\xbf"
@@ -111,12 +136,13 @@ func beginsJSON(text []byte) bool {
 // anything is worth waiting for.
 func anything([]byte) bool { return true }
 
-// accepted says whether an answer that no rule took for dead shows that the
-// API accepted the token. One that could not be looked into does not, nor does
-// one from an API that is down, too busy to look, or refuses in a way that the
-// realm does not know: a provider that refuses every token must not pass for
-// one whose tokens work now and then. A stream or download that began does.
-func accepted(verdict realm.Verdict, status int) bool {
+// showsAccepted reports whether an answer that no rule took for dead shows that
+// the API accepted the token. One that could not be looked into does not, nor
+// does one from an API that is down, is too busy to look, or refuses in a way
+// that the realm does not know: a provider that refuses every token must not
+// pass for one whose tokens work now and then. A stream or download that has
+// begun does show it.
+func showsAccepted(verdict realm.Verdict, status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusTooManyRequests:
 		return false

@@ -221,8 +221,8 @@ func FuzzJudge(f *testing.F) {
 		if known {
 			resp.ContentLength = int64(len(body))
 		}
-		got, verdict := (&Transport{}).judge(resp, http.MethodGet, rule)
-		if coding == "" && verdict == realm.Dead && !bytes.Contains(body, []byte("err")) && !bytes.Contains(body, []byte(`\`)) {
+		got, j := (&Transport{}).judge(resp, http.MethodGet, rule)
+		if coding == "" && j.verdict == realm.Dead && !bytes.Contains(body, []byte("err")) && !bytes.Contains(body, []byte(`\`)) {
 			t.Errorf("%q is dead", body)
 		}
 		back, err := io.ReadAll(got.Body)

@@ -220,8 +220,8 @@ func TestPeekKeepsErrors(t *testing.T) {
 			}
 			last := list[len(list)-1].err
 			resp := &http.Response{StatusCode: http.StatusOK, ContentLength: length, Body: &inPieces{list: slices.Clone(list)}, Header: http.Header{"Content-Type": {"application/json"}}}
-			got, verdict := (&Transport{}).judge(resp, http.MethodGet, ruleOf(t, onBody))
-			equal(t, realm.AskBody, verdict, "verdict")
+			got, j := (&Transport{}).judge(resp, http.MethodGet, ruleOf(t, onBody))
+			equal(t, realm.AskBody, j.verdict, "verdict")
 			back, err := io.ReadAll(got.Body)
 			equal(t, want, string(back), "bytes")
 			equal(t, true, errors.Is(err, last), fmt.Sprint(err))

@@ -62,6 +62,9 @@ type Transport struct {
 	// Renewed is told the lease with which a request is sent again; nil for
 	// nobody.
 	Renewed func(*http.Request, realm.Ref, *realm.Lease)
+	// History is what is remembered of answers, to tell a dead token from a
+	// request that no token cures. Transports may share it.
+	History *History
 	Log     *zap.Logger
 
 	// after is the clock of the peeks; nil for the real one.
