@@ -73,3 +73,60 @@ func TestHealing(t *testing.T) {
 		}
 	}
 }
+
+// Calls that no token cures are refused as a dead token is: they cost few token
+// requests, and when the token does die the callers of other paths see nothing.
+func TestHealingBesideAMissingRight(t *testing.T) {
+	i := newInstance(t)
+	provider := fakeprovider.New(fakeprovider.Options{
+		Style: fakeprovider.OAuth, Credentials: map[string]string{"app": canary + "-secret"},
+		Rule: &fakeprovider.Rule{Semantics: fakeprovider.Rotate},
+		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/b") {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		}),
+	})
+	i.load(fmt.Sprintf(`
+		realm p {
+			api %[1]s
+			grant client_credentials {
+				token_url %[1]s/oauth2/token
+				client_id {secret.id}
+				client_secret {secret.secret}
+			}
+			inject header Authorization "Bearer {token}"
+			renew_on status 401
+			secret main {
+				id app
+				secret %[2]s-secret
+			}
+		}`, provider.Start(t), canary), `
+		handle_path /p/* {
+			token_proxy {
+				realm p
+				key main
+			}
+		}`)
+	for n := range 500 {
+		if a := i.get("/p/a"); a.StatusCode != http.StatusOK {
+			t.Fatalf("call %d: %s\n%s", n, a.Status, a.body)
+		}
+		path := "/p/b"
+		if n%2 == 0 { // each of them is new
+			path = fmt.Sprint("/p/b/", n)
+		}
+		if a := i.get(path); a.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("%s: %s\n%s", path, a.Status, a.body)
+		}
+	}
+	if n := provider.Fetches() - 1; n > 4 {
+		t.Errorf("%d token requests for refusals that no token cures", n)
+	}
+	for range 3 {
+		provider.Revoke(provider.Newest())
+		if a := i.get("/p/a"); a.StatusCode != http.StatusOK {
+			t.Errorf("the token died, and the caller sees it: %s", a.Status)
+		}
+	}
+}

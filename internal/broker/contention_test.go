@@ -45,7 +45,8 @@ func (n *contested) use(t *testing.T) *realm.Lease {
 	t.Helper()
 	lease, err := n.Token(t.Context(), wx)
 	if err == nil && !n.wechat.Live(lease.Access.Reveal()) {
-		lease, err = n.Renew(t.Context(), wx, lease.Access)
+		lease, err = n.heal(t.Context(), wx, lease.Access)
+		defer n.helped(t)
 	}
 	if err != nil || !n.wechat.Live(lease.Access.Reveal()) {
 		t.Fatalf("no live token: %v %v", lease, err)
@@ -112,7 +113,7 @@ func TestNoContention(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.clock.advance(6 * time.Minute)
-			if _, err := n.Renew(t.Context(), wx, old.Access); err != nil { // who was under way with it
+			if _, err := n.heal(t.Context(), wx, old.Access); err != nil { // who was under way with it
 				t.Fatal(err)
 			}
 		},
@@ -136,7 +137,7 @@ func TestNoContention(t *testing.T) {
 			n.clock.advance(old.Expires.Time().Sub(n.clock.now()) - 7*time.Minute)
 			n.wechat.Steal("app")
 			n.clock.advance(6 * time.Minute)
-			if _, err := n.Renew(t.Context(), wx, old.Access); err != nil {
+			if _, err := n.heal(t.Context(), wx, old.Access); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -146,16 +147,17 @@ func TestNoContention(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.clock.advance(20 * time.Minute)
-			if _, err := n.Renew(t.Context(), wx, lease.Access); err != nil {
+			if _, err := n.heal(t.Context(), wx, lease.Access); err != nil {
 				t.Fatal(err)
 			}
+			n.helped(t)
 		},
 		"a provider that is down": func(t *testing.T, n *contested) {
 			lease := n.use(t)
 			n.wechat.Revoke(lease.Access.Reveal())
 			n.wechat.Set(fakeprovider.Faults{Answer: "empty"})
 			for range contendedAfter + 1 {
-				if _, err := n.Renew(t.Context(), wx, lease.Access); err == nil {
+				if _, err := n.heal(t.Context(), wx, lease.Access); err == nil {
 					t.Fatal("there is another token")
 				}
 			}

@@ -223,7 +223,7 @@ func TestRefutedAuthorizations(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 50 {
-		if got, err := n.Renew(t.Context(), jd, lease.Access); err == nil {
+		if got, err := n.heal(t.Context(), jd, lease.Access); err == nil {
 			lease = got
 		}
 		n.clock.advance(100 * time.Millisecond)

@@ -69,7 +69,7 @@ func TestRenewOnce(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 1000 {
 		calls.Go(func() {
-			lease, err := s.Renew(t.Context(), wx, old.Access)
+			lease, err := s.heal(t.Context(), wx, old.Access)
 			if err != nil || lease.Access == old.Access || !s.fake.Live(lease.Access.Reveal()) {
 				t.Errorf("%v %v", lease, err)
 			}
@@ -77,7 +77,7 @@ func TestRenewOnce(t *testing.T) {
 	}
 	calls.Wait()
 	s.clock.advance(time.Minute)
-	lease, err := s.Renew(t.Context(), wx, old.Access)
+	lease, err := s.heal(t.Context(), wx, old.Access)
 	if err != nil || lease.Access != s.take(t).Access {
 		t.Errorf("a late failure: %v %v", lease, err)
 	}
@@ -95,7 +95,7 @@ func TestRenewTheSameToken(t *testing.T) {
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 	for range 20 {
-		_, err := n.Renew(t.Context(), wx, "T-1-app")
+		_, err := n.heal(t.Context(), wx, "T-1-app")
 		var e *realm.Error
 		if !errors.As(err, &e) || e.Code != realm.CodeTokenUnavailable {
 			t.Fatalf("got %v", err)
@@ -107,7 +107,7 @@ func TestRenewTheSameToken(t *testing.T) {
 	want(t, n.View, wx, "T-1-app", realm.FromMemory) // the provider says that it lives
 	for range 60 {
 		n.clock.advance(time.Second)
-		_, _ = n.Renew(t.Context(), wx, "T-1-app")
+		_, _ = n.heal(t.Context(), wx, "T-1-app")
 	}
 	if calls := n.provider.calls.Load(); calls > 9 {
 		t.Fatalf("%d calls to the provider in a minute", calls)
@@ -129,7 +129,7 @@ func TestRenewByForce(t *testing.T) {
 	n.saveRealm(t, "wx", c)
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
-	lease, err := n.Renew(t.Context(), wx, "T-1-app")
+	lease, err := n.heal(t.Context(), wx, "T-1-app")
 	if err != nil || lease.Access != "T-3-app" {
 		t.Fatalf("%v %v", lease, err)
 	}
@@ -145,7 +145,7 @@ func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	for range 3600 {
 		s.clock.advance(time.Second)
 		lease := s.take(t)
-		_, _ = s.Renew(t.Context(), wx, lease.Access)
+		_, _ = s.heal(t.Context(), wx, lease.Access)
 	}
 	if n := s.fake.Fetches(); n > 130 || n < 50 {
 		t.Errorf("%d fetches in an hour, promised are 130 at the most", n)
@@ -156,11 +156,12 @@ func TestRenewWhenEverythingIsRefused(t *testing.T) {
 	lease := s.take(t)
 	s.Worked(wx, lease)
 	for range 2 {
-		renewed, err := s.Renew(t.Context(), wx, lease.Access)
+		renewed, err := s.heal(t.Context(), wx, lease.Access)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.Worked(wx, renewed)
+		s.Helped(wx, renewed)
 		lease = renewed
 	}
 	if n := s.fake.Fetches() - fetched; n != 2 {
@@ -180,7 +181,7 @@ func TestRenewAtWill(t *testing.T) {
 		s.Worked(wx, lease)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // it does not wait
-		_, _ = s.Renew(ctx, wx, lease.Access)
+		_, _ = s.heal(ctx, wx, lease.Access)
 		s.idle(t)
 	}
 	if n := s.fake.Fetches(); n < 3 || n > 7 {
@@ -282,7 +283,7 @@ func TestBudget(t *testing.T) {
 	want(t, n.View, wx, "T-3-app", realm.FromMemory)
 	_, err = n.Token(t.Context(), realm.Ref{Realm: "wx", Key: "k0"})
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
-	_, err = n.Renew(t.Context(), wx, "T-3-app")
+	_, err = n.heal(t.Context(), wx, "T-3-app")
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 	if calls := n.provider.calls.Load(); calls != 3 {
 		t.Fatalf("%d calls to the provider, want 3", calls)
@@ -301,4 +302,10 @@ func TestBudget(t *testing.T) {
 	}
 	_, err = n.Flush(t.Context(), wx)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
+}
+
+// heal is Heal for a request of which nothing is known.
+func (v *View) heal(ctx context.Context, ref realm.Ref, refused realm.Hidden) (*realm.Lease, error) {
+	lease, _, err := v.Heal(ctx, ref, refused, realm.BlameUnknown)
+	return lease, err
 }

@@ -251,7 +251,7 @@ func (m *model) begin(n *modelNode, i int, what claim.Purpose, failed realm.Hidd
 		case claim.Flush:
 			lease, err = n.view.Flush(ctx, c.ref)
 		case claim.Heal:
-			lease, err = n.view.Renew(ctx, c.ref, failed)
+			lease, err = n.view.heal(ctx, c.ref, failed)
 		case claim.Authorize:
 			lease, err = n.view.Authorize(ctx, c.ref)
 		case claim.Renew:

@@ -240,18 +240,19 @@ func TestObserver(t *testing.T) {
 
 	n.works(t)
 	for range 20 { // who reports it later gets the other one, and that is no news
-		if _, err := n.Renew(t.Context(), wx, "T-1-app"); err != nil {
+		if _, err := n.heal(t.Context(), wx, "T-1-app"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d.want(t, "died wx/main", "fetched wx ok true", "refreshed wx/main heal false", "healed wx true")
 
 	n.works(t)
+	n.helped(t)
 	n.provider.then(fails(http.StatusInternalServerError))
-	_, err := n.Renew(t.Context(), wx, "T-2-app")
+	_, err := n.heal(t.Context(), wx, "T-2-app")
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
 	d.want(t, "died wx/main", "fetched wx refused true", "healed wx false")
-	_, err = n.Renew(t.Context(), wx, "T-2-app") // a token dies once, though it is refused again
+	_, err = n.heal(t.Context(), wx, "T-2-app") // a token dies once, though it is refused again
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusServiceUnavailable)
 	d.want(t, "healed wx false")
 
@@ -276,6 +277,16 @@ func TestObserver(t *testing.T) {
 	n.clock.advance(48 * time.Hour)
 	_, _ = n.Token(t.Context(), wx)
 	d.want(t)
+}
+
+// helped has the live token cure the refusal for which it was fetched.
+func (n *node) helped(t *testing.T) {
+	t.Helper()
+	lease, err := n.Token(t.Context(), wx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Helped(wx, lease)
 }
 
 // works has the API accept the live token.
