@@ -72,7 +72,7 @@ func (h *healing) judged(resp *http.Response, lease *realm.Lease) (*http.Respons
 // abandon closes the answer to the first attempt. Over HTTP/2 that waits until
 // nobody reads the request's body, which may be as long as the caller likes.
 func (h *healing) abandon(resp *http.Response) {
-	if h.body.idle() {
+	if h.body.isIdle() {
 		_ = resp.Body.Close()
 		return
 	}
@@ -108,12 +108,12 @@ func (h *healing) renew(ctx context.Context, as refusal) *second {
 		h.logSkipped(tooLarge)
 		return nil
 	}
-	out, err := prepare(h.body.again(h.req), h.job, lease)
+	out, err := prepare(h.body.secondRequest(h.req), h.job, lease)
 	if err != nil {
 		h.logRefusal(h.job, http.StatusBadGateway, err)
 		return nil
 	}
-	if h.body != nil && !h.body.take() {
+	if h.body != nil && !h.body.startReplay() {
 		h.logSkipped(tooLarge)
 		return nil
 	}

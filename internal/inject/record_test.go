@@ -189,7 +189,7 @@ func TestReplayMemory(t *testing.T) {
 // blocking is a body whose Reads wait until they are let go.
 type blocking struct {
 	lines  chan string
-	closed atomic.Bool
+	closes atomic.Int64
 }
 
 func (b *blocking) Read(p []byte) (int, error) {
@@ -201,13 +201,13 @@ func (b *blocking) Read(p []byte) (int, error) {
 }
 
 func (b *blocking) Close() error {
-	b.closed.Store(true)
+	b.closes.Add(1)
 	return nil
 }
 
 // The write loop of the first attempt hangs in a Read when the second one
 // begins: what that Read brings belongs to the second.
-func TestRecordTakesWhatTheFirstReads(t *testing.T) {
+func TestRecordKeepsWhatTheFirstReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &blocking{lines: make(chan string, 4)}
 		req := get("/")
@@ -222,16 +222,42 @@ func TestRecordTakesWhatTheFirstReads(t *testing.T) {
 			_ = sent.Body.Close()
 		}()
 		synctest.Wait()
-		equal(t, true, r.take(), "taken")
+		equal(t, true, r.startReplay(), "the replay began")
 		source.lines <- "beyond the bound"
 		close(source.lines)
-		all, err := io.ReadAll(r.again(req).Body)
+		all, err := io.ReadAll(r.secondRequest(req).Body)
 		noError(t, err)
 		synctest.Wait()
 		equal(t, "abeyond the bound", string(all), "the second reading")
-		equal(t, true, errors.Is(late, errTaken), "the first reading")
-		equal(t, false, source.closed.Load(), "closed by the first")
+		equal(t, true, errors.Is(late, errReplayed), "the first reading")
+		equal(t, 0, source.closes.Load(), "closed by the first")
 	})
+}
+
+// In a replay the first attempt takes nothing more of the source. One that read
+// too much keeps nothing, and cannot be repeated.
+func TestRecordEndsTheFirstAttempt(t *testing.T) {
+	for body, kept := range map[string]string{"abc": "abc", "abcd": ""} {
+		replayed := kept != ""
+		req := get("/")
+		parts := io.MultiReader(strings.NewReader(body[:2]), strings.NewReader(body[2:]), strings.NewReader("rest"))
+		req.Body, req.ContentLength = io.NopCloser(parts), -1
+		sent, r := recordBody(req, 3)
+		for range 2 {
+			_, err := sent.Body.Read(make([]byte, 4))
+			noError(t, err)
+		}
+		equal(t, replayed, r.startReplay(), body)
+		n, err := sent.Body.Read(make([]byte, 9))
+		equal(t, !replayed, n == 4 && err == nil, body+": what the first attempt reads")
+		equal(t, replayed, errors.Is(err, errReplayed), body+": the end of the first attempt")
+		equal(t, kept, string(r.kept), body+": what is kept")
+		if replayed {
+			all, err := io.ReadAll(r.secondRequest(req).Body)
+			noError(t, err)
+			equal(t, body+"rest", string(all), "the second attempt")
+		}
+	}
 }
 
 // The source is closed once, by the attempt that is the last, and never while
@@ -240,8 +266,8 @@ func TestRecordCloses(t *testing.T) {
 	for name, steps := range map[string]func(first io.Closer, second func() io.Closer, r *record){
 		"released, closed": func(first io.Closer, _ func() io.Closer, r *record) { r.release(); _ = first.Close() },
 		"closed, released": func(first io.Closer, _ func() io.Closer, r *record) { _ = first.Close(); r.release() },
-		"taken": func(first io.Closer, second func() io.Closer, r *record) {
-			r.take()
+		"replayed": func(first io.Closer, second func() io.Closer, r *record) {
+			r.startReplay()
 			_ = first.Close()
 			_ = second().Close()
 		},
@@ -253,11 +279,13 @@ func TestRecordCloses(t *testing.T) {
 			sent, r := recordBody(req, 3)
 			go func() { _, _ = sent.Body.Read(make([]byte, 9)) }()
 			synctest.Wait()
-			steps(sent.Body, func() io.Closer { return r.again(req).Body }, r)
-			equal(t, false, source.closed.Load(), name+": closed while it was read")
+			steps(sent.Body, func() io.Closer { return r.secondRequest(req).Body }, r)
+			equal(t, 0, source.closes.Load(), name+": closed while it was read")
 			close(source.lines)
 			synctest.Wait()
-			equal(t, true, source.closed.Load(), name+": closed")
+			equal(t, 1, source.closes.Load(), name+": closed")
+			_ = sent.Body.Close() // once more
+			equal(t, 1, source.closes.Load(), name+": closed")
 		})
 	}
 }
@@ -294,7 +322,7 @@ func TestRecordIsReleased(t *testing.T) {
 		if err == nil {
 			noError(t, resp.Body.Close())
 		}
-		equal(t, true, source.closed.Load(), name+": closed")
+		equal(t, 1, source.closes.Load(), name+": closed")
 		equal(t, 0, len(first.kept), name+": bytes that are kept")
 	}
 }
