@@ -6,10 +6,11 @@ import (
 	"net/http"
 )
 
-// finish makes the answer the caller's. Redirects are among what passes
-// unchanged: whoever follows one with a token sends it where the upstream
-// wants.
-func (out *outgoing) finish(resp *http.Response, req *http.Request, tokens used) {
+// finishAnswer makes the answer one for the caller: without a token in a header
+// or trailer, and for private caches only. Redirects pass unchanged and are
+// never followed here, since whoever follows one with a token sends the token
+// to where the upstream wants it.
+func (out *outgoing) finishAnswer(resp *http.Response, req *http.Request, tokens sentTokens) {
 	resp.Request = req
 	scrubHeader(resp.Header, tokens)
 	out.scrubTrailers(resp, tokens)
@@ -21,11 +22,12 @@ func (out *outgoing) finish(resp *http.Response, req *http.Request, tokens used)
 type scrubbedBody struct {
 	io.ReadCloser
 	resp   *http.Response
-	tokens used
+	tokens sentTokens
 }
 
-// Read reads the body. A trailer that net/http cannot read is quoted in its
-// error, which the proxy in front logs.
+// Read reads the body. The error of net/http for a malformed trailer quotes it,
+// and the proxy in front logs the error; so an error that quotes a token is
+// replaced.
 func (b *scrubbedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
@@ -38,10 +40,11 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scrubTrailers scrubs trailers where there may be some: behind HTTP/1.1
-// bodies of a known length there are none. The body of a 101 is a connection,
-// and has to stay one.
-func (out *outgoing) scrubTrailers(resp *http.Response, tokens used) {
+// scrubTrailers has the trailers scrubbed at the end of the body, where there
+// may be some: an HTTP/1.1 body of known length has none. The body of a 101 is
+// a connection. It must not be wrapped, or the proxy in front could not write
+// to it.
+func (out *outgoing) scrubTrailers(resp *http.Response, tokens sentTokens) {
 	known := resp.ContentLength >= 0 && resp.ProtoMajor < 2
 	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
 		return
@@ -50,9 +53,10 @@ func (out *outgoing) scrubTrailers(resp *http.Response, tokens used) {
 	resp.Body = &out.answer
 }
 
-// keepPrivate adds "Cache-Control: private" to what a shared cache between
-// the caller and us might keep. The upstream saw a credential; the cache sees
-// a request without one and would miss the rule of RFC 9111 section 3.5.
+// keepPrivate adds "Cache-Control: private" to an answer that a shared cache
+// between the caller and us might store otherwise. RFC 9111 section 3.5 keeps
+// shared caches from storing the answer to a request with credentials; but such
+// a cache sees the caller's request, which has none.
 func (out *outgoing) keepPrivate(resp *http.Response) {
 	if out.Method != http.MethodGet && out.Method != http.MethodHead && out.Method != "" {
 		return

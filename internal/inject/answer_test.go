@@ -101,7 +101,7 @@ func TestAnswerScrubProperty(t *testing.T) {
 		}
 		l := apiLease(inHeader)
 		l.Access, l.Values = realm.Hidden(secret), []string{"Bearer " + secret}
-		text, found := scrub(before+form+after, appendNeedles(nil, used{l}))
+		text, found := scrub(before+form+after, appendNeedles(nil, sentTokens{l}))
 		if !found || strings.Contains(text, form) || !strings.Contains(text, realm.Mask) {
 			t.Fatalf("%q became %q", before+form+after, text)
 		}

@@ -38,7 +38,7 @@ func chooseDestination(req *http.Request, job Job, target *realm.Target) (destin
 	if job.KeepHost {
 		d.host = req.Host
 	}
-	if reason := d.whyForbidden(job.Dial, target); reason != "" {
+	if reason := d.forbiddenReason(job.Dial, target); reason != "" {
 		return destination{}, &realm.Error{
 			Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway, Detail: reason,
 		}
@@ -53,18 +53,18 @@ func chooseDestination(req *http.Request, job Job, target *realm.Target) (destin
 func checkRequestTarget(req *http.Request) error {
 	u := req.URL
 	if u.Opaque != "" || u.Path != "" && u.Path[0] != '/' {
-		return errTarget
+		return errRequestTarget
 	}
 	for i := range len(u.RawQuery) {
 		if c := u.RawQuery[i]; c <= ' ' || c == '#' || c == 0x7f {
-			return errTarget
+			return errRequestTarget
 		}
 	}
 	return nil
 }
 
-// whyForbidden returns the reason why no token may go there; "" if it may.
-func (d destination) whyForbidden(dial string, target *realm.Target) string {
+// forbiddenReason returns the reason why no token may go there; "" if it may.
+func (d destination) forbiddenReason(dial string, target *realm.Target) string {
 	switch {
 	case d.scheme == "http":
 		if !target.AllowHTTP && !target.Trusted {
@@ -73,17 +73,17 @@ func (d destination) whyForbidden(dial string, target *realm.Target) string {
 	case d.scheme != "https":
 		return "the upstream is neither https nor http"
 	}
-	if !matches(target.Hosts, dial, d.scheme) {
+	if !matchesAny(target.Hosts, dial, d.scheme) {
 		return "the upstream is none of the realm's hosts"
 	}
-	if d.host != dial && !matches(target.Hosts, d.host, d.scheme) {
+	if d.host != dial && !matchesAny(target.Hosts, d.host, d.scheme) {
 		return "the Host header is none of the realm's hosts"
 	}
 	return ""
 }
 
-// matches reports whether one of the patterns allows the address.
-func matches(hosts []realm.HostPattern, hostport, scheme string) bool {
+// matchesAny reports whether one of the patterns allows the address.
+func matchesAny(hosts []realm.HostPattern, hostport, scheme string) bool {
 	if hostport == "" {
 		return false
 	}

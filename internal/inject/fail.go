@@ -16,33 +16,35 @@ var errForbiddenAddress = &realm.Error{
 	Detail: "the upstream's " + netguard.ErrForbidden.Error(),
 }
 
-// upstreamError stands for an error of the base transport whose own text or
-// chain must not be handed on.
+// upstreamError replaces an error of the base transport whose own text or chain
+// must not be returned.
 type upstreamError struct{ text string }
 
 func (e upstreamError) Error() string { return e.text }
 
-// errMalformed stands for an error that quotes the token.
+// errMalformed replaces an error that quotes the token.
 var errMalformed = upstreamError{"the upstream's answer is malformed"}
 
-// fail hands an error of the base transport on: as it is wherever possible,
-// since the proxy in front looks at its type (a dial error may be retried, a
-// timeout is a 504).
-func (t *Transport) fail(req *http.Request, job Job, tokens used, err error) (*http.Response, error) {
+// fail returns an error of the base transport: as it is wherever possible, since
+// the proxy in front looks at its type (a dial error may be retried, a timeout
+// becomes a 504). An address that the guard forbids is our refusal, and so an
+// answer.
+func (t *Transport) fail(req *http.Request, job Job, tokens sentTokens, err error) (*http.Response, error) {
 	if errors.Is(err, netguard.ErrForbidden) {
 		return t.refuse(req, job, errForbiddenAddress)
 	}
 	if own := req.Context().Err(); own != nil {
 		return nil, own
 	}
-	return nil, clean(err, tokens)
+	return nil, sanitize(err, tokens)
 }
 
-// clean returns err without what must not leave: a *url.Error (it prints the
-// whole URL, with the token in its query), any other quotation of the token
-// (net/http quotes malformed answers), and a cancellation, which the proxy in
-// front would take for the caller's own (status 499).
-func clean(err error, tokens used) error {
+// sanitize returns err without what must not get into a log or an answer: a
+// *url.Error, which prints the whole URL with the token in its query; any other
+// text that quotes the token, as net/http does with malformed answers; and a
+// cancellation, which the proxy in front would take for the caller's own (status
+// 499).
+func sanitize(err error, tokens sentTokens) error {
 	for outer := (*url.Error)(nil); errors.As(err, &outer); {
 		if err = outer.Err; err == nil {
 			return upstreamError{"the upstream cannot be reached"}

@@ -7,42 +7,43 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// filter says which of the caller's header fields and trailers do not go to
-// the provider: other copies of what is injected, the credentials with which
-// the caller proved itself to us, and what tells about the caller's network.
+// filter decides which of the caller's header fields and trailers do not go to
+// the provider: those that a provider might read in place of an injected one,
+// the credentials by which the caller proved itself to us, and what tells about
+// the caller's network.
 //
-// The copies are left out of a copy of the header, so that the request that a
-// log prints, or a retry sends, is the caller's. The rest is deleted in place:
-// reverse_proxy hands its transport a header map of its own, and a log that
-// lacks these fields lacks nothing. That saves the copy where only the query
-// gets a token, and Caddy the work of encoding them for a debug log that is
-// not written. Trailers are deleted in place as well: only the map
-// that the request came with is filled when its body ends.
+// The first kind is left out of a copy of the header, so that a log prints, and
+// a retry sends, the request of the caller. The others are deleted in place:
+// reverse_proxy gives its transport a header map of its own, and nobody misses
+// these fields in a log. That saves the copy where the token goes into the query
+// only, and saves Caddy from encoding the fields for a debug log that is not
+// written. Trailers are deleted in place too, because only the map that the
+// request came with is filled when its body ends.
 type filter struct {
 	places        []realm.Place
 	authenticated bool
 	forwarded     bool
 }
 
-// header returns the header to send.
-func (f filter) header(h http.Header, lease *realm.Lease) http.Header {
+// outgoingHeader returns the header to send, with the token in its places.
+func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 	n := 0
 	for _, p := range f.places {
 		if p.In == realm.PlaceHeader {
 			n++
 		}
 	}
-	strip(h, f.private)
+	strip(h, f.isPrivate)
 	if n == 0 {
 		return h
 	}
 	out := make(http.Header, n+len(h))
 	for name, values := range h {
-		if !f.copies(name) {
+		if !f.isCopy(name) {
 			out[name] = values
 		}
 	}
-	f.unlist(out)
+	f.cleanConnection(out)
 	for i, p := range f.places {
 		if p.In == realm.PlaceHeader {
 			out[p.Name] = lease.Values[i : i+1 : i+1]
@@ -51,9 +52,9 @@ func (f filter) header(h http.Header, lease *realm.Lease) http.Header {
 	return out
 }
 
-// strip deletes in place. It deletes only what it has seen: on a retry there
-// is nothing left, and a write loop of the attempt before may still read the
-// map.
+// strip deletes fields in place. It writes to the map only where there is such a
+// field: on a retry there is none left, and the goroutine that sends the attempt
+// before may still read the map.
 func strip(h http.Header, drops func(name string) bool) {
 	for name := range h {
 		if drops(name) {
@@ -62,35 +63,35 @@ func strip(h http.Header, drops func(name string) bool) {
 	}
 }
 
-// drops says whether a field stays behind.
-func (f filter) drops(name string) bool { return f.copies(name) || f.private(name) }
+// drops reports whether a field does not go to the provider.
+func (f filter) drops(name string) bool { return f.isCopy(name) || f.isPrivate(name) }
 
-// private says whether a field is none of the provider's business.
-func (f filter) private(name string) bool {
-	if f.authenticated && (alias(name, "Authorization") || alias(name, "Proxy-Authorization")) {
+// isPrivate reports whether a field is between the caller and us.
+func (f filter) isPrivate(name string) bool {
+	if f.authenticated && (isAlias(name, "Authorization") || isAlias(name, "Proxy-Authorization")) {
 		return true
 	}
 	return !f.forwarded && isForwarded(name)
 }
 
-// copies says whether the name is another spelling of an injected one.
-func (f filter) copies(name string) bool {
+// isCopy reports whether some upstream would read the field as an injected one.
+func (f filter) isCopy(name string) bool {
 	for i := range f.places {
-		if f.places[i].In == realm.PlaceHeader && alias(name, f.places[i].Name) {
+		if f.places[i].In == realm.PlaceHeader && isAlias(name, f.places[i].Name) {
 			return true
 		}
 	}
 	return false
 }
 
-// unlist takes the injected names out of the Connection field (an upgrade has
-// one): the next hop would remove what is listed there (RFC 9110 section
-// 7.6.1).
-func (f filter) unlist(h http.Header) {
+// cleanConnection removes the injected names from the Connection field, which
+// only an upgrade has by now: the next hop removes the fields that are listed
+// there (RFC 9110 section 7.6.1), and a caller could strip the token that way.
+func (f filter) cleanConnection(h http.Header) {
 	listed := false
 	for _, line := range h["Connection"] {
 		for option := range strings.SplitSeq(line, ",") {
-			listed = listed || f.copies(strings.TrimSpace(option))
+			listed = listed || f.isCopy(strings.TrimSpace(option))
 		}
 	}
 	if !listed {
@@ -99,7 +100,7 @@ func (f filter) unlist(h http.Header) {
 	var kept []string
 	for _, line := range h["Connection"] {
 		for option := range strings.SplitSeq(line, ",") {
-			if option = strings.TrimSpace(option); option != "" && !f.copies(option) {
+			if option = strings.TrimSpace(option); option != "" && !f.isCopy(option) {
 				kept = append(kept, option)
 			}
 		}
@@ -111,20 +112,20 @@ func (f filter) unlist(h http.Header) {
 	h["Connection"] = []string{strings.Join(kept, ", ")}
 }
 
-// isForwarded lists the fields that tell a server about the hops in front.
+// isForwarded reports whether a field tells a server about the hops before it.
 func isForwarded(name string) bool {
 	const family = "X-Forwarded-"
-	if len(name) > len(family) && alias(name[:len(family)], family) {
+	if len(name) > len(family) && isAlias(name[:len(family)], family) {
 		return true
 	}
-	return alias(name, "Via") || alias(name, "Forwarded") || alias(name, "X-Forwarded") || alias(name, "X-Real-Ip")
+	return isAlias(name, "Via") || isAlias(name, "Forwarded") || isAlias(name, "X-Forwarded") || isAlias(name, "X-Real-Ip")
 }
 
-// alias says whether some upstream takes the two names for one. CGI, and with
-// it PHP, WSGI and Rack, sees X-Access-Token as HTTP_X_ACCESS_TOKEN; servers
-// turn "_", "." and, the older ones, everything but letters and digits into
-// "_" on the way (RFC 3875 section 4.1.18).
-func alias(name, ours string) bool {
+// isAlias reports whether some upstream takes the two field names for one. CGI
+// programs, and with them PHP, WSGI and Rack, see X-Access-Token as
+// HTTP_X_ACCESS_TOKEN. On the way servers turn "-" and "." into "_", and older
+// ones everything but letters and digits (RFC 3875 section 4.1.18).
+func isAlias(name, ours string) bool {
 	if len(name) != len(ours) {
 		return false
 	}
@@ -136,6 +137,8 @@ func alias(name, ours string) bool {
 	return true
 }
 
+// foldByte makes equal the bytes that such servers make equal. Everything but
+// letters and digits becomes "-".
 func foldByte(b byte) byte {
 	switch {
 	case 'A' <= b && b <= 'Z':

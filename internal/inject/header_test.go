@@ -160,7 +160,7 @@ func FuzzHeader(f *testing.F) {
 		h := http.Header{name: {value}, "Connection": {connection}}
 		before := h.Clone()
 		fl := filter{places: []realm.Place{inCustom}, forwarded: true}
-		out := fl.header(h, apiLease(inCustom))
+		out := fl.outgoingHeader(h, apiLease(inCustom))
 		equal(t, before, h, "the caller's header")
 		checkHeader(t, out, "X-Access-Token", token)
 		for _, line := range out["Connection"] {

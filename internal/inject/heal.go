@@ -32,7 +32,7 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
 		body.release()
-		return t.fail(req, job, used{lease}, err)
+		return t.fail(req, job, sentTokens{lease}, err)
 	}
 	resp, j := h.judged(resp, lease)
 	if j.verdict == realm.Dead {
@@ -48,11 +48,11 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 		}
 	}
 	body.release()
-	return t.finish(out, resp, req, job, used{lease})
+	return t.finish(out, resp, req, job, sentTokens{lease})
 }
 
-// request is what History knows the request by.
-func (h *healing) request() request {
+// id is what History knows the request by.
+func (h *healing) id() requestID {
 	return requestOf(h.job.Ref, h.req.Method, h.req.URL.Path)
 }
 
@@ -63,7 +63,7 @@ func (h *healing) judged(resp *http.Response, lease *realm.Lease) (*http.Respons
 	}
 	resp, j := h.judge(resp, h.req.Method, lease.Target.Dead)
 	if showsAccepted(j.verdict, resp.StatusCode) {
-		h.History.noteAccepted(h.request(), lease.Access)
+		h.History.noteAccepted(h.id(), lease.Access)
 		h.Source.Worked(h.job.Ref, lease)
 	}
 	return resp, j
@@ -90,7 +90,7 @@ type second struct {
 // where there is none. A request that cannot be sent again asks all the same,
 // and waits: the caller that tries again next should succeed.
 func (h *healing) renew(ctx context.Context, as refusal) *second {
-	blame := h.History.blame(h.request(), as, h.lease.Access)
+	blame := h.History.blame(h.id(), as, h.lease.Access)
 	lease, bought, err := h.Source.Heal(ctx, h.job.Ref, h.lease.Access, blame)
 	switch {
 	case ctx.Err() != nil:
@@ -135,7 +135,7 @@ func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 	if h.Renewed != nil {
 		h.Renewed(h.req, h.job.Ref, s.lease)
 	}
-	tokens := used{s.lease, h.lease}
+	tokens := sentTokens{s.lease, h.lease}
 	resp, err := h.base(h.job, s.lease.Target).RoundTrip(&s.out.Request)
 	if err != nil {
 		return h.fail(h.req, h.job, tokens, err)
@@ -144,9 +144,9 @@ func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 	switch {
 	case j.verdict == realm.Dead && s.bought:
 		// A token that somebody else bought may have died since.
-		h.History.noteUncured(h.request(), refusal{resp.StatusCode, j.code})
+		h.History.noteUncured(h.id(), refusal{resp.StatusCode, j.code})
 	case showsAccepted(j.verdict, resp.StatusCode):
-		h.History.noteCured(h.request(), as)
+		h.History.noteCured(h.id(), as)
 		if s.bought {
 			h.Source.Helped(h.job.Ref, s.lease)
 		}

@@ -134,7 +134,7 @@ func renewedLease(old *realm.Lease) *realm.Lease {
 	return l
 }
 
-// carries says whether a request that arrived carries the token.
+// carries reports whether a request that arrived carries the token.
 func carries(r *http.Request, token string) bool {
 	return r.Header.Get("Authorization") == "Bearer "+token || r.URL.Query().Get("access_token") == token
 }

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"hash/maphash"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ const (
 // status and error code, all as hashes. The zero value is ready for use. All
 // transports of one configuration share one History.
 type History struct {
-	// accepted holds the requests that the API accepted, see request.slot. It is
+	// accepted holds the requests that the API accepted, see refusedSince. It is
 	// written for every accepted answer, so it has neither locks nor
 	// allocations, and an unchanged slot is only read.
 	accepted [acceptedSlots]atomic.Uint64
@@ -59,16 +60,16 @@ func hashPair(h uint64, text string) uint64 {
 	return h ^ h>>32
 }
 
-// request identifies a request: the hash of its realm, key, method and path.
-type request struct {
+// requestID identifies a request: the hash of its realm, key, method and path.
+type requestID struct {
 	ref  realm.Ref
 	key  uint64 // the hash of realm and key
 	hash uint64
 }
 
-func requestOf(ref realm.Ref, method, path string) request {
+func requestOf(ref realm.Ref, method, path string) requestID {
 	key := hashPair(hashPair(0, ref.Realm), ref.Key)
-	return request{ref, key, hashPair(hashPair(key, method), path)}
+	return requestID{ref, key, hashPair(hashPair(key, method), path)}
 }
 
 // A slot of accepted holds the hash of a request without its lowest bit. That
@@ -76,14 +77,15 @@ func requestOf(ref realm.Ref, method, path string) request {
 const refusedSince = 1
 
 // mark returns what stands in the slot of a request that was accepted.
-func (r request) mark() uint64 { return r.hash &^ refusedSince }
+func (r requestID) mark() uint64 { return r.hash &^ refusedSince }
 
-func (h *History) slot(r request) *atomic.Uint64 { return &h.accepted[r.hash>>1%acceptedSlots] }
+// slot returns where it is remembered that the API accepted the request.
+func (h *History) slot(r requestID) *atomic.Uint64 { return &h.accepted[r.hash>>1%acceptedSlots] }
 
 // noteAccepted remembers that the API accepted a request with the token. Most
 // calls find what they would write, and write nothing: cores that serve the
 // same request must not fight for its memory.
-func (h *History) noteAccepted(r request, token realm.Hidden) {
+func (h *History) noteAccepted(r requestID, token realm.Hidden) {
 	if slot := h.slot(r); slot.Load() != r.mark() {
 		slot.Store(r.mark())
 	}
@@ -99,12 +101,13 @@ type refusal struct {
 	code   string // from the document or the header; "" for none
 }
 
-func (r request) refusedAs(as refusal) uint64 {
-	return hashPair(r.hash^uint64(as.status)<<40, as.code)
+// refusedAs returns the hash of a refusal of the request.
+func (r requestID) refusedAs(as refusal) uint64 {
+	return hashPair(hashPair(r.hash, strconv.Itoa(as.status)), as.code)
 }
 
 // noteUncured remembers that the API refused a request with a fresh token too.
-func (h *History) noteUncured(r request, as refusal) {
+func (h *History) noteUncured(r requestID, as refusal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.uncured == nil {
@@ -119,14 +122,14 @@ func (h *History) noteUncured(r request, as refusal) {
 }
 
 // noteCured forgets a refusal that a fresh token did cure.
-func (h *History) noteCured(r request, as refusal) {
+func (h *History) noteCured(r requestID, as refusal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.uncured[r.ref.Realm].remove(r.refusedAs(as))
 }
 
 // blame returns what is at fault for a refusal, as far as earlier answers tell.
-func (h *History) blame(r request, as refusal, token realm.Hidden) realm.Blame {
+func (h *History) blame(r requestID, as refusal, token realm.Hidden) realm.Blame {
 	slot := h.slot(r)
 	was := slot.Load()
 	accepted := was&^refusedSince == r.mark()
@@ -156,7 +159,7 @@ func (h *History) blame(r request, as refusal, token realm.Hidden) realm.Blame {
 }
 
 // accepts reports whether the API accepted some request with the token.
-func (h *History) accepts(r request, token realm.Hidden) bool {
+func (h *History) accepts(r requestID, token realm.Hidden) bool {
 	return h.live[r.key%liveSlots].Load() == hashPair(r.key, string(token))
 }
 
@@ -175,6 +178,7 @@ type refusalSet struct {
 	young, old map[uint64]time.Time
 }
 
+// put remembers a refusal.
 func (s *refusalSet) put(refusal uint64, retryAt time.Time) {
 	if _, known := s.young[refusal]; !known && len(s.young) >= maxRefusals/2 {
 		s.old, s.young = s.young, nil
@@ -185,6 +189,7 @@ func (s *refusalSet) put(refusal uint64, retryAt time.Time) {
 	s.young[refusal] = retryAt
 }
 
+// get looks a refusal up, and keeps it from being forgotten.
 func (s *refusalSet) get(refusal uint64) (retryAt time.Time, ok bool) {
 	if s == nil {
 		return time.Time{}, false
@@ -198,6 +203,7 @@ func (s *refusalSet) get(refusal uint64) (retryAt time.Time, ok bool) {
 	return retryAt, ok
 }
 
+// remove forgets a refusal.
 func (s *refusalSet) remove(refusal uint64) {
 	if s != nil {
 		delete(s.young, refusal)

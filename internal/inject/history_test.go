@@ -113,7 +113,7 @@ func pass(h *History, d time.Duration) {
 // other realms theirs.
 func TestHistoryIsBounded(t *testing.T) {
 	h := new(History)
-	numbered := func(ref realm.Ref, i int) request { return requestOf(ref, http.MethodGet, fmt.Sprint("/b/", i)) }
+	numbered := func(ref realm.Ref, i int) requestID { return requestOf(ref, http.MethodGet, fmt.Sprint("/b/", i)) }
 	other := realm.Ref{Realm: "other", Key: "k"}
 	h.noteUncured(numbered(other, 0), noRight)
 	h.noteUncured(numbered(someRef, 0), noRight)
@@ -175,7 +175,7 @@ func TestRefusalCode(t *testing.T) {
 		"by status, gzip":  {onStatus, http.MethodGet, "gzip", "chunked", gzipped(t, document), "40001"},
 		"by status, br":    {onStatus, http.MethodGet, "br", "length", document, ""},
 		"by status, HEAD":  {onStatus, http.MethodHead, "", "length", "", ""},
-		"by status, large": {onStatus, http.MethodGet, "", "length", sized(`{"errcode":1`, peekMost+1), ""},
+		"by status, large": {onStatus, http.MethodGet, "", "length", sized(`{"errcode":1`, maxPeek+1), ""},
 		"by document":      {onBody, http.MethodGet, "", "length", document, "40001"},
 		"by document, zstd": {
 			onBody, http.MethodGet, "zstd", "chunked", zstdOf(t, document), "40001",

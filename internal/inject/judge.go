@@ -42,10 +42,10 @@ func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRul
 // token. Nobody may want that answer, and one that was read to its end gives
 // its connection back. What does not come in time is not waited for.
 func (t *Transport) judgeRefusal(resp *http.Response) (*http.Response, judgement) {
-	if resp.Body == nil || resp.ContentLength > peekMost {
+	if resp.Body == nil || resp.ContentLength > maxPeek {
 		return resp, judgement{realm.Dead, errorCode(resp.Header, nil)}
 	}
-	resp, head, whole := t.peekInTime(resp, anything)
+	resp, head, whole := t.peekInTime(resp, always)
 	coding := resp.Header.Get("Content-Encoding")
 	code := errorCode(resp.Header, nil)
 	read := func(document []byte) { code = errorCode(resp.Header, document) }
@@ -61,14 +61,14 @@ func (t *Transport) judgeRefusal(resp *http.Response) (*http.Response, judgement
 
 // judgeBody looks into an answer that may be a document.
 func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule) (*http.Response, judgement) {
-	coding, goOn := resp.Header.Get("Content-Encoding"), beginsJSON
+	coding, isPromising := resp.Header.Get("Content-Encoding"), beginsJSON
 	if isPacked(coding) {
 		if !canUnpack(coding) {
 			return resp, judgement{verdict: realm.AskBody}
 		}
-		goOn = anything
+		isPromising = always // only the whole of it can be unpacked
 	}
-	resp, head, whole := t.peek(resp, goOn)
+	resp, head, whole := t.peek(resp, isPromising)
 	j := judgement{verdict: realm.Alive}
 	judge := func(document []byte) {
 		if rule.Body(resp.StatusCode, document) {
@@ -76,7 +76,7 @@ func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule) (*http.R
 		}
 	}
 	switch {
-	case len(head) > peekMost, !isPacked(coding) && !beginsJSON(head):
+	case len(head) > maxPeek, !isPacked(coding) && !beginsJSON(head):
 		// It is no document of the kind that refuses a token.
 	case !whole:
 		j.verdict = realm.AskBody
@@ -96,7 +96,7 @@ func isDocument(resp *http.Response) bool {
 	case http.StatusNoContent, http.StatusPartialContent, http.StatusNotModified:
 		return false
 	}
-	if resp.Body == nil || resp.ContentLength == 0 || resp.ContentLength > peekMost {
+	if resp.Body == nil || resp.ContentLength == 0 || resp.ContentLength > maxPeek {
 		return false
 	}
 	if word, _, _ := strings.Cut(resp.Header.Get("Content-Disposition"), ";"); strings.EqualFold(strings.TrimSpace(word), "attachment") {
@@ -133,8 +133,8 @@ func beginsJSON(text []byte) bool {
 	return len(text) == 0 || text[0] == '{' || text[0] == '['
 }
 
-// anything is worth waiting for.
-func anything([]byte) bool { return true }
+// always is the isPromising of an answer that is read whatever it begins with.
+func always([]byte) bool { return true }
 
 // showsAccepted reports whether an answer that no rule took for dead shows that
 // the API accepted the token. One that could not be looked into does not, nor

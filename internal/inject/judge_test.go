@@ -69,9 +69,9 @@ func TestJudge(t *testing.T) {
 		{"dead, x-gzip", 200, jsonType, "Content-Encoding: X-GZIP", gzipped(t, deadBody), true, false},
 		{"dead, zstd", 200, jsonType, "Content-Encoding: zstd", zstdOf(t, deadBody), true, false},
 		{"dead, identity", 200, jsonType, "Content-Encoding: identity", deadBody, true, false},
-		{"dead, at the bound", 200, jsonType, "", sized(deadHead, peekMost), true, false},
-		{"dead, gzip, at the bound", 200, jsonType, "Content-Encoding: gzip", gzipped(t, sized(deadHead, peekMost)), true, false},
-		{"dead, zstd, at the bound", 200, jsonType, "Content-Encoding: zstd", zstdOf(t, sized(deadHead, peekMost)), true, false},
+		{"dead, at the bound", 200, jsonType, "", sized(deadHead, maxPeek), true, false},
+		{"dead, gzip, at the bound", 200, jsonType, "Content-Encoding: gzip", gzipped(t, sized(deadHead, maxPeek)), true, false},
+		{"dead, zstd, at the bound", 200, jsonType, "Content-Encoding: zstd", zstdOf(t, sized(deadHead, maxPeek)), true, false},
 
 		{"fine", 200, jsonType, "", goodBody, false, true},
 		{"quotes the code", 200, jsonType, "", `{"errcode":0,"list":[{"errcode":40001}],"text":"{\"errcode\":40001}"}`, false, true},
@@ -81,8 +81,8 @@ func TestJudge(t *testing.T) {
 		{"no JSON", 200, "text/plain", "", "errcode 40001", false, true},
 		{"damaged", 200, jsonType, "", deadBody[:20], false, true},
 		{"doubled", 200, jsonType, "", `{"errcode":40001,"errcode":0}`, false, true},
-		{"too large", 200, jsonType, "", sized(deadHead, peekMost+1), false, true},
-		{"much too large", 200, jsonType, "", sized(deadHead, 20*peekMost), false, true},
+		{"too large", 200, jsonType, "", sized(deadHead, maxPeek+1), false, true},
+		{"much too large", 200, jsonType, "", sized(deadHead, 20*maxPeek), false, true},
 		{"page", 200, "text/html", "", deadBody, false, true},
 		{"events", 200, "text/event-stream", "", "data: " + deadBody + "\n\n", false, true},
 		{"lines", 200, "application/x-ndjson", "", deadBody + "\n", false, true},
@@ -211,7 +211,7 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte(deadBody), "application/json", "", true)
 	f.Add([]byte(gzipped(f, deadBody)), "application/json", "gzip", false)
 	f.Add([]byte(zstdOf(f, deadBody)), "text/plain", "zstd", true)
-	f.Add([]byte(sized(deadHead, peekMost+1)), "", "", false)
+	f.Add([]byte(sized(deadHead, maxPeek+1)), "", "", false)
 	rule := ruleOf(f, onBody)
 	f.Fuzz(func(t *testing.T, body []byte, mediaType, coding string, known bool) {
 		resp := &http.Response{

@@ -8,24 +8,25 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// outgoing is the copy of a request that leaves, with all that the copy needs,
-// so that it costs one allocation.
+// outgoing is the copy of a request that is sent, together with everything that
+// the copy needs, so that all of it costs one allocation.
 type outgoing struct {
 	http.Request
 	url  url.URL
 	body trailerFilter
-	// answer is the body of the answer.
+	// answer is the body of the answer, see scrubTrailers.
 	answer scrubbedBody
-	// cache is the memory of the Cache-Control that finish may add.
+	// cache is the memory of the Cache-Control that keepPrivate may add.
 	cache [1]string
 }
 
-// prepare makes the outgoing request: aimed, cleaned of the caller's copies,
-// with the token in place. http.Request.Clone is not used: it copies the
-// Trailer map, which is filled only when the body ends.
+// prepare returns the request to send: with its destination, without the copies
+// of the parameter that the caller sent, and with the token in its places. It
+// does not use http.Request.Clone, which copies the Trailer map: only the map
+// that the request came with is filled when its body ends.
 func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) {
 	if len(lease.Values) != len(lease.Target.Inject) {
-		return nil, errPlace
+		return nil, errPlacement
 	}
 	to, err := chooseDestination(req, job, lease.Target)
 	if err != nil {
@@ -39,20 +40,20 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	}
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
 	f := filter{places: lease.Target.Inject, authenticated: job.Authenticated, forwarded: lease.Target.Forwarded}
-	out.Header = f.header(req.Header, lease)
-	f.trailers(out)
+	out.Header = f.outgoingHeader(req.Header, lease)
+	f.filterTrailers(out)
 	if dead := lease.Target.Dead; dead != nil && dead.Looks() {
-		out.Header = narrow(out.Header)
+		out.Header = narrowAcceptEncoding(out.Header)
 	}
-	if !out.carries(lease) {
-		return nil, errPlace
+	if !out.hasToken(lease) {
+		return nil, errPlacement
 	}
 	return out, nil
 }
 
-// joinPath puts the api's base path in front of u's, byte by byte: dot
-// segments and escapes are the provider's to read. The base path is a
-// convenience and no fence; what a token may do is the provider's decision.
+// joinPath puts the api's base path in front of u's path, byte by byte: it is
+// for the provider to interpret dot segments and escapes. The base path is a
+// convenience and not a restriction; the provider decides what a token may do.
 func joinPath(api, u *url.URL) {
 	base := strings.TrimSuffix(api.Path, "/")
 	if base == "" {
@@ -65,10 +66,11 @@ func joinPath(api, u *url.URL) {
 	u.Path, u.RawPath = base+u.Path, raw
 }
 
-// carries is the last look before the request leaves: is the token where the
-// realm wants it, and nothing but the token? It does not trust the code that
-// put it there.
-func (out *outgoing) carries(lease *realm.Lease) bool {
+// hasToken reports whether the token is in each place where the realm wants it,
+// and whether nothing but the token is there. It is the last check before the
+// request is sent, and does not trust the code that put the token there: a
+// second value of the same name might be the one that the provider reads.
+func (out *outgoing) hasToken(lease *realm.Lease) bool {
 	places := lease.Target.Inject
 	query := out.url.RawQuery
 	for i := len(places) - 1; i >= 0; i-- {
@@ -77,7 +79,7 @@ func (out *outgoing) carries(lease *realm.Lease) bool {
 		case value == "":
 			return false
 		case p.In == realm.PlaceHeader:
-			if v := out.Header[p.Name]; len(v) != 1 || v[0] != value || written(p.Name) {
+			if v := out.Header[p.Name]; len(v) != 1 || v[0] != value || isManaged(p.Name) {
 				return false
 			}
 		case p.In == realm.PlaceURL:
@@ -93,7 +95,8 @@ func (out *outgoing) carries(lease *realm.Lease) bool {
 	return len(places) > 0
 }
 
-// cutPair cuts a pair, and the "&" in front of it, from the end of a query.
+// cutPair cuts a pair, and the "&" in front of it, from the end of a query; false
+// where the query does not end so.
 func cutPair(query, pair, value string) (string, bool) {
 	rest, ok := strings.CutSuffix(query, value)
 	if !ok {
@@ -108,9 +111,9 @@ func cutPair(query, pair, value string) (string, bool) {
 	return strings.CutSuffix(rest, "&")
 }
 
-// written lists the header fields that net/http writes by itself or leaves
-// out on one of its protocols: a token there would not arrive.
-func written(name string) bool {
+// isManaged reports whether net/http writes the header field by itself, or leaves
+// it out on one of its protocols: a token there would not arrive.
+func isManaged(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Trailer",
 		"Connection", "Proxy-Connection", "Keep-Alive", "Upgrade", "Te":

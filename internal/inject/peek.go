@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// peekMost is how many bytes of an answer are looked at, as they come and
-	// unpacked.
-	peekMost = 64 << 10
-	// peekTime is how long an answer of unknown length may take to arrive, and
-	// a refusal that is one by its status.
-	peekTime = time.Second
-	// firstRead is the first buffer for an answer of unknown length.
-	firstRead = 4 << 10
+	// maxPeek is how many bytes of an answer are looked at, both as they come
+	// and unpacked.
+	maxPeek = 64 << 10
+	// peekTimeout is how long an answer of unknown length, or one whose status
+	// refuses the token, may take to arrive. After that it is not waited for.
+	peekTimeout = time.Second
+	// firstBuffer is the first buffer for an answer of unknown length.
+	firstBuffer = 4 << 10
 )
 
-// peeked is an answer's body whose beginning was read ahead of the caller. All
-// bytes, and the error behind them, come to the caller once and in order.
+// peeked is an answer's body whose beginning was read before the caller reads
+// it. The caller gets all bytes, and the error after them, once and in order.
 type peeked struct {
 	io.ReadCloser        // what was not read ahead
-	head          []byte // what was, and is not handed on yet
-	err           error  // what reading ahead ended with; nil: there is more
+	head          []byte // what was read ahead, and the caller has not read yet
+	err           error  // what reading ahead ended with; nil where there is more
 }
 
 // Read reads the body.
@@ -41,14 +41,14 @@ func (b *peeked) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// peek reads an answer ahead: all of it, if it is at most peekMost long and
-// comes in time. whole says that it is, and did. goOn is asked, where the
-// length is unknown, whether what came so far is worth waiting for more.
+// peek reads an answer ahead: all of it, if it is at most maxPeek long and comes
+// in time, which whole reports. Where the length is unknown, isPromising is asked
+// whether what came so far is worth waiting for more.
 //
-// The answer that is returned is the caller's; it may be another one.
-func (t *Transport) peek(resp *http.Response, goOn func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
+// The answer that is returned is the one for the caller. It may be a copy.
+func (t *Transport) peek(resp *http.Response, isPromising func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
 	if resp.ContentLength < 0 {
-		return t.peekInTime(resp, goOn)
+		return t.peekInTime(resp, isPromising)
 	}
 	body := peeked{ReadCloser: resp.Body}
 	body.head, body.err = readKnown(resp.Body, resp.ContentLength)
@@ -56,21 +56,21 @@ func (t *Transport) peek(resp *http.Response, goOn func([]byte) bool) (_ *http.R
 	return resp, body.head, errors.Is(body.err, io.EOF)
 }
 
-// peekInTime is peek with peekTime as its bound, whatever length is announced.
-func (t *Transport) peekInTime(resp *http.Response, goOn func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
+// peekInTime is peek with peekTimeout as its bound, whatever length is announced.
+func (t *Transport) peekInTime(resp *http.Response, isPromising func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
 	body := peeked{ReadCloser: resp.Body}
 	own := *resp
 	own.Trailer = maps.Clone(resp.Trailer)
-	a := &arrival{body: resp.Body, goOn: goOn, done: make(chan struct{})}
+	a := &arrival{body: resp.Body, isPromising: isPromising, done: make(chan struct{})}
 	go a.run()
 	var inTime bool
-	body.head, body.err, inTime = t.await(a)
+	body.head, body.err, inTime = t.waitFor(a)
 	if !inTime {
 		own.Body = &late{body, a, len(body.head), resp, &own}
 		return &own, body.head, false
 	}
 	resp.Body = &body
-	return resp, body.head, errors.Is(body.err, io.EOF) && len(body.head) <= peekMost
+	return resp, body.head, errors.Is(body.err, io.EOF) && len(body.head) <= maxPeek
 }
 
 // readKnown reads a body of a known length to its end. A buffer that is one
@@ -88,48 +88,48 @@ func readKnown(body io.Reader, length int64) ([]byte, error) {
 }
 
 // arrival is a body that is read by a goroutine of its own, because a Read has
-// no deadline. The goroutine ends with the body, with peekMost, when goOn says
-// so, or with the Read during which it was left alone: that one ends when the
-// body ends, or is closed.
+// no deadline. The goroutine ends with the body, after maxPeek, when what came is
+// not promising, or after the Read during which the waiting was given up: that
+// Read ends when the body ends, or is closed.
 type arrival struct {
-	body io.Reader
-	goOn func([]byte) bool
-	done chan struct{} // closed at the end of the goroutine
+	body        io.Reader
+	isPromising func([]byte) bool
+	done        chan struct{} // closed at the end of the goroutine
 
-	mu   sync.Mutex
-	got  []byte
-	err  error
-	left bool
+	mu      sync.Mutex
+	got     []byte
+	err     error
+	givenUp bool // nobody waits any more
 }
 
 func (a *arrival) run() {
 	defer close(a.done)
-	buf := make([]byte, 0, firstRead)
+	buf := make([]byte, 0, firstBuffer)
 	for more := true; more; {
 		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, min(4*cap(buf), peekMost+1)), buf...)
+			buf = append(make([]byte, 0, min(4*cap(buf), maxPeek+1)), buf...)
 		}
 		n, err := a.body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		more = a.took(buf, err)
+		more = a.publish(buf, err)
 	}
 }
 
-// took publishes what was read, and says whether to read on.
-func (a *arrival) took(buf []byte, err error) bool {
+// publish makes known what was read, and reports whether to read on.
+func (a *arrival) publish(buf []byte, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.got, a.err = buf, err
-	return err == nil && !a.left && len(buf) <= peekMost && a.goOn(buf)
+	return err == nil && !a.givenUp && len(buf) <= maxPeek && a.isPromising(buf)
 }
 
-// await waits until the reading has ended, or for peekTime.
-func (t *Transport) await(a *arrival) (head []byte, err error, inTime bool) {
+// waitFor waits until the reading has ended, or for peekTimeout.
+func (t *Transport) waitFor(a *arrival) (head []byte, err error, inTime bool) {
 	after := t.after
 	if after == nil {
 		after = startTimer
 	}
-	expired, stop := after(peekTime)
+	expired, stop := after(peekTimeout)
 	defer stop()
 	select {
 	case <-a.done:
@@ -138,23 +138,25 @@ func (t *Transport) await(a *arrival) (head []byte, err error, inTime bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.left = true
+	a.givenUp = true
 	return a.got, nil, false
 }
 
+// startTimer is the real clock of the peeks.
 func startTimer(d time.Duration) (<-chan time.Time, func() bool) {
 	timer := time.NewTimer(d)
 	return timer.C, timer.Stop
 }
 
-// late is the body of an answer that did not arrive in time. A Read of it may
-// be under way for as long as the upstream likes, at whose end net/http writes
-// trailers into the answer: so the caller has a copy of that, which gets them
-// when the caller itself is at the end.
+// late is the body of an answer that did not arrive in time. A Read of it may be
+// under way for as long as the upstream likes, and at its end net/http writes the
+// trailers into the answer, while the caller may be reading that. So the caller
+// has a copy of the answer, which gets the trailers when the caller itself comes
+// to the end.
 type late struct {
 	peeked
 	arrival  *arrival // nil when its last Read is over
-	handed   int      // how much of what it got was the head
+	headSize int      // how much of what it got was handed over as the head
 	from, to *http.Response
 }
 
@@ -162,17 +164,17 @@ type late struct {
 func (b *late) Read(p []byte) (int, error) {
 	if len(b.head) == 0 && b.arrival != nil {
 		<-b.arrival.done
-		b.head, b.err = b.arrival.got[b.handed:], b.arrival.err
+		b.head, b.err = b.arrival.got[b.headSize:], b.arrival.err
 		b.arrival = nil
 	}
 	n, err := b.peeked.Read(p)
 	if err != nil {
-		b.takeTrailer()
+		b.copyTrailer()
 	}
 	return n, err
 }
 
-func (b *late) takeTrailer() {
+func (b *late) copyTrailer() {
 	if b.to.Trailer == nil {
 		b.to.Trailer = b.from.Trailer
 		return

@@ -25,7 +25,7 @@ import (
 type hand chan time.Time
 
 func (h hand) after(d time.Duration) (<-chan time.Time, func() bool) {
-	if d != peekTime {
+	if d != peekTimeout {
 		panic(d)
 	}
 	return h, func() bool { return true }
@@ -107,7 +107,7 @@ func TestPeekLeavesLargeAnswersAlone(t *testing.T) {
 			came := make(chan struct{})
 			p := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
-				w.Header().Set("Content-Length", fmt.Sprint(peekMost+1))
+				w.Header().Set("Content-Length", fmt.Sprint(maxPeek+1))
 				if coding != "" {
 					w.Header().Set("Content-Encoding", coding)
 				}
@@ -120,7 +120,7 @@ func TestPeekLeavesLargeAnswersAlone(t *testing.T) {
 				case <-came:
 				case <-r.Context().Done():
 				}
-				_, _ = w.Write(bytes.Repeat([]byte(" "), peekMost))
+				_, _ = w.Write(bytes.Repeat([]byte(" "), maxPeek))
 			}, inHeader)
 			h, _ := p.healing(t, rule)
 			h.fetch = nil                        // there is no other token
@@ -135,7 +135,7 @@ func TestPeekLeavesLargeAnswersAlone(t *testing.T) {
 			close(came)
 			rest, err := io.ReadAll(resp.Body)
 			noError(t, err)
-			equal(t, peekMost, len(rest), "the rest")
+			equal(t, maxPeek, len(rest), "the rest")
 			noError(t, resp.Body.Close())
 			cancel()
 		}
@@ -258,7 +258,7 @@ func TestPeekAnyTiming(t *testing.T) {
 				}
 			}()
 			resp := &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: source, Trailer: http.Header{"X": nil}}
-			got, _, whole := (&Transport{after: clock.after}).peek(resp, anything)
+			got, _, whole := (&Transport{after: clock.after}).peek(resp, always)
 			wholes += map[bool]int{true: 1}[whole]
 			back, err := io.ReadAll(got.Body)
 			noError(t, err)

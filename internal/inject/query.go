@@ -11,9 +11,9 @@ import (
 // the pairs, rewrite their escapes and drop what it cannot parse. Every other
 // pair stays as it came, and in its place.
 //
-// Pairs end at "&", and at ";" too (HTML 4.01 appendix B.2.2), where an
-// upstream may split. What an upstream mixes with the query, a form body or
-// cookies, is not looked at: bodies are never read here.
+// Pairs end at "&", and also at ";", where some upstreams split (HTML 4.01
+// appendix B.2.2). Some upstreams merge the query with a form body or with
+// cookies. Those are not looked at: bodies are never read here.
 func placeQuery(raw string, lease *realm.Lease) string {
 	places := lease.Target.Inject
 	size := len(raw)
@@ -42,10 +42,10 @@ func placeQuery(raw string, lease *realm.Lease) string {
 	return b.String()
 }
 
-// keepOthers writes the pairs of raw that are not ours, and tells whether
-// there was one. Two pairs that become neighbours are parted by "&" if one of
-// the separators between them was "&": a ";" there would join them for
-// upstreams that split at "&" only.
+// keepOthers writes the pairs of raw that do not have the name of an injected
+// one, and reports whether there was such a pair. Two pairs that become
+// neighbours are separated by "&" if one of the separators between them was "&":
+// a ";" there would join them for upstreams that split at "&" only.
 func keepOthers(b *strings.Builder, raw string, places []realm.Place) bool {
 	some, sep := false, byte('&')
 	for more := raw != ""; more; {
@@ -68,6 +68,7 @@ func keepOthers(b *strings.Builder, raw string, places []realm.Place) bool {
 	return some
 }
 
+// isOurs reports whether some upstream would read the pair as an injected one.
 func isOurs(pair string, places []realm.Place) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	for i := range places {

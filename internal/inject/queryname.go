@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// readsAs says whether some upstream would read the raw name of a query pair
-// as the parameter ours. Parsers differ, so this is the union of what they
-// do: letter case (ASP.NET, and Java's folding of ſ, K, ı), percent escapes
+// readsAs reports whether some upstream would read the raw name of a query pair
+// as the parameter ours. Parsers differ, so this is the union of what they do.
+// They ignore or decode letter case (ASP.NET, and Java's folding of ſ, K, ı), percent escapes
 // anywhere, "+" for a blank, blanks around the name, everything from a NUL on
 // (C), "[]" and "[0]" (PHP, Rack, qs), "." and " " and an open "[" for "_"
 // (PHP), a "?" in front (URLSearchParams), overlong UTF-8 (old Java), and six
-// ways to take an escape that is none.
+// ways to read an invalid escape.
 //
 // A name that cannot be decoded and that none of them reads as ours is the
 // caller's own business.

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// length tells whether the client announces how long a body is.
+// lengths are the ways to send a body: with or without its length announced.
 var lengths = map[string]func(io.Reader) io.Reader{
 	"known":   func(r io.Reader) io.Reader { return r },
 	"chunked": func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },

@@ -24,15 +24,15 @@ var (
 		Code: realm.CodeForbidden, Status: http.StatusForbidden,
 		Detail: "the realm does not allow upgrades (upgrade: true)",
 	}
-	errUnasked = &realm.Error{
+	errUnrequestedUpgrade = &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusBadGateway,
 		Detail: "the upstream switched protocols without being asked",
 	}
-	errTarget = &realm.Error{
+	errRequestTarget = &realm.Error{
 		Code: realm.CodeInvalidField, Status: http.StatusBadRequest,
 		Detail: "the request target is not a path with a query (RFC 9112 section 3.2.1)",
 	}
-	errPlace = &realm.Error{
+	errPlacement = &realm.Error{
 		Code: realm.CodeTokenUnavailable, Status: http.StatusBadGateway,
 		Detail: "the token could not be put into the request",
 	}
@@ -66,7 +66,7 @@ func checkMethod(req *http.Request) error {
 	return nil
 }
 
-// isUpgrade says whether the request asks to leave HTTP: by an Upgrade header
+// isUpgrade reports whether the request asks to leave HTTP: by an Upgrade header
 // or by an extended CONNECT. After the clean-up of hop-by-hop headers in
 // front of us an Upgrade header is there only when it counts.
 func isUpgrade(req *http.Request) bool {
@@ -115,7 +115,7 @@ func (t *Transport) logRefusal(job Job, status int, err error) {
 		t.Log.Error("no token", append(where, zap.Int("status", status), zap.String("type", fmt.Sprintf("%T", err)))...)
 	case known.Code == realm.CodeHostNotAllowed:
 		t.Log.Warn("token kept back", append(where, zap.String("reason", known.Detail))...)
-	case known == errPlace, known == errUnasked:
+	case known == errPlacement, known == errUnrequestedUpgrade:
 		t.Log.Error("token kept back", append(where, zap.String("reason", known.Detail))...)
 	}
 }

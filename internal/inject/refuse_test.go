@@ -19,7 +19,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// watchBody gives the request a body, and tells whether it was closed.
+// watchBody gives the request a body, and reports whether it was closed.
 func watchBody(req *http.Request) (closed func() bool) {
 	b := &watched{Reader: strings.NewReader("body")}
 	req.Body, req.ContentLength = b, 4

@@ -11,9 +11,9 @@ import (
 // Shorter ones would be found in ordinary words.
 const minScrubbed = 6
 
-// used are the leases whose tokens the upstream has seen in a request: one,
+// sentTokens are the leases whose tokens the upstream has seen in a request: one,
 // or two where the request was sent again.
-type used [2]*realm.Lease
+type sentTokens [2]*realm.Lease
 
 // needle is a confidential text, and a piece of it that is quick to look for.
 type needle struct{ secret, probe string }
@@ -22,7 +22,7 @@ type needle struct{ secret, probe string }
 // quotes it: a Location back to the request's own URL, a Link, an error text.
 // The body passes untouched, and interim answers (1xx) do not come by here:
 // net/http hands them to the proxy in front directly.
-func scrubHeader(h http.Header, tokens used) {
+func scrubHeader(h http.Header, tokens sentTokens) {
 	var array [4]needle
 	needles := appendNeedles(array[:0], tokens)
 	for _, values := range h {
@@ -34,13 +34,13 @@ func scrubHeader(h http.Header, tokens used) {
 	}
 }
 
-// quotes says whether the text holds a token in any of its forms.
-func quotes(text string, tokens used) bool {
+// quotes reports whether the text holds a token in any of its forms.
+func quotes(text string, tokens sentTokens) bool {
 	_, found := scrub(text, appendNeedles(nil, tokens))
 	return found
 }
 
-func appendNeedles(needles []needle, tokens used) []needle {
+func appendNeedles(needles []needle, tokens sentTokens) []needle {
 	for _, lease := range tokens {
 		if lease != nil {
 			needles = appendLease(needles, lease)
@@ -87,7 +87,7 @@ func (n needle) mask(text string) (string, bool) {
 	var b strings.Builder
 	found, kept := false, 0
 	for i := 0; i < len(text); {
-		size := quoted(text[i:], n.secret)
+		size := quotedSize(text[i:], n.secret)
 		if size == 0 {
 			i++
 			continue
@@ -122,9 +122,9 @@ func rarePart(secret string) string {
 	return best
 }
 
-// quoted says how many bytes at the beginning of text are the secret, in
+// quotedSize returns how many bytes at the beginning of text are the secret, in
 // clear or percent-encoded; 0 for none.
-func quoted(text, secret string) int {
+func quotedSize(text, secret string) int {
 	at := 0
 	for i := range len(secret) {
 		n := quotedByte(text[at:], secret[i])
@@ -136,7 +136,8 @@ func quoted(text, secret string) int {
 	return at
 }
 
-// quotedByte matches one byte: itself, %XX, or %25XX and so on, where an
+// quotedByte returns how many bytes at the beginning of text stand for one byte of
+// the secret; 0 for none. They are the byte itself, %XX, or %25XX and so on, where an
 // encoded URL stands in another one. A blank may be a "+" in any of them.
 func quotedByte(text string, b byte) int {
 	if text == "" {

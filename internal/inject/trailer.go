@@ -6,10 +6,9 @@ import (
 	"net/http"
 )
 
-// trailerFilter is a request body at whose end the trailers are cleaned. They
-// come behind the body, and the reader of the body puts them into the
-// request's Trailer map at the moment of io.EOF, before the transport writes
-// them.
+// trailerFilter is a request body at whose end the trailers are filtered. They
+// come after the body: whoever reads the body puts them into the request's
+// Trailer map at the moment of io.EOF, before the transport writes them.
 type trailerFilter struct {
 	io.ReadCloser
 	trailer http.Header
@@ -25,9 +24,10 @@ func (b *trailerFilter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// trailers keeps the trailers that f drops from leaving, announced and come.
-// A request without announced trailers and with a known length can have none.
-func (f filter) trailers(out *outgoing) {
+// filterTrailers keeps the trailers that f drops from being sent: those that the
+// caller announced, and those that come at the end of the body. A request of
+// known length that announces no trailers has none.
+func (f filter) filterTrailers(out *outgoing) {
 	if out.Trailer == nil {
 		return
 	}

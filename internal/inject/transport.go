@@ -23,7 +23,7 @@ import (
 // Job is what the router decided about a request before it reached the
 // transport.
 type Job struct {
-	// Ref names the credential.
+	// Ref names the credential whose token is sent.
 	Ref realm.Ref
 	// Lease is the token to send. It is required, unless Transport.Job returns
 	// an error.
@@ -31,19 +31,19 @@ type Job struct {
 	// Dial is the host:port that the base transport will dial, as a name, not
 	// resolved. An empty one matches no host.
 	Dial string
-	// UseAPI says that the upstream is the realm's own api: scheme and host
-	// are its, and its base path is joined in front of the request's.
+	// UseAPI sends the request to the realm's own api: scheme and host are
+	// taken from there, and its base path is put in front of the request's.
 	// Otherwise the request's URL has the scheme and host of the upstream.
 	UseAPI bool
-	// TrustedDial says that the operator named this upstream in the
-	// configuration file.
+	// TrustedDial is set where the operator named this upstream in the
+	// configuration file. It may have a private address then.
 	TrustedDial bool
-	// KeepHost sends the request's own Host (header_up Host was used) instead
-	// of the upstream's. It has to be one of the realm's hosts too.
+	// KeepHost sends the request's own Host header (header_up Host was used)
+	// instead of the upstream's. It has to be one of the realm's hosts too.
 	KeepHost bool
-	// Authenticated says that an authentication directive accepted the
-	// caller: the Authorization and Proxy-Authorization that it did that with
-	// are none of the provider's business.
+	// Authenticated is set where an authentication directive accepted the
+	// caller. The Authorization and Proxy-Authorization by which the caller
+	// proved itself to us do not go to the provider then.
 	Authenticated bool
 }
 
@@ -56,8 +56,8 @@ type Transport struct {
 	// (netguard.ErrForbidden). Neither may follow redirects.
 	Base    http.RoundTripper
 	Guarded http.RoundTripper
-	// Job tells what the router decided. A *realm.Error becomes its problem
-	// document.
+	// Job returns what the router decided. Its error is answered with a
+	// problem document.
 	Job func(*http.Request) (Job, error)
 	// Renewed is told the lease with which a request is sent again; nil for
 	// nobody.
@@ -67,7 +67,7 @@ type Transport struct {
 	History *History
 	Log     *zap.Logger
 
-	// after is the clock of the peeks; nil for the real one.
+	// after starts a timer for a peek; nil for the real clock.
 	after func(time.Duration) (expired <-chan time.Time, stop func() bool)
 }
 
@@ -102,23 +102,23 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
-		return t.fail(req, job, used{lease}, err)
+		return t.fail(req, job, sentTokens{lease}, err)
 	}
-	return t.finish(out, resp, req, job, used{lease})
+	return t.finish(out, resp, req, job, sentTokens{lease})
 }
 
-// finish makes the answer the caller's.
-func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request, job Job, tokens used) (*http.Response, error) {
+// finish returns the answer that the caller gets.
+func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request, job Job, tokens sentTokens) (*http.Response, error) {
 	if resp.StatusCode == http.StatusSwitchingProtocols && !isUpgrade(req) {
 		_ = resp.Body.Close()
-		return t.refuse(req, job, errUnasked)
+		return t.refuse(req, job, errUnrequestedUpgrade)
 	}
-	out.finish(resp, req, tokens)
+	out.finishAnswer(resp, req, tokens)
 	return resp, nil
 }
 
-// base chooses the transport. A target of the configuration file needs no
-// guard: the operator wrote its hosts.
+// base returns the transport that makes the round trip. Where the operator wrote
+// the hosts into the configuration file, they need no guard.
 func (t *Transport) base(job Job, target *realm.Target) http.RoundTripper {
 	if job.TrustedDial || target.Trusted {
 		return t.Base

@@ -18,7 +18,7 @@ type unpacker struct {
 	out  []byte
 }
 
-var unpackers = sync.Pool{New: func() any { return &unpacker{out: make([]byte, peekMost+1)} }}
+var unpackers = sync.Pool{New: func() any { return &unpacker{out: make([]byte, maxPeek+1)} }}
 
 // zstdDecoder is shared: DecodeAll may be called concurrently, and does not
 // get memory for the window that a frame asks for. It writes no more than fits
@@ -27,17 +27,17 @@ var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
 })
 
-// isPacked says whether an answer has a content coding. The empty one and
+// isPacked reports whether an answer has a content coding. The empty one and
 // identity, which should not be there (RFC 9110 section 8.4.1), are none.
 func isPacked(coding string) bool { return coding != "" && !strings.EqualFold(coding, "identity") }
 
-// canUnpack says whether the coding is one that unpack knows.
+// canUnpack reports whether the coding is one that unpack knows.
 func canUnpack(coding string) bool {
 	return strings.EqualFold(coding, "gzip") || strings.EqualFold(coding, "x-gzip") || strings.EqualFold(coding, "zstd")
 }
 
 // unpacked calls judge with an answer without its content coding. It returns
-// false, and does not call it, when there is more than peekMost, or what came
+// false, and does not call it, when there is more than maxPeek, or what came
 // is damaged. judge must not keep what it gets.
 func unpacked(coding string, packed []byte, judge func(document []byte)) bool {
 	u := unpackers.Get().(*unpacker)
@@ -47,7 +47,7 @@ func unpacked(coding string, packed []byte, judge func(document []byte)) bool {
 		unpack = u.unzstd
 	}
 	document, err := unpack(packed)
-	if err != nil || len(document) > peekMost {
+	if err != nil || len(document) > maxPeek {
 		return false
 	}
 	judge(document)
@@ -79,5 +79,5 @@ func (u *unpacker) unzstd(packed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.DecodeAll(packed, u.out[:0:peekMost])
+	return d.DecodeAll(packed, u.out[:0:maxPeek])
 }
