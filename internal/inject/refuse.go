@@ -67,15 +67,15 @@ func checkMethod(req *http.Request) error {
 }
 
 // isUpgrade reports whether the request asks to leave HTTP: by an Upgrade header
-// or by an extended CONNECT. After the clean-up of hop-by-hop headers in
-// front of us an Upgrade header is there only when it counts.
+// or by an extended CONNECT. The proxy in front has removed the hop-by-hop
+// headers, so an Upgrade header is there only where the caller asked for one.
 func isUpgrade(req *http.Request) bool {
 	return len(req.Header["Upgrade"]) > 0 || len(req.Header[":protocol"]) > 0
 }
 
-// refuse answers with the problem that err stands for; nothing leaves. Only
-// when the caller itself is gone that is handed on as an error: nobody reads
-// the answer, and the proxy in front has a status for it.
+// refuse answers with the problem document of err, and sends nothing. Only where
+// the caller itself is gone it returns an error: nobody reads the answer then, and
+// the proxy in front has a status of its own for that.
 func (t *Transport) refuse(req *http.Request, job Job, err error) (*http.Response, error) {
 	closeBody(req)
 	if errors.Is(req.Context().Err(), context.Canceled) {

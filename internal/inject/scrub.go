@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// minScrubbed is the length from which on a value is looked for in headers.
-// Shorter ones would be found in ordinary words.
+// minScrubbed is the least length of a value that is looked for in headers.
+// Shorter values would be found in ordinary words.
 const minScrubbed = 6
 
 // sentTokens are the leases whose tokens the upstream has seen in a request: one,
@@ -20,8 +20,8 @@ type needle struct{ secret, probe string }
 
 // scrubHeader masks the token wherever the answer's header, or its trailer,
 // quotes it: a Location back to the request's own URL, a Link, an error text.
-// The body passes untouched, and interim answers (1xx) do not come by here:
-// net/http hands them to the proxy in front directly.
+// The body passes unchanged. Interim answers (1xx) are not scrubbed: net/http
+// passes them to the proxy in front directly.
 func scrubHeader(h http.Header, tokens sentTokens) {
 	var array [4]needle
 	needles := appendNeedles(array[:0], tokens)
@@ -40,6 +40,7 @@ func quotes(text string, tokens sentTokens) bool {
 	return found
 }
 
+// appendNeedles appends what is looked for on behalf of all the tokens.
 func appendNeedles(needles []needle, tokens sentTokens) []needle {
 	for _, lease := range tokens {
 		if lease != nil {
@@ -49,9 +50,10 @@ func appendNeedles(needles []needle, tokens sentTokens) []needle {
 	return needles
 }
 
-// appendLease appends the token, and what is injected where that does not
-// hold the token in clear (Basic credentials, for one). A scheme in front of
-// a value is no secret, and may be cut off by who quotes it.
+// appendLease appends the token, and each injected value that does not hold the
+// token in clear (Basic credentials, for example). The scheme in front of a value
+// is not looked for: it is no secret, and an upstream that quotes the value may
+// leave it out.
 func appendLease(needles []needle, lease *realm.Lease) []needle {
 	token := lease.Access.Reveal()
 	if len(token) >= minScrubbed {
@@ -68,6 +70,9 @@ func appendLease(needles []needle, lease *realm.Lease) []needle {
 	return needles
 }
 
+// scrub masks the needles in a text, and reports whether there was one. The probe
+// saves the search byte by byte for nearly every text; what holds a "%" may quote
+// the secret in escapes that the probe does not match.
 func scrub(text string, needles []needle) (string, bool) {
 	found := false
 	for _, n := range needles {
