@@ -48,7 +48,7 @@ func TestHealFloor(t *testing.T) {
 	} {
 		var f healFloor
 		for i, s := range steps {
-			now := realm.Instant(s.at * 1000)
+			now := realm.InstantOf(noon) + realm.Instant(s.at*1000)
 			wait := f.waitFor(now, s.blame).Milliseconds()
 			if wait != s.want {
 				t.Errorf("%s, step %d: it waits %d ms, want %d", name, i, wait, s.want)
