@@ -303,9 +303,3 @@ func TestBudget(t *testing.T) {
 	_, err = n.Flush(t.Context(), wx)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
 }
-
-// heal is Heal for a request of which nothing is known.
-func (v *View) heal(ctx context.Context, ref realm.Ref, refused realm.Hidden) (*realm.Lease, error) {
-	lease, _, err := v.Heal(ctx, ref, refused, realm.BlameUnknown)
-	return lease, err
-}

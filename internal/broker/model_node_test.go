@@ -184,3 +184,9 @@ func (n *modelNode) goOn() {
 	}
 	n.resume = nil
 }
+
+// heal is Heal for a request of which nothing is known.
+func (v *View) heal(ctx context.Context, ref realm.Ref, refused realm.Hidden) (*realm.Lease, error) {
+	lease, _, err := v.Heal(ctx, ref, refused, realm.BlameUnknown)
+	return lease, err
+}

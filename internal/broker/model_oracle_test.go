@@ -106,7 +106,8 @@ func (m *model) arrived(r *request) fate {
 	m.judgeCode(r, durable)
 	a := row.Claim
 	claimed := a.ID != (tokenstore.CallID{}) && a.Node == r.node.name && a.Deadline.After(row.Now)
-	r.free = m.plan.kind == none && m.plan.codes == "" && (r.node.away || microsOf(r.node.trouble).Equal(row.Now))
+	_, isSilent := r.node.pool.callers.silentSince(ref.Realm) // its store did not answer in time
+	r.free = m.plan.kind == none && m.plan.codes == "" && (r.node.away || isSilent || microsOf(r.node.trouble).Equal(row.Now))
 	switch {
 	case claimed && m.claims[a.ID] != nil && !r.free: // a free one needs none, whatever is still open
 		m.fail("I2", "two requests under one claim on %s", ref)

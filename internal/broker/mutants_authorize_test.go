@@ -20,7 +20,10 @@ var authorizationMutants = []mutant{
 `}}},
 	{"claim not kept for the callback", "C3", []edit{{"../claim/repair.go", awaiting, "c.Phase = tokenstore.PhaseAwaiting"}}},
 	{"claim given back before the callback", "C3", []edit{{"../claim/repair.go", awaiting, "closeClaim(c)"}}},
-	{"code of another secret", "C2", []edit{{"exchange.go", "begun.Fingerprint != a.bound.Fingerprint()", "false"}}},
+	{"code of another secret", "C2", []edit{
+		{"exchange.go", "begun.Fingerprint != a.bound.Fingerprint()", "false"},
+		{"exchange.go", "begun.Client != a.bound.ClientDigest()", "false"}, // the login is a part of what is asked for
+	}},
 	{"callback to any realm", "C2", []edit{{"exchange.go", "if realmID != begun.Ref.Realm {", "if false {"}}},
 	{"kept beside a new consent", "C5", []edit{{"../claim/settle.go", "\t\tc.Candidates = nil\n", ""}}},
 	{"consent set aside", "C7", []edit{{"../claim/settle.go", " && !r.IsByPerson() {\n\t\tsaveLate", " {\n\t\tsaveLate"}}},
