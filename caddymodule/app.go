@@ -135,7 +135,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // database are refusals; a database server that cannot be reached is not,
 // because requests open the store themselves when it is back.
 func (a *App) Start() error {
-	newestApp.add(a)
+	newestApp.Add(a)
 	a.events.work.Go(func() { a.events.run(a) })
 	a.warnInactive()
 	a.view.Drive()
@@ -170,7 +170,7 @@ func (a *App) open(ctx context.Context) error {
 // perhaps of a configuration that lives on because another app failed to
 // start; the pool is released by Cleanup.
 func (a *App) Stop() error {
-	newestApp.remove(a)
+	newestApp.Remove(a)
 	if a.ending != nil {
 		a.ending()
 		<-a.ended
@@ -181,7 +181,7 @@ func (a *App) Stop() error {
 
 // Cleanup releases the pool.
 func (a *App) Cleanup() error {
-	newestApp.remove(a)
+	newestApp.Remove(a)
 	if a.events != nil { // it is not stopped where it was not started
 		a.events.close()
 	}

@@ -4,10 +4,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/reload"
 )
 
 // newestApp is the app of the configuration that was started last.
-var newestApp newest[App]
+var newestApp reload.Newest[App]
 
 // poolLog is the log of what outlives a configuration. The logs of a
 // configuration are closed with it, so every line goes to those that are open

@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"internal/netguard":   {},
 	"internal/presets":    {"realm"},
 	"internal/problem":    {"realm"},
+	"internal/reload":     {},
 
 	"tokenstore":            {"realm"},
 	"tokenstore/sqlstore":   {"realm", "tokenstore"},
@@ -39,7 +40,7 @@ var arrows = map[string][]string{
 	"internal/catalog": {"realm", "tokenstore", "internal/grant", "internal/presets"},
 	"internal/quota":   {"realm", "tokenstore"},
 	"internal/claim":   {"realm", "tokenstore", "internal/grant", "internal/quota"},
-	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/failpoint"},
+	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/reload", "internal/failpoint"},
 	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem",
+		"internal/inject", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},

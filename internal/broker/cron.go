@@ -132,28 +132,13 @@ func (v *View) each(ctx context.Context, wanted func(*catalog.Realm) bool, do fu
 
 // Drive lets this configuration renew tokens ahead of their end. Of several
 // that are started, the newest one does.
-func (v *View) Drive() { v.pool.schedule.drive(v, true) }
+func (v *View) Drive() {
+	v.pool.schedule.driver.Add(v)
+	v.pool.schedule.wake()
+}
 
 // Rest ends what Drive began; the configuration before goes on.
-func (v *View) Rest() { v.pool.schedule.drive(v, false) }
-
-func (s *schedule) drive(v *View, on bool) {
-	s.mu.Lock()
-	var drivers []*View
-	for _, d := range s.drivers {
-		if d != v {
-			drivers = append(drivers, d)
-		}
-	}
-	if on {
-		drivers = append(drivers, v)
-	}
-	s.drivers = drivers
-	if len(drivers) == 0 {
-		s.driver.Store(nil)
-	} else {
-		s.driver.Store(drivers[len(drivers)-1])
-	}
-	s.mu.Unlock()
-	s.wake()
+func (v *View) Rest() {
+	v.pool.schedule.driver.Remove(v)
+	v.pool.schedule.wake()
 }

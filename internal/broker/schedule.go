@@ -6,11 +6,11 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+	"github.com/caddy-tokens/caddy-tokens/internal/reload"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -28,14 +28,13 @@ const (
 // that was started drives it.
 type schedule struct {
 	pool   *Pool
-	driver atomic.Pointer[View]
+	driver reload.Newest[View]
 
 	mu      sync.Mutex
 	heap    renewals
 	swept   realm.Instant // up to when the heap is complete
 	changed chan struct{}
 	queues  map[string]*realmQueue
-	drivers []*View // those that were started, the newest last
 
 	turning  sync.Mutex // guards the rest
 	cronAt   time.Time  // the next run of cronOf's expression

@@ -169,7 +169,7 @@ func TestScheduleRenewsTheRecentlyUsedFirst(t *testing.T) {
 // drive the schedule.
 func (n *node) wait(realmID string, d time.Duration) {
 	s := n.pool.schedule
-	s.driver.Store(n.View)
+	s.driver.Add(n.View)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queueLocked(realmID).until = realm.InstantOf(n.clock.now().Add(d))
