@@ -220,7 +220,7 @@ func TestDocsLinks(t *testing.T) {
 	for _, page := range append(pages(t), "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md") {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
 			path, anchor, _ := strings.Cut(m[1], "#")
-			if strings.Contains(path, "://") || slices.Contains(writtenElsewhere, filepath.Base(path)) {
+			if strings.Contains(path, "://") {
 				continue
 			}
 			target := page
@@ -234,9 +234,6 @@ func TestDocsLinks(t *testing.T) {
 		}
 	}
 }
-
-// writtenElsewhere are documents that others write at the same time.
-var writtenElsewhere = []string{"design.md"}
 
 // anchors are the names that GitHub gives to the headings of a page.
 func anchors(text string) (names []string) {
