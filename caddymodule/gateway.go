@@ -104,7 +104,8 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP proxies a request with its token.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	ctx := r.Context()
+	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !mayProxy(r, repl, g.Auth) {
 		forbid(w, localOnlyMessage)
 		return nil
@@ -121,13 +122,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		problem.From(errNoPath).Write(w)
 		return nil
 	}
-	if res.lease, err = leaseOf(r.Context(), g.app, res.ref); err != nil {
+	if res.lease, err = leaseOf(ctx, g.app, res.ref); err != nil {
 		g.refuse(w, r, res.ref, err)
 		return nil
 	}
 	res.url = r.URL
 	if !g.direct {
-		r = r.WithContext(context.WithValue(r.Context(), resolvedKey{}, &res))
+		r = r.WithContext(context.WithValue(ctx, resolvedKey{}, &res))
 	}
 	return g.Handler.ServeHTTP(w, r, next)
 }

@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"go.uber.org/zap/zaptest"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )

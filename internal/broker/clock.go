@@ -53,10 +53,3 @@ func shifted(t realm.Token, d time.Duration) realm.Token {
 	}
 	return t
 }
-
-func minTime(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}

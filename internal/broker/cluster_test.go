@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 

@@ -3,9 +3,8 @@ package broker
 import (
 	"testing"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 

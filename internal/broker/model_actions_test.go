@@ -3,9 +3,9 @@ package broker
 import (
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"pgregory.net/rapid"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 )
 
 // actions are what can happen next. do takes a step within the bubble.

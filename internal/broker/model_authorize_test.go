@@ -4,10 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"pgregory.net/rapid"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 

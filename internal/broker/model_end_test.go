@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )

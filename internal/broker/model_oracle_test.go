@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"

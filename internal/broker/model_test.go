@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/claim"
-
 	"pgregory.net/rapid"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"

@@ -62,8 +62,10 @@ func TestDigestChanges(t *testing.T) {
 		"a field of the exchange":  {field("exchanged"), "exchange"},
 		"a field of the callback":  {field("called"), "authorize"},
 		"a field that none reads":  {field("other"), ""},
-		"a value that moved": {digestsOf(t, nil, map[string]string{"all": "allfetched", "fetched": ""}),
-			"fetch refresh authorize exchange"},
+		"a value that moved": {
+			digestsOf(t, nil, map[string]string{"all": "allfetched", "fetched": ""}),
+			"fetch refresh authorize exchange",
+		},
 		"a shared field": {config(func(c *realm.Config) {
 			c.Refresh.URL += "{secret.s}"
 			c.Shared = map[string]realm.Hidden{"s": "1"}

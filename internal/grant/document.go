@@ -70,7 +70,6 @@ func isScriptCall(text string) bool {
 func parseForm(text string) (root gjson.Result, problem string) {
 	form, err := url.ParseQuery(text)
 	if err != nil || !strings.Contains(text, "=") { // a sentence, or a token alone, would be a name
-
 		return root, "the answer is neither JSON nor a form"
 	}
 	object := []byte{'{'}

@@ -162,8 +162,8 @@ func realPath(path string) (string, error) {
 			return "", err
 		}
 		path = filepath.Join(dir, filepath.Base(path))
-		target, err := os.Readlink(path)
-		if err != nil { // it is no link, or does not exist yet
+		target, isLink := linkTarget(path)
+		if !isLink {
 			return path, nil
 		}
 		if !filepath.IsAbs(target) {
@@ -172,4 +172,11 @@ func realPath(path string) (string, error) {
 		path = target
 	}
 	return "", fmt.Errorf("%s: too many symbolic links", path)
+}
+
+// linkTarget returns where a symbolic link leads. A path that is no link, or
+// does not exist yet, leads nowhere else.
+func linkTarget(path string) (target string, isLink bool) {
+	target, err := os.Readlink(path)
+	return target, err == nil
 }
