@@ -27,6 +27,19 @@ func TestChangedSecretDropsItsToken(t *testing.T) {
 	want(t, n.View, wx, "T-2-other", realm.FromUpstream)
 }
 
+// A ticket that is pushed every ten minutes does not end a token of two hours,
+// neither on the node that it is pushed to nor in the store. Another field that
+// changes with it does.
+func TestVolatileFieldDropsNoToken(t *testing.T) {
+	a, b := pair(t, func(c *realm.Config) { c.Volatile = []string{"key_2"} })
+	want(t, a.View, wx, "T-1-app", realm.FromUpstream)
+	a.saveSecret(t, wx, "key_2", "another ticket")
+	want(t, a.View, wx, "T-1-app", realm.FromDatabase)
+	want(t, b.View, wx, "T-1-app", realm.FromDatabase)
+	a.saveSecret(t, wx, "key_1", "other", "key_2", "a third ticket")
+	want(t, a.View, wx, "T-2-other", realm.FromUpstream)
+}
+
 // The result of a flight that began with the old secret is not published:
 // its callers get a token of the new one.
 func TestSecretChangedInFlight(t *testing.T) {

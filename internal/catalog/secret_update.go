@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,8 +61,10 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Sec
 	if err := cmp.Or(s.Validate(), r.Program.CheckSecret(s)); err != nil {
 		return s, tokenstore.TokenChange{}, err
 	}
-	changed := !maps.Equal(before, s.Fields)
-	what := tokenstore.TokenChange{DropAccess: changed, DropRefresh: changed && u.DropRefreshToken}
+	what := tokenstore.TokenChange{
+		DropAccess:  !maps.Equal(r.decisive(before), r.decisive(s.Fields)),
+		DropRefresh: u.DropRefreshToken && !maps.Equal(before, s.Fields),
+	}
 	if u.RefreshToken != nil && !r.Program.CanRefresh() {
 		return s, what, realm.Fieldf("refresh_token", "cannot be imported: the realm has no refresh recipe")
 	}
@@ -73,6 +76,18 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Sec
 		what.Set = &token
 	}
 	return s, what, nil
+}
+
+// decisive returns the fields that decide about the token: all but the volatile
+// ones, whose change must not end it.
+func (r *Realm) decisive(fields map[string]realm.Hidden) map[string]realm.Hidden {
+	volatile := r.Config.Volatile
+	if len(volatile) == 0 {
+		return fields
+	}
+	fields = maps.Clone(fields)
+	maps.DeleteFunc(fields, func(name string, _ realm.Hidden) bool { return slices.Contains(volatile, name) })
+	return fields
 }
 
 // mergeFields returns the fields after an update; the given ones stay as they are.

@@ -73,8 +73,8 @@ func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, realmID str
 	return list, total, nil
 }
 
-// SaveSecret creates or updates a secret. When a value changes, its access
-// token is dropped in the same transaction. CodeRealmNotFound (with status
+// SaveSecret creates or updates a secret. When a value changes that is not
+// volatile, its access token is dropped in the same transaction. CodeRealmNotFound (with status
 // 400) for an unknown realm, CodeReadOnly.
 func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, error) {
 	if err := realm.ValidateID("key", u.Ref.Key); err != nil {
