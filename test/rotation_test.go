@@ -135,7 +135,7 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
-// tolerant says whether the provider takes a refresh token again whose answer
+// tolerant reports whether the provider takes a refresh token again whose answer
 // got lost.
 func (r *rotation) tolerant() bool {
 	return r.semantics == fakeprovider.Stable || r.semantics == fakeprovider.Grace

@@ -34,7 +34,7 @@ type attempt struct {
 	stored realm.Token
 	// newerThan is the lineage that a new token has to be newer than.
 	newerThan int64
-	// acceptance says whether the API had accepted the flight's failed token
+	// acceptance reports whether the API had accepted the flight's failed token
 	// before it refused it.
 	acceptance claim.Acceptance
 	// force asks the provider for a new token even if it would give the old one

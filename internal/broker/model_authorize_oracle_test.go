@@ -127,10 +127,10 @@ func (m *model) awaits(r *request) {
 	}
 }
 
-// calledBack says whether an authorize request came to its end elsewhere.
+// calledBack reports whether an authorize request came to its end elsewhere.
 func (r *request) calledBack() bool { return r.asks != nil && r.asks.taken }
 
-// handsOver says whether a claim may go over to another call before it ends:
+// handsOver reports whether a claim may go over to another call before it ends:
 // to the exchange of the code that was asked for under it. The caller holds
 // the lock.
 func (m *model) handsOver(id tokenstore.CallID) bool {
@@ -203,7 +203,7 @@ func (m *model) judgeWaits() {
 	}
 }
 
-// hangs says whether a call that nothing disturbed takes longer than it may.
+// hangs reports whether a call that nothing disturbed takes longer than it may.
 func (c *call) hangs(atMost time.Duration) bool {
 	since := c.at
 	if c.node.trouble.After(since) {

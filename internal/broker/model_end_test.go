@@ -51,7 +51,7 @@ func (m *model) waiting() []*request {
 	return list
 }
 
-// recovered says whether every secret has a token, or needs a person, and asks
+// recovered reports whether every secret has a token, or needs a person, and asks
 // for all of them.
 func (m *model) recovered() bool {
 	ok := true
@@ -72,7 +72,7 @@ func (m *model) recovered() bool {
 	return ok
 }
 
-// looks asks a node for a token, and says whether there is one or a person is
+// looks asks a node for a token, and reports whether there is one or a person is
 // needed.
 func (m *model) looks(n *modelNode, i int) (served, lapsed bool) {
 	c := m.begin(n, i, claim.Load, "")
@@ -83,7 +83,7 @@ func (m *model) looks(n *modelNode, i int) (served, lapsed bool) {
 	return c.done && c.err == nil, c.done && errors.As(c.err, &e) && e.Code == realm.CodeReauthRequired
 }
 
-// lapsed says whether the store has given a secret up, which is judged.
+// lapsed reports whether the store has given a secret up, which is judged.
 func (m *model) lapsed(i int) bool {
 	m.db.mu.Lock()
 	s := m.db.state(m.refs[i])

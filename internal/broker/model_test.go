@@ -63,7 +63,7 @@ func draftPlan(t *rapid.T) plan {
 	return p
 }
 
-// seeded says whether the secrets hold the refresh token of a consent.
+// seeded reports whether the secrets hold the refresh token of a consent.
 func (p plan) seeded() bool { return !p.fetches && p.codes == "" }
 
 // model is the world of one run: the real engine on several nodes, and a
@@ -326,7 +326,7 @@ func runModel(t *testing.T, rt *rapid.T, p plan, actions func(m *model, do func(
 	do(m.judgeEnd)
 }
 
-// checksFlag is how many runs rapid makes; checksGiven says whether the command
+// checksFlag is how many runs rapid makes; checksGiven reports whether the command
 // line has it. It is asked once: whoever sets a flag makes it a given one.
 const checksFlag = "rapid.checks"
 

@@ -118,7 +118,7 @@ func (p *Provider) Rank(token string) int {
 	return slices.Index(p.Issued(rec.ref), token) + 1
 }
 
-// Live says whether the API accepts a token now.
+// Live reports whether the API accepts a token now.
 func (p *Provider) Live(token string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,7 +184,7 @@ func (p *Provider) where(refs []string, fits func(Event) bool) []Event {
 	return found
 }
 
-// of says whether the event is about one of the apps or users; none names all.
+// of reports whether the event is about one of the apps or users; none names all.
 func (e Event) of(refs []string) bool {
 	return len(refs) == 0 || slices.Contains(refs, e.Ref) || e.User != "" && slices.Contains(refs, e.User)
 }

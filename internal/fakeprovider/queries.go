@@ -28,7 +28,7 @@ func (p *Provider) PeakRate(window time.Duration, refs ...string) int {
 	return peak
 }
 
-// Returned says whether a token, access or refresh, left the provider: in an
+// Returned reports whether a token, access or refresh, left the provider: in an
 // answer whose reader can get it out, or by Authorize. One that was issued and
 // not returned is lost for sure; one that was returned may have been lost on
 // its way.

@@ -80,7 +80,7 @@ func (p *Provider) Authorize(ref string) Pair {
 	return Pair{Access: rec.token, Refresh: rt.token, Life: life}
 }
 
-// LiveRefresh says whether the provider would accept a refresh token now.
+// LiveRefresh reports whether the provider would accept a refresh token now.
 func (p *Provider) LiveRefresh(token string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +123,7 @@ func (p *Provider) newFamily() int64 {
 	return p.refresh.families
 }
 
-// accepts says whether a refresh token may be spent now.
+// accepts reports whether a refresh token may be spent now.
 func (r RefreshRule) accepts(rt *refreshRecord, now time.Time) bool {
 	if rt.revoked || (!rt.endsAt.IsZero() && !now.Before(rt.endsAt)) {
 		return false

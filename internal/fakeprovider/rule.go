@@ -44,7 +44,7 @@ func (r Rule) again(cur *record, force bool, now time.Time) bool {
 	return cur.endsAt.Sub(now) >= r.RenewBelow
 }
 
-// overtakes says whether a new token ends the current one.
+// overtakes reports whether a new token ends the current one.
 func (r Rule) overtakes(force bool) bool {
 	return r.Semantics == Rotate || (r.Semantics == Same && force)
 }

@@ -78,7 +78,7 @@ func (p *Provider) deliver(w http.ResponseWriter, r *http.Request, target string
 var emptyObject = jsonReply(http.StatusOK, map[string]any{})
 
 // call calls a redirect URI as a browser would, writes down what came back, and
-// says whether somebody took the call.
+// reports whether somebody took the call.
 func (p *Provider) call(ctx context.Context, target string, e Event) (taken bool) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -118,7 +118,7 @@ func TestServersDieWithTheProcess(t *testing.T) {
 	}
 }
 
-// gone says whether a process has ended; one that nobody reaped yet has.
+// gone reports whether a process has ended; one that nobody reaped yet has.
 func gone(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return true
