@@ -206,7 +206,7 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	case catalog.IsNotFound(err):
 		v.pool.discard(ref, e)
 	case err != nil && f.purpose == claim.Verify:
-		time.AfterFunc(storeRetry, func() { e.suspect.Store(true) })
+		time.AfterFunc(storeRetry, e.suspect)
 	case err != nil && f.purpose == claim.Renew:
 		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()))
 	}
@@ -234,7 +234,7 @@ func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 		e.clearFailureLocked()
 	}
 	if f.heard != nothing {
-		e.suspect.Store(true)
+		e.suspect()
 	}
 	e.mu.Unlock()
 	close(f.done)

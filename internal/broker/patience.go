@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,9 @@ const (
 type patientStore struct {
 	tokenstore.Store // without a limit: lists, changes, what runs in the background
 	pool             *Pool
+
+	// isSilent: the store as a whole does not answer. It is read on hits.
+	isSilent atomic.Bool
 
 	mu sync.Mutex
 	// silent holds the time since when a part of the store does not answer, by
@@ -161,6 +165,7 @@ func (s *patientStore) suspend(part string) {
 		return
 	}
 	s.silent[part] = s.pool.now()
+	s.isSilent.Store(part == "" || s.isSilent.Load())
 	s.pool.log.Warn("the store does not answer; going on as if it were away", zap.String("rows_of_realm", part))
 	s.pool.start(func(ctx context.Context) { s.probe(ctx, part) })
 }
@@ -171,6 +176,9 @@ func (s *patientStore) probe(ctx context.Context, part string) {
 		if s.answers(ctx, part) {
 			s.mu.Lock()
 			delete(s.silent, part)
+			if part == "" {
+				s.isSilent.Store(false)
+			}
 			s.mu.Unlock()
 			s.pool.log.Info("the store answers again", zap.String("rows_of_realm", part))
 			return

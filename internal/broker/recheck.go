@@ -37,36 +37,37 @@ func mayEndPrevious(c *catalog.Realm) bool {
 // other. Any other token is good whatever was issued since: it is compared in
 // the background.
 func (v *View) recheck(ctx context.Context, e *entry, c *catalog.Realm, ref realm.Ref) *live {
-	l := e.live.Load()
 	if !mayEndPrevious(c) {
-		if e.suspect.CompareAndSwap(true, false) {
+		if changes, compared := e.changes.Load(), e.compared.Load(); changes != compared && e.compared.CompareAndSwap(compared, changes) {
 			v.startVerify(e, c, ref)
 		}
-		return l
+		return e.live.Load()
 	}
-	if _, isSilent := v.pool.callers.silentSince(""); isSilent {
-		return l
+	if v.pool.callers.isSilent.Load() {
+		return e.live.Load()
 	}
-	e.suspect.Store(false)
-	f := e.currentFlight()
-	switch {
-	case f == nil:
-		f, _ = v.joinOrStart(c, ref, goal{purpose: claim.Verify})
-		fallthrough
-	case f.purpose == claim.Verify:
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil
+	// A change that is heard during the comparison needs another one. Whoever has
+	// waited for three of them takes what there is.
+	for range 3 {
+		f := e.currentFlight()
+		if f == nil {
+			f, _ = v.joinOrStart(c, ref, goal{purpose: claim.Verify})
 		}
-	default:
-		// A renewal is under way, which may wait for its turn. The comparison
-		// does not wait for that.
-		if a, err := v.newAttempt(ctx, e, newFlight(c, goal{purpose: claim.Verify}), ref); err == nil {
-			_, err = a.run(ctx)
-			if err != nil {
-				time.AfterFunc(storeRetry, func() { e.suspect.Store(true) })
+		if f.purpose == claim.Verify {
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+				return nil
 			}
+		} else if a, err := v.newAttempt(ctx, e, newFlight(c, goal{purpose: claim.Verify}), ref); err == nil {
+			// A renewal is under way, which may wait for its turn. The comparison
+			// does not wait for that.
+			if _, err = a.run(ctx); err != nil {
+				time.AfterFunc(storeRetry, e.suspect)
+			}
+		}
+		if !e.isSuspect() {
+			break
 		}
 	}
 	return e.live.Load()

@@ -167,3 +167,66 @@ func noteOf(t *testing.T, n *node) string {
 	t.Fatal("the status does not know the token")
 	return ""
 }
+
+// gated is a store whose reads of tokens can be held up.
+type gated struct {
+	tokenstore.Store
+	gate    chan struct{} // nil: nothing is held up
+	reached chan struct{}
+}
+
+func (s *gated) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	token, source, err := s.Store.Token(ctx, ref)
+	if s.gate != nil {
+		s.reached <- struct{}{}
+		<-s.gate
+	}
+	return token, source, err
+}
+
+// All callers wait for the comparison, and not only the first: the others got
+// the dead predecessor while it was under way. And what is heard during the
+// comparison is compared, too.
+func TestNoDeadPredecessorDuringAComparison(t *testing.T) {
+	a, other := pair(t, func(c *realm.Config) { c.Semantics = realm.SemanticsRotate })
+	store := &gated{Store: other.pool.store, reached: make(chan struct{}, 100)}
+	b := nodeOn(t, store, a.provider, a.clock)
+	var l ledger
+	l.renews(t, a)
+	if !l.isLive(t, b) {
+		t.Fatal("b has another token")
+	}
+	l.renews(t, a)
+	gate := make(chan struct{})
+	store.gate = gate
+	b.pool.storeChanged(wx)
+	got := make(chan realm.Hidden, 20)
+	caller := func() {
+		lease, err := b.Token(t.Context(), wx)
+		if err != nil {
+			t.Error(err)
+			lease = new(realm.Lease)
+		}
+		got <- lease.Access
+	}
+	go caller()
+	<-store.reached // the comparison has read the second token
+	l.renews(t, a)
+	b.pool.storeChanged(wx)
+	for range cap(got) - 1 {
+		go caller()
+	}
+	select {
+	case access := <-got:
+		t.Errorf("a caller was served %q during the comparison", access.Reveal())
+		got <- access
+	case <-store.reached: // or the next comparison has begun already
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(gate)
+	for range cap(got) {
+		if access := <-got; access != l.last.Load().Access {
+			t.Errorf("a caller got %q, the live token is %q", access.Reveal(), l.last.Load().Access.Reveal())
+		}
+	}
+}
