@@ -1,7 +1,9 @@
 package test
 
 import (
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -241,4 +243,65 @@ func anchors(text string) (names []string) {
 		names = append(names, strings.ReplaceAll(notWord.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
 	}
 	return names
+}
+
+var (
+	testName  = regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz)[A-Z]\w+`)
+	goFile    = regexp.MustCompile(`[\w/*]+\.go\b`)
+	invariant = regexp.MustCompile(`(?m)^\| [IC]\d+ \|.*$`)
+	quoted    = regexp.MustCompile(`"([^"]+)"`)
+)
+
+// The documents send a reader to tests, mutants and source files that exist:
+// whoever renames one has to correct the sentence about it.
+func TestDocsNameWhatExists(t *testing.T) {
+	files, source := sources(t)
+	for _, page := range append(pages(t), "../CONTRIBUTING.md") {
+		text := readDoc(t, page)
+		for _, name := range testName.FindAllString(text, -1) {
+			if !strings.Contains(source, "\nfunc "+name+"(") {
+				t.Errorf("%s names %s, which is no test", page, name)
+			}
+		}
+		for _, name := range goFile.FindAllString(text, -1) {
+			if !slices.ContainsFunc(files, func(file string) bool { return endsLike(file, name) }) {
+				t.Errorf("%s names %s, which is no file", page, name)
+			}
+		}
+		for _, row := range invariant.FindAllString(text, -1) {
+			for _, m := range quoted.FindAllStringSubmatch(row, -1) {
+				if !strings.Contains(source, "\t{\""+m[1]) {
+					t.Errorf("%s names %q, which is no mutant", page, m[1])
+				}
+			}
+		}
+	}
+}
+
+// endsLike reports whether a path ends like a pattern, which may have a part of
+// the directories.
+func endsLike(file, pattern string) bool {
+	segments := strings.Split(file, "/")
+	last := max(len(segments)-strings.Count(pattern, "/")-1, 0)
+	matches, err := path.Match(pattern, strings.Join(segments[last:], "/"))
+	return err == nil && matches
+}
+
+// sources are the paths of all source files, and the text of all tests.
+func sources(t *testing.T) (files []string, tests string) {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			files = append(files, filepath.ToSlash(path))
+			if strings.HasSuffix(path, "_test.go") {
+				b.WriteString(readDoc(t, path))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, b.String()
 }
