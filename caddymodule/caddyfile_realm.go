@@ -41,6 +41,8 @@ type realmParser struct {
 //	    lifetime <duration>|unlimited
 //	    callback_url <url>
 //	    default_key <key>
+//	    pass <header>...
+//	    methods <method>...
 //	    unattended|upgrade|allow_http|forwarded|... [on|off]
 //	    ...
 //	}
@@ -92,6 +94,8 @@ func (p *realmParser) options() options {
 		"api":               text(&c.API),
 		"hosts":             list(&c.Hosts),
 		"volatile":          list(&c.Volatile),
+		"pass":              list(&c.Pass),
+		"methods":           list(&c.Methods),
 		"preset":            text(&c.Preset),
 		"lifetime":          value(&c.Lifetime, realm.ParseLifetime),
 		"refresh_semantics": text(&c.RefreshSemantics),

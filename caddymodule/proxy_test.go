@@ -70,6 +70,30 @@ func TestProxyInjects(t *testing.T) {
 	}
 }
 
+// TestProxyOfCredentials: what a caller sends about itself goes on only where
+// the realm says so, although no authentication directive is there.
+func TestProxyOfCredentials(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token")+p.realm("c", "inject query access_token\npass Cookie\nmethods GET"), `
+		handle_path /c/* {
+			token_proxy {
+				realm c
+				key main
+			}
+		}`+proxyMain)
+	fields := []string{"Authorization", "Bearer own", "Cookie", "session=own", "X-HTTP-Method-Override", "DELETE"}
+	if a := i.get("/p/x", fields...); strings.Contains(a.body, "own") || strings.Contains(a.body, "DELETE") {
+		t.Errorf("the caller's own:\n%s", a.body)
+	}
+	if a := i.get("/c/x", fields...); !strings.Contains(a.body, "\r\nCookie: session=own\r\n") || strings.Contains(a.body, "Bearer own") {
+		t.Errorf("with pass Cookie:\n%s", a.body)
+	}
+	a := i.do(http.MethodPost, "http://"+i.host+"/c/x", "")
+	if code, _ := problemOf(t, a); a.StatusCode != http.StatusMethodNotAllowed || code != "method_not_allowed" || a.Header.Get("Allow") != "GET" {
+		t.Errorf("%s %v %s", a.Status, a.Header, a.body)
+	}
+}
+
 // TestProxyRaw sends what no well-behaved client sends.
 func TestProxyRaw(t *testing.T) {
 	p, i := newProvider(t), newInstance(t)

@@ -59,6 +59,10 @@ type Target struct {
 	AllowHTTP bool
 	Upgrade   bool
 	Forwarded bool
+	// Pass are the realm's, in canonical form; nil for none.
+	Pass []string
+	// Methods may be used; nil for all that are not refused everywhere.
+	Methods []string
 	// Dead tells a dead token by the API's answers; nil where the realm has no
 	// renew_on.
 	Dead DeadRule

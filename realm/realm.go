@@ -121,6 +121,14 @@ type Config struct {
 	AllowHTTP bool `json:"allow_http,omitempty"`
 	// Forwarded sends X-Forwarded-*, Forwarded and Via on to the provider.
 	Forwarded bool `json:"forwarded,omitempty"`
+	// Pass names header fields that go through, although they are removed
+	// otherwise: Authorization and Cookie of the caller, and Set-Cookie of the
+	// provider. It cannot name one that belongs to a connection, carries the
+	// token, or changes what a request does.
+	Pass []string `json:"pass,omitempty"`
+	// Methods may be used in proxied requests; all but TRACE, TRACK and CONNECT
+	// by default.
+	Methods []string `json:"methods,omitempty"`
 
 	// Limits bound the calls to the token endpoint.
 	Limits Limits `json:"limits,omitzero"`

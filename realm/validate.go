@@ -48,6 +48,7 @@ func (r *Realm) validateConfig() error {
 		func() error { return r.validateGrant() },
 		func() error { return c.validateAuthorization() },
 		func() error { return validateInject(c.Inject) },
+		func() error { return c.validateProxied() },
 		func() error { return validateRules("config.renew_on", c.RenewOn) },
 		func() error { return c.validateWords() },
 		func() error { return c.validateVolatile() },

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"net/http"
 	"net/url"
 	"strconv"
 
@@ -29,6 +30,7 @@ func (p *Program) compileTarget() error {
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
 		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
+		Pass: canonicalNames(cfg.Pass), Methods: cfg.Methods,
 		ReplayMax: int64(cfg.ReplayMax),
 	}
 	if cfg.ReplayMax == 0 {
@@ -68,6 +70,14 @@ func (p *Program) compileTarget() error {
 	var err error
 	t.fixed, err = t.bind(&values{})
 	return err
+}
+
+// canonicalNames returns names of header fields as they stand in a http.Header.
+func canonicalNames(names []string) (canonical []string) {
+	for _, name := range names {
+		canonical = append(canonical, http.CanonicalHeaderKey(name))
+	}
+	return canonical
 }
 
 // trustsHost reports whether the operator named the host of a URL in the

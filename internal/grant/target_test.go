@@ -2,6 +2,7 @@ package grant
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -63,6 +64,13 @@ func TestTargetFlags(t *testing.T) {
 	got, err := targetOf(t, `{"allow_http":true,"upgrade":true,"forwarded":true}`, false, map[string]string{})
 	if err != nil || !got.AllowHTTP || !got.Upgrade || !got.Forwarded || got.Trusted {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTargetOfProxiedRequests(t *testing.T) {
+	got, err := targetOf(t, `{"pass":["cookie","Set-Cookie"],"methods":["GET","PROPFIND"]}`, false, map[string]string{})
+	if err != nil || !slices.Equal(got.Pass, []string{"Cookie", "Set-Cookie"}) || !slices.Equal(got.Methods, []string{"GET", "PROPFIND"}) {
+		t.Errorf("%v, %v, %v", got.Pass, got.Methods, err)
 	}
 }
 

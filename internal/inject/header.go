@@ -2,6 +2,7 @@ package inject
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -9,8 +10,8 @@ import (
 
 // filter decides which of the caller's header fields and trailers do not go to
 // the provider: those that a provider might read in place of an injected one,
-// the credentials by which the caller proved itself to us, and what tells about
-// the caller's network.
+// the caller's own credentials unless the realm passes them on, what tells about the
+// caller's network, and what overrides the request line.
 //
 // The first kind is left out of a copy of the header, so that a log prints, and
 // a retry sends, the request of the caller. The others are deleted in place:
@@ -21,8 +22,17 @@ import (
 // request came with is filled when its body ends.
 type filter struct {
 	places        []realm.Place
+	pass          []string // canonical names
 	authenticated bool
 	forwarded     bool
+}
+
+// filterOf returns the filter of a request.
+func filterOf(job Job, target *realm.Target) filter {
+	return filter{
+		places: target.Inject, pass: target.Pass,
+		authenticated: job.Authenticated, forwarded: target.Forwarded,
+	}
 }
 
 // outgoingHeader returns the header to send, with the token in its places.
@@ -66,12 +76,16 @@ func strip(h http.Header, drops func(name string) bool) {
 // drops reports whether a field does not go to the provider.
 func (f filter) drops(name string) bool { return f.isCopy(name) || f.isPrivate(name) }
 
-// isPrivate reports whether a field is between the caller and us.
+// isPrivate reports whether a field is between the caller and us, or would make
+// the provider do something other than what the request line says.
 func (f filter) isPrivate(name string) bool {
-	if f.authenticated && (isAlias(name, "Authorization") || isAlias(name, "Proxy-Authorization")) {
-		return true
+	switch {
+	case isAlias(name, "Authorization"), isAlias(name, "Proxy-Authorization"):
+		return f.authenticated || !slices.Contains(f.pass, name)
+	case isAlias(name, "Cookie"):
+		return !slices.Contains(f.pass, name)
 	}
-	return !f.forwarded && isForwarded(name)
+	return !f.forwarded && isForwarded(name) || isOverride(name)
 }
 
 // isCopy reports whether some upstream would read the field as an injected one.
@@ -110,6 +124,20 @@ func (f filter) cleanConnection(h http.Header) {
 		return
 	}
 	h["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// overrideNames are read by isOverride.
+var overrideNames = realm.OverrideHeaders()
+
+// isOverride reports whether some server takes the field for the method or the
+// path of the request.
+func isOverride(name string) bool {
+	for _, o := range overrideNames {
+		if isAlias(name, o) {
+			return true
+		}
+	}
+	return false
 }
 
 // isForwarded reports whether a field tells a server about the hops before it.

@@ -131,18 +131,76 @@ func TestHeaderForwardedFieldsStay(t *testing.T) {
 	}
 }
 
-func TestHeaderCredentialsOfTheCaller(t *testing.T) {
-	for _, authenticated := range []bool{false, true} {
-		req := get("/")
-		req.Header = http.Header{"Authorization": {"Basic proxy"}, "Proxy-Authorization": {"Basic proxy"}, "X-Api-Key": {"theirs"}}
-		out, _ := sendJob(t, Job{Lease: apiLease(inQuery), Dial: "api.example.com:443", Authenticated: authenticated}, req)
-		want := []string{"Basic proxy"}
-		if authenticated {
-			want = nil
+// A field that changes the method or the path goes to no provider: what the
+// request line says was judged.
+func TestHeaderOverrides(t *testing.T) {
+	for _, name := range []string{
+		"X-Http-Method-Override", "X-HTTP-Method-Override", "x-http-method-override", "X_Http_Method_Override",
+		"X-Http-Method", "X-Method-Override", "X.Method.Override", "X-Original-Url", "X-Original-URL", "X-Rewrite-Url", "X_REWRITE_URL",
+	} {
+		for _, place := range []realm.Place{inQuery, inHeader} {
+			req := get("/")
+			req.Header = http.Header{name: {"DELETE"}, "X-Http-Methods": {"1"}, "X-Original-Urls": {"2"}}
+			out, _ := send(t, apiLease(place), req)
+			delete(out.Header, "Authorization")
+			equal(t, http.Header{"X-Http-Methods": {"1"}, "X-Original-Urls": {"2"}}, out.Header, name)
 		}
-		equal(t, want, out.Header["Authorization"], "Authorization")
-		equal(t, want, out.Header["Proxy-Authorization"], "Proxy-Authorization")
-		equal(t, []string{"theirs"}, out.Header["X-Api-Key"], "X-Api-Key")
+	}
+}
+
+// The caller's own credentials are for us, or for nobody, whoever let the
+// caller in: an mTLS proxy or forward_auth in front names no user. Only a realm that
+// says so passes them on, and never those by which a directive here knew the
+// caller. Another spelling of the name is not what the realm named.
+func TestHeaderCredentialsOfTheCaller(t *testing.T) {
+	credentials := http.Header{
+		"Authorization": {"Basic own"}, "Proxy-Authorization": {"Basic own"}, "Cookie": {"session=1"},
+		"authorization": {"Basic own"}, "Proxy_Authorization": {"Basic own"}, "COOKIE": {"session=1"},
+	}
+	for _, tt := range []struct {
+		pass          []string
+		authenticated bool
+		want          []string
+	}{
+		{nil, false, nil},
+		{nil, true, nil},
+		{[]string{"Cookie"}, false, []string{"Cookie"}},
+		{[]string{"Cookie"}, true, []string{"Cookie"}},
+		{[]string{"Authorization"}, false, []string{"Authorization"}},
+		{[]string{"Authorization"}, true, nil},
+		{[]string{"Cookie", "Authorization"}, false, []string{"Authorization", "Cookie"}},
+		{[]string{"Set-Cookie"}, false, nil},
+	} {
+		for _, place := range []realm.Place{inQuery, inCustom} {
+			req := get("/")
+			req.Header = credentials.Clone()
+			req.Header.Set("X-Api-Key", "theirs")
+			l := apiLease(place)
+			l.Target.Pass = tt.pass
+			out, _ := sendJob(t, Job{Lease: l, Dial: "api.example.com:443", Authenticated: tt.authenticated}, req)
+			delete(out.Header, "X-Access-Token")
+			want := http.Header{"X-Api-Key": {"theirs"}}
+			for _, name := range tt.want {
+				want[name] = credentials[name]
+			}
+			equal(t, want, out.Header, strings.Join(tt.pass, " "))
+		}
+	}
+}
+
+// A trailer is a header field that comes late.
+func TestTrailerCredentialsOfTheCaller(t *testing.T) {
+	for _, pass := range [][]string{nil, {"Cookie"}} {
+		req := get("/")
+		req.Trailer = http.Header{"Cookie": {"session=1"}, "Authorization": {"Basic own"}, "X-Http-Method": {"DELETE"}, "X-Checksum": {"1"}}
+		l := apiLease(inQuery)
+		l.Target.Pass = pass
+		out, _ := send(t, l, req)
+		want := http.Header{"X-Checksum": {"1"}}
+		if pass != nil {
+			want["Cookie"] = []string{"session=1"}
+		}
+		equal(t, want, out.Trailer, "trailers")
 	}
 }
 

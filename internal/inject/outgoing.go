@@ -39,7 +39,7 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 		joinPath(lease.Target.API, &out.url)
 	}
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
-	f := filter{places: lease.Target.Inject, authenticated: job.Authenticated, forwarded: lease.Target.Forwarded}
+	f := filterOf(job, lease.Target)
 	out.Header = f.outgoingHeader(req.Header, lease)
 	f.filterTrailers(out)
 	if dead := lease.Target.Dead; dead != nil && dead.Looks() {

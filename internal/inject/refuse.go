@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -19,6 +20,10 @@ var (
 	errMethod = &realm.Error{
 		Code: realm.CodeMethod, Status: http.StatusMethodNotAllowed,
 		Detail: "this method would show the token or open a tunnel with it",
+	}
+	errRealmMethod = &realm.Error{
+		Code: realm.CodeMethod, Status: http.StatusMethodNotAllowed,
+		Detail: "the realm does not allow this method (methods)",
 	}
 	errUpgrade = &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusForbidden,
@@ -38,13 +43,14 @@ var (
 	}
 )
 
-// allowedMethods is the Allow header of a 405 (RFC 9110 section 15.5.6).
+// allowedMethods is the Allow header of a 405 (RFC 9110 section 15.5.6) where the
+// realm does not list its methods.
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // checkRequest refuses requests that must not leave with the token, whatever
 // their destination.
 func checkRequest(req *http.Request, lease *realm.Lease) error {
-	if err := checkMethod(req); err != nil {
+	if err := checkMethod(req, lease.Target.Methods); err != nil {
 		return err
 	}
 	if isUpgrade(req) && !lease.Target.Upgrade {
@@ -54,14 +60,22 @@ func checkRequest(req *http.Request, lease *realm.Lease) error {
 }
 
 // checkMethod refuses methods whose answer quotes the request (TRACE, and
-// IIS's TRACK), and CONNECT unless it is an upgrade in disguise (RFC 8441),
-// which is judged as one. Upstreams may read methods in any case.
-func checkMethod(req *http.Request) error {
+// IIS's TRACK), CONNECT unless it is an upgrade in disguise (RFC 8441), and those
+// that are not the realm's; nil allows all others. An extended CONNECT counts as
+// the GET that it is with HTTP/1.1. Upstreams may read methods in any case, so
+// that those of the realm match exactly.
+func checkMethod(req *http.Request, allowed []string) error {
+	method := req.Method
 	switch {
-	case strings.EqualFold(req.Method, http.MethodTrace), strings.EqualFold(req.Method, "TRACK"):
+	case strings.EqualFold(method, http.MethodTrace), strings.EqualFold(method, "TRACK"):
 		return errMethod
-	case strings.EqualFold(req.Method, http.MethodConnect) && len(req.Header[":protocol"]) == 0:
+	case method == "", len(req.Header[":protocol"]) > 0:
+		method = http.MethodGet
+	case strings.EqualFold(method, http.MethodConnect):
 		return errMethod
+	}
+	if len(allowed) > 0 && !slices.Contains(allowed, method) {
+		return errRealmMethod
 	}
 	return nil
 }
@@ -83,10 +97,18 @@ func (t *Transport) refuse(req *http.Request, job Job, err error) (*http.Respons
 	}
 	resp := document(err).Response(req)
 	if resp.StatusCode == http.StatusMethodNotAllowed {
-		resp.Header.Set("Allow", allowedMethods)
+		resp.Header.Set("Allow", allow(job.Lease))
 	}
 	t.logRefusal(job, resp.StatusCode, err)
 	return resp, nil
+}
+
+// allow is the Allow header of a 405.
+func allow(lease *realm.Lease) string {
+	if lease == nil || len(lease.Target.Methods) == 0 {
+		return allowedMethods
+	}
+	return strings.Join(lease.Target.Methods, ", ")
 }
 
 // document is problem.From, and a word for a source that ran out of time

@@ -117,6 +117,39 @@ func TestRefuseMethods(t *testing.T) {
 	}
 }
 
+// A realm may allow some methods only. Their names are case-sensitive, since an
+// upstream that folds them would take "get" for a method that was not judged.
+func TestRefuseMethodsOfTheRealm(t *testing.T) {
+	for method, ok := range map[string]bool{
+		"GET": true, "": true, "PURGE": true,
+		"POST": false, "get": false, "HEAD": false, "TRACE": false, "CONNECT": false,
+	} {
+		l := apiLease(inHeader)
+		l.Target.Methods = []string{"GET", "PURGE"}
+		req := get("/")
+		req.Method = method
+		out, got := send(t, l, req)
+		equal(t, ok, out != nil, method)
+		if !ok {
+			equal(t, http.StatusMethodNotAllowed, got.status, method)
+			equal(t, "GET, PURGE", got.header.Get("Allow"), "Allow")
+			equal(t, realm.CodeMethod, problemOf(t, got).Code, method)
+		}
+	}
+}
+
+// An extended CONNECT opens a WebSocket, as a GET does with HTTP/1.1.
+func TestRefuseMethodsOfUpgrades(t *testing.T) {
+	for method, ok := range map[string]bool{"GET": true, "POST": false} {
+		req := get("/")
+		req.Method, req.Header = http.MethodConnect, http.Header{":protocol": {"websocket"}}
+		l := apiLease(inHeader)
+		l.Target.Upgrade, l.Target.Methods = true, []string{method}
+		out, _ := send(t, l, req)
+		equal(t, ok, out != nil, method)
+	}
+}
+
 func TestRefuseUpgrades(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		for _, kind := range []http.Header{{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}, {":protocol": {"websocket"}}} {

@@ -43,7 +43,8 @@ type Job struct {
 	KeepHost bool
 	// Authenticated is set where an authentication directive accepted the
 	// caller. The Authorization and Proxy-Authorization by which the caller
-	// proved itself to us do not go to the provider then.
+	// proved itself to us do not go to the provider then, even where the realm
+	// passes on what callers send.
 	Authenticated bool
 }
 
