@@ -33,6 +33,7 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
+		strip(b.resp.Trailer, isHarmfulTrailer)
 		scrubHeader(b.resp.Trailer, b.tokens)
 	case quotes(err.Error(), b.tokens):
 		err = errMalformed
@@ -49,6 +50,7 @@ func (out *outgoing) scrubTrailers(resp *http.Response, tokens sentTokens) {
 	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
 		return
 	}
+	strip(resp.Trailer, isHarmfulTrailer) // those that are announced
 	out.answer = scrubbedBody{resp.Body, resp, tokens}
 	resp.Body = &out.answer
 }
