@@ -109,6 +109,11 @@ func TestAdminForbids(t *testing.T) {
 	if w.Code != http.StatusForbidden || code != "forbidden" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+	for _, name := range []string{"Content-Security-Policy", "Cross-Origin-Resource-Policy", "X-Content-Type-Options", "Referrer-Policy"} {
+		if w.Header().Get(name) == "" {
+			t.Errorf("the refusal has no %s", name)
+		}
+	}
 	for _, way := range []string{"basic_auth", "admin_token", "auth none"} {
 		if !strings.Contains(detail, way) {
 			t.Errorf("%q does not name %s", detail, way)

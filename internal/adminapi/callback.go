@@ -53,7 +53,6 @@ var pagePolicy = func() string {
 func htmlPage(status int, text string) reply {
 	return reply{
 		status: status, kind: "text/html; charset=utf-8", body: []byte(text),
-		// The address of the page holds the code and the state.
-		header: map[string]string{"Content-Security-Policy": pagePolicy, "Referrer-Policy": "no-referrer"},
+		header: map[string]string{"Content-Security-Policy": pagePolicy},
 	}
 }

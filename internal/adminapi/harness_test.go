@@ -62,9 +62,18 @@ func (c caller) do(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	c.h.ServeHTTP(w, r)
 	a := answer{c.t, w.Code, w.Header(), w.Body.String()}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		"Cross-Origin-Resource-Policy": "same-origin",
+	} {
 		if got := w.Header().Values(name); len(got) != 1 || got[0] != want {
 			c.t.Errorf("%s %s: %s is %q", r.Method, r.URL, name, got)
+		}
+	}
+	// The pages of the callback add their style to it.
+	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'"} {
+		if got := w.Header().Values("Content-Security-Policy"); len(got) != 1 || !strings.Contains(got[0], want) {
+			c.t.Errorf("%s %s: Content-Security-Policy is %q", r.Method, r.URL, got)
 		}
 	}
 	if req, _, err := find(routes, r); err == nil {

@@ -24,7 +24,7 @@ func (a *api) authorize(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	if redirect {
-		return reply{status: http.StatusFound, header: map[string]string{"Location": to, "Referrer-Policy": "no-referrer"}}, nil
+		return reply{status: http.StatusFound, header: map[string]string{"Location": to}}, nil
 	}
 	return plainJSON(authorization{to})
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -35,8 +36,7 @@ var errPanicked = errors.New("panic")
 // problem document.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	problem.SetSecurityHeaders(h)
 
 	req, allow, err := find(a.routes, r)
 	if allow != "" {

@@ -81,10 +81,20 @@ func (d Document) body() []byte {
 	return append(b, '\n')
 }
 
-// setHeader keeps the answer out of every cache: the next call may succeed.
+// SetSecurityHeaders sets the headers that every answer of ours has: a browser
+// neither keeps it, nor shows it in a page, nor hands it to another site, nor
+// takes it for a type that it is not. An answer may hold a token or a state.
+func SetSecurityHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-store") // the next call may succeed, too
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer") // an address may hold a code
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
 func (d Document) setHeader(h http.Header) {
+	SetSecurityHeaders(h)
 	h.Set("Content-Type", ContentType)
-	h.Set("Cache-Control", "no-store")
 	if d.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.RetryAfter.Seconds()))))
 	}
