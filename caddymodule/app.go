@@ -135,6 +135,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // database are refusals; a database server that cannot be reached is not,
 // because requests open the store themselves when it is back.
 func (a *App) Start() error {
+	a.keepMemoryPrivate()
 	newestApp.Add(a)
 	a.events.work.Go(func() { a.events.run(a) })
 	a.warnInactive()
@@ -151,6 +152,19 @@ func (a *App) Start() error {
 		a.warnUnknown(looking)
 	}()
 	return nil
+}
+
+// keepMemoryPrivate protects the memory of the process, and says so. It stays so
+// until the process ends.
+func (a *App) keepMemoryPrivate() {
+	switch err := protectMemory(); {
+	case err == nil:
+		a.log.Info("the process writes no core dump, and others of its user cannot attach to it")
+	case errors.Is(err, errors.ErrUnsupported):
+		a.log.Info("core dumps are not switched off on this system; they would hold secrets and tokens")
+	default:
+		a.log.Warn("core dumps, which would hold secrets and tokens, could not be switched off", zap.Error(err))
+	}
 }
 
 func (a *App) open(ctx context.Context) error {

@@ -1,0 +1,23 @@
+package caddymodule
+
+import (
+	"os"
+	"testing"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// caddyfileEnv names a Caddyfile. With it, the test binary is Caddy: a process
+// of its own, for what is true of a whole process.
+const caddyfileEnv = "TOKENS_TEST_CADDYFILE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(caddyfileEnv); path != "" {
+		os.Args = []string{"caddy", "run", "--adapter", "caddyfile", "--config", path}
+		caddycmd.Main()
+		return
+	}
+	os.Exit(m.Run())
+}
