@@ -1,7 +1,6 @@
 package test
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -58,8 +57,8 @@ func TestOtherNodeHearsOfANewToken(t *testing.T) {
 				delays = append(delays, time.Since(began))
 			}
 			slices.Sort(delays)
-			t.Log(fmt.Sprintf("%d renewals: the other node had the new token after %v (median), %v (p99), %v (longest)",
-				renewals, delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1]))
+			t.Logf("%d renewals: the other node had the new token after %v (median), %v (p99), %v (longest)",
+				renewals, delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1])
 		})
 	}
 }
