@@ -126,9 +126,9 @@ func refuseSecrets(ctx context.Context, tx *txn, id string) error {
 func (s *Store) putRealm(ctx context.Context, tx *txn, r realm.Realm, version int64) error {
 	config := r.Config
 	config.Shared = nil
-	text, err := json.Marshal(config)
+	text, err := marshal(config)
 	if err != nil {
-		return finalError{err}
+		return err
 	}
 	shared, keyID, err := s.sealFields(realmAD(r.ID, version), r.Config.Shared)
 	if err != nil {
