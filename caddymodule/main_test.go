@@ -4,9 +4,8 @@ import (
 	"os"
 	"testing"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
 // caddyfileEnv names a Caddyfile. With it, the test binary is Caddy: a process
