@@ -13,8 +13,9 @@ import (
 // the caller's own credentials unless the realm passes them on, what tells about the
 // caller's network, and what overrides the request line.
 //
-// The first kind is left out of a copy of the header, so that a log prints, and
-// a retry sends, the request of the caller. The others are deleted in place:
+// Where a header is injected, the first kind is left out of a copy of the header,
+// so that a log prints, and a retry sends, the request of the caller. All others
+// are deleted in place:
 // reverse_proxy gives its transport a header map of its own, and nobody misses
 // these fields in a log. That saves the copy where the token goes into the query
 // only, and saves Caddy from encoding the fields for a debug log that is not
@@ -43,10 +44,12 @@ func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 			n++
 		}
 	}
-	strip(h, f.isPrivate)
 	if n == 0 {
+		strip(h, f.drops)
+		f.cleanCookies(h)
 		return h
 	}
+	strip(h, f.isPrivate)
 	out := make(http.Header, n+len(h))
 	for name, values := range h {
 		if !f.isCopy(name) {
@@ -54,6 +57,7 @@ func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 		}
 	}
 	f.cleanConnection(out)
+	f.cleanCookies(out)
 	for i, p := range f.places {
 		if p.In == realm.PlaceHeader {
 			out[p.Name] = lease.Values[i : i+1 : i+1]
@@ -88,14 +92,38 @@ func (f filter) isPrivate(name string) bool {
 	return !f.forwarded && isForwarded(name) || isOverride(name)
 }
 
-// isCopy reports whether some upstream would read the field as an injected one.
+// isCopy reports whether some upstream would read the field as an injected one,
+// also where the realm puts the token into the query (see isOurs).
 func (f filter) isCopy(name string) bool {
 	for i := range f.places {
-		if f.places[i].In == realm.PlaceHeader && isAlias(name, f.places[i].Name) {
+		if isAlias(name, f.places[i].Name) {
 			return true
 		}
 	}
 	return false
+}
+
+// cleanCookies removes the cookies that have the name of an injected field, where
+// the realm passes cookies on at all. The values of the field are not changed in
+// place, since the map may share them with the caller's.
+func (f filter) cleanCookies(h http.Header) {
+	lines := h["Cookie"]
+	for i, line := range lines {
+		if cookiePairs.withoutOurs(line, f.places) == line {
+			continue
+		}
+		kept := slices.Clone(lines[:i])
+		for _, line := range lines[i:] {
+			if line = cookiePairs.withoutOurs(line, f.places); strings.Trim(line, " ,;") != "" {
+				kept = append(kept, line)
+			}
+		}
+		h["Cookie"] = kept
+		if len(kept) == 0 {
+			delete(h, "Cookie")
+		}
+		return
+	}
 }
 
 // cleanConnection removes the injected names from the Connection field, which
