@@ -4,14 +4,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 )
 
 // finishAnswer makes the answer one for the caller: without a token in a header
-// or trailer, and for private caches only. Redirects pass unchanged and are
+// or trailer, without a cookie of the session that the provider has with us, and
+// for private caches only. Redirects pass unchanged and are
 // never followed here, since whoever follows one with a token sends the token
 // to where the upstream wants it.
 func (out *outgoing) finishAnswer(resp *http.Response, req *http.Request, tokens sentTokens) {
 	resp.Request = req
+	if !slices.Contains(tokens[0].Target.Pass, "Set-Cookie") {
+		delete(resp.Header, "Set-Cookie")
+	}
+	delete(resp.Header, "Set-Cookie2") // RFC 2965, long obsolete
 	scrubHeader(resp.Header, tokens)
 	out.scrubTrailers(resp, tokens)
 	out.keepPrivate(resp)
