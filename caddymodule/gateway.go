@@ -110,7 +110,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		forbid(w, localOnlyMessage)
 		return nil
 	}
-	r, err := withSentPath(r)
+	err := g.ref.check(sentURL(r.Context()))
+	if err == nil {
+		r, err = withSentPath(r)
+	}
 	if err != nil {
 		problem.From(err).Write(w)
 		return nil

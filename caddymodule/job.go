@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,6 +30,37 @@ func (t refTemplate) ref(repl *caddy.Replacer) realm.Ref {
 		return realm.Ref{Realm: t.realm, Key: t.key}
 	}
 	return realm.Ref{Realm: repl.ReplaceAll(t.realm, ""), Key: repl.ReplaceAll(t.key, "")}
+}
+
+// notOfPath are the beginnings of the placeholders that say nothing about the
+// path of a request.
+var notOfPath = []string{
+	"env.", "http.auth.", "http.request.cookie.", "http.request.header.", "http.request.host", "http.request.remote.",
+	"http.request.tls.", "http.request.uri.query.",
+}
+
+// mayReadPath reports whether a template may take the realm or the key from
+// the path of the request: of the other placeholders, such as {http.regexp.*}
+// and {http.vars.*}, it is not known what they were made of.
+func (t refTemplate) mayReadPath() bool {
+	for part := range strings.SplitSeq(t.realm+"{"+t.key, "{") {
+		name, _, isPlaceholder := strings.Cut(part, "}")
+		if isPlaceholder && !slices.ContainsFunc(notOfPath, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// check refuses a request whose realm or key may have been taken out of a path
+// with dot segments. Caddy resolves them before it fills placeholders in, and
+// what decides about the caller in front of us, such as forward_auth, may have
+// judged another realm or key in the path that was sent.
+func (t refTemplate) check(sent *url.URL) error {
+	if sent != nil && strings.Contains(sent.Path, ".") && hasDots(sent.Path) && t.mayReadPath() {
+		return errDots
+	}
+	return nil
 }
 
 // route is what is the same for all requests of a gateway.
@@ -71,10 +103,13 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	} else {
 		job.Ref = t.ref.ref(repl)
 	}
+	var err error
 	if t.route == nil {
 		sent = sentURL(ctx)
+		if err = t.ref.check(sent); err != nil {
+			return job, err
+		}
 	}
-	var err error
 	if req.URL, err = restorePath(sent, req.URL); err != nil {
 		return job, err
 	}
@@ -167,6 +202,10 @@ var (
 	errLocalOnly = &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: localOnlyMessage,
 	}
+	errDots = &realm.Error{
+		Code: realm.CodeInvalidField, Status: http.StatusBadRequest, Detail: "path: " + dotsReason,
+		Err: realm.Fieldf("path", "%s", dotsReason),
+	}
 	errNoRealm = &realm.Error{
 		Code: realm.CodeRealmNotFound, Status: http.StatusNotFound, Detail: "the request names no realm",
 	}
@@ -174,3 +213,5 @@ var (
 		Code: realm.CodeSecretNotFound, Status: http.StatusNotFound, Detail: "the request names no key",
 	}
 )
+
+const dotsReason = "the realm or the key is taken from the path, which must not have the segments '.' and '..' then"
