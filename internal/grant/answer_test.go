@@ -191,7 +191,11 @@ func TestAnswersRefused(t *testing.T) {
 func TestRedaction(t *testing.T) {
 	const config = `{"url":"@/t?s={secret.appsecret}","token_path":"access_token","success":[{"json":"errcode","values":[0]}],"arguments":[{"name":"u","place":"basic","value":"$appsecret"}]}`
 	secret := "SECRET-a/b+c"
-	for _, quoted := range append(encodings(secret), encodings("u:"+secret)...) {
+	var forms []string
+	for _, name := range []string{"raw", "form", "path", "JSON", "base64", "base64 for URLs"} {
+		forms = append(forms, encoders[name](secret, nil), encoders[name]("u:"+secret, nil))
+	}
+	for _, quoted := range forms {
 		body := `{"errcode":1,"access_token":"TOKEN-0123456789","errmsg":"bad \u0007\nsecret ` + quoted + ` and TOKEN-0123456789` + strings.Repeat("é", 300) + `"}`
 		_, failed := fetchFrom(t, config, answering(400, "", body))
 		if failed == nil {

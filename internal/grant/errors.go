@@ -106,8 +106,16 @@ func (e *Error) Refusal() bool {
 	return !ownFault(e.Status, wordOf(e.ProviderCode))
 }
 
-// Error is one line without anything confidential.
-func (e *Error) Error() string {
+// Error is one line without anything confidential. It holds the provider's
+// words and is for those who administrate: logs, the status, the dry run.
+func (e *Error) Error() string { return e.line(e.ProviderMessage) }
+
+// Summary is Error without the provider's words, for the apps that use a token.
+// A provider writes its words for whoever holds the credential, and no mask
+// makes certain that they tell nothing about it.
+func (e *Error) Summary() string { return e.line("") }
+
+func (e *Error) line(words string) string {
 	s := string(e.Kind)
 	if e.Status != 0 {
 		s += fmt.Sprintf(" (HTTP %d)", e.Status)
@@ -115,8 +123,8 @@ func (e *Error) Error() string {
 	if e.ProviderCode != "" {
 		s += " " + e.ProviderCode
 	}
-	if e.ProviderMessage != "" {
-		s += " " + e.ProviderMessage
+	if words != "" {
+		s += " " + words
 	}
 	if e.Detail != "" {
 		s += ": " + e.Detail
