@@ -65,8 +65,12 @@ type Error struct {
 	Detail string
 	// RetryAfter is how long asking again is useless; zero for not known.
 	RetryAfter time.Duration
+	// Class says what kind of failure a provider's is: retryable, throttled or
+	// hopeless; "" where no provider failed.
+	Class string
 	// ProviderCode and ProviderMessage are the provider's own words,
-	// redacted, where it refused.
+	// redacted, where it refused. The message is for those who may administrate
+	// and in no document by itself (see problem.From); Detail does not hold it.
 	ProviderCode    string
 	ProviderMessage string
 	// Err is the cause, for logs; it is never shown.

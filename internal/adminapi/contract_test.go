@@ -148,8 +148,9 @@ func (s *server) token(target, source string) string {
 	return token
 }
 
-// A wrong credential does not look like an outage: the provider's own words
-// stand beside the earlier service's.
+// A wrong credential does not look like an outage: the provider's code and our
+// class stand beside the earlier service's words. The provider's words do not:
+// they are for those who administrate.
 func TestContractRefusals(t *testing.T) {
 	s := newServer(t)
 	s.wxgzh()
@@ -164,8 +165,14 @@ func TestContractRefusals(t *testing.T) {
 	s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"wxgzh_secret","key_2":"wrong-secret"}`)
 	a := s.get("/api/token?realm=wxgzh&key=wxgzh_secret")
 	doc := a.refused(http.StatusServiceUnavailable, "token_unavailable", "无法从上游服务获取 token")
-	if doc["provider_code"] != "40001" || !strings.Contains(doc["provider_message"].(string), "invalid credential") {
-		t.Errorf("the provider's words: %s", a.body)
+	if doc["provider_code"] != "40001" || doc["class"] != "hopeless" || strings.Contains(a.body, "invalid credential") {
+		t.Errorf("a refusal as an app sees it: %s", a.body)
+	}
+	if test := s.json(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`); !strings.Contains(test.body, "invalid credential") {
+		t.Errorf("a refusal as the dry run tells it: %s", test.body)
+	}
+	if status := s.get("/api/status"); !strings.Contains(status.body, "invalid credential") {
+		t.Errorf("a refusal in the status: %s", status.body)
 	}
 	if a.retryAfter() < 1 {
 		t.Error("no Retry-After")

@@ -54,13 +54,16 @@ func TestErrorsInTheEarlierWords(t *testing.T) {
 			p, _ := newPuppet(t)
 			p.err = fmt.Errorf("wrapped: %w", &realm.Error{
 				Code: tt.code, Status: 599, Detail: "own words",
-				ProviderCode: "40013", ProviderMessage: "invalid appid", Err: realm.Fieldf("x", "cause"),
+				Class: "hopeless", ProviderCode: "40013", ProviderMessage: "invalid appid", Err: realm.Fieldf("x", "cause"),
 			})
 			method, target, _ := strings.Cut(tt.request, " ")
 			a := bare(t, p, method, target)
 			doc := a.refused(tt.status, string(tt.code), tt.detail)
-			if doc["provider_code"] != "40013" || doc["provider_message"] != "invalid appid" {
-				t.Errorf("the provider's words are missing: %s", a.body)
+			if doc["provider_code"] != "40013" || doc["class"] != "hopeless" {
+				t.Errorf("the provider's code and the class are missing: %s", a.body)
+			}
+			if said, forApps := doc["provider_message"], strings.HasPrefix(target, "/api/token"); forApps && said != nil || !forApps && said != "invalid appid" {
+				t.Errorf("the provider's words are %v: %s", said, a.body)
 			}
 			if tt.detail != "own words" && doc["reason"] != "own words" {
 				t.Errorf("the reason is missing: %s", a.body)

@@ -157,6 +157,13 @@ func (rt *route) answers(method string) bool {
 	return method == rt.method || method == http.MethodHead && rt.head()
 }
 
+// administrates reports whether the route is for those who administrate, and
+// not for the apps and browsers that get a token or a link by it. Only the
+// former get the provider's words.
+func (rt *route) administrates() bool {
+	return rt.kind == kindPlain && rt.path != "/api/token" && !strings.HasPrefix(rt.path, accounts+"/")
+}
+
 // head reports whether the route answers HEAD. What looks at links ahead of their
 // reader must neither begin an authorization nor spend its code.
 func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == kindPlain }

@@ -101,6 +101,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 // away is not worth a line.
 func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
+	if e := (*realm.Error)(nil); errors.As(err, &e) && req.route.administrates() {
+		d.ProviderMessage = e.ProviderMessage
+	}
 	if internal(d) && !gone(r, err) && !errors.Is(err, errPanicked) {
 		log := a.log
 		if req.route.kind == kindCallback {

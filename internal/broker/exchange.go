@@ -125,7 +125,7 @@ func (x *exchange) objection() *grant.Error {
 func (x *exchange) reject(ctx context.Context, cause *grant.Error) error {
 	x.attempt.pool.logLost(x.begun.Ref, cause)
 	x.closeClaim(ctx, cause)
-	return badCallback(cause.Error())
+	return badCallback(cause.Summary())
 }
 
 // closeClaim closes the claim under which the server asked for a code that

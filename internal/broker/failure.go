@@ -96,7 +96,7 @@ func (f *failure) firstError(now realm.Instant) *realm.Error {
 	case f.cause.Kind == grant.KindTimeout:
 		status = http.StatusGatewayTimeout
 	}
-	return f.error(status, "the provider gave no token: "+f.cause.Error(), now)
+	return f.error(status, "the provider gave no token: "+f.cause.Summary(), now)
 }
 
 // laterError is what everybody else is told until the next call.
@@ -114,6 +114,7 @@ func (f *failure) laterError(p claim.Purpose, now realm.Instant) *realm.Error {
 func (f *failure) error(status int, detail string, now realm.Instant) *realm.Error {
 	e := &realm.Error{Code: f.code, Status: status, Detail: detail, RetryAfter: f.left(now)}
 	if f.cause != nil {
+		e.Class = f.cause.Class.String()
 		e.ProviderCode, e.ProviderMessage, e.Err = f.cause.ProviderCode, f.cause.ProviderMessage, f.cause
 	}
 	return e
@@ -122,7 +123,7 @@ func (f *failure) error(status int, detail string, now realm.Instant) *realm.Err
 func (f *failure) detail() string {
 	switch {
 	case f.needsPerson() && f.cause != nil:
-		return "somebody has to authorize again: the provider refused every refresh token, the last time: " + f.cause.Error()
+		return "somebody has to authorize again: the provider refused every refresh token, the last time: " + f.cause.Summary()
 	case f.needsPerson():
 		return "somebody has to authorize first: there is no refresh token"
 	case f.code == realm.CodeBudgetSpent:
@@ -130,7 +131,7 @@ func (f *failure) detail() string {
 	case f.cause == nil:
 		return "the provider is left alone for a moment"
 	}
-	return fmt.Sprintf("waiting after %d failed token requests, the last: %s", f.count, f.cause.Error())
+	return fmt.Sprintf("waiting after %d failed token requests, the last: %s", f.count, f.cause.Summary())
 }
 
 // storedWait is how long a call that failed is to be left alone, as the store

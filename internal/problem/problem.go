@@ -27,9 +27,13 @@ type Document struct {
 	Code    realm.Code `json:"code"`
 	Message string     `json:"message"`
 	// Reason says more where Detail is a fixed text of the earlier service.
-	Reason          string `json:"reason,omitempty"`
-	Field           string `json:"field,omitempty"`
-	ProviderCode    string `json:"provider_code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Field  string `json:"field,omitempty"`
+	// Class and ProviderCode are for everybody, so that a wrong secret does not
+	// look like an outage.
+	Class        string `json:"class,omitempty"`
+	ProviderCode string `json:"provider_code,omitempty"`
+	// ProviderMessage is for those who may administrate: From leaves it out.
 	ProviderMessage string `json:"provider_message,omitempty"`
 
 	// RetryAfter becomes the header of that name, in whole seconds, rounded
@@ -42,7 +46,8 @@ func New(status int, code realm.Code, detail string) Document {
 	return Document{Status: status, Code: code, Detail: detail}
 }
 
-// From turns an error into a document. An error that is neither a
+// From turns an error into a document for any caller: without the provider's
+// words. An error that is neither a
 // *realm.Error nor a *realm.FieldError is internal: its text stays inside.
 //
 // A *realm.Error counts first, because its cause is for logs: the field that a
@@ -54,7 +59,7 @@ func From(err error) Document {
 	switch {
 	case errors.As(err, &e):
 		d := New(e.Status, e.Code, e.Detail)
-		d.ProviderCode, d.ProviderMessage, d.RetryAfter = e.ProviderCode, e.ProviderMessage, e.RetryAfter
+		d.Class, d.ProviderCode, d.RetryAfter = e.Class, e.ProviderCode, e.RetryAfter
 		if e.Code == realm.CodeInvalidField && errors.As(e.Err, &field) {
 			d.Field = field.Field
 		}
