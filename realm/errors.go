@@ -49,6 +49,7 @@ const (
 	CodeMethod           Code = "method_not_allowed"
 	CodeTooLarge         Code = "too_large"
 	CodeMediaType        Code = "unsupported_media_type"
+	CodeDamaged          Code = "damaged"
 	CodeInternal         Code = "internal"
 	CodeNotAuthorizable  Code = "not_authorizable"
 	CodeBadCallback      Code = "bad_callback"

@@ -30,6 +30,10 @@ type Realm struct {
 	// Caddyfile).
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
+
+	// Damaged is set in lists: what is stored cannot be opened, and only the id
+	// is known.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 // Config is the body of a realm. The embedded Recipe is the fetch recipe;

@@ -13,6 +13,9 @@ type Secret struct {
 	// CreatedAt and UpdatedAt are set by the store.
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// Damaged is set in lists: what is stored cannot be opened, and only the
+	// reference is known.
+	Damaged bool
 }
 
 // Fingerprint is a digest of everything a token depends on: the recipe and

@@ -26,6 +26,9 @@ type Company struct {
 	// Accounts are the keys of its secrets by the id of their realm.
 	Accounts             map[string]string
 	CreatedAt, UpdatedAt time.Time
+	// Damaged is set in lists: what is stored cannot be trusted, and only the
+	// ids are known.
+	Damaged bool
 }
 
 // CompanyStore keeps companies. Nothing of them is sealed. It does not check

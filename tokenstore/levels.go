@@ -50,6 +50,7 @@ type Database interface {
 	Store
 	Lineages
 	HealthReporter
+	DamageReporter
 }
 
 // Levels puts a cache in front of a database. Tokens are read from the cache

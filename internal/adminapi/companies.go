@@ -23,8 +23,9 @@ type companyDocument struct {
 	BankAccount       string `json:"bank_account"`
 	// Accounts are the keys of its secrets by realm.
 	Accounts  map[string]string `json:"accounts"`
-	CreatedAt time.Time         `json:"created_at"`
-	UpdatedAt time.Time         `json:"updated_at"`
+	CreatedAt time.Time         `json:"created_at,omitzero"`
+	UpdatedAt time.Time         `json:"updated_at,omitzero"`
+	Damaged   bool              `json:"damaged,omitempty"`
 }
 
 // showCompany makes the document of a company. Accounts is {} and never null:
@@ -37,7 +38,7 @@ func showCompany(c tokenstore.Company) companyDocument {
 	return companyDocument{
 		ID: c.ID, Name: c.Name, TaxpayerID: c.TaxpayerID, Phone: c.Phone, RegisteredAddress: c.RegisteredAddress,
 		BankName: c.BankName, BankAccount: c.BankAccount, Accounts: accounts,
-		CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
+		CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(), Damaged: c.Damaged,
 	}
 }
 
@@ -95,7 +96,7 @@ func readCompanyUpdate(body []byte) (u account.CompanyUpdate, err error) {
 	if err = takeAccounts(o, &u); err != nil {
 		return u, err
 	}
-	return u, o.end("id", "created_at", "updated_at")
+	return u, o.end("id", "created_at", "updated_at", "damaged")
 }
 
 // takeAccounts takes "accounts", of which null clears all, and the aliases.

@@ -51,7 +51,7 @@ func readSecretUpdate(body []byte) (u secretUpdate, err error) {
 	if _, err = o.take("drop_refresh_token", &u.DropRefreshToken); err != nil {
 		return u, err
 	}
-	return u, intoFields(o.end("created_at", "updated_at", "read_only"))
+	return u, intoFields(o.end("created_at", "updated_at", "read_only", "damaged"))
 }
 
 // intoFields adds to the error about an unknown name where named fields belong:

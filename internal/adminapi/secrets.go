@@ -50,6 +50,9 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 	if d.ReadOnly {
 		doc["read_only"] = true
 	}
+	if d.Damaged {
+		doc["damaged"] = true
+	}
 	return json.Marshal(doc)
 }
 

@@ -14,6 +14,9 @@ import (
 type Status struct {
 	Stores []StoreStatus `json:"stores"`
 	Tokens []TokenStatus `json:"tokens"`
+	// Damaged are the rows of the database that cannot be opened. They are not
+	// used; all others are.
+	Damaged []tokenstore.Damage `json:"damaged,omitempty"`
 	// WithoutClaims counts the (realm, key) for which this node asked the
 	// provider a moment ago though the database could not be written: other
 	// nodes may have done the same.
@@ -55,7 +58,7 @@ type TokenStatus struct {
 // Status tells the health of the stores and the state of every token that
 // memory knows.
 func (v *View) Status(ctx context.Context) Status {
-	s := Status{Stores: v.health(ctx), Tokens: []TokenStatus{}}
+	s := Status{Stores: v.health(ctx), Tokens: []TokenStatus{}, Damaged: v.damaged(ctx)}
 	now := realm.InstantOf(v.pool.now())
 	s.WithoutClaims = v.pool.outage.count(now)
 	isDeaf := v.pool.isDeaf(now)
@@ -90,6 +93,21 @@ func (v *View) health(ctx context.Context) []StoreStatus {
 		return out
 	}
 	return append(out, storeStatus("database", v.pool.store.Ping(ctx)))
+}
+
+// damaged are the rows that cannot be opened, as far as the store can tell.
+func (v *View) damaged(ctx context.Context) []tokenstore.Damage {
+	d, ok := v.pool.store.(tokenstore.DamageReporter)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
+	defer cancel()
+	found, err := d.Damaged(ctx)
+	if err != nil { // the state of the stores tells why
+		return nil
+	}
+	return found
 }
 
 func storeStatus(name string, err error) StoreStatus {

@@ -29,10 +29,18 @@ func IsNotFound(err error) bool {
 }
 
 // StoreError is the error of a store as a caller sees it: a *realm.Error with
-// CodeUnavailable. Cancellations stay what they are.
+// CodeUnavailable, or with CodeDamaged where the store works and what it keeps
+// about this one thing is damaged. Cancellations stay what they are.
 func StoreError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if isDamaged(err) {
+		return &realm.Error{
+			Code: realm.CodeDamaged, Status: http.StatusServiceUnavailable,
+			Detail: "what is stored is damaged: it was altered, or an old version of it was put back; delete it and create it again, or restore the database",
+			Err:    err,
+		}
 	}
 	detail := "the store cannot be used now"
 	switch {
@@ -45,6 +53,12 @@ func StoreError(err error) error {
 		Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
 		Detail: detail, RetryAfter: time.Second, Err: err,
 	}
+}
+
+// isDamaged reports whether a row is damaged. A database that is broken as a
+// whole is unavailable.
+func isDamaged(err error) bool {
+	return errors.Is(err, tokenstore.ErrDamaged) && !errors.Is(err, tokenstore.ErrUnavailable)
 }
 
 // changeError turns the error of a store's method for realms, secrets or

@@ -44,7 +44,9 @@ func (s *Store) Companies(ctx context.Context, page tokenstore.Page, keyword str
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			c, err := scanCompany(rows)
-			if err != nil {
+			if cannotBeOpened(err) {
+				c = tokenstore.Company{ID: c.ID, TaxpayerID: c.TaxpayerID, Damaged: true}
+			} else if err != nil {
 				return err
 			}
 			list = append(list, c)

@@ -45,7 +45,9 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			r, _, err := s.scanRealm(rows)
-			if err != nil {
+			if cannotBeOpened(err) {
+				r = realm.Realm{ID: r.ID, Damaged: true}
+			} else if err != nil {
 				return err
 			}
 			list = append(list, r)

@@ -20,7 +20,7 @@ const rotateBatch = 200
 // sealedTable is a table with a sealed column. The names are constants of
 // this package; they go into statements as they are.
 type sealedTable struct {
-	table, column, version string
+	kind, table, column, version string
 	// label is what the column is sealed to; "" for the names of the table and
 	// the column.
 	label string
@@ -29,11 +29,11 @@ type sealedTable struct {
 }
 
 var sealedTables = []sealedTable{
-	{table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
-	{table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
-	{table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
-	{table: "tokens_claims", column: "sealed", version: "version", label: claimLabel, realm: "realm", key: "ref_key"},
-	{table: "tokens_budgets", column: "sealed", version: "version", realm: "realm", key: "x''"},
+	{kind: "realm", table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
+	{kind: "secret", table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
+	{kind: "token", table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
+	{kind: "claim", table: "tokens_claims", column: "sealed", version: "version", label: claimLabel, realm: "realm", key: "ref_key"},
+	{kind: "budget", table: "tokens_budgets", column: "sealed", version: "version", realm: "realm", key: "x''"},
 }
 
 // sealedRow is one row of such a table.
@@ -99,7 +99,7 @@ func (s *Store) retire(ctx context.Context, db *pools, old tokenstore.KeyID) err
 // how many it moved and how many it could not open.
 func (s *Store) reseal(ctx context.Context, db *pools, t sealedTable, old tokenstore.KeyID) (moved, left int, err error) {
 	for after := (realm.Ref{}); ; {
-		rows, err := t.sealedWith(ctx, db.write, old, after)
+		rows, err := t.rows(ctx, db.write, "key_id = ?", after, old[:])
 		if err != nil || len(rows) == 0 {
 			return moved, left, err
 		}
@@ -121,7 +121,7 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 	query := fmt.Sprintf("UPDATE %s SET %s = ?, key_id = ? WHERE %s = ? AND %s = ? AND %s = ?",
 		t.table, t.column, t.realm, t.key, t.column) // #nosec G201 -- constants
 	for _, r := range rows {
-		ad := tokenstore.AD{Column: cmp.Or(t.label, t.table+"."+t.column), Ref: r.ref, Version: r.version}
+		ad := t.ad(r)
 		plain, err := s.keys.Open(ad, r.sealed)
 		if errors.Is(err, tokenstore.ErrDamaged) {
 			unopened++
@@ -142,11 +142,17 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 	return unopened, tx.Commit()
 }
 
-// sealedWith reads the next rows of a key, in the order of their references.
-func (t sealedTable) sealedWith(ctx context.Context, db *sql.DB, key tokenstore.KeyID, after realm.Ref) ([]sealedRow, error) {
-	query := fmt.Sprintf("SELECT %s, %s, %s, %s FROM %s WHERE key_id = ? AND (%[1]s > ? OR %[1]s = ? AND %[2]s > ?) ORDER BY %[1]s, %[2]s LIMIT %[6]d",
-		t.realm, t.key, t.version, t.column, t.table, rotateBatch) // #nosec G201 -- constants
-	found, err := db.QueryContext(ctx, query, key[:], []byte(after.Realm), []byte(after.Realm), []byte(after.Key))
+// ad is what a row is sealed to.
+func (t sealedTable) ad(r sealedRow) tokenstore.AD {
+	return tokenstore.AD{Column: cmp.Or(t.label, t.table+"."+t.column), Ref: r.ref, Version: r.version}
+}
+
+// rows reads the next rows that hold something sealed and meet a condition, in
+// the order of their references.
+func (t sealedTable) rows(ctx context.Context, x execer, condition string, after realm.Ref, args ...any) ([]sealedRow, error) {
+	query := fmt.Sprintf("SELECT %s, %s, %s, %s FROM %s WHERE %s AND %[4]s IS NOT NULL AND (%[1]s > ? OR %[1]s = ? AND %[2]s > ?) ORDER BY %[1]s, %[2]s LIMIT %[7]d",
+		t.realm, t.key, t.version, t.column, t.table, condition, rotateBatch) // #nosec G201 -- constants
+	found, err := x.QueryContext(ctx, query, append(args, []byte(after.Realm), []byte(after.Realm), []byte(after.Key))...)
 	if err != nil {
 		return nil, err
 	}

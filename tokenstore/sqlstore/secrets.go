@@ -43,7 +43,9 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID strin
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			secret, _, err := s.scanSecret(rows)
-			if err != nil {
+			if cannotBeOpened(err) {
+				secret = realm.Secret{Ref: secret.Ref, Damaged: true}
+			} else if err != nil {
 				return err
 			}
 			list = append(list, secret)

@@ -30,6 +30,7 @@ type Store struct {
 	gate   chan struct{}
 	closed bool
 	db     atomic.Pointer[pools]
+	damage damageReport
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;

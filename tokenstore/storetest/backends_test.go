@@ -43,6 +43,7 @@ func sqliteDatabase(t *testing.T) storetest.Database {
 		Handle:     func(_ *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return sqlstore.SQLite(path, keys) },
 		Raw:        func(t *testing.T) []byte { return files(t, filepath.Dir(path)) },
 		Swap:       func(t *testing.T, a, b realm.Ref) { swap(t, "sqlite", path, a, b) },
+		Alter:      func(t *testing.T, statement string, args ...any) { alter(t, "sqlite", path, statement, args...) },
 		SwapStates: func(t *testing.T, a, b tokenstore.StateHash) { swapStates(t, "sqlite", path, a, b) },
 	}
 }
@@ -58,6 +59,7 @@ func mariaDatabase(t *testing.T) storetest.Database {
 			return files(t, m.Dir(), "mysql", "performance_schema", "sys")
 		},
 		Swap:       func(t *testing.T, a, b realm.Ref) { swap(t, "mysql", m.DSN(), a, b) },
+		Alter:      func(t *testing.T, statement string, args ...any) { alter(t, "mysql", m.DSN(), statement, args...) },
 		SwapStates: func(t *testing.T, a, b tokenstore.StateHash) { swapStates(t, "mysql", m.DSN(), a, b) },
 	}
 }
@@ -77,6 +79,10 @@ func withRedis(t *testing.T, db storetest.Database) storetest.Database {
 	both.Swap = func(t *testing.T, a, b realm.Ref) {
 		r.Flush(t) // or what is swapped would not be read
 		db.Swap(t, a, b)
+	}
+	both.Alter = func(t *testing.T, statement string, args ...any) {
+		r.Flush(t)
+		db.Alter(t, statement, args...)
 	}
 	return both
 }
@@ -160,6 +166,23 @@ func swap(t *testing.T, driver, dsn string, a, b realm.Ref) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// alter runs one statement that has to change something.
+func alter(t *testing.T, driver, dsn, statement string, args ...any) {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	res, err := db.ExecContext(context.Background(), statement, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	if n, err := res.RowsAffected(); n == 0 || err != nil {
+		t.Fatalf("%s: %d rows were changed, %v", statement, n, err)
 	}
 }
 

@@ -35,6 +35,9 @@ type Database struct {
 	// Swap exchanges what is sealed of two secrets, and of their tokens and
 	// claims.
 	Swap func(t *testing.T, a, b realm.Ref)
+	// Alter runs a statement on the database, as somebody would who can write
+	// it and does not have the key.
+	Alter func(t *testing.T, statement string, args ...any)
 	// SwapStates exchanges everything else of two authorizations.
 	SwapStates func(t *testing.T, a, b tokenstore.StateHash)
 }
@@ -46,6 +49,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("tokens", func(t *testing.T) { testTokens(t, b) })
 	if !b.Unsealed {
 		t.Run("sealing", func(t *testing.T) { testSealing(t, b) })
+		t.Run("damage", func(t *testing.T) { testDamage(t, b) })
 	}
 	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
 	t.Run("authorizations", func(t *testing.T) { testAuthorizations(t, b) })
