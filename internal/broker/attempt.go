@@ -114,16 +114,12 @@ func (a *attempt) run(ctx context.Context) (*realm.Lease, error) {
 			return &fresh.lease, nil
 		}
 	}
-	changes := a.entry.changes.Load() // what is heard from now on is not compared
 	source, err := a.readStored(ctx)
 	if a.flight.purpose == claim.Verify {
-		if err == nil {
-			err = a.verify()
+		if err != nil {
+			return nil, err
 		}
-		// Also if it failed: then it is tried again a moment later, and the token
-		// is served until then.
-		a.entry.compared.Store(changes)
-		return nil, err
+		return nil, a.verify()
 	}
 	if err == nil && a.isServedByStored() {
 		return a.publish(a.stored, source, 0)

@@ -12,15 +12,14 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// entry is what memory knows of one (realm, key). A hit reads live, used, changes,
-// compared and, if the token is due, queued: nothing else. There may be a million
-// entries: mind the size.
+// entry is what memory knows of one (realm, key). A hit reads live, used,
+// suspect and, if the token is due, queued: nothing else. There may be a
+// million entries: mind the size.
 type entry struct {
 	live atomic.Pointer[live]
-	// changes counts how often this node heard that the store may know better
-	// than memory, and compared is what changes was when the two were compared
-	// last. As long as they differ the entry is suspect.
-	changes, compared atomic.Uint32
+	// suspect: the store may know better than memory. The next use compares
+	// them.
+	suspect suspicion
 	// accepted: the API accepted the live token at least once.
 	accepted atomic.Bool
 	// queued: its renewal waits in the queue of its realm.
@@ -40,8 +39,11 @@ type entry struct {
 
 // activity is what an entry has while something is under way or went wrong.
 type activity struct {
-	flight  *flight
-	failure *failure
+	flight *flight
+	// comparison compares memory with the store while flight does something
+	// else.
+	comparison *flight
+	failure    *failure
 	// unsaved is the outcome of a call that the store did not take yet.
 	unsaved     *claim.Outcome
 	earlyDeaths earlyDeaths
@@ -84,12 +86,6 @@ func (l *live) issued() realm.Instant {
 
 // life is how long the token lives; 0 for a token without an end.
 func (l *live) life() time.Duration { return l.lease.Expires.Sub(l.issued()) }
-
-// isSuspect reports whether the store may know better than memory.
-func (e *entry) isSuspect() bool { return e.changes.Load() != e.compared.Load() }
-
-// suspect notes that the store may know better than memory.
-func (e *entry) suspect() { e.changes.Add(1) }
 
 // tickOf is the time in units of about a second. The last use of an entry is
 // noted once in a tick, so that the cores do not fight for its memory.

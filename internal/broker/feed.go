@@ -77,7 +77,7 @@ func (p *Pool) storeChanged(ref realm.Ref) {
 	if !ok {
 		return
 	}
-	e.suspect()
+	e.suspect.raise()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f := e.flightLocked(); f != nil {

@@ -186,9 +186,13 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	defer cancel()
 	var lease *realm.Lease
 	var err error = errPanic
+	seen := e.suspect.state.Load()
 	defer func() {
 		if r := recover(); r != nil {
 			v.pool.logPanic(r, "panic while getting a token", zap.Stringer("ref", ref))
+		}
+		if f.purpose == claim.Verify {
+			e.suspect.drop(seen) // what came while it was under way, it may have missed
 		}
 		e.finish(f, lease, err)
 		v.pool.schedule.finished(v, e, f, ref)
@@ -206,7 +210,7 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	case catalog.IsNotFound(err):
 		v.pool.discard(ref, e)
 	case err != nil && f.purpose == claim.Verify:
-		time.AfterFunc(storeRetry, e.suspect)
+		time.AfterFunc(storeRetry, e.suspect.raise)
 	case err != nil && f.purpose == claim.Renew:
 		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()))
 	}
@@ -222,8 +226,13 @@ func (p *Pool) logPanic(r any, what string, where zap.Field) {
 // for a renewal which failed is handed out again.
 func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 	e.mu.Lock()
-	if e.flightLocked() == f {
-		e.activity.flight = nil
+	if a := e.activity; a != nil {
+		if a.flight == f {
+			a.flight = nil
+		}
+		if a.comparison == f {
+			a.comparison = nil
+		}
 		e.trimLocked()
 	}
 	if f.withheld != nil && e.revision == f.revision && e.live.Load() == nil {
@@ -234,7 +243,7 @@ func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 		e.clearFailureLocked()
 	}
 	if f.heard != nothing {
-		e.suspect()
+		e.suspect.raise()
 	}
 	e.mu.Unlock()
 	close(f.done)

@@ -27,8 +27,11 @@ func (v *View) Heal(ctx context.Context, ref realm.Ref, refused realm.Hidden, bl
 		return nil, false, err
 	}
 	if e, ok := v.pool.entries.Load(ref); ok {
-		l := e.live.Load()
-		if l != nil && l.owner == c && l.lease.Access != refused && l.isUsable(realm.InstantOf(v.pool.now())) {
+		l, now := e.live.Load(), realm.InstantOf(v.pool.now())
+		if l != nil && l.lease.Access != refused && v.pool.isSuspect(e, now) {
+			l = v.recheck(ctx, e, c, ref)
+		}
+		if l != nil && l.owner == c && l.lease.Access != refused && l.isUsable(now) {
 			return &l.lease, false, nil
 		}
 	}

@@ -123,7 +123,7 @@ func TestLapseEndsWithWhatOthersSaveDuringAComparison(t *testing.T) {
 	wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
 
 	e := n.pool.entry(ref)
-	e.suspect() // somebody used the token while its renewal was under way
+	e.suspect.raise() // somebody used the token while its renewal was under way
 	store.read = func() error {
 		late := realm.Token{Access: "late", Refresh: "RT-late", IssuedAt: c.now().Add(-time.Hour), ExpiresAt: c.now().Add(-time.Minute)}
 		if _, err := storetest.SaveToken(t.Context(), store, ref, late, 1); err != nil {

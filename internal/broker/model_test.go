@@ -267,7 +267,7 @@ func (m *model) begin(n *modelNode, i int, what claim.Purpose, failed realm.Hidd
 // once a call has had it looked.
 func (m *model) notice(c *call) {
 	e, ok := c.node.pool.entries.Load(c.ref)
-	looked := ok && e.currentFlight() == nil && !e.isSuspect()
+	looked := ok && e.currentFlight() == nil && !e.suspect.isRaised()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := m.changedAt[c.ref]

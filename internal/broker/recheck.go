@@ -2,7 +2,7 @@ package broker
 
 import (
 	"context"
-	"time"
+	"sync/atomic"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
@@ -27,48 +27,89 @@ func mayEndPrevious(c *catalog.Realm) bool {
 	return c.Config.Semantics == realm.SemanticsRotate || c.Config.Semantics == ""
 }
 
-// recheck is asked about a token in memory that another node may have replaced:
-// this node heard of a change, or it hears nothing. It returns the token that
-// may be handed out, nil for none.
+// suspicion is raised when the store may know better than memory, and dropped by
+// a comparison that read the store after that. It counts how often it was
+// raised: a comparison drops no suspicion that was raised while it was under
+// way. The zero value is not raised.
+type suspicion struct {
+	state atomic.Uint32 // twice the count; odd while raised
+}
+
+func (s *suspicion) isRaised() bool { return s.state.Load()&1 != 0 }
+
+func (s *suspicion) raise() {
+	for {
+		if old := s.state.Load(); s.state.CompareAndSwap(old, (old|1)+2) {
+			return
+		}
+	}
+}
+
+// drop drops the suspicion if it is in the state that was seen, and reports
+// whether it was raised then.
+func (s *suspicion) drop(seen uint32) bool {
+	return seen&1 != 0 && s.state.CompareAndSwap(seen, seen&^1)
+}
+
+// isSuspect reports whether another node may have replaced the token in memory:
+// this node heard of a change, or it hears nothing.
+func (p *Pool) isSuspect(e *entry, now realm.Instant) bool {
+	return e.suspect.isRaised() || p.isDeaf(now)
+}
+
+// maxComparisons bounds how often a caller compares memory with the store while
+// other nodes go on changing it.
+const maxComparisons = 3
+
+// recheck is asked about a token in memory that is suspect. It returns the token
+// that may be handed out, nil for none.
 //
 // If the provider ends a token with the next one, or if nobody said that it does
-// not, the store is asked first. If the store does not answer, the token is
-// served to its end: it is more likely to be good than not, and there is no
-// other. Any other token is good whatever was issued since: it is compared in
-// the background.
+// not, the store is asked first, and every caller waits for the answer. If the
+// store does not answer, the token is served to its end: it is more likely to be
+// good than not, and there is no other. Any other token is good whatever was
+// issued since: it is compared in the background.
 func (v *View) recheck(ctx context.Context, e *entry, c *catalog.Realm, ref realm.Ref) *live {
 	if !mayEndPrevious(c) {
-		if changes, compared := e.changes.Load(), e.compared.Load(); changes != compared && e.compared.CompareAndSwap(compared, changes) {
+		if e.suspect.drop(e.suspect.state.Load()) {
 			v.startVerify(e, c, ref)
 		}
 		return e.live.Load()
 	}
-	if v.pool.callers.isSilent.Load() {
-		return e.live.Load()
-	}
-	// A change that is heard during the comparison needs another one. Whoever has
-	// waited for three of them takes what there is.
-	for range 3 {
-		f := e.currentFlight()
-		if f == nil {
-			f, _ = v.joinOrStart(c, ref, goal{purpose: claim.Verify})
+	for range maxComparisons {
+		if v.pool.callers.isSilent.Load() {
+			break
 		}
-		if f.purpose == claim.Verify {
-			select {
-			case <-f.done:
-			case <-ctx.Done():
-				return nil
-			}
-		} else if a, err := v.newAttempt(ctx, e, newFlight(c, goal{purpose: claim.Verify}), ref); err == nil {
-			// A renewal is under way, which may wait for its turn. The comparison
-			// does not wait for that.
-			if _, err = a.run(ctx); err != nil {
-				time.AfterFunc(storeRetry, e.suspect)
-			}
+		f := v.compare(e, c, ref)
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil
 		}
-		if !e.isSuspect() {
+		if !e.suspect.isRaised() { // otherwise f may have read the store before the last change
 			break
 		}
 	}
 	return e.live.Load()
+}
+
+// compare returns the flight that compares memory with the store, and starts
+// one if there is none. A renewal that is under way may wait for its turn: the
+// comparison does not wait for that.
+func (v *View) compare(e *entry, c *catalog.Realm, ref realm.Ref) *flight {
+	e.mu.Lock()
+	a := e.activityLocked()
+	slot := &a.flight
+	if a.flight != nil && a.flight.purpose != claim.Verify {
+		slot = &a.comparison
+	}
+	if f := *slot; f != nil {
+		e.mu.Unlock()
+		return f
+	}
+	f := newFlight(c, goal{purpose: claim.Verify})
+	*slot = f
+	e.mu.Unlock()
+	v.launch(e, f, ref)
+	return f
 }

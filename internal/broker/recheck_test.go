@@ -96,6 +96,77 @@ func TestNoDeadPredecessorAfterThePoll(t *testing.T) {
 	}
 }
 
+// gated is a store whose reads of tokens wait for a gate, after they were made.
+type gated struct {
+	tokenstore.Store
+	gate    atomic.Pointer[chan struct{}] // nil: they do not wait
+	reached chan struct{}
+}
+
+func (s *gated) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	t, source, err := s.Store.Token(ctx, ref)
+	if gate := s.gate.Load(); gate != nil {
+		s.reached <- struct{}{}
+		<-*gate
+	}
+	return t, source, err
+}
+
+// While one caller compared memory with the store, all others were served the
+// token that was suspected; and whoever joined a comparison that had read the
+// store before the message was served what that had found.
+func TestNoDeadPredecessorDuringTheComparison(t *testing.T) {
+	for name, isOld := range map[string]bool{"a comparison is under way": false, "it began before the message": true} {
+		t.Run(name, func(t *testing.T) {
+			a, other := pair(t, func(c *realm.Config) { c.Semantics = realm.SemanticsRotate })
+			store := &gated{Store: other.pool.store, reached: make(chan struct{}, 100)}
+			b := nodeOn(t, store, a.provider, a.clock)
+			var l ledger
+			l.renews(t, a)
+			if !l.isLive(t, b) {
+				t.Fatal("b has another token")
+			}
+			gate := make(chan struct{})
+			if !isOld {
+				l.renews(t, a)
+			}
+			b.pool.storeChanged(wx)
+			store.gate.Store(&gate)
+			first := make(chan struct{})
+			go func() {
+				defer close(first)
+				_, _ = b.Token(t.Context(), wx)
+			}()
+			<-store.reached
+			if isOld {
+				l.renews(t, a)
+				b.pool.storeChanged(wx)
+			}
+			served := make(chan realm.Hidden, 10)
+			for range cap(served) {
+				go func() {
+					lease, err := b.Token(t.Context(), wx)
+					if err != nil {
+						t.Error(err)
+						served <- ""
+						return
+					}
+					served <- lease.Access
+				}()
+			}
+			time.Sleep(20 * time.Millisecond) // the callers wait by now, or were served
+			store.gate.Store(nil)
+			close(gate)
+			<-first
+			for range cap(served) {
+				if token := <-served; token != l.last.Load().Access {
+					t.Errorf("a dead token was served: %q", token.Reveal())
+				}
+			}
+		})
+	}
+}
+
 // deaf is a store whose answers can be held up: no node hears anything then.
 type deaf struct {
 	tokenstore.Store
@@ -168,14 +239,14 @@ func noteOf(t *testing.T, n *node) string {
 	return ""
 }
 
-// gated is a store whose reads of tokens can be held up.
-type gated struct {
+// heldUp is a store whose reads of tokens can be held up.
+type heldUp struct {
 	tokenstore.Store
 	gate    chan struct{} // nil: nothing is held up
 	reached chan struct{}
 }
 
-func (s *gated) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+func (s *heldUp) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
 	token, source, err := s.Store.Token(ctx, ref)
 	if s.gate != nil {
 		s.reached <- struct{}{}
@@ -189,7 +260,7 @@ func (s *gated) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.So
 // comparison is compared, too.
 func TestNoDeadPredecessorDuringAComparison(t *testing.T) {
 	a, other := pair(t, func(c *realm.Config) { c.Semantics = realm.SemanticsRotate })
-	store := &gated{Store: other.pool.store, reached: make(chan struct{}, 100)}
+	store := &heldUp{Store: other.pool.store, reached: make(chan struct{}, 100)}
 	b := nodeOn(t, store, a.provider, a.clock)
 	var l ledger
 	l.renews(t, a)

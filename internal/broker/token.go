@@ -27,7 +27,7 @@ func (v *View) token(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*rea
 	if e, ok := v.pool.entries.Load(ref); ok {
 		if l := e.live.Load(); l != nil {
 			now := realm.InstantOf(v.pool.now())
-			if l.isUsable(now) && (e.isSuspect() || v.pool.isDeaf(now)) {
+			if l.isUsable(now) && v.pool.isSuspect(e, now) {
 				l = v.recheck(ctx, e, c, ref)
 			}
 			if l != nil && l.owner == c && l.isUsable(now) {
