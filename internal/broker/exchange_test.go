@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -232,6 +233,25 @@ func TestRefutedAuthorizations(t *testing.T) {
 	}
 }
 
+// A new authorization that gives the token again that the API refuses has healed
+// nothing.
+func TestAuthorizationGivesTheSameToken(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, true)
+	s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+		_, _ = w.Write([]byte(`{"access_token":"the same","expires_in":3600}`))
+	})
+	lease, err := n.Token(t.Context(), jd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.heal(t.Context(), jd, lease.Access)
+	var e *realm.Error
+	if !errors.As(err, &e) || e.Code != realm.CodeTokenUnavailable || !errors.Is(err, claim.ErrSameToken) {
+		t.Fatalf("got %v", err)
+	}
+}
+
 // A secret that does not fit the realm any more when the code comes.
 func TestCallbackToASecretThatDoesNotFit(t *testing.T) {
 	s := newCodeServer(t)
@@ -353,4 +373,23 @@ func TestReplacedPasswordIsRefused(t *testing.T) {
 		_, _ = w.Write([]byte("<html>wrong password</html>"))
 	})
 	want(t, a.View, jd, "T-1-other", realm.FromUpstream)
+}
+
+// The same of a client that was replaced while its code was exchanged.
+func TestReplacedClientIsRefused(t *testing.T) {
+	s := newCodeServer(t)
+	a, b := s.accounts(t, true)
+	s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+		b.saveSecret(t, jd, "client_id", "other") //nolint:contextcheck // somebody else does
+		s.thenToken(nil)
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
+	})
+	lease, err := a.Token(t.Context(), jd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token := lease.Access.Reveal(); !strings.HasSuffix(token, "-other") {
+		t.Errorf("got %q", token)
+	}
 }

@@ -77,7 +77,7 @@ func (a *attempt) present(ctx context.Context, o *claim.Outcome, saved realm.Tok
 	case claim.ForAll:
 	}
 	a.stored = a.pool.local(saved)
-	if o.IsSameToken() && a.stored.Access == a.flight.failed {
+	if a.isSameToken(o) && a.stored.Access == a.flight.failed {
 		f := a.fail(realm.CodeTokenUnavailable, claim.ErrSameToken, 1, sameTokenRetry)
 		a.log.Warn("the provider gives the token again that its API refuses")
 		return nil, f.firstError(f.at)

@@ -27,7 +27,7 @@ func (a *attempt) spend(ctx context.Context, r *claim.Request, d claim.Decision,
 	}
 	a.warn(res.Warnings)
 	a.receive(o, res)
-	if o.IsSameToken() && !a.force && a.flight.owner.Program.TakesForce() {
+	if a.isSameToken(o) && !a.force && a.flight.owner.Program.TakesForce() {
 		// The provider gives the token again that its API refuses. It may be
 		// asked by force.
 		a.force, o.Stage = true, claim.BeforeForce
@@ -96,17 +96,23 @@ func (a *attempt) receive(o *claim.Outcome, res grant.Result) {
 	}
 }
 
+// isSameToken reports whether the flight is to replace a token, and the provider
+// gave that one again, be it for a code.
+func (a *attempt) isSameToken(o *claim.Outcome) bool {
+	return a.flight.purpose == claim.Heal && o.Token.Access == a.flight.failed
+}
+
 // callFailed records a call that failed, and returns what its callers are told.
 func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (*realm.Lease, again, error) {
 	if !errors.As(err, &o.Cause) {
 		o.Cause = &grant.Error{Class: grant.Retryable, Kind: grant.KindConnection, Detail: "internal"}
 	}
-	cause, isExchange := o.Cause, o.Request.Purpose == claim.Exchange
+	cause := o.Cause
 	s, err := a.settle(ctx, o)
 	if err != nil {
 		a.entry.keepUnsaved(o, a.origin(), a.now())
 	}
-	if cause.Class == grant.Hopeless && !isExchange && a.isStale(ctx) {
+	if cause.Class == grant.Hopeless && a.flight.purpose != claim.Exchange && a.isStale(ctx) {
 		return nil, nil, errStale // what was refused is not the secret of now
 	}
 	wait, count := storedWait(&s)

@@ -93,9 +93,9 @@ func (o *Outcome) recipe() grant.RecipeKind {
 	}
 }
 
-// IsSameToken reports whether the provider gave the token again that its API
+// isSameToken reports whether the provider gave the token again that its API
 // refused.
-func (o *Outcome) IsSameToken() bool {
+func (o *Outcome) isSameToken() bool {
 	return o.Request.Purpose == Heal && o.Token.Access == o.Request.Failed
 }
 
@@ -135,7 +135,7 @@ func (o *Outcome) Settle(s *tokenstore.State) {
 func (o *Outcome) recordToken(s *tokenstore.State) {
 	r, c, t := o.Request, &s.Claim, o.Token
 	switch {
-	case o.IsSameToken() && o.Stage != BeforeForce:
+	case o.isSameToken() && o.Stage != BeforeForce:
 		c.Failure = r.failureAfter(c.Failure, ErrSameToken, s.Now, o.recipe())
 	case r.Acceptance != NeverAccepted: // otherwise the new token has to prove itself first
 		c.Failure = tokenstore.Failure{}
