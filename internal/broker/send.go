@@ -116,8 +116,11 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 		return nil, nil, errStale // what was refused is not the secret of now
 	}
 	wait, count := storedWait(&s)
-	if cause.Kind == grant.KindForbidden { // nothing was sent, and nothing is stored: this node alone remembers it
-		wait, count = storeRetry, 1
+	if cause.Kind == grant.KindForbidden {
+		// Nothing was sent, and nothing is stored. This node alone remembers it,
+		// until its configuration or the realm changes; and for as long as a hopeless
+		// refusal, because each attempt takes a call from the quota.
+		wait, count = o.Request.BackoffCap, 1
 	}
 	f := newFailure(a.origin(), realm.CodeTokenUnavailable, cause, count, a.now(), wait)
 	if !o.Request.IsByPerson() {
