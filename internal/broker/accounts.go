@@ -32,7 +32,7 @@ func (v *View) RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease,
 	if err != nil {
 		return nil, false, err
 	}
-	before, err := v.token(ctx, c, ref)
+	before, err := v.leaseFor(ctx, c, ref)
 	if err != nil || before.Source == realm.FromUpstream {
 		return before, false, err
 	}

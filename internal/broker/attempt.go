@@ -34,7 +34,7 @@ type attempt struct {
 	stored realm.Token
 	// newerThan is the lineage that a new token has to be newer than.
 	newerThan int64
-	// acceptance reports whether the API had accepted the flight's failed token
+	// acceptance tells whether the API had accepted the flight's failed token
 	// before it refused it.
 	acceptance claim.Acceptance
 	// force asks the provider for a new token even if it would give the old one
@@ -66,7 +66,7 @@ func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Re
 // obtain does what a flight is for. If the secret changes while it works, it
 // begins again with the new secret: a token of the old one is never published.
 func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
-	if err := v.open(ctx, f.owner, ref); err != nil {
+	if err := v.openStore(ctx, f.owner, ref); err != nil {
 		return nil, err
 	}
 	for range 3 {
@@ -82,9 +82,9 @@ func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (
 	return nil, unavailable(http.StatusServiceUnavailable, "the secret keeps changing", nil)
 }
 
-// open opens the store, if that was not done yet. A credential that the
+// openStore opens the store, if that was not done yet. A credential that the
 // configuration defines does not need the store while that is away.
-func (v *View) open(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
+func (v *View) openStore(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := v.pool.Open(ctx)

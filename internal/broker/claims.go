@@ -196,7 +196,7 @@ func (a *attempt) refuse(d claim.Decision) error {
 	}
 	isNew := !d.RoomForOne && d.Scope != claim.KeyScope && a.pool.schedule.pauseRenewals(a.ref.Realm, now, f.until)
 	if d.Scope == claim.QuotaScope {
-		a.pool.observe(func(o Observer) { o.BudgetSpent(a.ref) })
+		a.pool.notify(func(o Observer) { o.BudgetSpent(a.ref) })
 		if isNew {
 			a.log.Warn("the realm's limits allow no call to the provider now", zap.Duration("next_in", d.Wait))
 		}
@@ -214,7 +214,7 @@ func (a *attempt) needsAuthorization(d claim.Decision) error {
 			why = "there is no refresh token: somebody has to authorize first"
 		}
 		a.log.Error(why, causeField(d.Cause))
-		a.pool.observe(func(o Observer) { o.ReauthRequired(a.ref) })
+		a.pool.notify(func(o Observer) { o.ReauthRequired(a.ref) })
 	}
 	return f.laterError(a.flight.purpose, f.at)
 }

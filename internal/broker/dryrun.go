@@ -82,7 +82,7 @@ func (v *View) takeCall(ctx context.Context, ref realm.Ref, c *catalog.Realm) er
 	if len(t.Windows) == 0 {
 		return nil
 	}
-	if err := v.open(ctx, c, ref); err != nil {
+	if err := v.openStore(ctx, c, ref); err != nil {
 		return err
 	}
 	waits := make(chan time.Duration, 1)

@@ -65,7 +65,7 @@ func (a *attempt) noteRejected() {
 	if d.last == a.flight.failed {
 		return
 	}
-	a.pool.observe(func(o Observer) { o.Died(a.ref) })
+	a.pool.notify(func(o Observer) { o.Died(a.ref) })
 	if now < d.at || now >= d.until {
 		*d = earlyDeaths{}
 	}

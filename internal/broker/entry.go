@@ -101,8 +101,8 @@ func (e *entry) touch(now realm.Instant) {
 	}
 }
 
-// isActive reports whether the token was used in the second half of a life.
-func (e *entry) isActive(now realm.Instant, life time.Duration) bool {
+// isInUse reports whether the token was used in the second half of a life.
+func (e *entry) isInUse(now realm.Instant, life time.Duration) bool {
 	return tickOf(now)-e.used.Load() <= ticks(life/2)+1
 }
 

@@ -202,7 +202,7 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		if err == nil && lease.Source == realm.FromUpstream {
 			e.recordHeal(realm.InstantOf(v.pool.now()), lease.Access)
 		}
-		v.pool.observe(func(o Observer) { o.Healed(ref.Realm, err == nil) })
+		v.pool.notify(func(o Observer) { o.Healed(ref.Realm, err == nil) })
 	}
 	switch {
 	case err != nil && base.Err() != nil:

@@ -51,7 +51,7 @@ func (v *View) Helped(ref realm.Ref, lease *realm.Lease) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.activity == nil || !e.activity.floor.helped(lease.Access) {
+	if e.activity == nil || !e.activity.floor.lift(lease.Access) {
 		return
 	}
 	if e.activity.earlyDeaths.countEarly() {

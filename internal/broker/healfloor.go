@@ -63,9 +63,9 @@ func (f *healFloor) record(now realm.Instant, token realm.Hidden) {
 	f.bought, f.at, f.until = token, now, now.Add(f.floor)
 }
 
-// helped lifts the floor if the token is the last one that was bought, and
+// lift lifts the floor if the token is the last one that was bought, and
 // reports whether it is.
-func (f *healFloor) helped(token realm.Hidden) bool {
+func (f *healFloor) lift(token realm.Hidden) bool {
 	if f.bought == "" || f.bought != token {
 		return false
 	}

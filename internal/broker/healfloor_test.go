@@ -75,10 +75,10 @@ func TestHealFloor(t *testing.T) {
 			}
 			bought := realm.Hidden("T-" + string(rune('a'+i)))
 			f.record(now, bought)
-			if f.helped("another") {
+			if f.lift("another") {
 				t.Errorf("%s, step %d: a token of long ago helped", name, i)
 			}
-			if s.helped && !f.helped(bought) {
+			if s.helped && !f.lift(bought) {
 				t.Errorf("%s, step %d: the token did not help", name, i)
 			}
 		}

@@ -48,10 +48,10 @@ func (p *Pool) fetched(realmID string, sent time.Time, err error) {
 	case err != nil:
 		outcome = string(grant.KindConnection)
 	}
-	p.observe(func(o Observer) { o.Fetched(realmID, outcome, time.Since(sent)) })
+	p.notify(func(o Observer) { o.Fetched(realmID, outcome, time.Since(sent)) })
 }
 
-func (p *Pool) observe(tell func(Observer)) {
+func (p *Pool) notify(tell func(Observer)) {
 	if o := p.observer.Load(); o != nil {
 		tell(*o)
 	}

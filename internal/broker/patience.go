@@ -64,18 +64,18 @@ type storedToken struct {
 
 // Token implements tokenstore.TokenStore.
 func (s *patientStore) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
-	return s.token(ctx, ref, s.Store.Token)
+	return s.read(ctx, ref, s.Store.Token)
 }
 
 // Reread implements tokenstore.Rereader; without a shared cache it is Token.
 func (s *patientStore) Reread(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
 	if r, ok := s.Store.(tokenstore.Rereader); ok {
-		return s.token(ctx, ref, r.Reread)
+		return s.read(ctx, ref, r.Reread)
 	}
-	return s.token(ctx, ref, s.Store.Token)
+	return s.read(ctx, ref, s.Store.Token)
 }
 
-func (s *patientStore) token(
+func (s *patientStore) read(
 	ctx context.Context, ref realm.Ref, read func(context.Context, realm.Ref) (realm.Token, realm.Source, error),
 ) (realm.Token, realm.Source, error) {
 	t, err := ask(ctx, s, "", func(ctx context.Context) (storedToken, error) {

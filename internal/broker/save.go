@@ -98,7 +98,7 @@ func (a *attempt) present(ctx context.Context, o *claim.Outcome, saved realm.Tok
 		a.log.Info("token fetched",
 			zap.Stringer("why", a.flight.purpose), zap.Bool("refreshed", o.Source.SendsRefreshToken()), zap.Duration("took", o.Took),
 			zap.Int64("lineage", a.stored.Lineage), zap.Time("expires_at", a.stored.ExpiresAt))
-		a.pool.observe(func(ob Observer) { ob.Refreshed(a.ref, a.flight.purpose.String(), a.stored.ExpiresAt) })
+		a.pool.notify(func(ob Observer) { ob.Refreshed(a.ref, a.flight.purpose.String(), a.stored.ExpiresAt) })
 	}
 	lease, err := a.publishUntil(a.stored, realm.FromUpstream, renewAt)
 	if err == nil {

@@ -212,7 +212,7 @@ func (r *renewal) isWanted(l *live, now realm.Instant) bool {
 		return r.purpose == claim.Load
 	}
 	r.goal = goal{purpose: claim.Renew}
-	return l.isDue(now) && (r.e.isActive(now, l.life()) || l.owner.KeptWarm())
+	return l.isDue(now) && (r.e.isInUse(now, l.life()) || l.owner.KeptWarm())
 }
 
 // renewAhead asks for the renewal of a token that is used. It takes no lock if

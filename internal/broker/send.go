@@ -133,7 +133,7 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 	a.log.Warn("token not fetched",
 		zap.Stringer("why", a.flight.purpose), zap.Stringer("class", cause.Class), zap.Error(cause), zap.Duration("next_in", wait))
 	if err == nil && o.IsRefreshTokenRefused() {
-		return nil, atOnce, nil // the next decision says whether anything is left
+		return nil, atOnce, nil // the next decision finds out whether anything is left
 	}
 	return nil, nil, f.firstError(f.at)
 }

@@ -53,7 +53,7 @@ func (v *View) Stats() Stats {
 	})
 	st := Stats{Realms: make(map[string]*RealmStats, len(sums)), WithoutClaims: v.pool.outage.count(now)}
 	for id, s := range sums {
-		st.Realms[id] = s.stats()
+		st.Realms[id] = s.total()
 		if n, ok := v.pool.budgets.Load(id); ok {
 			st.Realms[id].BudgetLeft = n
 		}
@@ -85,7 +85,7 @@ func (s *summed) add(l *live, st state, now realm.Instant) {
 	s.longest = max(s.longest, now-l.issued(), 0)
 }
 
-func (s *summed) stats() *RealmStats {
+func (s *summed) total() *RealmStats {
 	r := &RealmStats{Tokens: make(map[string]int, states), BudgetLeft: -1, ExpiresIn: -1, Age: -1}
 	for st, n := range s.tokens {
 		r.Tokens[state(st).String()] = n

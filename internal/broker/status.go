@@ -63,7 +63,7 @@ func (v *View) Status(ctx context.Context) Status {
 	s.WithoutClaims = v.pool.outage.count(now)
 	isDeaf := v.pool.isDeaf(now)
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		t := e.status(ref, now)
+		t := e.describe(ref, now)
 		if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && mayEndPrevious(l.owner) {
 			t.Note = "this node does not hear of the other nodes, one of which may have replaced this token; the store is asked before it is served, and it is served to its end if the store does not answer"
 		}
@@ -118,7 +118,7 @@ func storeStatus(name string, err error) StoreStatus {
 	return s
 }
 
-func (e *entry) status(ref realm.Ref, now realm.Instant) TokenStatus {
+func (e *entry) describe(ref realm.Ref, now realm.Instant) TokenStatus {
 	e.mu.Lock()
 	var a activity
 	if e.activity != nil {

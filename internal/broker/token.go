@@ -20,10 +20,10 @@ func (v *View) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.token(ctx, c, ref)
+	return v.leaseFor(ctx, c, ref)
 }
 
-func (v *View) token(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*realm.Lease, error) {
+func (v *View) leaseFor(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*realm.Lease, error) {
 	if e, ok := v.pool.entries.Load(ref); ok {
 		if l := e.live.Load(); l != nil {
 			now := realm.InstantOf(v.pool.now())
@@ -52,7 +52,7 @@ func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, erro
 	if why := c.Program.NotProxyable(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict, Detail: why}
 	}
-	return v.token(ctx, c, ref)
+	return v.leaseFor(ctx, c, ref)
 }
 
 // Flush fetches a new token and returns it. CodeFixedToken for a realm that has

@@ -26,7 +26,7 @@ type ViewConfig struct {
 	// Concurrency is how many calls of a realm may be under way, over all
 	// nodes, where the realm says nothing; 0: 4.
 	Concurrency int
-	// Cron is when all tokens are renewed, as well; "" for never. See
+	// Cron is when all tokens are renewed besides; "" for never. See
 	// ParseCron.
 	Cron string
 	// Timeout of one token request where the realm says none; 0: 10s.

@@ -31,9 +31,9 @@ type SecretUpdate struct {
 	DropRefreshToken bool
 }
 
-// check refuses the end of a token that is not there, and a refresh token that
+// validate refuses the end of a token that is not there, and a refresh token that
 // is empty.
-func (u *SecretUpdate) check() error {
+func (u *SecretUpdate) validate() error {
 	switch {
 	case u.ExpiresAt != nil && u.Token == nil:
 		return realm.Fieldf("expires_at", "says when a token ends, and there is no token beside it")

@@ -91,7 +91,7 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 	if _, ok := r.Secrets[u.Ref.Key]; ok {
 		return SecretInfo{}, readOnly("the secret")
 	}
-	if err := u.check(); err != nil {
+	if err := u.validate(); err != nil {
 		return SecretInfo{}, err
 	}
 	if err := c.cache.open(ctx); err != nil {

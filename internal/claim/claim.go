@@ -138,7 +138,7 @@ func (r *Request) digestOf(f tokenstore.Failure, digest func(grant.RecipeKind) r
 	return digest(grant.RecipeKind(kind)) // #nosec G115 -- the index of a short list
 }
 
-// Acceptance reports whether the API had accepted a token before it refused it.
+// Acceptance tells whether the API had accepted a token before it refused it.
 type Acceptance uint8
 
 // What a node knows about that.
@@ -162,7 +162,7 @@ type Request struct {
 	NewerThan int64
 	// Failed is the token that the API refused (Heal).
 	Failed realm.Hidden
-	// Acceptance reports whether the API had accepted Failed before it refused it.
+	// Acceptance tells whether the API had accepted Failed before it refused it.
 	Acceptance Acceptance
 	// Initial is the refresh token that the secret itself holds. IsReseeded
 	// reports whether it was replaced since the token with this fingerprint was

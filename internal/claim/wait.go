@@ -52,7 +52,7 @@ func (r *Request) setWait(s *tokenstore.State, d *Decision) {
 }
 
 // mayRetry reports whether a forced call is made although a call failed a
-// moment ago. A pause that the provider asked for counts all the same.
+// moment ago. A pause that the provider asked for counts nevertheless.
 func (r *Request) mayRetry(f tokenstore.Failure, now time.Time) bool {
 	return r.Purpose.IsForced() && f.Cause != "" && !isThrottled(f) && !now.Before(f.At.Add(RetryFloor))
 }
