@@ -85,9 +85,7 @@ func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (
 // openStore opens the store, if that was not done yet. A credential that the
 // configuration defines does not need the store while that is away.
 func (v *View) openStore(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := v.pool.Open(ctx)
+	err := v.pool.awaitOpen(ctx)
 	if err == nil {
 		return nil
 	}

@@ -92,12 +92,10 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 // begin stores what the callback will be checked against; call is the one that
 // asks for the code, zero if a person does. Nothing is sent before.
 func (p *Pool) begin(ctx context.Context, ref realm.Ref, b *grant.Bound, a grant.Authorization, call tokenstore.CallID) error {
-	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
-	defer cancel()
-	if err := p.Open(ctx); err != nil {
+	if err := p.awaitOpen(ctx); err != nil {
 		return catalog.StoreError(err)
 	}
-	err := p.store.BeginAuthorization(ctx, tokenstore.Authorization{
+	err := p.callers.BeginAuthorization(ctx, tokenstore.Authorization{
 		State: tokenstore.HashState(a.State), Ref: ref, CallbackURL: b.CallbackURL(), Verifier: a.Verifier,
 		Call: call, Fingerprint: b.Fingerprint(), Client: b.ClientDigest(),
 	}, stateLife)

@@ -98,6 +98,48 @@ func (s *patientStore) Peek(ctx context.Context, ref realm.Ref) (tokenstore.Stat
 	return ask(ctx, s, "", func(ctx context.Context) (tokenstore.State, error) { return s.Store.Peek(ctx, ref) })
 }
 
+// BeginAuthorization implements tokenstore.AuthorizationStore. Nothing is lost
+// with a state that nobody hears of.
+func (s *patientStore) BeginAuthorization(ctx context.Context, a tokenstore.Authorization, life time.Duration) error {
+	_, err := ask(ctx, s, "", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.Store.BeginAuthorization(ctx, a, life)
+	})
+	return err
+}
+
+// awaitOpen opens the store for somebody who waits, if that was not done yet.
+// Opening goes on when the caller has lost patience: to create the tables may
+// take longer.
+func (p *Pool) awaitOpen(ctx context.Context) error {
+	if p.opened.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result := make(chan error, 1)
+	isStarted := p.start(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
+		defer cancel()
+		var err error = errPanic
+		defer func() {
+			if r := recover(); r != nil {
+				p.logPanic(r, "panic while opening the store", zap.Skip())
+			}
+			result <- err
+		}()
+		err = p.Open(ctx)
+	})
+	if !isStarted {
+		return errClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for it to open: %w", tokenstore.ErrUnavailable, ctx.Err())
+	}
+}
+
 // ask lets a caller wait for one operation of the store. The operation runs in
 // a goroutine of its own: a driver may wait for a server longer than its context
 // allows, above all in COMMIT. What it returns after patience is lost: an

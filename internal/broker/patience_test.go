@@ -56,6 +56,11 @@ func (h *hanging) wait(writes bool, id string) {
 	}
 }
 
+func (h *hanging) Open(ctx context.Context) error {
+	h.wait(false, "")
+	return h.Store.Open(ctx)
+}
+
 func (h *hanging) Ping(ctx context.Context) error {
 	h.mu.Lock()
 	gate, isOpen := h.gate, h.only != ""
@@ -143,4 +148,47 @@ func TestLockThatIsNeverGivenUp(t *testing.T) {
 func isSilent(n *node, part string) bool {
 	_, ok := n.pool.callers.silentSince(part)
 	return ok
+}
+
+// wantImpatient asks for a token and fails if the store is waited for longer
+// than in any other step.
+func wantImpatient(t *testing.T, n *node, ref realm.Ref) {
+	t.Helper()
+	began := time.Now()
+	if _, err := n.Token(t.Context(), ref); !tokenstore.IsUnavailable(err) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > patience+time.Second {
+		t.Errorf("waited %v", took)
+	}
+}
+
+// A store that hangs when it is opened made callers wait five times as long.
+func TestOpeningIsNotWaitedForLonger(t *testing.T) {
+	c := newClock()
+	h := newHanging(newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c))
+	n := nodeOn(t, h, newProvider(t), c)
+	h.stop("")
+	defer h.goOn()
+	wantImpatient(t, n, wx)
+}
+
+// hangingLogin hangs from the moment that an authorization begins.
+type hangingLogin struct{ *hanging }
+
+func (h hangingLogin) BeginAuthorization(ctx context.Context, a tokenstore.Authorization, life time.Duration) error {
+	h.stop("")
+	h.wait(false, "")
+	return h.Store.BeginAuthorization(ctx, a, life)
+}
+
+// The same of a store that hangs while a login begins.
+func TestBeginOfALoginIsNotWaitedForLonger(t *testing.T) {
+	s, c := newCodeServer(t), newClock()
+	h := hangingLogin{newHanging(newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c))}
+	n := nodeOn(t, h, nil, c)
+	n.saveRealm(t, jd.Realm, s.config(true))
+	n.saveSecret(t, jd, "client_id", "app")
+	defer h.goOn()
+	wantImpatient(t, n, jd)
 }

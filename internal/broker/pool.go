@@ -87,7 +87,7 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 	}
 	p.hearsUntil.Store(int64(neverDeaf))
 	p.callers = newPatientStore(store, p)
-	p.cache = catalog.NewCache(catalog.Config{Store: p.callers, Open: p.Open, Now: now, Changed: p.catalogChanged})
+	p.cache = catalog.NewCache(catalog.Config{Store: p.callers, Open: p.awaitOpen, Now: now, Changed: p.catalogChanged})
 	p.schedule = newSchedule(p)
 	for _, opt := range opts {
 		opt(p)
