@@ -1,7 +1,9 @@
 package inject
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 
@@ -12,12 +14,28 @@ import (
 // the copy needs, so that all of it costs one allocation.
 type outgoing struct {
 	http.Request
+	ctx  untraced
 	url  url.URL
 	body trailerFilter
 	// answer is the body of the answer, see scrubTrailers.
 	answer scrubbedBody
 	// cache is the memory of the Cache-Control that keepPrivate may add.
 	cache [1]string
+}
+
+// untraced is a context without a httptrace.ClientTrace. By one of these, the proxy
+// in front has interim answers (1xx) handed to it directly, past everything that
+// masks the token in them; they are dropped instead, and so they count for the limit
+// of the answer's header. Another one would see the token as it is written.
+type untraced struct{ context.Context }
+
+// Value is the value of the parent, unless that is a trace.
+func (c *untraced) Value(key any) any {
+	v := c.Context.Value(key)
+	if _, is := v.(*httptrace.ClientTrace); is {
+		return nil
+	}
+	return v
 }
 
 // prepare returns the request to send: with its destination, without the copies
@@ -32,7 +50,8 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	if err != nil {
 		return nil, err
 	}
-	out := &outgoing{Request: *req, url: *req.URL}
+	out := &outgoing{url: *req.URL, ctx: untraced{req.Context()}}
+	out.Request = *req.WithContext(&out.ctx)
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
