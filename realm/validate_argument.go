@@ -8,9 +8,16 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// maxArguments bounds the arguments of a recipe; no provider takes a tenth of
+// them.
+const maxArguments = 64
+
 // validateArguments checks the arguments one by one, and that no two of them
 // fill the same place.
 func (r *Recipe) validateArguments(path string, base assumed) error {
+	if len(r.Arguments) > maxArguments {
+		return Fieldf(path, "must be at most %d", maxArguments)
+	}
 	seen := make(map[string]int)
 	for i, a := range r.Arguments {
 		at := indexPath(path, i)

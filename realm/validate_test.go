@@ -1,6 +1,7 @@
 package realm
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,7 @@ var validRealms = []string{
 	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x", "azAZ09": "x"}, "replay_max": "64MiB"`,
 	`"limits": {"timeout": "5m", "concurrency": 1000, "min_interval": "30s", "backoff_cap": "1h", "windows": [{"calls": 1, "per": "1ms"}, {"calls": 500000, "per": "1d"}]}`,
 	`"limits": {"backoff_cap": "1s"}`,
+	`"url": "https://x.example", "arguments": [` + many(64) + `]`,
 	`"id": "x", "logic_code": "http://user:pass@10.0.0.1:9000/code?x=1#y"`,
 	`"id": "x", "logic_code": "https://x.example", "config": {"arguments": [{"name": "a", "place": "url", "value": "1"}], "grant": {"name": "delegate"}}`,
 	`"id": "x", "logic_code": "https://x.example", "config": {"arguments": [{"name": "a", "place": "url", "value": "1"}]}`,
@@ -224,6 +226,8 @@ var refusals = []struct{ text, path, words string }{
 	{`"success": [{"json": "a", "absent": true}]`, "config.success[0].values", "match every answer"},
 	{`"refresh": {"success": [{}]}`, "config.refresh.success[0]", "says nothing"},
 
+	{`"url": "https://x.example", "arguments": [` + many(65) + `]`, "config.arguments", "at most 64"},
+	{`"refresh": {"url": "https://x.example", "arguments": [` + many(65) + `]}`, "config.refresh.arguments", "at most 64"},
 	{`"preset": ".."`, "config.preset", "cannot stand"},
 	{`"default_key": "a\u0000"`, "config.default_key", "control character"},
 	{`"volatile": ["a", "b c"]`, "config.volatile[1]", "not a name of a field"},
@@ -254,6 +258,15 @@ var refusals = []struct{ text, path, words string }{
 
 func argument(inside string) string {
 	return `"url": "https://x.example", "method": "POST", "arguments": [{` + inside + `}]`
+}
+
+// many are so many arguments of a query.
+func many(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(`{"name": "a%d", "place": "url"}`, i)
+	}
+	return strings.Join(list, ",")
 }
 
 func client(inside string) string {

@@ -16,7 +16,7 @@ func (b *Bound) CallbackURL() string {
 	if !b.program.CanAuthorize() {
 		return ""
 	}
-	return b.program.callback.expand(&b.values, nil)
+	return b.expand(b.program.callback)
 }
 
 // AuthorizeURL is what a person opens to authorize. The authorize recipe must

@@ -168,6 +168,9 @@ func (b *body) renderForm(v *values) string {
 func (n *node) append(to []byte, v *values) ([]byte, error) {
 	to = append(to, '{')
 	for i, child := range n.children {
+		if v.overflow = v.overflow || len(to) > maxRendered; v.overflow {
+			return nil, nil
+		}
 		if i > 0 {
 			to = append(to, ',')
 		}
@@ -209,6 +212,9 @@ func renderSecret(v *values, ref realm.Ref) []byte {
 		}
 		to = append(appendString(append(to, ','), name), ':')
 		to = appendString(to, v.get(part{name: name, field: true}))
+		if v.overflow = len(to) > maxRendered; v.overflow {
+			break
+		}
 	}
 	return append(to, '}')
 }

@@ -34,7 +34,10 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	}
 	var err error
 	if b.target == nil {
-		b.target, err = p.target.bind(&b.values)
+		v := b.values
+		if b.target, err = p.target.bind(&v); v.overflow {
+			err = tooLarge("config.api", p.realm.ID)
+		}
 	}
 	return b, err
 }
@@ -62,10 +65,15 @@ func (b *Bound) checkAuthorization() error {
 	if !b.program.CanAuthorize() {
 		return nil
 	}
-	if _, err := parseCallbackURL(b.CallbackURL()); err != nil {
+	v := b.values
+	callback := b.program.callback.expand(&v, nil)
+	if v.overflow {
+		return tooLarge(callbackField, b.program.realm.ID)
+	}
+	if _, err := parseCallbackURL(callback); err != nil {
 		return err
 	}
-	v := b.values
+	v.written = 0
 	v.authorization, v.code = Authorization{State: "1", Verifier: "1"}, "1"
 	for _, r := range []*recipe{b.program.authorize, b.program.exchange} {
 		if _, err := r.render(v, b.ref); err != nil {
@@ -73,6 +81,12 @@ func (b *Bound) checkAuthorization() error {
 		}
 	}
 	return nil
+}
+
+// expand fills a template in with the secret alone.
+func (b *Bound) expand(t template) string {
+	v := b.values
+	return t.expand(&v, nil)
 }
 
 // Target is where the token may go. It is the same pointer for every secret of a

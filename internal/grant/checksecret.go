@@ -50,8 +50,13 @@ func (p *Program) CheckSecret(s realm.Secret) error {
 		if len(own) == 0 || !whole {
 			continue
 		}
+		v.written, v.overflow = 0, false
 		var fault *realm.FieldError
-		if err := f.check(v); !errors.As(err, &fault) {
+		err := f.check(v)
+		if v.overflow {
+			return realm.Fieldf("fields."+own[0], "is too long: it makes a URL of the realm larger than 1 MiB")
+		}
+		if !errors.As(err, &fault) {
 			continue
 		}
 		if slices.Contains(own, fault.Field) {

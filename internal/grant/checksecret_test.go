@@ -22,6 +22,7 @@ func TestCheckSecret(t *testing.T) {
 		{`{` + fetch + `,"api":"https://{secret.zone}.{secret.shop}.example","shared":{"zone":"eu"}}`, "a b/", "fields.shop"},
 		{`{` + fetch + `,"api":"https://a.example/{secret.shop}"}`, "a b/", ""}, // is escaped there
 		{`{` + fetch + `,"api":"https://a.example/{secret.shop}"}`, "..", "fields.shop"},
+		{`{` + fetch + `,"api":"https://a.example/` + strings.Repeat("{secret.shop}", 17) + `"}`, strings.Repeat("a", 64<<10), "fields.shop"},
 		{`{` + fetch + `,"hosts":["a.example","{secret.shop}.example"]}`, "evil.example/", "fields.shop"},
 		{`{"url":"https://{secret.shop}.example/t","token_path":"t"}`, "a b/", "fields.shop"},
 		{`{` + fetch + `,"refresh":{"url":"https://{secret.shop}.example/t?r={refresh_token}"}}`, "a b/", "fields.shop"},

@@ -105,6 +105,9 @@ func (r *recipe) compute(v *values) error {
 			for _, a := range r.parameters() {
 				in.Arguments[a.name] = a.expand(v)
 			}
+			if v.overflow { // to sign what is not whole is of no use
+				return nil
+			}
 		}
 		for _, a := range r.arguments() {
 			if a.expr == nil || a.expr.ReadsArguments() != signing {

@@ -85,7 +85,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 		text = appendPrefixed(text, b.CallbackURL())
 	}
 	if kind == AuthorizeRecipe { // Judge counts the issuer among what its callback has
-		text = appendPrefixed(text, p.issuer.expand(&b.values, nil))
+		text = appendPrefixed(text, b.expand(p.issuer))
 	}
 	return digestOf(b.appendFields(text, sortedSet(names)))
 }

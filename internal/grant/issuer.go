@@ -29,13 +29,14 @@ func (b *Bound) isFromIssuer(cb Callback) bool {
 	p := b.program
 	switch {
 	case len(p.issuer) > 0:
-		return cb.Issuer == p.issuer.expand(&b.values, nil)
+		return cb.Issuer == b.expand(p.issuer)
 	case cb.Issuer == "":
 		return true
 	case p.authorize == nil:
 		return false
 	}
-	host, err := expandHost(p.authorize.url.host, &b.values, p.authorize.url.field)
+	v := b.values
+	host, err := expandHost(p.authorize.url.host, &v, p.authorize.url.field)
 	if err != nil {
 		return false
 	}

@@ -130,6 +130,9 @@ func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden,
 		if placed[i], err = b.program.inject[i].fill(&v); err != nil {
 			return nil, "", err
 		}
+		if v.overflow {
+			return nil, "", tooLarge(b.program.inject[i].field+".value", b.program.realm.ID)
+		}
 	}
 	return placed, shared(placed, token), nil
 }

@@ -22,27 +22,48 @@ type outgoing struct {
 }
 
 // render fills a recipe in. Errors are *realm.FieldError: a field of the
-// secret has a value that cannot stand where the recipe puts it.
+// secret has a value that cannot stand where the recipe puts it, or the request
+// would be larger than maxRendered.
 func (r *recipe) render(v values, ref realm.Ref) (*outgoing, error) {
-	if err := r.compute(&v); err != nil {
+	out, err := r.fill(&v, ref)
+	if v.overflow || err == nil && out.size() > maxRendered {
+		return nil, tooLarge(r.url.field, ref.Realm)
+	}
+	return out, err
+}
+
+// fill is render without its bound. What it makes is not whole, and its error
+// means nothing, where the values had no more room.
+func (r *recipe) fill(v *values, ref realm.Ref) (*outgoing, error) {
+	if err := r.compute(v); err != nil {
 		return nil, err
 	}
+	v.written = 0 // what was signed is written once more
 	v.path = make(map[string]string, len(r.path))
 	for _, a := range r.path {
-		v.path[a.name] = a.expand(&v)
+		v.path[a.name] = a.expand(v)
 	}
-	target, err := r.url.expand(&v)
+	target, err := r.url.expand(v)
 	if err != nil {
 		return nil, err
 	}
-	out := &outgoing{method: r.method, url: r.withQuery(target, &v), computed: v.computedTexts()}
-	if out.header, err = r.renderHeader(&v); err != nil {
+	out := &outgoing{method: r.method, url: r.withQuery(target, v), computed: v.computedTexts()}
+	if out.header, err = r.renderHeader(v); err != nil {
 		return nil, err
 	}
-	if out.body, err = r.body.render(&v, ref); err != nil {
+	if out.body, err = r.body.render(v, ref); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// size is how much is sent, but for what frames it.
+func (o *outgoing) size() int {
+	size := len(o.url) + len(o.body)
+	for name, values := range o.header {
+		size += len(name) + len(values[0])
+	}
+	return size
 }
 
 // withQuery appends the arguments of the query, in their order.

@@ -27,7 +27,7 @@ func static(r *realm.Realm) (construction, error) {
 
 // Fixed is the token of a static grant.
 func (b *Bound) Fixed() (realm.Token, error) {
-	token := realm.Token{Access: realm.Hidden(b.program.fixed.expand(&b.values, nil)), Fingerprint: b.Fingerprint()}
+	token := realm.Token{Access: realm.Hidden(b.expand(b.program.fixed)), Fingerprint: b.Fingerprint()}
 	switch {
 	case !b.program.isFixed:
 		return realm.Token{}, realm.Fieldf("config.grant", "the realm has no fixed tokens")

@@ -90,22 +90,29 @@ func (t template) fields(to []string) []string {
 }
 
 // expand fills the names in. escape, where it is not nil, is applied to their
-// values and not to the literal text.
+// values and not to the literal text. It stops where the values have no more
+// room: whoever sends what it made must look at v.overflow.
 func (t template) expand(v *values, escape func(string) string) string {
 	if text, ok := t.constant(); ok {
 		return text
 	}
 	var b strings.Builder
 	for _, p := range t {
-		if p.name == "" {
-			b.WriteString(p.text)
-			continue
+		text := p.text
+		if p.name != "" {
+			text = v.get(p)
 		}
-		value := v.get(p)
-		if escape != nil && !v.masked {
-			value = escape(value)
+		if !v.mayWrite(len(text)) {
+			break
 		}
-		b.WriteString(value)
+		if p.name != "" && escape != nil && !v.masked {
+			escaped := escape(text)
+			if !v.mayWrite(len(escaped) - len(text)) {
+				break
+			}
+			text = escaped
+		}
+		b.WriteString(text)
 	}
 	return b.String()
 }

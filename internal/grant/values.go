@@ -25,6 +25,31 @@ type values struct {
 	// masked values are for showing: every one that is confidential is
 	// realm.Mask, and none is escaped.
 	masked bool
+
+	// written is how many bytes were filled in; overflow: they were too many,
+	// and what was made is not whole.
+	written  int
+	overflow bool
+}
+
+// maxRendered bounds what a realm and a secret give together, in bytes. A realm
+// of 64 KiB can name a field of 64 KiB six thousand times.
+const maxRendered = 1 << 20
+
+// mayWrite counts bytes that are about to be filled in, and reports whether
+// there is room for them.
+func (v *values) mayWrite(n int) bool {
+	if v.overflow = v.overflow || n > maxRendered-v.written; v.overflow {
+		return false
+	}
+	v.written += n
+	return true
+}
+
+// tooLarge is the error of a part of a realm that is too large with the fields
+// of this secret.
+func tooLarge(field, realmID string) error {
+	return realm.Fieldf(field, "gives realm %q more than 1 MiB to send with the fields of this secret", realmID)
 }
 
 // field returns a field of the secret, else the realm's shared one.
