@@ -9,27 +9,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
-
-// authNone is the word with which an operator opens a handler to everybody.
-const authNone = "none"
-
-// localOnlyMessage says why the proxy does not serve a caller.
-const localOnlyMessage = "only callers on this machine are served, and no pages of other sites in its browsers, unless " +
-	"an authentication directive (such as basic_auth) stands in front, or 'auth none' is written"
-
-// authenticated reports whether an authentication directive accepted the caller.
-func authenticated(repl *caddy.Replacer) bool {
-	if repl == nil {
-		return false
-	}
-	id, ok := repl.GetString("http.auth.user.id")
-	return ok && id != ""
-}
 
 // local reports whether the request comes from this machine. It believes the
 // connection and no header: anybody can send X-Forwarded-For.
@@ -45,21 +27,12 @@ func local(r *http.Request) bool {
 // another site, whose name was made to point here (DNS rebinding), sends the
 // name of that site.
 func localHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+	name := hostName(host)
+	if name == "localhost" {
 		return true
 	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	addr, err := netip.ParseAddr(name)
 	return err == nil && addr.Unmap().IsLoopback()
-}
-
-// mayProxy reports whether the caller may use the tokens. A caller on this
-// machine may, but not a page of another site that sends requests from here
-// through its visitor's browser.
-func mayProxy(r *http.Request, repl *caddy.Replacer, auth string) bool {
-	return auth == authNone || local(r) && !crossSite(r) || authenticated(repl)
 }
 
 // crossSite reports whether a browser sends the request on behalf of another
@@ -78,7 +51,11 @@ func crossSite(r *http.Request) bool {
 		return false
 	}
 	u, err := url.Parse(origin)
-	return err != nil || !strings.EqualFold(u.Host, r.Host) && !localHost(u.Host)
+	if err != nil {
+		return true
+	}
+	// Another port of this machine is the same site, if this machine is meant.
+	return !strings.EqualFold(u.Host, r.Host) && !(localHost(u.Host) && localHost(r.Host))
 }
 
 // bearer is a token that opens the admin API, as its digest.
@@ -105,6 +82,4 @@ func (b *bearer) check(r *http.Request) (given, matches bool) {
 }
 
 // forbid answers a caller that may not use the handler.
-func forbid(w http.ResponseWriter, detail string) {
-	problem.New(http.StatusForbidden, realm.CodeForbidden, detail).Write(w)
-}
+func forbid(w http.ResponseWriter, err *realm.Error) { problem.From(err).Write(w) }

@@ -3,13 +3,16 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 func init() {
@@ -23,7 +26,7 @@ func init() {
 //
 // It serves loopback peers that call it by a loopback name only, until an
 // authentication handler in front of it accepted the caller, the request
-// holds the admin token, or auth is none. Callbacks that a provider sends
+// holds the admin token, or auth is written. Callbacks that a provider sends
 // anybody's browser to are served by token_callback.
 //
 // Requests whose URL, or the URL that they are answered with, is confidential
@@ -34,14 +37,18 @@ type Admin struct {
 	// as {env.NAME} or {file./absolute/path}. Default: none.
 	AdminToken string `json:"admin_token,omitempty"`
 
-	// Write none to serve everybody without authentication. Default: loopback
-	// callers, and those with the admin token or accepted by an authentication
-	// handler.
+	// Write none to serve everybody without authentication, if the Host is a
+	// name of the site, an address, a name without a dot, or one of the names
+	// behind it: "none tokens.corp.example". Or write one placeholder: its
+	// value, if it is not empty, is the user that another authenticator
+	// accepted. Default: loopback callers with a loopback Host, and
+	// those with the admin token or accepted by an authentication handler.
 	Auth string `json:"auth,omitempty"`
 
-	token    *bearer
-	api      http.Handler
-	refusals *zap.Logger // anybody may cause one
+	token     *bearer
+	admission admission
+	api       http.Handler
+	refusals  *zap.Logger // anybody may cause one
 }
 
 // CaddyModule returns the Caddy module information.
@@ -58,10 +65,10 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.Auth != "" && a.Auth != authNone {
-		return fmt.Errorf("auth %q: the only word is none", a.Auth)
+	if a.admission, err = parseAdmission(a.Auth); err != nil {
+		return err
 	}
-	if a.Auth == authNone {
+	if a.admission.none {
 		ctx.Logger().Warn("auth none: everybody who can reach this handler may read tokens and change secrets")
 	}
 	if a.AdminToken != "" {
@@ -85,31 +92,46 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if confidential {
 		skipAccessLog(r)
 	}
-	if !a.mayUse(r) {
+	if refused := a.admit(r); refused != nil {
 		if confidential {
 			a.refusals.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
 		}
-		forbid(w, "only callers on this machine that use a loopback name are served, unless an authentication "+
-			"directive (such as basic_auth) stands in front, 'admin_token' is set and sent as "+
-			"Authorization: Bearer, or 'auth none' is written")
+		forbid(w, refused)
 		return nil
 	}
 	a.api.ServeHTTP(w, r)
 	return nil
 }
 
-// mayUse reports whether the caller may use the API. A wrong admin token is
-// refused wherever it comes from, also from this machine: the caller claimed to
-// be somebody.
-func (a *Admin) mayUse(r *http.Request) bool {
+// admit returns nil for a caller that may use the API, else why not. A wrong
+// admin token is refused wherever it comes from, also from this machine and
+// with auth none: the caller claimed to be somebody. The API itself refuses the
+// pages of other sites, all but the callback's.
+func (a *Admin) admit(r *http.Request) *realm.Error {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if a.Auth == authNone || authenticated(repl) {
-		return true
+	if a.admission.user(repl) == "" {
+		if given, matches := a.token.check(r); matches {
+			return nil
+		} else if given {
+			return errNotAdmin
+		}
 	}
-	if given, matches := a.token.check(r); given {
-		return matches
+	// Whoever authorizes comes to the callback by the name that the provider
+	// knows.
+	if a.admission.none && adminapi.ServesCallback(r.URL) {
+		return nil
 	}
-	return local(r) && localHost(r.Host)
+	refused := a.admission.admitCaller(r, repl)
+	if refused == errLocalOnly {
+		return errNotAdmin
+	}
+	return refused
+}
+
+// errNotAdmin names the ways in. It says the same whatever is missing or wrong.
+var errNotAdmin = &realm.Error{
+	Code: realm.CodeForbidden, Status: http.StatusForbidden,
+	Detail: waysIn + ", 'admin_token' is set and sent as Authorization: Bearer, or 'auth none' is written",
 }
 
 // withoutToken takes the admin token off a request that is not for us, so
@@ -127,7 +149,7 @@ func (a *Admin) withoutToken(r *http.Request) *http.Request {
 //
 //	token_admin [<matcher>] {
 //	    admin_token <token>
-//	    auth none
+//	    auth none [<hosts...>] | {<placeholder>}
 //	}
 func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
@@ -137,12 +159,17 @@ func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	a := new(Admin)
 	return a, options{
 		"admin_token": text(&a.AdminToken),
-		"auth": value(&a.Auth, func(s string) (string, error) {
-			if s != authNone {
-				return "", fmt.Errorf("'%s': the only word is none", s)
+		"auth": {parse: func(d *caddyfile.Dispenser) error {
+			words, err := args(d)
+			if err != nil {
+				return err
 			}
-			return s, nil
-		}),
+			a.Auth = strings.Join(words, " ")
+			if _, err := parseAdmission(a.Auth); err != nil {
+				return d.WrapErr(err)
+			}
+			return nil
+		}},
 	}.parse(h.Dispenser, directiveAdmin)
 }
 

@@ -36,7 +36,7 @@ func init() {
 //	token_proxy [<matcher>] [<upstreams...>] {
 //	    realm <realm>
 //	    key <key>
-//	    auth none
+//	    auth none [<hosts...>] | {<placeholder>}
 //	    transport token {
 //	        <any option of the transport http>
 //	    }
@@ -60,7 +60,7 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // segments of the path are the realm and the key:
 //
 //	token_gateway [<matcher>] {
-//	    auth none
+//	    auth none [<hosts...>] | {<placeholder>}
 //	    transport token {
 //	        <any option of the transport http>
 //	    }
@@ -91,8 +91,8 @@ func unmarshalGateway(h httpcaddyfile.Helper, directive string, names ...string)
 		return nil, err
 	}
 	g := &Gateway{Realm: options["realm"], Key: options["key"], Auth: options["auth"]}
-	if g.Auth != "" && g.Auth != authNone {
-		return nil, h.Errf("auth '%s': the only word is none", g.Auth)
+	if _, err := parseAdmission(g.Auth); err != nil {
+		return nil, h.WrapErr(err)
 	}
 	known := append(slices.Clone(names), reverseProxyOptions...)
 	if err := suggest(g.Handler.UnmarshalCaddyfile(d), d, lines, known...); err != nil {

@@ -2,11 +2,13 @@ package caddymodule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// takeOptions takes the named lines, of one argument each, out of a
+// takeOptions takes the named lines, of one argument each (auth may have more,
+// which are joined by blanks), out of a
 // directive's block and leaves the rest for the parser that comes after, which
 // is Caddy's. Those other lines are shown to visit, which may refuse one. The
 // dispenser must own its tokens; it is left at its beginning.
@@ -30,10 +32,10 @@ func takeOptions(d *caddyfile.Dispenser, what string, visit func(line []string) 
 		if _, ok := options[name]; ok {
 			return nil, d.Errf("%s option '%s' is given twice", what, name)
 		}
-		if len(line) != 2 {
+		if len(line) < 2 || len(line) > 2 && name != "auth" {
 			return nil, d.Errf("%s option '%s' needs one value", what, name)
 		}
-		options[name] = line[1]
+		options[name] = strings.Join(line[1:], " ")
 		d.DeleteN(len(line))
 	}
 	d.Reset()

@@ -38,9 +38,9 @@ func init() {
 //
 // Where no upstream is named, it is the api of the realm.
 //
-// It serves loopback peers only, and no request that a browser makes for
-// another site, until an authentication handler in front of it accepted the
-// caller, or auth is none.
+// It serves loopback peers that call it by a loopback name only, until an
+// authentication handler in front of it accepted the caller, or auth is written.
+// It serves no request that a browser makes for another site.
 type Gateway struct {
 	// The realm. It may hold placeholders, which are filled in for each
 	// request. Default: the first segment of the path.
@@ -50,15 +50,20 @@ type Gateway struct {
 	// Default: the second segment of the path.
 	Key string `json:"key,omitempty"`
 
-	// Write none to serve everybody without authentication. Default: loopback
-	// callers and those whom an authentication handler accepted.
+	// Write none to serve everybody without authentication, if the Host is a
+	// name of the site, an address, a name without a dot, or one of the names
+	// behind it: "none tokens.corp.example". Or write one placeholder: its
+	// value, if it is not empty, is the user that another authenticator
+	// accepted. Default: loopback callers with a loopback Host, and
+	// those whom an authentication handler accepted.
 	Auth string `json:"auth,omitempty"`
 
 	// Everything else is as in reverse_proxy. The transport is token.
 	reverseproxy.Handler
 
-	app *App
-	ref refTemplate
+	app       *App
+	ref       refTemplate
+	admission admission
 	// direct: the transport needs to be told nothing about a request. It saves
 	// each of them two allocations.
 	direct bool
@@ -84,7 +89,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 	if err := g.check(); err != nil {
 		return err
 	}
-	if g.Auth == authNone {
+	if g.admission.none {
 		g.log.Warn("auth none: everybody who can reach this handler uses the tokens")
 	}
 	g.ref = refTemplate{g.Realm, g.Key}
@@ -98,7 +103,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 	if !ok || transport.Realm != "" || transport.Auth != "" {
 		return errors.New("the transport must be token, without a realm, key or auth of its own")
 	}
-	transport.route, transport.ref = &r, g.ref
+	transport.route, transport.ref, transport.admission = &r, g.ref, g.admission
 	return nil
 }
 
@@ -106,11 +111,11 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ctx := r.Context()
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !mayProxy(r, repl, g.Auth) {
-		forbid(w, localOnlyMessage)
+	if refused := g.admission.admit(r, repl); refused != nil {
+		forbid(w, refused)
 		return nil
 	}
-	err := g.ref.check(sentURL(r.Context()))
+	err := g.ref.check(sentURL(ctx))
 	if err == nil {
 		r, err = withSentPath(r)
 	}
@@ -145,12 +150,13 @@ func (g *Gateway) Cleanup() error {
 }
 
 // check refuses settings that contradict each other.
-func (g *Gateway) check() error {
+func (g *Gateway) check() (err error) {
+	if g.admission, err = parseAdmission(g.Auth); err != nil {
+		return err
+	}
 	switch {
 	case (g.Realm == "") != (g.Key == ""):
 		return errors.New("realm and key belong together")
-	case g.Auth != "" && g.Auth != authNone:
-		return fmt.Errorf("auth %q: the only word is none", g.Auth)
 	case g.Realm == "" && len(g.Upstreams) > 0:
 		return errors.New("upstreams need a realm and a key: a path may name any realm")
 	}

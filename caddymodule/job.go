@@ -94,8 +94,10 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	ctx := req.Context()
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	var job inject.Job
-	if t.route == nil && !t.mayUse(req, repl) {
-		return job, errLocalOnly
+	if t.route == nil {
+		if refused := t.admit(req, repl); refused != nil {
+			return job, refused
+		}
 	}
 	var sent *url.URL // nil behind a direct gateway: nothing changed the path since
 	if res, ok := resolvedOf(ctx); ok {
@@ -120,16 +122,16 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
 	t.setUpstream(&job, req, repl)
-	job.Authenticated = authenticated(repl)
+	job.Authenticated = t.admission.user(repl) != ""
 	return job, nil
 }
 
-// mayUse reports whether the caller may use the tokens, where no gateway has
-// asked that already. The proxy may have changed the Host, to which an Origin
+// admit returns why a caller may not use the tokens, where no gateway has asked
+// that already; nil for one that may. The proxy may have changed the Host, to which an Origin
 // is compared. Only health checks, which are no caller's, have no peer.
-func (t *Transport) mayUse(req *http.Request, repl *caddy.Replacer) bool {
+func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) *realm.Error {
 	if req.RemoteAddr == "" {
-		return true
+		return nil
 	}
 	if repl != nil {
 		if host, ok := repl.GetString("http.request.hostport"); ok && host != req.Host {
@@ -137,7 +139,7 @@ func (t *Transport) mayUse(req *http.Request, repl *caddy.Replacer) bool {
 			came.Host, req = host, &came
 		}
 	}
-	return mayProxy(req, repl, t.Auth)
+	return t.admission.admit(req, repl)
 }
 
 // setUpstream tells the injection where the request goes.
@@ -199,9 +201,6 @@ func named(err error, ref realm.Ref) error {
 }
 
 var (
-	errLocalOnly = &realm.Error{
-		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: localOnlyMessage,
-	}
 	errDots = &realm.Error{
 		Code: realm.CodeInvalidField, Status: http.StatusBadRequest, Detail: "path: " + dotsReason,
 		Err: realm.Fieldf("path", "%s", dotsReason),

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -48,18 +47,19 @@ type Transport struct {
 	// Required, except inside token_gateway.
 	Key string `json:"key,omitempty"`
 
-	// Write none to serve everybody without authentication. Default: as
-	// token_gateway, inside which it has to be written there.
+	// Whom it serves. Values and default: as in token_gateway, inside which it
+	// has to be written there.
 	Auth string `json:"auth,omitempty"`
 
 	reverseproxy.HTTPTransport
 
-	app    *App
-	ref    refTemplate
-	route  *route // of the gateway that the transport belongs to; nil for none
-	last   lastLease
-	inject *inject.Transport
-	closer func() // closes the idle connections of the guarded transport
+	app       *App
+	ref       refTemplate
+	admission admission
+	route     *route // of the gateway that the transport belongs to; nil for none
+	last      lastLease
+	inject    *inject.Transport
+	closer    func() // closes the idle connections of the guarded transport
 }
 
 // CaddyModule returns the Caddy module information.
@@ -78,10 +78,10 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	if (t.Realm == "") != (t.Key == "") {
 		return errors.New("realm and key belong together")
 	}
-	if t.Auth != "" && t.Auth != authNone {
-		return fmt.Errorf("auth %q: the only word is none", t.Auth)
+	if t.admission, err = parseAdmission(t.Auth); err != nil {
+		return err
 	}
-	if t.Auth == authNone {
+	if t.admission.none {
 		ctx.Logger().Warn("auth none: everybody who can reach this proxy uses the tokens")
 	}
 	t.ref = refTemplate{t.Realm, t.Key}
@@ -124,7 +124,7 @@ func (t *Transport) Cleanup() error {
 //	transport token {
 //	    realm <realm>
 //	    key <key>
-//	    auth none
+//	    auth none [<hosts...>] | {<placeholder>}
 //	    <any option of the transport http>
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -137,9 +137,9 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	t.Realm, t.Key, t.Auth = options["realm"], options["key"], options["auth"]
-	if t.Auth != "" && t.Auth != authNone {
+	if _, err := parseAdmission(t.Auth); err != nil {
 		d.Next() // so that the error has a line
-		return d.Errf("transport token: auth '%s': the only word is none", t.Auth)
+		return d.Errf("transport token: %v", err)
 	}
 	known := append([]string{"realm", "key", "auth"}, httpTransportOptions...)
 	return suggest(t.HTTPTransport.UnmarshalCaddyfile(d), d, lines, known...)

@@ -1,0 +1,172 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// authNone is the word with which an operator opens a handler to everybody.
+const authNone = "none"
+
+// admission decides whom a handler serves. The zero value serves callers on
+// this machine and users that an authentication directive accepted.
+type admission struct {
+	// none: callers without a credential are served, wherever they are.
+	none bool
+	// hosts are further names that the Host of such callers may have, in lower
+	// case.
+	hosts []string
+	// placeholder, without its braces, names the result of another
+	// authenticator; "" for none.
+	placeholder string
+}
+
+// onePlaceholder matches a text that is one placeholder.
+var onePlaceholder = regexp.MustCompile(`^\{([^{}\s]+)\}$`)
+
+// parseAdmission reads the setting auth:
+//
+//	none [<hosts...>]
+//	{<placeholder>}
+func parseAdmission(text string) (admission, error) {
+	words := strings.Fields(text)
+	if len(words) == 0 {
+		return admission{}, nil
+	}
+	if m := onePlaceholder.FindStringSubmatch(text); m != nil {
+		if isEnvironment(m[1]) {
+			return admission{}, fmt.Errorf("auth '%s': the environment is the same for every caller", text)
+		}
+		return admission{placeholder: m[1]}, nil
+	}
+	if words[0] != authNone {
+		return admission{}, fmt.Errorf("auth '%s': write none, perhaps with names of hosts, or one placeholder such as {http.auth.user.id}", text)
+	}
+	a := admission{none: true}
+	for _, host := range words[1:] {
+		if strings.ContainsAny(host, "/:*{}") {
+			return admission{}, fmt.Errorf("auth none: '%s' is not the name of a host", host)
+		}
+		a.hosts = append(a.hosts, hostName(host))
+	}
+	return a, nil
+}
+
+// user is who an authenticator says that the caller is; "" for nobody.
+func (a admission) user(repl *caddy.Replacer) string {
+	if repl == nil {
+		return ""
+	}
+	for _, name := range []string{a.placeholder, "http.auth.user.id"} {
+		if id, ok := repl.GetString(name); ok && id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// admit returns nil for a caller that is served, else why not.
+//
+// A browser adds what it knows of its user to the requests of every page: a
+// password of basic_auth, a client certificate, the way to this machine. So a
+// page of another site is refused whatever else lets its visitor in.
+func (a admission) admit(r *http.Request, repl *caddy.Replacer) *realm.Error {
+	if crossSite(r) {
+		return errCrossSite
+	}
+	return a.admitCaller(r, repl)
+}
+
+// admitCaller is admit for what is no page's request, or is refused as one by
+// somebody else.
+func (a admission) admitCaller(r *http.Request, repl *caddy.Replacer) *realm.Error {
+	switch {
+	case a.user(repl) != "":
+		return nil
+	case a.none && a.mayHaveHost(r):
+		return nil
+	case a.none:
+		return errForeignHost
+	case local(r) && localHost(r.Host):
+		return nil
+	}
+	return errLocalOnly
+}
+
+// mayHaveHost reports whether a caller without a credential may use the Host
+// that it sent.
+//
+// The owner of a name can point it at any address (DNS rebinding). A browser
+// then takes our answers for those of its page and hands them over, and sees no
+// other site in it. Such a name has a dot, and is none of ours; addresses, and
+// names of a local network without a dot, cannot be pointed anywhere.
+func (a admission) mayHaveHost(r *http.Request) bool {
+	name := hostName(r.Host)
+	if !strings.Contains(name, ".") || slices.Contains(a.hosts, name) {
+		return true
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return isSiteName(r)
+}
+
+// isSiteName reports whether a site of the server is written with the name of
+// the request. Where one is, requests of other names do not come to it.
+func isSiteName(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return false
+	}
+	for _, site := range server.Routes {
+		for _, set := range site.MatcherSets {
+			for _, matcher := range set {
+				hosts, ok := matcher.(*caddyhttp.MatchHost)
+				if !ok {
+					continue
+				}
+				if matches, err := hosts.MatchWithError(r); err == nil && matches {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// hostName is the name in a Host header: without its port, the dot at its end
+// and the brackets of an IPv6 address, in lower case.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+// waysIn tells a caller that was refused what the operator can do.
+const waysIn = "only callers on this machine that use a loopback name are served, unless an authentication directive " +
+	"(such as basic_auth) stands in front, 'auth {placeholder}' names the result of another one"
+
+var (
+	errLocalOnly = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: waysIn + ", or 'auth none' is written",
+	}
+	errCrossSite = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "the request was made by a page of another site (Sec-Fetch-Site, Origin)",
+	}
+	errForeignHost = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "the Host of the request is no name of this site; write it behind 'auth none' if it is meant",
+	}
+)
