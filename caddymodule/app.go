@@ -101,6 +101,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision fills in what comes from the environment, checks the realms and
 // takes hold of the pool. Nothing is opened: `caddy validate` provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
+	return withoutValues(a, a.provision(ctx))
+}
+
+func (a *App) provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	if err := registerMetrics(ctx); err != nil {
 		return err
