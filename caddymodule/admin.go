@@ -158,7 +158,10 @@ func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	}
 	a := new(Admin)
 	return a, options{
-		"admin_token": text(&a.AdminToken),
+		"admin_token": value(&a.AdminToken, func(s string) (string, error) {
+			warnIfOpen(h.Dispenser, "admin_token", isLiteral(s))
+			return s, nil
+		}),
 		"auth": {parse: func(d *caddyfile.Dispenser) error {
 			words, err := args(d)
 			if err != nil {

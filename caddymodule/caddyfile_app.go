@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -74,6 +75,7 @@ func (a *App) parseStorage(d *caddyfile.Dispenser) error {
 		d.Args(&a.Storage.Path)
 	case storageMySQL:
 		d.Args(&a.Storage.DSN)
+		warnIfOpen(d, "storage mysql", hasLiteralPassword(a.Storage.DSN))
 	default:
 		return d.Errf("storage '%s' is neither sqlite nor mysql", kind)
 	}
@@ -98,6 +100,7 @@ func (a *App) parseCache(d *caddyfile.Dispenser) error {
 	if len(a.Cache.URLs) == 0 {
 		return d.Errf("cache redis needs an address")
 	}
+	warnIfOpen(d, "cache redis", slices.ContainsFunc(a.Cache.URLs, hasLiteralPassword))
 	return nil
 }
 
@@ -106,6 +109,7 @@ func (a *App) parseCache(d *caddyfile.Dispenser) error {
 //	encryption_key <keys...>
 func (a *App) parseKey(d *caddyfile.Dispenser) error {
 	keys, err := args(d)
+	warnIfOpen(d, "encryption_key", slices.ContainsFunc(keys, isLiteral))
 	a.EncryptionKeys = append(a.EncryptionKeys, keys...)
 	return err
 }

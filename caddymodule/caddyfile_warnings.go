@@ -26,6 +26,7 @@ func (p *realmParser) warn() {
 			zap.String("at", p.at.of(field)))
 	}
 	p.warnVariables(tell)
+	p.warnOpenSecrets()
 	if !p.realm.Config.AllowHTTP {
 		p.warnHTTP(tell)
 	}

@@ -64,7 +64,7 @@ func TestCaddyfileWarnings(t *testing.T) {
 		}
 		var lines []string
 		for line := range strings.Lines(strings.TrimPrefix(i.log(), before)) {
-			if strings.Contains(line, `"level":"warn"`) && strings.Contains(line, `"logger":"tokens"`) {
+			if strings.Contains(line, `"level":"warn"`) && strings.Contains(line, `"logger":"tokens"`) && !strings.Contains(line, inTheOpen) {
 				lines = append(lines, line)
 			}
 		}
@@ -76,6 +76,66 @@ func TestCaddyfileWarnings(t *testing.T) {
 		}
 	}
 	if strings.Contains(i.log(), "CANARY5F1C") {
+		t.Error("a secret is in the log")
+	}
+}
+
+// TestSecretsInTheOpen: a secret that is written in the Caddyfile itself stands
+// in the adapted JSON, which Caddy shows and saves. The place is told, and never
+// the value.
+func TestSecretsInTheOpen(t *testing.T) {
+	i := newInstance(t)
+	i.load("", "respond hello") // what is adapted from now on is logged to the file
+	for _, c := range []struct {
+		tokens, site string
+		want         []string
+	}{
+		{"realm x {\nsecret main {\na canary5f1c\nb {env.B}\nc canary5f1c\n}\nsecret second {\na {file./b}\n}\n}", "",
+			[]string{`"option":"realm x secret main a, c","at":"Caddyfile:5"`}},
+		{"realm x {\nshared {\na canary5f1c\n}\n}", "", []string{`"option":"realm x shared a","at":"Caddyfile:5"`}},
+		{"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret canary5f1c\n}\n}", "",
+			[]string{`"option":"realm x grant client_secret","at":"Caddyfile:6"`}},
+		{"realm x {\ngrant jwt_bearer {\ntoken_url https://a.example\nprivate_key canary5f1c\n}\n}", "",
+			[]string{`"option":"realm x grant private_key","at":"Caddyfile:6"`}},
+		{"realm x {\ngrant static {\ntoken canary5f1c\n}\n}", "", []string{`"option":"realm x grant token","at":"Caddyfile:5"`}},
+		{"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret {secret.b}\n}\n}", "", nil},
+		{"encryption_key {env.A} canary5f1c", "", []string{`"option":"encryption_key","at":"Caddyfile:3"`}},
+		{"encryption_key {env.A}", "", nil},
+		{"storage mysql u:canary5f1c@tcp(h:3306)/d", "", []string{`"option":"storage mysql","at":"Caddyfile:3"`}},
+		{"storage mysql u:canary5f1c@tcp({env.H}:3306)/d", "", []string{`"option":"storage mysql","at":"Caddyfile:3"`}},
+		{"storage mysql u:{env.P}@tcp(h:3306)/d", "", nil},
+		{"storage mysql u@tcp(h:3306)/d", "", nil},
+		{"storage mysql {env.DSN}", "", nil},
+		{"cache redis redis://h:1 redis://u:canary5f1c@h:6379", "", []string{`"option":"cache redis","at":"Caddyfile:3"`}},
+		{"cache redis redis://:{env.P}@h:6379", "", nil},
+		{"", "token_admin {\nadmin_token canary5f1c\n}", []string{`"option":"admin_token","at":"Caddyfile:7"`}},
+		{"", "token_admin {\nadmin_token {env.A}\n}", nil},
+	} {
+		before := i.log()
+		text := "{\ntokens {\n" + c.tokens + "\n}\n}\n:80 {\n" + c.site + "\n}\n"
+		if c.site != "" {
+			text = strings.Replace(text, "tokens {\n\n}\n", "tokens {\n}\n", 1)
+		}
+		if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		var lines []string
+		for line := range strings.Lines(strings.TrimPrefix(i.log(), before)) {
+			if strings.Contains(line, inTheOpen) {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != len(c.want) {
+			t.Errorf("%s: %s", text, lines)
+			continue
+		}
+		for n, want := range c.want {
+			if !strings.Contains(lines[n], want) || !strings.Contains(lines[n], `"level":"warn"`) {
+				t.Errorf("want %s, got %s", want, lines[n])
+			}
+		}
+	}
+	if strings.Contains(i.log(), "canary5f1c") {
 		t.Error("a secret is in the log")
 	}
 }
