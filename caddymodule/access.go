@@ -70,15 +70,21 @@ func newBearer(token realm.Hidden) *bearer {
 // the right one. Digests are compared in constant time, so that the time
 // tells nothing about the token, not even its length.
 func (b *bearer) check(r *http.Request) (given, matches bool) {
-	if b == nil {
+	token, given := bearerOf(r)
+	if b == nil || !given {
 		return false, false
 	}
+	digest := sha256.Sum256([]byte(token))
+	return true, subtle.ConstantTimeCompare(digest[:], b[:]) == 1
+}
+
+// bearerOf is the bearer token of a request (RFC 6750 section 2.1).
+func bearerOf(r *http.Request) (token string, ok bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return false, false
+		return "", false
 	}
-	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return true, subtle.ConstantTimeCompare(digest[:], b[:]) == 1
+	return strings.TrimSpace(token), true
 }
 
 // forbid answers a caller that may not use the handler.

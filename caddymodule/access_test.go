@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // request is one from the given peer, as it reaches a handler.
@@ -93,6 +95,7 @@ func TestAdminAccess(t *testing.T) {
 		if c.auth != "" {
 			r.Header.Set("Authorization", c.auth)
 		}
+		c.admin.failures = newFailures(zap.NewNop(), time.Now)
 		if got := c.admin.admit(r) == nil; got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}

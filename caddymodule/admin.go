@@ -47,6 +47,7 @@ type Admin struct {
 
 	token     *bearer
 	admission admission
+	failures  *failures
 	api       http.Handler
 	refusals  *zap.Logger // anybody may cause one
 }
@@ -78,6 +79,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		}
 		a.token = newBearer(token)
 	}
+	a.failures = app.failures
 	a.refusals = adminapi.Sampled(ctx.Logger())
 	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Log: ctx.Logger()})
 	return nil
@@ -110,10 +112,8 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 func (a *Admin) admit(r *http.Request) *realm.Error {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if a.admission.user(repl) == "" {
-		if given, matches := a.token.check(r); matches {
-			return nil
-		} else if given {
-			return errNotAdmin
+		if _, given := bearerOf(r); given && a.token != nil {
+			return a.admitToken(r)
 		}
 	}
 	// Whoever authorizes comes to the callback by the name that the provider
@@ -126,6 +126,25 @@ func (a *Admin) admit(r *http.Request) *realm.Error {
 		return errNotAdmin
 	}
 	return refused
+}
+
+// admitToken is admit for a request with a bearer token. An address that sent
+// many wrong ones waits, and its next one is not even compared until then.
+func (a *Admin) admitToken(r *http.Request) *realm.Error {
+	from := addressOf(r)
+	wait := a.failures.wait(from)
+	matches := false
+	if wait == 0 {
+		_, matches = a.token.check(r)
+		wait = a.failures.record(from, matches)
+	}
+	switch {
+	case wait > 0:
+		return errTooManyFailures(wait)
+	case !matches:
+		return errNotAdmin
+	}
+	return nil
 }
 
 // errNotAdmin names the ways in. It says the same whatever is missing or wrong.

@@ -86,6 +86,8 @@ type App struct {
 	// has ended.
 	ending context.CancelFunc
 	ended  chan struct{}
+	// failures counts wrong admin tokens, whichever handler they were sent to.
+	failures *failures
 	// history is what all transports of this configuration remember of answers.
 	history *inject.History
 }
@@ -130,7 +132,7 @@ func (a *App) provision(ctx caddy.Context) error {
 	if err := a.acquirePool(); err != nil {
 		return err
 	}
-	a.history = new(inject.History)
+	a.history, a.failures = new(inject.History), newFailures(a.log, time.Now)
 	a.view, err = a.pool.View(cfg)
 	return err
 }

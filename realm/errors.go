@@ -54,6 +54,7 @@ const (
 	CodeNotAuthorizable  Code = "not_authorizable"
 	CodeBadCallback      Code = "bad_callback"
 	CodeCompanyNotFound  Code = "company_not_found"
+	CodeRateLimited      Code = "rate_limited"
 )
 
 // Error is an error with a meaning for the caller: what a problem document
