@@ -23,6 +23,10 @@ type AD struct {
 	Column  string
 	Ref     realm.Ref
 	Version int64
+	// Row is what stands beside the seal in clear, in a form that tells the
+	// columns apart: none of it can be changed without the key. Empty for a seal
+	// that covers nothing but what it holds.
+	Row string
 }
 
 // bytes is the length-prefixed form, behind the id of the key.
@@ -31,7 +35,11 @@ func (ad AD) bytes(id KeyID) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ad.Column)))
 	b = append(b, ad.Column...)
 	b = ad.Ref.AppendTo(b)
-	return binary.AppendVarint(b, ad.Version)
+	b = binary.AppendVarint(b, ad.Version)
+	if ad.Row == "" {
+		return b
+	}
+	return append(binary.AppendUvarint(b, uint64(len(ad.Row))), ad.Row...)
 }
 
 // Seal encrypts with the first key (XChaCha20-Poly1305, random nonce): id of

@@ -37,8 +37,8 @@ func TestDamagedRows(t *testing.T) {
 		s.must(http.MethodPost, "/api/realm", fmt.Sprintf(`{"id":%q,"config":{"api":"https://api.example.com","grant":{"name":"static"}}}`, id))
 		s.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm":%q,"key":"main","fields":{"token":"t"}}`, id))
 	}
-	s.alter("UPDATE tokens_realms SET shared = x'00' WHERE id = x'626164'")
-	s.alter("UPDATE tokens_secrets SET fields = x'00' WHERE realm = x'626164'")
+	s.alter("UPDATE tokens_realms SET seal = x'00' WHERE id = x'626164'")
+	s.alter("UPDATE tokens_secrets SET seal = x'00' WHERE realm = x'626164'")
 
 	for target, want := range map[string]int{"/api/realm": 3, "/api/secret": 3} {
 		a := s.must(http.MethodGet, target, "")

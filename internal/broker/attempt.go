@@ -153,7 +153,14 @@ func (a *attempt) readStored(ctx context.Context) (realm.Source, error) {
 	if p := a.flight.purpose; p == claim.Verify || p == claim.Heal {
 		read = a.pool.callers.Reread
 	}
+	before := a.entry.live.Load()
 	token, source, err := read(ctx, a.ref)
+	if before != nil && err == nil && source == realm.FromDatabase && token.Lineage < before.lineage {
+		// A lineage never goes back by itself. The seal of the row is good, so
+		// that it is an old one: from a backup, or put back by somebody.
+		a.log.Error("the stored token is older than the one that this node has: an old row was put back",
+			zap.Int64("lineage", before.lineage), zap.Int64("stored", token.Lineage))
+	}
 	l := a.entry.live.Load()
 	if l != nil {
 		a.newerThan = l.lineage

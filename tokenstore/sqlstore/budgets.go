@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -12,20 +11,21 @@ import (
 
 const dropBudget = "DELETE FROM tokens_budgets WHERE realm = ?"
 
-// sealedBudget is the part of a budget that is sealed.
+// sealedBudget is the part of a budget that is sealed. The seal covers the
+// state beside it, too.
 type sealedBudget struct {
 	FailureDigest []byte `json:"failure_digest,omitempty"`
 }
 
 func (s *Store) openBudget(id string, cells stateCells) (stateRow, tokenstore.Budget, error) {
 	var b tokenstore.Budget
-	row, err := s.openState("tokens_budgets", cells, budgetAD(id, cells.version.Int64), &b)
+	row, err := s.openState("tokens_budgets", cells, budgetAD(id, cells.version.Int64, cells.state), &b)
 	if err != nil || row.plain == nil {
 		return row, b, err
 	}
 	var open sealedBudget
 	if json.Unmarshal(row.plain, &open) != nil {
-		return row, b, finalError{damagedRow("tokens_budgets.sealed", realm.Ref{Realm: id})}
+		return row, b, finalError{damagedRow(budgetLabel, realm.Ref{Realm: id})}
 	}
 	copy(b.Failure.Digest[:], open.FailureDigest)
 	return row, b, nil
@@ -48,16 +48,12 @@ func (s *Store) putBudget(ctx context.Context, tx *txn, id string, old stateRow,
 		return nil
 	}
 	tx.unchanged = false
-	if bytes.Equal(plain, old.plain) {
-		_, err = tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ? WHERE realm = ?", string(state), []byte(id))
-		return err
-	}
-	sealed, keyID, err := s.sealState(budgetAD(id, old.version+1), plain)
+	seal, keyID, err := s.sealPlain(budgetAD(id, old.version+1, state), plain)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ?, sealed = ?, key_id = ?, version = ? WHERE realm = ?",
-		string(state), sealed, keyID, old.version+1, []byte(id))
+	_, err = tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ?, seal = ?, key_id = ?, version = ? WHERE realm = ?",
+		string(state), seal, keyID, old.version+1, []byte(id))
 	return err
 }
 
@@ -75,6 +71,6 @@ func microBudget(b tokenstore.Budget) tokenstore.Budget {
 	return b
 }
 
-func budgetAD(id string, version int64) tokenstore.AD {
-	return tokenstore.AD{Column: "tokens_budgets.sealed", Ref: realm.Ref{Realm: id}, Version: version}
+func budgetAD(id string, version int64, state []byte) tokenstore.AD {
+	return tokenstore.AD{Column: budgetLabel, Ref: realm.Ref{Realm: id}, Version: version, Row: inClear(state)}
 }

@@ -1,23 +1,18 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 const dropClaims = "DELETE FROM tokens_claims WHERE realm = ?"
-
-// claimLabel is what the sealed part of a claim is sealed to. It is the name
-// that the table had before migration 4: another label would mean to seal
-// every row again, with keys that a migration does not have.
-const claimLabel = "tokens_attempts.sealed"
 
 // sealedClaim is the part of a claim that is sealed. The candidates are
 // tokenstore.PlainToken; the digests are bytes, because a realm.Fingerprint
@@ -34,20 +29,20 @@ type sealedClaim struct {
 
 func (s *Store) openClaim(ref realm.Ref, cells stateCells) (stateRow, tokenstore.Claim, error) {
 	var c tokenstore.Claim
-	row, err := s.openState("tokens_claims", cells, claimAD(ref, cells.version.Int64), &c)
+	row, err := s.openState("tokens_claims", cells, claimAD(ref, cells.version.Int64, cells.state, cells.deadline.Time), &c)
 	if err != nil || row.plain == nil {
 		return row, c, err
 	}
 	var open sealedClaim
 	if json.Unmarshal(row.plain, &open) != nil {
-		return row, c, finalError{damagedRow("tokens_claims.sealed", ref)}
+		return row, c, finalError{damagedRow("tokens_claims.seal", ref)}
 	}
 	copy(c.Failure.Digest[:], open.FailureDigest)
 	copy(c.Rejected.Digest[:], open.RejectedDigest)
 	for _, text := range open.Candidates {
 		t, err := tokenstore.ParsePlainToken(text)
 		if err != nil {
-			return row, c, finalError{damagedRow("tokens_claims.sealed", ref)}
+			return row, c, finalError{damagedRow("tokens_claims.seal", ref)}
 		}
 		c.Candidates = append(c.Candidates, t)
 	}
@@ -93,20 +88,21 @@ func (s *Store) putClaim(ctx context.Context, tx *txn, ref realm.Ref, old stateR
 		return nil
 	}
 	tx.unchanged = false
-	if old.found && bytes.Equal(plain, old.plain) {
-		_, err = tx.ExecContext(ctx, "UPDATE tokens_claims SET state = ?, deadline = ? WHERE realm = ? AND ref_key = ?",
-			string(state), openUntil(tx, c), []byte(ref.Realm), []byte(ref.Key))
-		return err
-	}
-	sealed, keyID, err := s.sealState(claimAD(ref, old.version+1), plain)
+	return s.writeClaim(ctx, tx, ref, old, c, state, plain)
+}
+
+// writeClaim seals and writes a claim; its state and plain are those of c.
+func (s *Store) writeClaim(ctx context.Context, x execer, ref realm.Ref, old stateRow, c tokenstore.Claim, state, plain []byte) error {
+	deadline := openUntil(c)
+	seal, keyID, err := s.sealPlain(claimAD(ref, old.version+1, state, deadline), plain)
 	if err != nil {
 		return err
 	}
-	query := "INSERT INTO tokens_claims (state, deadline, sealed, key_id, version, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
+	query := "INSERT INTO tokens_claims (state, deadline, seal, key_id, version, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
 	if old.found {
-		query = "UPDATE tokens_claims SET state = ?, deadline = ?, sealed = ?, key_id = ?, version = ? WHERE realm = ? AND ref_key = ?"
+		query = "UPDATE tokens_claims SET state = ?, deadline = ?, seal = ?, key_id = ?, version = ? WHERE realm = ? AND ref_key = ?"
 	}
-	_, err = tx.ExecContext(ctx, query, string(state), openUntil(tx, c), sealed, keyID, old.version+1, []byte(ref.Realm), []byte(ref.Key))
+	_, err = x.ExecContext(ctx, query, string(state), s.dialect.stamp(deadline), seal, keyID, old.version+1, []byte(ref.Realm), []byte(ref.Key))
 	return err
 }
 
@@ -114,8 +110,8 @@ func (s *Store) putClaim(ctx context.Context, tx *txn, ref realm.Ref, old stateR
 // one, and what the call that is under way will bring.
 func (s *Store) dropCandidates(ctx context.Context, tx *txn, ref realm.Ref) error {
 	var cells stateCells
-	query := "SELECT state, sealed, version FROM tokens_claims WHERE realm = ? AND ref_key = ?" + tx.dialect.forUpdate()
-	err := tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)).Scan(cells.dest()...)
+	query := "SELECT state, seal, version, deadline FROM tokens_claims WHERE realm = ? AND ref_key = ?" + tx.dialect.forUpdate()
+	err := tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)).Scan(cells.claimDest()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -133,13 +129,13 @@ func (s *Store) dropCandidates(ctx context.Context, tx *txn, ref realm.Ref) erro
 	return s.putClaim(ctx, tx, ref, row, c)
 }
 
-// openUntil is the deadline of a claim under which a call is made; NULL for
+// openUntil is the deadline of a claim under which a call is made; zero for
 // any other claim, so that State.Open does not count it.
-func openUntil(tx *txn, c tokenstore.Claim) any {
+func openUntil(c tokenstore.Claim) time.Time {
 	if c.Phase != tokenstore.PhaseCalling {
-		return nil
+		return time.Time{}
 	}
-	return tx.dialect.stamp(c.Deadline)
+	return c.Deadline
 }
 
 // microClaim has times as the columns keep them.
@@ -159,6 +155,59 @@ func microFailure(f tokenstore.Failure) tokenstore.Failure {
 	return f
 }
 
-func claimAD(ref realm.Ref, version int64) tokenstore.AD {
-	return tokenstore.AD{Column: claimLabel, Ref: ref, Version: version}
+func claimAD(ref realm.Ref, version int64, state []byte, deadline time.Time) tokenstore.AD {
+	return tokenstore.AD{Column: claimLabel, Ref: ref, Version: version, Row: inClear(state, deadline)}
+}
+
+// voidDeadClaims voids the claims that other processes left open, where they
+// must be dead: nobody needs to wait for them. Another pool of this process,
+// which a reload is about to replace, keeps its claims. A claim that is kept for
+// a callback goes on: the callback comes to whichever process runs then. A
+// damaged claim stays as it is.
+func (s *Store) voidDeadClaims(ctx context.Context, x execer) error {
+	if !s.dialect.isAlone() {
+		return nil
+	}
+	now, err := s.dialect.now(ctx, x)
+	if err != nil {
+		return err
+	}
+	open, err := openClaims(ctx, x, s.dialect.stamp(now))
+	if err != nil {
+		return err
+	}
+	for ref, cells := range open {
+		row, c, err := s.openClaim(ref, cells)
+		if err != nil || c.Node == tokenstore.NodeID() {
+			continue
+		}
+		c.Deadline = now
+		state, err := marshal(c)
+		if err == nil {
+			err = s.writeClaim(ctx, x, ref, row, c, state, row.plain)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openClaims are the rows under which calls are made, by their column.
+func openClaims(ctx context.Context, x execer, now any) (map[realm.Ref]stateCells, error) {
+	rows, err := x.QueryContext(ctx, "SELECT realm, ref_key, state, seal, version, deadline FROM tokens_claims WHERE deadline > ?", now)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	open := map[realm.Ref]stateCells{}
+	for rows.Next() {
+		var ref realm.Ref
+		var cells stateCells
+		if err := rows.Scan(append([]any{&ref.Realm, &ref.Key}, cells.claimDest()...)...); err != nil {
+			return nil, err
+		}
+		open[ref] = cells
+	}
+	return open, rows.Err()
 }

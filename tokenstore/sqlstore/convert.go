@@ -93,7 +93,7 @@ func convertBudget(state []byte) ([]byte, error) {
 }
 
 // convertToClaims is the step of migration 4.
-func convertToClaims(ctx context.Context, x execer) error {
+func convertToClaims(ctx context.Context, _ *Store, x execer) (finish func(context.Context, execer) error, err error) {
 	for _, t := range []struct {
 		table, key string // key is an expression, as in a sealedTable
 		convert    func([]byte) ([]byte, error)
@@ -107,11 +107,11 @@ func convertToClaims(ctx context.Context, x execer) error {
 				return err
 			})
 			if err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // beginner is a connection, as opposed to a transaction.

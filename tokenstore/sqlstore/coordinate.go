@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	stateColumns = "b.state, b.sealed, b.version, c.state, c.sealed, c.version, t.lineage, t.sealed, t.issued_at, t.expires_at, t.refresh_expires_at"
+	stateColumns = "b.state, b.seal, b.version, c.state, c.seal, c.version, c.deadline, t.lineage, t.seal, t.issued_at, t.expires_at, t.refresh_expires_at"
 	// lockedState reads the rows in this order, so that whoever has the
 	// realm's has the others. A realm without a row gives nothing.
 	lockedState = "SELECT " + stateColumns + " FROM tokens_budgets b" +
@@ -111,7 +111,7 @@ func (s *Store) clockColumns(id, key []byte) (columns string, args []any) {
 func (s *Store) scanState(ref realm.Ref, from row, into *lockedRows, further ...any) error {
 	var budget, claim stateCells
 	var token tokenCells
-	err := from.Scan(slices.Concat(budget.dest(), claim.dest(), token.dest(), further)...)
+	err := from.Scan(slices.Concat(budget.budgetDest(), claim.claimDest(), token.dest(), further)...)
 	if err != nil {
 		return err
 	}

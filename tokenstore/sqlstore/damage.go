@@ -43,7 +43,12 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 			}
 			found = append(found, more...)
 		}
-		return nil
+		var heads int
+		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_registers WHERE name = ?", []byte(headName)).Scan(&heads)
+		if err == nil && heads == 0 {
+			found = append(found, tokenstore.Damage{Kind: "register", Key: headName})
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -55,8 +60,13 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 	return found, nil
 }
 
-// damagedRows are the rows of a table that cannot be opened.
+// damagedRows are the rows of a table that cannot be opened, or are not the
+// newest ones that were saved.
 func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) ([]tokenstore.Damage, error) {
+	newest, err := s.allRegisters(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	var found []tokenstore.Damage
 	for after := (realm.Ref{}); ; {
 		rows, err := t.rows(ctx, db, "TRUE", after)
@@ -65,11 +75,40 @@ func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) ([]t
 		}
 		after = rows[len(rows)-1].ref
 		for _, r := range rows {
-			if _, err := s.keys.Open(t.ad(r), r.sealed); err != nil {
+			if bad, err := s.isRowDamaged(ctx, t, r, newest); err != nil {
+				return nil, err
+			} else if bad {
 				found = append(found, tokenstore.Damage{Kind: t.kind, Realm: r.ref.Realm, Key: r.ref.Key})
 			}
 		}
 	}
+}
+
+// isRowDamaged reports whether a row is damaged. One that is not the newest is
+// read once more, together with its register: it may have been saved meanwhile.
+func (s *Store) isRowDamaged(ctx context.Context, t sealedTable, r sealedRow, newest map[rowID]int64) (bool, error) {
+	if r.seal == nil {
+		return t.needsSeal(r), nil
+	}
+	if _, err := s.keys.Open(t.ad(r), r.seal); err != nil {
+		return true, nil //nolint:nilerr // that it cannot be opened is the answer
+	}
+	if t.newest == nil || isNewest(newest, t.newest(r.ref), r.version) {
+		return false, nil
+	}
+	var err error
+	switch t.kind {
+	case "realm":
+		_, err = s.Realm(ctx, r.ref.Realm)
+	case "secret":
+		_, err = s.Secret(ctx, r.ref)
+	case "company":
+		_, err = s.Company(ctx, r.ref.Key)
+	}
+	if err != nil && !cannotBeOpened(err) && tokenstore.IsUnavailable(err) {
+		return false, err
+	}
+	return cannotBeOpened(err), nil
 }
 
 // cannotBeOpened reports whether an error is about what one row holds: a list

@@ -50,9 +50,8 @@ type dialect interface {
 	// isRejected reports whether the database read a statement and could not
 	// do what it says: it names what does not exist, or a value does not fit.
 	isRejected(err error) bool
-	// voidDeadClaims ends the claims that dead processes left open, where they
-	// are known to be dead. The caller holds the lock.
-	voidDeadClaims(ctx context.Context, x execer) error
+	// isAlone reports whether no other process can have the database open.
+	isAlone() bool
 	// isDamaged reports whether the database itself is broken.
 	isDamaged(err error) bool
 	// afterWrite is told after every write; it may clear away what is old.

@@ -13,8 +13,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrNewerSchema: the database was written by a newer version of the program.
-var ErrNewerSchema = errors.New("the database was written by a newer version of this program")
+var (
+	// ErrNewerSchema: the database was written by a newer version of the program.
+	ErrNewerSchema = errors.New("the database was written by a newer version of this program")
+	// ErrTurnedBack: somebody turned back the version of the schema. A migration
+	// would trust rows that do not verify any more.
+	ErrTurnedBack = errors.New("the version of the database's schema was turned back")
+)
 
 // outdatedTime bounds how long a statement that failed waits for the version
 // of the schema.
@@ -42,8 +47,13 @@ type migration struct {
 	version    int
 	name       string
 	statements []statement
-	step       func(ctx context.Context, x execer) error
+	step       migrationStep
 }
+
+// migrationStep converts rows. finish, if it is not nil, is run in one
+// transaction with the new version of the schema: what marks the migration as
+// done is there if, and only if, the version is.
+type migrationStep func(ctx context.Context, s *Store, x execer) (finish func(ctx context.Context, x execer) error, err error)
 
 // statement is one of a file's statements, and when it is run: always, or as
 // long as there is a table, or is no column, of a name. A file says so in the
@@ -56,7 +66,7 @@ type statement struct {
 }
 
 // steps are the migrations' steps in Go, by number.
-var steps = map[int]func(ctx context.Context, x execer) error{4: convertToClaims}
+var steps = map[int]migrationStep{4: convertToClaims, authenticatedSchema: authenticateRows}
 
 // migrate applies the files that the database has not seen. The caller holds
 // the lock.
@@ -71,6 +81,9 @@ func (s *Store) migrate(ctx context.Context, x execer) error {
 	}
 	if have > len(files) {
 		return finalError{newerSchema(have, len(files))}
+	}
+	if err := s.refuseTurnedBack(ctx, x, have); err != nil {
+		return err
 	}
 	for _, m := range files[min(have, len(files)):] {
 		if err := s.apply(ctx, x, m); err != nil {
@@ -131,13 +144,22 @@ func (s *Store) apply(ctx context.Context, x execer, m migration) error {
 			return err
 		}
 	}
+	var finish func(ctx context.Context, x execer) error
 	if m.step != nil {
-		if err := m.step(ctx, x); err != nil {
+		var err error
+		if finish, err = m.step(ctx, s, x); err != nil {
 			return err
 		}
 	}
-	_, err := x.ExecContext(ctx, "INSERT INTO tokens_schema (version) VALUES (?)", m.version)
-	return err
+	return batch(ctx, x, func(x execer) error {
+		if finish != nil {
+			if err := finish(ctx, x); err != nil {
+				return err
+			}
+		}
+		_, err := x.ExecContext(ctx, "INSERT INTO tokens_schema (version) VALUES (?)", m.version)
+		return err
+	})
 }
 
 // due reports whether a statement still has something to do.

@@ -159,8 +159,7 @@ func (d *mysqlDB) isDuplicate(err error) bool { return serverError(err) == erDup
 
 func (d *mysqlDB) isRejected(err error) bool { return serverError(err) != 0 && !d.isRetryable(err) }
 
-// voidDeadClaims leaves claims alone: other nodes hold them.
-func (d *mysqlDB) voidDeadClaims(context.Context, execer) error { return nil }
+func (d *mysqlDB) isAlone() bool { return false }
 
 func (d *mysqlDB) isDamaged(err error) bool {
 	n := serverError(err)

@@ -7,26 +7,37 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-const realmColumns = "id, config, logic_code, comment, shared, version, created_at, updated_at"
+const realmColumns = "t.id, t.config, t.logic_code, t.comment, t.seal, t.version, t.created_at, t.updated_at"
 
 // Realm implements tokenstore.RealmStore.
 func (s *Store) Realm(ctx context.Context, id string) (realm.Realm, error) {
 	var r realm.Realm
-	err := s.read(ctx, "read realm", func(db *sql.DB) (err error) {
-		r, _, err = s.scanRealm(db.QueryRowContext(ctx, "SELECT "+realmColumns+" FROM tokens_realms WHERE id = ?", []byte(id)))
-		return err
+	err := s.read(ctx, "read realm", func(db *sql.DB) error {
+		asked, register := s.ask(realmRow(id)), registerCells{}
+		query := "SELECT " + realmColumns + ", " + registerColumns + " FROM tokens_realms t" + registerJoin + " WHERE t.id = ?"
+		found, version, err := s.scanRealm(db.QueryRowContext(ctx, query, append(asked.args(), []byte(id))...), register.dest()...)
+		if err != nil {
+			return err
+		}
+		r = found
+		return s.verify(asked, version, register, "realm "+id)
 	})
-	return r, err
+	if err != nil {
+		return realm.Realm{}, err
+	}
+	return r, nil
 }
 
 // Realms implements tokenstore.RealmStore.
 func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]realm.Realm, int, error) {
 	var list []realm.Realm
+	var versions []int64
 	total := 0
 	err := s.read(ctx, "list realms", func(db *sql.DB) error {
 		where, args := "", []any(nil)
@@ -36,7 +47,7 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 		if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_realms"+where, args...).Scan(&total); err != nil {
 			return err
 		}
-		query := "SELECT " + realmColumns + " FROM tokens_realms" + where +
+		query := "SELECT " + realmColumns + " FROM tokens_realms t" + where +
 			" ORDER BY updated_at DESC, created_at DESC, id LIMIT ? OFFSET ?"
 		rows, err := db.QueryContext(ctx, query, append(args, limits(page)...)...) // #nosec G202 -- constants
 		if err != nil {
@@ -44,15 +55,31 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 		}
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
-			r, _, err := s.scanRealm(rows)
+			r, version, err := s.scanRealm(rows)
 			if cannotBeOpened(err) {
 				r = realm.Realm{ID: r.ID, Damaged: true}
 			} else if err != nil {
 				return err
 			}
-			list = append(list, r)
+			list, versions = append(list, r), append(versions, version)
 		}
 		return rows.Err()
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	err = s.verifyList(ctx, len(list), func(i int, newest map[rowID]int64) error {
+		if r := list[i]; r.Damaged || isNewest(newest, realmRow(r.ID), versions[i]) {
+			return nil
+		}
+		r, err := s.Realm(ctx, list[i].ID)
+		if cannotBeOpened(err) {
+			r, err = realm.Realm{ID: list[i].ID, Damaged: true}, nil
+		}
+		if err == nil {
+			list[i] = r
+		}
+		return err
 	})
 	return list, total, err
 }
@@ -61,11 +88,20 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error) {
 	var saved realm.Realm
 	err := s.write(ctx, "save realm", realm.Ref{Realm: id}, func(tx *txn) error {
-		query := "SELECT " + realmColumns + " FROM tokens_realms WHERE id = ?" + tx.dialect.forUpdate()
+		query := "SELECT " + realmColumns + " FROM tokens_realms t WHERE t.id = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanRealm(tx.QueryRowContext(ctx, query, []byte(id)))
 		found := !errors.Is(err, tokenstore.ErrRealmNotFound)
 		if err != nil && found {
 			return err
+		}
+		l, err := s.lockLedger(ctx, tx, realmRow(id))
+		if err != nil {
+			return err
+		}
+		if found {
+			if err := l.check(realmRow(id), version, "realm "+id); err != nil {
+				return err
+			}
 		}
 		now, err := tx.now(ctx)
 		if err != nil {
@@ -79,7 +115,10 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 			return finalError{err}
 		}
 		saved.ID, saved.CreatedAt, saved.UpdatedAt = id, created, now
-		return s.putRealm(ctx, tx, saved, version+1)
+		if err := s.putRealm(ctx, tx, saved, found, l.version); err != nil {
+			return err
+		}
+		return l.save(ctx, tx, realmRow(id))
 	})
 	if err != nil {
 		return realm.Realm{}, err
@@ -98,10 +137,39 @@ func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error 
 			if err := refuseSecrets(ctx, tx, id); err != nil {
 				return err
 			}
-			return execAll(ctx, tx, id, dropBudget, dropAuthorizations)
+			if err := execAll(ctx, tx, id, dropBudget, dropAuthorizations); err != nil {
+				return err
+			}
+			return s.forgetRows(ctx, tx, realmRow(id))
 		}
-		return execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropClaims, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		secrets, err := secretRows(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		err = execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropClaims, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		if err != nil {
+			return err
+		}
+		return s.forgetRows(ctx, tx, append(secrets, realmRow(id))...)
 	})
+}
+
+// secretRows are the secrets of a realm, held by the transaction.
+func secretRows(ctx context.Context, tx *txn, id string) ([]rowID, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT ref_key FROM tokens_secrets WHERE realm = ?"+tx.dialect.forUpdate(), []byte(id))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var ids []rowID
+	for rows.Next() {
+		ref := realm.Ref{Realm: id}
+		if err := rows.Scan(&ref.Key); err != nil {
+			return nil, err
+		}
+		ids = append(ids, secretRow(ref))
+	}
+	return ids, rows.Err()
 }
 
 // execAll runs statements about one realm.
@@ -124,55 +192,67 @@ func refuseSecrets(ctx context.Context, tx *txn, id string) error {
 }
 
 // putRealm writes a realm whose row the transaction holds. Shared fields are
-// taken out of the JSON, which would mask them, and sealed beside it.
-func (s *Store) putRealm(ctx context.Context, tx *txn, r realm.Realm, version int64) error {
+// taken out of the JSON, which would mask them, and sealed beside it. The seal
+// covers the other columns, too, except search: that one decides only what a
+// keyword finds.
+func (s *Store) putRealm(ctx context.Context, tx *txn, r realm.Realm, found bool, version int64) error {
 	config := r.Config
 	config.Shared = nil
 	text, err := marshal(config)
 	if err != nil {
 		return err
 	}
-	shared, keyID, err := s.sealFields(realmAD(r.ID, version), r.Config.Shared)
+	ad := realmAD(r.ID, version, text, r.LogicCode, r.Comment, r.CreatedAt, r.UpdatedAt)
+	seal, keyID, err := s.sealFields(ad, r.Config.Shared)
 	if err != nil {
 		return err
 	}
 	values := []any{
-		string(text), r.LogicCode, r.Comment, fold(r.ID + "\x00" + r.Comment), shared, keyID, version,
+		string(text), r.LogicCode, r.Comment, fold(r.ID + "\x00" + r.Comment), seal, keyID, version,
 		tx.dialect.stamp(r.CreatedAt), tx.dialect.stamp(r.UpdatedAt), []byte(r.ID),
 	}
-	query := "INSERT INTO tokens_realms (config, logic_code, comment, search, shared, key_id, version, created_at, updated_at, id)" +
+	query := "INSERT INTO tokens_realms (config, logic_code, comment, search, seal, key_id, version, created_at, updated_at, id)" +
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	if version > 1 {
-		query = "UPDATE tokens_realms SET config = ?, logic_code = ?, comment = ?, search = ?, shared = ?, key_id = ?," +
+	if found {
+		query = "UPDATE tokens_realms SET config = ?, logic_code = ?, comment = ?, search = ?, seal = ?, key_id = ?," +
 			" version = ?, created_at = ?, updated_at = ? WHERE id = ?"
 	}
 	_, err = tx.ExecContext(ctx, query, values...)
 	return err
 }
 
-// scanRealm reads a row and opens what is sealed in it.
-func (s *Store) scanRealm(from row) (realm.Realm, int64, error) {
+// scanRealm reads a row, and what comes behind it into further, and opens what
+// is sealed in it.
+func (s *Store) scanRealm(from row, further ...any) (realm.Realm, int64, error) {
 	var r realm.Realm
-	var config, shared []byte
+	var config, seal []byte
 	var version int64
 	var created, updated instant
-	err := from.Scan(&r.ID, &config, &r.LogicCode, &r.Comment, &shared, &version, &created, &updated)
+	dest := []any{&r.ID, &config, &r.LogicCode, &r.Comment, &seal, &version, &created, &updated}
+	err := from.Scan(append(dest, further...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, 0, finalError{tokenstore.ErrRealmNotFound}
 	}
 	if err != nil {
 		return r, 0, err
 	}
-	if err := json.Unmarshal(config, &r.Config); err != nil {
-		return r, 0, finalError{damagedRow("config", realm.Ref{Realm: r.ID})}
+	ad := realmAD(r.ID, version, config, r.LogicCode, r.Comment, created.Time, updated.Time)
+	shared, err := s.openFields(ad, seal)
+	if err != nil {
+		return r, version, err
 	}
-	r.CreatedAt, r.UpdatedAt = created.Time, updated.Time
-	r.Config.Shared, err = s.openFields(realmAD(r.ID, version), shared)
-	return r, version, err
+	if err := json.Unmarshal(config, &r.Config); err != nil {
+		return r, version, finalError{damagedRow("config", realm.Ref{Realm: r.ID})}
+	}
+	r.Config.Shared, r.CreatedAt, r.UpdatedAt = shared, created.Time, updated.Time
+	return r, version, nil
 }
 
-func realmAD(id string, version int64) tokenstore.AD {
-	return tokenstore.AD{Column: "tokens_realms.shared", Ref: realm.Ref{Realm: id}, Version: version}
+func realmAD(id string, version int64, config []byte, logicCode, comment string, created, updated time.Time) tokenstore.AD {
+	return tokenstore.AD{
+		Column: realmLabel, Ref: realm.Ref{Realm: id}, Version: version,
+		Row: inClear(config, logicCode, comment, created, updated),
+	}
 }
 
 // fold is the form in which keywords are compared: the same for both

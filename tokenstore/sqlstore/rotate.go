@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,35 +12,6 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
-
-// rotateBatch is how many rows are sealed anew in one transaction.
-const rotateBatch = 200
-
-// sealedTable is a table with a sealed column. The names are constants of
-// this package; they go into statements as they are.
-type sealedTable struct {
-	kind, table, column, version string
-	// label is what the column is sealed to; "" for the names of the table and
-	// the column.
-	label string
-	// realm and key are the columns, or expressions, of the row's reference.
-	realm, key string
-}
-
-var sealedTables = []sealedTable{
-	{kind: "realm", table: "tokens_realms", column: "shared", version: "version", realm: "id", key: "x''"},
-	{kind: "secret", table: "tokens_secrets", column: "fields", version: "version", realm: "realm", key: "ref_key"},
-	{kind: "token", table: "tokens_tokens", column: "sealed", version: "lineage", realm: "realm", key: "ref_key"},
-	{kind: "claim", table: "tokens_claims", column: "sealed", version: "version", label: claimLabel, realm: "realm", key: "ref_key"},
-	{kind: "budget", table: "tokens_budgets", column: "sealed", version: "version", realm: "realm", key: "x''"},
-}
-
-// sealedRow is one row of such a table.
-type sealedRow struct {
-	ref     realm.Ref
-	version int64
-	sealed  []byte
-}
 
 // rotate seals anew, with the first key, what another key sealed, and then
 // forgets that key, so that the operator can take it away. Two nodes may do
@@ -117,12 +87,11 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = tx.Rollback() }() // of no effect after a commit
-	query := fmt.Sprintf("UPDATE %s SET %s = ?, key_id = ? WHERE %s = ? AND %s = ? AND %s = ?",
-		t.table, t.column, t.realm, t.key, t.column) // #nosec G201 -- constants
+	defer func() { _ = tx.Rollback() }()                                                                 // of no effect after a commit
+	query := fmt.Sprintf("UPDATE %s SET seal = ?, key_id = ? WHERE %s AND seal = ?", t.table, t.where()) // #nosec G201 -- constants
 	for _, r := range rows {
 		ad := t.ad(r)
-		plain, err := s.keys.Open(ad, r.sealed)
+		plain, err := s.keys.Open(ad, r.seal)
 		if errors.Is(err, tokenstore.ErrDamaged) {
 			unopened++
 			continue
@@ -130,42 +99,15 @@ func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows 
 		if err != nil {
 			return 0, finalError{err}
 		}
-		sealed, err := s.keys.Seal(ad, plain)
+		seal, keyID, err := s.sealPlain(ad, plain)
 		if err != nil {
-			return 0, finalError{err}
+			return 0, err
 		}
-		id, _ := tokenstore.SealedBy(sealed)
-		if _, err := tx.ExecContext(ctx, query, sealed, id[:], []byte(r.ref.Realm), []byte(r.ref.Key), r.sealed); err != nil {
+		if _, err := tx.ExecContext(ctx, query, seal, keyID, []byte(r.ref.Realm), []byte(r.ref.Key), r.seal); err != nil {
 			return 0, err
 		}
 	}
 	return unopened, tx.Commit()
-}
-
-// ad is what a row is sealed to.
-func (t sealedTable) ad(r sealedRow) tokenstore.AD {
-	return tokenstore.AD{Column: cmp.Or(t.label, t.table+"."+t.column), Ref: r.ref, Version: r.version}
-}
-
-// rows reads the next rows that hold something sealed and meet a condition, in
-// the order of their references.
-func (t sealedTable) rows(ctx context.Context, x execer, condition string, after realm.Ref, args ...any) ([]sealedRow, error) {
-	query := fmt.Sprintf("SELECT %s, %s, %s, %s FROM %s WHERE %s AND %[4]s IS NOT NULL AND (%[1]s > ? OR %[1]s = ? AND %[2]s > ?) ORDER BY %[1]s, %[2]s LIMIT %[7]d",
-		t.realm, t.key, t.version, t.column, t.table, condition, rotateBatch) // #nosec G201 -- constants
-	found, err := x.QueryContext(ctx, query, append(args, []byte(after.Realm), []byte(after.Realm), []byte(after.Key))...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = found.Close() }()
-	var rows []sealedRow
-	for found.Next() {
-		var r sealedRow
-		if err := found.Scan(&r.ref.Realm, &r.ref.Key, &r.version, &r.sealed); err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
-	}
-	return rows, found.Err()
 }
 
 // keys are the keys of the table's rows: one step in the index for each, not

@@ -48,25 +48,39 @@ func (s *Store) unseal(ad tokenstore.AD, sealed []byte, v any) error {
 	return nil
 }
 
-// sealFields takes the values out of their hiding place: Hidden itself would
-// write a mask.
+// sealFields seals fields by their names.
 func (s *Store) sealFields(ad tokenstore.AD, fields map[string]realm.Hidden) (sealed, keyID []byte, err error) {
+	return s.seal(ad, revealed(fields))
+}
+
+func (s *Store) openFields(ad tokenstore.AD, sealed []byte) (map[string]realm.Hidden, error) {
+	var fields map[string]string
+	if err := s.unseal(ad, sealed, &fields); err != nil {
+		return nil, err
+	}
+	return hidden(fields), nil
+}
+
+// revealed takes the values out of their hiding place, to be sealed: Hidden
+// itself would write a mask.
+func revealed(fields map[string]realm.Hidden) map[string]string {
 	open := make(map[string]string, len(fields))
 	for name, value := range fields {
 		open[name] = value.Reveal()
 	}
-	return s.seal(ad, open)
+	return open
 }
 
-func (s *Store) openFields(ad tokenstore.AD, sealed []byte) (map[string]realm.Hidden, error) {
-	var fields map[string]realm.Hidden
-	if err := s.unseal(ad, sealed, &fields); err != nil {
-		return nil, err
+// hidden is the reverse of revealed; nil for no fields.
+func hidden(open map[string]string) map[string]realm.Hidden {
+	if len(open) == 0 {
+		return nil
 	}
-	if len(fields) == 0 {
-		return nil, nil
+	fields := make(map[string]realm.Hidden, len(open))
+	for name, value := range open {
+		fields[name] = realm.Hidden(value)
 	}
-	return fields, nil
+	return fields
 }
 
 func damagedRow(column string, ref realm.Ref) error {

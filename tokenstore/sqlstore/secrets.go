@@ -4,27 +4,38 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-const secretColumns = "realm, ref_key, fields, version, created_at, updated_at"
+const secretColumns = "t.realm, t.ref_key, t.seal, t.version, t.created_at, t.updated_at"
 
 // Secret implements tokenstore.SecretStore.
 func (s *Store) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
 	var secret realm.Secret
-	err := s.read(ctx, "read secret", func(db *sql.DB) (err error) {
-		query := "SELECT " + secretColumns + " FROM tokens_secrets WHERE realm = ? AND ref_key = ?"
-		secret, _, err = s.scanSecret(db.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)))
-		return err
+	err := s.read(ctx, "read secret", func(db *sql.DB) error {
+		asked, register := s.ask(secretRow(ref)), registerCells{}
+		query := "SELECT " + secretColumns + ", " + registerColumns + " FROM tokens_secrets t" + registerJoin + " WHERE t.realm = ? AND t.ref_key = ?"
+		args := append(asked.args(), []byte(ref.Realm), []byte(ref.Key))
+		found, version, err := s.scanSecret(db.QueryRowContext(ctx, query, args...), register.dest()...)
+		if err != nil {
+			return err
+		}
+		secret = found
+		return s.verify(asked, version, register, "secret "+ref.String())
 	})
-	return secret, err
+	if err != nil {
+		return realm.Secret{}, err
+	}
+	return secret, nil
 }
 
 // Secrets implements tokenstore.SecretStore.
 func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]realm.Secret, int, error) {
 	var list []realm.Secret
+	var versions []int64
 	total := 0
 	err := s.read(ctx, "list secrets", func(db *sql.DB) error {
 		where, args := "", []any(nil)
@@ -34,7 +45,7 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID strin
 		if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_secrets"+where, args...).Scan(&total); err != nil {
 			return err
 		}
-		query := "SELECT " + secretColumns + " FROM tokens_secrets" + where +
+		query := "SELECT " + secretColumns + " FROM tokens_secrets t" + where +
 			" ORDER BY updated_at DESC, created_at DESC, realm, ref_key LIMIT ? OFFSET ?"
 		rows, err := db.QueryContext(ctx, query, append(args, limits(page)...)...) // #nosec G202 -- constants
 		if err != nil {
@@ -42,15 +53,31 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID strin
 		}
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
-			secret, _, err := s.scanSecret(rows)
+			secret, version, err := s.scanSecret(rows)
 			if cannotBeOpened(err) {
 				secret = realm.Secret{Ref: secret.Ref, Damaged: true}
 			} else if err != nil {
 				return err
 			}
-			list = append(list, secret)
+			list, versions = append(list, secret), append(versions, version)
 		}
 		return rows.Err()
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	err = s.verifyList(ctx, len(list), func(i int, newest map[rowID]int64) error {
+		if secret := list[i]; secret.Damaged || isNewest(newest, secretRow(secret.Ref), versions[i]) {
+			return nil
+		}
+		secret, err := s.Secret(ctx, list[i].Ref)
+		if cannotBeOpened(err) {
+			secret, err = realm.Secret{Ref: list[i].Ref, Damaged: true}, nil
+		}
+		if err == nil {
+			list[i] = secret
+		}
+		return err
 	})
 	return list, total, err
 }
@@ -59,11 +86,20 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID strin
 func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, tokenstore.TokenChange, error)) (realm.Secret, error) {
 	var saved realm.Secret
 	err := s.write(ctx, "save secret", ref, func(tx *txn) error {
-		query := "SELECT " + secretColumns + " FROM tokens_secrets WHERE realm = ? AND ref_key = ?" + tx.dialect.forUpdate()
+		query := "SELECT " + secretColumns + " FROM tokens_secrets t WHERE t.realm = ? AND t.ref_key = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanSecret(tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)))
 		found := !errors.Is(err, tokenstore.ErrSecretNotFound)
 		if err != nil && found {
 			return err
+		}
+		l, err := s.lockLedger(ctx, tx, secretRow(ref))
+		if err != nil {
+			return err
+		}
+		if found {
+			if err := l.check(secretRow(ref), version, "secret "+ref.String()); err != nil {
+				return err
+			}
 		}
 		now, err := tx.now(ctx)
 		if err != nil {
@@ -78,7 +114,10 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 			return finalError{err}
 		}
 		saved.Ref, saved.CreatedAt, saved.UpdatedAt = ref, created, now
-		if err := s.putSecret(ctx, tx, saved, version+1); err != nil {
+		if err := s.putSecret(ctx, tx, saved, found, l.version); err != nil {
+			return err
+		}
+		if err := l.save(ctx, tx, secretRow(ref)); err != nil {
 			return err
 		}
 		return s.changeToken(ctx, tx, ref, token)
@@ -101,43 +140,56 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 				return err
 			}
 		}
-		return clearToken(ctx, tx, ref)
+		if err := clearToken(ctx, tx, ref); err != nil {
+			return err
+		}
+		return s.forgetRows(ctx, tx, secretRow(ref))
 	})
 }
 
+// sealedSecret is what of a secret is sealed.
+type sealedSecret struct {
+	Fields map[string]string `json:"fields"` // a realm.Hidden writes a mask
+}
+
 // putSecret writes a secret whose row the transaction holds.
-func (s *Store) putSecret(ctx context.Context, tx *txn, secret realm.Secret, version int64) error {
-	fields, keyID, err := s.sealFields(secretAD(secret.Ref, version), secret.Fields)
+func (s *Store) putSecret(ctx context.Context, tx *txn, secret realm.Secret, found bool, version int64) error {
+	ad := secretAD(secret.Ref, version, secret.CreatedAt, secret.UpdatedAt)
+	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(secret.Fields)})
 	if err != nil {
 		return err
 	}
-	query := "INSERT INTO tokens_secrets (fields, key_id, version, created_at, updated_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
-	if version > 1 {
-		query = "UPDATE tokens_secrets SET fields = ?, key_id = ?, version = ?, created_at = ?, updated_at = ? WHERE realm = ? AND ref_key = ?"
+	query := "INSERT INTO tokens_secrets (seal, key_id, version, created_at, updated_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
+	if found {
+		query = "UPDATE tokens_secrets SET seal = ?, key_id = ?, version = ?, created_at = ?, updated_at = ? WHERE realm = ? AND ref_key = ?"
 	}
-	_, err = tx.ExecContext(ctx, query, fields, keyID, version,
+	_, err = tx.ExecContext(ctx, query, seal, keyID, version,
 		tx.dialect.stamp(secret.CreatedAt), tx.dialect.stamp(secret.UpdatedAt), []byte(secret.Realm), []byte(secret.Key))
 	return err
 }
 
-// scanSecret reads a row and opens it.
-func (s *Store) scanSecret(from row) (realm.Secret, int64, error) {
+// scanSecret reads a row, and what comes behind it into further, and opens it.
+func (s *Store) scanSecret(from row, further ...any) (realm.Secret, int64, error) {
 	var secret realm.Secret
-	var fields []byte
+	var seal []byte
 	var version int64
 	var created, updated instant
-	err := from.Scan(&secret.Realm, &secret.Key, &fields, &version, &created, &updated)
+	dest := []any{&secret.Realm, &secret.Key, &seal, &version, &created, &updated}
+	err := from.Scan(append(dest, further...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return secret, 0, finalError{tokenstore.ErrSecretNotFound}
 	}
 	if err != nil {
 		return secret, 0, err
 	}
-	secret.CreatedAt, secret.UpdatedAt = created.Time, updated.Time
-	secret.Fields, err = s.openFields(secretAD(secret.Ref, version), fields)
-	return secret, version, err
+	var open sealedSecret
+	if err := s.unseal(secretAD(secret.Ref, version, created.Time, updated.Time), seal, &open); err != nil {
+		return secret, version, err
+	}
+	secret.Fields, secret.CreatedAt, secret.UpdatedAt = hidden(open.Fields), created.Time, updated.Time
+	return secret, version, nil
 }
 
-func secretAD(ref realm.Ref, version int64) tokenstore.AD {
-	return tokenstore.AD{Column: "tokens_secrets.fields", Ref: ref, Version: version}
+func secretAD(ref realm.Ref, version int64, created, updated time.Time) tokenstore.AD {
+	return tokenstore.AD{Column: secretLabel, Ref: ref, Version: version, Row: inClear(created, updated)}
 }

@@ -208,21 +208,8 @@ func (d *sqliteDB) isRejected(err error) bool {
 	return false
 }
 
-// voidDeadClaims voids the claims that other processes left open. They are dead,
-// because this process has the lock of the file, and nobody needs to wait for
-// them. Another pool of this process, which a reload is about to replace, keeps
-// its claims. A claim that is kept for a callback goes on: the callback comes to
-// whichever process runs then.
-func (d *sqliteDB) voidDeadClaims(ctx context.Context, x execer) error {
-	now, err := d.now(ctx, x)
-	if err != nil {
-		return err
-	}
-	_, err = x.ExecContext(ctx, `UPDATE tokens_claims SET deadline = ?, state = json_set(state, '$.deadline', ?)
-		WHERE deadline > ? AND json_extract(state, '$.node') IS NOT ?`,
-		d.stamp(now), now.Format(time.RFC3339Nano), d.stamp(now), tokenstore.NodeID())
-	return err
-}
+// isAlone: this process has the lock of the file.
+func (d *sqliteDB) isAlone() bool { return true }
 
 func (d *sqliteDB) isDamaged(err error) bool {
 	var e *sqlite.Error

@@ -8,14 +8,20 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// stateCells are the columns state, sealed and version of a claim or a budget;
-// NULL where a join found no row.
+// stateCells are the columns state, seal and version of a claim or a budget, and
+// of a claim the deadline, too; NULL where a join found no row.
 type stateCells struct {
-	state, sealed []byte
-	version       sql.NullInt64
+	state, seal []byte
+	version     sql.NullInt64
+	deadline    instant
 }
 
-func (c *stateCells) dest() []any { return []any{&c.state, &c.sealed, &c.version} }
+func (c *stateCells) budgetDest() []any { return []any{&c.state, &c.seal, &c.version} }
+func (c *stateCells) claimDest() []any  { return append(c.budgetDest(), &c.deadline) }
+
+// emptyState is the state of a row that says nothing. Such a row needs no seal:
+// whoever can write the database could as well delete it.
+const emptyState = "{}"
 
 // stateRow is the row of a claim or a budget as it is stored. What a decision
 // altered is found by comparing with it: a decision may alter in place what
@@ -24,25 +30,25 @@ type stateRow struct {
 	found bool
 	state []byte
 	plain []byte // what is sealed; nil for nothing
-	// version counts how often something was sealed in the row.
+	// version counts how often the row was written.
 	version int64
 }
 
 // openState reads a row of a table: its state into v, and opens what is sealed.
 func (s *Store) openState(table string, cells stateCells, ad tokenstore.AD, v any) (stateRow, error) {
 	row := stateRow{found: cells.version.Valid, state: cells.state, version: cells.version.Int64}
-	if !row.found {
+	if !row.found || cells.seal == nil && string(cells.state) == emptyState {
 		return row, nil
+	}
+	plain, err := s.keys.Open(ad, cells.seal)
+	if err != nil {
+		return row, finalError{err}
+	}
+	if len(plain) > 0 {
+		row.plain = plain
 	}
 	if json.Unmarshal(cells.state, v) != nil {
 		return row, finalError{damagedRow(table+".state", ad.Ref)}
-	}
-	if cells.sealed == nil {
-		return row, nil
-	}
-	var err error
-	if row.plain, err = s.keys.Open(ad, cells.sealed); err != nil {
-		return row, finalError{err}
 	}
 	return row, nil
 }
@@ -51,15 +57,7 @@ func (s *Store) openState(table string, cells stateCells, ad tokenstore.AD, v an
 // holds the zero state.
 func (r stateRow) is(state, plain []byte) bool {
 	if !r.found {
-		return plain == nil && bytes.Equal(state, []byte("{}"))
+		return plain == nil && bytes.Equal(state, []byte(emptyState))
 	}
 	return bytes.Equal(state, r.state) && bytes.Equal(plain, r.plain)
-}
-
-// sealState seals the sealed part of a row; NULL for nothing.
-func (s *Store) sealState(ad tokenstore.AD, plain []byte) (sealed, keyID []byte, err error) {
-	if plain == nil {
-		return nil, nil, nil
-	}
-	return s.sealPlain(ad, plain)
 }

@@ -31,6 +31,8 @@ type Store struct {
 	closed bool
 	db     atomic.Pointer[pools]
 	damage damageReport
+	// seen are the versions of the registers, see register.go.
+	seen seenVersions
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
@@ -114,7 +116,7 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 		if err := s.checkKeys(ctx, x); err != nil {
 			return err
 		}
-		return s.dialect.voidDeadClaims(ctx, x)
+		return s.voidDeadClaims(ctx, x)
 	})
 	if err != nil {
 		return err

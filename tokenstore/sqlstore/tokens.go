@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	tokenColumns = "lineage, sealed, issued_at, expires_at, refresh_expires_at"
+	tokenColumns = "lineage, seal, issued_at, expires_at, refresh_expires_at"
 	// clearTokens removes tokens and keeps their lineage.
-	clearTokens = "UPDATE tokens_tokens SET sealed = NULL, key_id = NULL, issued_at = NULL, expires_at = NULL, refresh_expires_at = NULL"
+	clearTokens = "UPDATE tokens_tokens SET seal = NULL, key_id = NULL, issued_at = NULL, expires_at = NULL, refresh_expires_at = NULL"
 )
 
 // sealedToken is what of a token is sealed. The rest are columns that the
@@ -118,17 +118,17 @@ func (s *Store) lockToken(ctx context.Context, tx *txn, ref realm.Ref) (tokenRow
 // it will be read: times have microseconds.
 func (s *Store) putToken(ctx context.Context, tx *txn, ref realm.Ref, t realm.Token, found bool) (realm.Token, error) {
 	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
-	sealed, keyID, err := s.seal(tokenAD(ref, t.Lineage),
+	seal, keyID, err := s.seal(tokenAD(ref, t.Lineage, t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt),
 		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:]})
 	if err != nil {
 		return t, err
 	}
-	query := "INSERT INTO tokens_tokens (lineage, sealed, key_id, issued_at, expires_at, refresh_expires_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+	query := "INSERT INTO tokens_tokens (lineage, seal, key_id, issued_at, expires_at, refresh_expires_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 	if found {
-		query = "UPDATE tokens_tokens SET lineage = ?, sealed = ?, key_id = ?, issued_at = ?, expires_at = ?, refresh_expires_at = ? WHERE realm = ? AND ref_key = ?"
+		query = "UPDATE tokens_tokens SET lineage = ?, seal = ?, key_id = ?, issued_at = ?, expires_at = ?, refresh_expires_at = ? WHERE realm = ? AND ref_key = ?"
 	}
 	stamp := tx.dialect.stamp
-	_, err = tx.ExecContext(ctx, query, t.Lineage, sealed, keyID,
+	_, err = tx.ExecContext(ctx, query, t.Lineage, seal, keyID,
 		stamp(t.IssuedAt), stamp(t.ExpiresAt), stamp(t.RefreshExpiresAt), []byte(ref.Realm), []byte(ref.Key))
 	return t, err
 }
@@ -155,21 +155,22 @@ func (s *Store) scanToken(ref realm.Ref, from row) (tokenRow, error) {
 // tokenCells are tokenColumns; all are NULL where a join found no row.
 type tokenCells struct {
 	lineage                         sql.NullInt64
-	sealed                          []byte
+	seal                            []byte
 	issued, expires, refreshExpires instant
 }
 
 func (c *tokenCells) dest() []any {
-	return []any{&c.lineage, &c.sealed, &c.issued, &c.expires, &c.refreshExpires}
+	return []any{&c.lineage, &c.seal, &c.issued, &c.expires, &c.refreshExpires}
 }
 
 func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
 	r := tokenRow{found: cells.lineage.Valid, lineage: cells.lineage.Int64}
-	if cells.sealed == nil {
+	if cells.seal == nil {
 		return r, nil
 	}
 	var open sealedToken
-	if err := s.unseal(tokenAD(ref, r.lineage), cells.sealed, &open); err != nil {
+	ad := tokenAD(ref, r.lineage, cells.issued.Time, cells.expires.Time, cells.refreshExpires.Time)
+	if err := s.unseal(ad, cells.seal, &open); err != nil {
 		return r, err
 	}
 	r.token = &realm.Token{
@@ -180,8 +181,8 @@ func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
 	return r, nil
 }
 
-func tokenAD(ref realm.Ref, lineage int64) tokenstore.AD {
-	return tokenstore.AD{Column: "tokens_tokens.sealed", Ref: ref, Version: lineage}
+func tokenAD(ref realm.Ref, lineage int64, issued, expires, refreshExpires time.Time) tokenstore.AD {
+	return tokenstore.AD{Column: tokenLabel, Ref: ref, Version: lineage, Row: inClear(issued, expires, refreshExpires)}
 }
 
 // micros is a time as the columns keep it.

@@ -35,6 +35,8 @@ type txn struct {
 	changed realm.Ref
 	// unchanged: nothing was written.
 	unchanged bool
+	// ledger is what the transaction wrote into registers; nil for nothing.
+	ledger *ledger
 }
 
 // now is the time that the transaction dates rows by.
@@ -96,8 +98,11 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return s.resolveCommit(ctx, db, id, err)
+		if err := s.resolveCommit(ctx, db, id, err); err != nil {
+			return err
+		}
 	}
+	t.ledger.written()
 	return nil
 }
 

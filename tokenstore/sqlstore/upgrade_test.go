@@ -18,8 +18,9 @@ import (
 )
 
 // The databases testdata/schema3.db and testdata/schema3.mariadb.sql were made
-// by the last version with schema 3, at this time. The clocks of the tests
-// stand then: an authorization lives for an hour.
+// by the last version with schema 3, at this time, and schema4.db and
+// schema4.mariadb.sql from them by the last version with schema 4. The clocks of
+// the tests stand then: an authorization lives for an hour.
 var madeAt = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // manyOld is how many more rows of the old form the tests add: more than two
@@ -29,7 +30,15 @@ const manyOld = 450
 // schema3SQLite is a copy of the database file with more rows, and its keys.
 func schema3SQLite(t *testing.T) (path string, keys *tokenstore.Keyring) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "schema3.db")
+	path, keys = copySQLite(t, "schema3.db")
+	addOldRows(t, plainDB(t, path))
+	return path, keys
+}
+
+// copySQLite is a copy of a database file and its keys.
+func copySQLite(t *testing.T, name string) (path string, keys *tokenstore.Keyring) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
 	for _, file := range []string{path, sqlstore.KeyFileBeside(path)} {
 		text, err := os.ReadFile(filepath.Join("testdata", filepath.Base(file)))
 		if err != nil {
@@ -39,7 +48,6 @@ func schema3SQLite(t *testing.T) (path string, keys *tokenstore.Keyring) {
 			t.Fatal(err)
 		}
 	}
-	addOldRows(t, plainDB(t, path))
 	return path, tokenstore.KeyFile(sqlstore.KeyFileBeside(path))
 }
 
@@ -47,8 +55,16 @@ func schema3SQLite(t *testing.T) (path string, keys *tokenstore.Keyring) {
 // connections believe that it is madeAt.
 func schema3MariaDB(t *testing.T) (m *testserver.MySQL, dsn string) {
 	t.Helper()
+	m, dsn = loadMariaDB(t, "schema3.mariadb.sql")
+	addOldRows(t, plainMySQL(t, m))
+	return m, dsn
+}
+
+// loadMariaDB loads a dump.
+func loadMariaDB(t *testing.T, name string) (m *testserver.MySQL, dsn string) {
+	t.Helper()
 	m = testserver.MariaDB(t)
-	dump, err := os.ReadFile(filepath.Join("testdata", "schema3.mariadb.sql"))
+	dump, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +72,6 @@ func schema3MariaDB(t *testing.T) (m *testserver.MySQL, dsn string) {
 	for statement := range strings.SplitSeq(strings.TrimSpace(string(dump)), ";\n") {
 		execute(t, db, strings.TrimSuffix(statement, ";"))
 	}
-	addOldRows(t, db)
 	return m, fmt.Sprintf("%s?timestamp=%d", m.DSN(), madeAt.Unix())
 }
 
