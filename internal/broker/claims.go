@@ -61,6 +61,7 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 		if err := next(ctx); err != nil {
 			return nil, err
 		}
+		ctx = withBudget(ctx) // that of before was for the way to the first decision
 	}
 }
 
@@ -230,7 +231,7 @@ func causeField(cause *grant.Error) zap.Field {
 // checkSecret returns errStale if the secret is not the one any more that the
 // attempt began with: another node may have changed it meanwhile.
 func (a *attempt) checkSecret(ctx context.Context) error {
-	secret, err := a.view.catalog.Secret(context.WithoutCancel(ctx), a.flight.owner, a.ref)
+	secret, err := a.view.catalog.Secret(withoutBudget(context.WithoutCancel(ctx)), a.flight.owner, a.ref)
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (v *View) flightTimeout(c *catalog.Realm) time.Duration {
 func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	// A pool that closes ends what waits. It does not cut off an answer that
 	// may hold the only live token: calls are not derived from base.
-	ctx, cancel := context.WithTimeout(base, v.flightTimeout(f.owner))
+	ctx, cancel := context.WithTimeout(withBudget(base), v.flightTimeout(f.owner))
 	defer cancel()
 	var lease *realm.Lease
 	var err error = errPanic

@@ -39,6 +39,7 @@ func (l *login) run(ctx context.Context) (*realm.Lease, again, error) {
 	if err := a.pool.begin(ctx, a.ref, a.bound, authorization, l.request.ID); err != nil {
 		return nil, nil, l.abandon(ctx, o, errNotBegun, err)
 	}
+	ctx = withoutBudget(ctx) // from here on a code may be on its way
 	sent := a.countCall()
 	cb, err := a.bound.Authorize(context.WithoutCancel(ctx), a.view.client, authorization, a.callOptions(l.request, l.decision, l.began))
 	a.pool.fetched(a.ref.Realm, sent, err)

@@ -89,7 +89,7 @@ var leaderCancels = []edit{
 	{"flight.go", "f, isOurs := v.joinOrStart(c, ref, g)", "f, isOurs := v.joinOrStart(ctx, c, ref, g)"},
 	{"flight.go", "joinOrStart(c *catalog.Realm, ref", "joinOrStart(ctx context.Context, c *catalog.Realm, ref"},
 	{"flight.go", "\t\tf := newFlight(c, g)\n", "\t\tf := newFlight(c, g)\n\t\tf.leader = ctx\n"},
-	{"flight.go", "context.WithTimeout(base, v.flightTimeout(f.owner))", "context.WithTimeout(leaderOf(f, base), v.flightTimeout(f.owner))"},
+	{"flight.go", "context.WithTimeout(withBudget(base), v.flightTimeout(f.owner))", "context.WithTimeout(withBudget(leaderOf(f, base)), v.flightTimeout(f.owner))"},
 	{"flight.go", "// finish ends a flight", "func leaderOf(f *flight, base context.Context) context.Context {\n\tif f.leader != nil {\n\t\treturn f.leader\n\t}\n\treturn base\n}\n\n// finish ends a flight"},
 }
 

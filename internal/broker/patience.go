@@ -140,6 +140,43 @@ func (p *Pool) awaitOpen(ctx context.Context) error {
 	}
 }
 
+// budgetKey is the context key of a *budget.
+type budgetKey struct{}
+
+// budget is how long a flight may still wait for the store before it makes its
+// call: each step on the way uses up a part of it. Without one, each operation
+// has the whole of patience. An outcome is saved without one, because a refresh
+// token may hang on it; and so is the store read while another node is making the
+// call, because that takes as long as it takes.
+type budget struct{ left atomic.Int64 }
+
+// withBudget gives what is done with the context one budget.
+func withBudget(ctx context.Context) context.Context {
+	b := new(budget)
+	b.left.Store(int64(patience))
+	return context.WithValue(ctx, budgetKey{}, b)
+}
+
+// withoutBudget gives each operation the whole of patience.
+func withoutBudget(ctx context.Context) context.Context {
+	return context.WithValue(ctx, budgetKey{}, (*budget)(nil))
+}
+
+// of is how long an operation with the context may take.
+func (b *budget) of() time.Duration {
+	if b == nil {
+		return patience
+	}
+	return max(time.Duration(b.left.Load()), 0)
+}
+
+// spend takes what an operation took from the budget.
+func (b *budget) spend(d time.Duration) {
+	if b != nil {
+		b.left.Add(-int64(d))
+	}
+}
+
 // ask lets a caller wait for one operation of the store. The operation runs in
 // a goroutine of its own: a driver may wait for a server longer than its context
 // allows, above all in COMMIT. What it returns after patience is lost: an
@@ -155,7 +192,10 @@ func ask[T any](ctx context.Context, s *patientStore, part string, op func(conte
 		err      error
 		panicked any
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
+	b, _ := ctx.Value(budgetKey{}).(*budget)
+	began := time.Now()
+	defer func() { b.spend(time.Since(began)) }()
+	limited, cancel := context.WithTimeout(ctx, b.of())
 	defer cancel()
 	done := make(chan answer, 1)
 	go func() {
@@ -181,7 +221,7 @@ func ask[T any](ctx context.Context, s *patientStore, part string, op func(conte
 	}
 	if ctx.Err() == nil { // it was the store that took too long, not the caller that left
 		s.suspend(part)
-		err = fmt.Errorf("%w: it did not answer within %v: %w", tokenstore.ErrUnavailable, patience, err)
+		err = fmt.Errorf("%w: it did not answer in time: %w", tokenstore.ErrUnavailable, err)
 	}
 	return none, err
 }

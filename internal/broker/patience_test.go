@@ -192,3 +192,41 @@ func TestBeginOfALoginIsNotWaitedForLonger(t *testing.T) {
 	defer h.goOn()
 	wantImpatient(t, n, jd)
 }
+
+// slow is a store that answers, but slowly.
+type slow struct {
+	tokenstore.Store
+	takes atomic.Int64
+}
+
+func (s *slow) wait() { time.Sleep(time.Duration(s.takes.Load())) }
+
+func (s *slow) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
+	s.wait()
+	return s.Store.Secret(ctx, ref)
+}
+
+func (s *slow) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	s.wait()
+	return s.Store.Token(ctx, ref)
+}
+
+func (s *slow) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	s.wait()
+	return s.Store.Coordinate(ctx, ref, decide)
+}
+
+// The steps of a caller's way together take no longer than patience, however
+// often the store just answers in time.
+func TestStepsShareTheirPatience(t *testing.T) {
+	path, p, c := filepath.Join(t.TempDir(), "tokens.db"), newProvider(t), newClock()
+	s := &slow{Store: newStore(t, path, c)}
+	n := nodeOn(t, s, p, c)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	s.takes.Store(int64(patience) * 9 / 20) // two steps fit, the third does not
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	if s := n.Status(t.Context()); s.WithoutClaims != 1 {
+		t.Errorf("the third step was waited for: %d keys are served without claims", s.WithoutClaims)
+	}
+}

@@ -28,7 +28,7 @@ func (a *attempt) settle(ctx context.Context, o *claim.Outcome) (tokenstore.Stat
 	isSpooled := a.spool(o)
 	failpoint.Hit("spooled")
 	sent := a.pool.now()
-	s, err := a.pool.callers.Coordinate(context.WithoutCancel(ctx), a.ref, func(s *tokenstore.State) error {
+	s, err := a.pool.callers.Coordinate(withoutBudget(context.WithoutCancel(ctx)), a.ref, func(s *tokenstore.State) error {
 		o.Settle(s)
 		return nil
 	})
