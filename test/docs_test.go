@@ -245,6 +245,27 @@ func anchors(text string) (names []string) {
 	return names
 }
 
+// CHANGELOG.md says each thing once, in lines that an editor shows whole. Two
+// changes at a time easily leave an entry twice.
+func TestDocsChangelog(t *testing.T) {
+	beginning := regexp.MustCompile(`^- .{1,60}`)
+	seen := map[string]bool{}
+	for line := range strings.Lines(readDoc(t, "../CHANGELOG.md")) {
+		if entry := beginning.FindString(line); entry != "" {
+			if seen[entry] {
+				t.Errorf("twice: %s", line)
+			}
+			seen[entry] = true
+		}
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 130 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("there is no entry")
+	}
+}
+
 var (
 	testName  = regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz)[A-Z]\w+`)
 	goFile    = regexp.MustCompile(`[\w/*]+\.go\b`)
