@@ -380,7 +380,7 @@ func TestReplacedClientIsRefused(t *testing.T) {
 	s := newCodeServer(t)
 	a, b := s.accounts(t, true)
 	s.thenToken(func(w http.ResponseWriter, _ url.Values) {
-		b.saveSecret(t, jd, "client_id", "other") //nolint:contextcheck // somebody else does
+		b.saveSecret(t, jd, "client_id", "other")
 		s.thenToken(nil)
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"error":"invalid_client"}`))

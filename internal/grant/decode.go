@@ -164,7 +164,8 @@ func (v view) readable(least int) view {
 		}
 		run = view{}
 	}
-	for i, size := 0, 0; i < len(v.text); i += size {
+	var size int
+	for i := 0; i < len(v.text); i += size {
 		var c rune
 		c, size = utf8.DecodeRune(v.text[i:])
 		switch {

@@ -149,7 +149,8 @@ func isIgnorable(c rune) bool {
 // which it stands in forms.
 func fold(v view) view {
 	folded := view{text: make([]byte, 0, len(v.text)), from: make([]int, 0, len(v.text)), to: make([]int, 0, len(v.text))}
-	for i, size := 0, 0; i < len(v.text); i += size {
+	var size int
+	for i := 0; i < len(v.text); i += size {
 		var c rune
 		if c, size = utf8.DecodeRune(v.text[i:]); c == utf8.RuneError {
 			continue
