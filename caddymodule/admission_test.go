@@ -66,9 +66,10 @@ func TestForeignPages(t *testing.T) {
 			target = "http://" + at + "/api/status"
 		}
 		kind, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(way, "admin, "), "gateway, "), ",")
-		if way == "admin" {
+		switch way {
+		case "admin":
 			kind = "local"
-		} else if way == "gateway" {
+		case "gateway":
 			kind = "none"
 		}
 		withCredential := kind == "basic" || kind == "header"

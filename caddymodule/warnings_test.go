@@ -90,13 +90,19 @@ func TestSecretsInTheOpen(t *testing.T) {
 		tokens, site string
 		want         []string
 	}{
-		{"realm x {\nsecret main {\na canary5f1c\nb {env.B}\nc canary5f1c\n}\nsecret second {\na {file./b}\n}\n}", "",
-			[]string{`"option":"realm x secret main a, c","at":"Caddyfile:5"`}},
+		{
+			"realm x {\nsecret main {\na canary5f1c\nb {env.B}\nc canary5f1c\n}\nsecret second {\na {file./b}\n}\n}", "",
+			[]string{`"option":"realm x secret main a, c","at":"Caddyfile:5"`},
+		},
 		{"realm x {\nshared {\na canary5f1c\n}\n}", "", []string{`"option":"realm x shared a","at":"Caddyfile:5"`}},
-		{"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret canary5f1c\n}\n}", "",
-			[]string{`"option":"realm x grant client_secret","at":"Caddyfile:6"`}},
-		{"realm x {\ngrant jwt_bearer {\ntoken_url https://a.example\nprivate_key canary5f1c\n}\n}", "",
-			[]string{`"option":"realm x grant private_key","at":"Caddyfile:6"`}},
+		{
+			"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret canary5f1c\n}\n}", "",
+			[]string{`"option":"realm x grant client_secret","at":"Caddyfile:6"`},
+		},
+		{
+			"realm x {\ngrant jwt_bearer {\ntoken_url https://a.example\nprivate_key canary5f1c\n}\n}", "",
+			[]string{`"option":"realm x grant private_key","at":"Caddyfile:6"`},
+		},
 		{"realm x {\ngrant static {\ntoken canary5f1c\n}\n}", "", []string{`"option":"realm x grant token","at":"Caddyfile:5"`}},
 		{"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret {secret.b}\n}\n}", "", nil},
 		{"encryption_key {env.A} canary5f1c", "", []string{`"option":"encryption_key","at":"Caddyfile:3"`}},

@@ -38,6 +38,12 @@ func (c *untraced) Value(key any) any {
 	return v
 }
 
+// withoutTrace returns the context without a trace, in the memory of o.
+func (o *outgoing) withoutTrace(ctx context.Context) context.Context {
+	o.ctx = untraced{ctx}
+	return &o.ctx
+}
+
 // prepare returns the request to send: with its destination, without the copies
 // of the parameter that the caller sent, and with the token in its places. It
 // does not use http.Request.Clone, which copies the Trailer map: only the map
@@ -50,8 +56,8 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	if err != nil {
 		return nil, err
 	}
-	out := &outgoing{url: *req.URL, ctx: untraced{req.Context()}}
-	out.Request = *req.WithContext(&out.ctx)
+	out := &outgoing{url: *req.URL}
+	out.Request = *req.WithContext(out.withoutTrace(req.Context()))
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
