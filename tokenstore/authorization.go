@@ -46,7 +46,9 @@ type Authorization struct {
 // or realm.
 type AuthorizationStore interface {
 	// BeginAuthorization saves an authorization that ends after life, which is
-	// cut to MaxAuthorizationLife.
+	// cut to MaxAuthorizationLife. One by a person (Call is zero) ends those by
+	// persons that were begun before it for the same secret: a link that
+	// somebody kept is good for nothing beside a newer one.
 	BeginAuthorization(ctx context.Context, a Authorization, life time.Duration) error
 	// TakeAuthorization removes the authorization with this state and returns
 	// it: to one caller only, of all nodes. ErrAuthorizationNotFound for one

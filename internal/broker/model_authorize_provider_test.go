@@ -225,7 +225,9 @@ func (m *model) follows(n *modelNode, i int, link string) *authorization {
 	}
 	a := &authorization{ref: m.refs[i], app: app(i), state: u.Query().Get("state")}
 	m.db.mu.Lock()
-	_, durable := m.db.authorizations[tokenstore.HashState(realm.Hidden(a.state))]
+	state := tokenstore.HashState(realm.Hidden(a.state))
+	_, durable := m.db.authorizations[state]
+	durable = durable || m.db.superseded[state] // it was, until somebody asked for another link
 	m.db.mu.Unlock()
 	m.mu.Lock()
 	m.remember(a)

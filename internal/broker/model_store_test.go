@@ -42,6 +42,7 @@ type memory struct {
 	changes  []tokenstore.Change
 
 	authorizations map[tokenstore.StateHash]tokenstore.Authorization
+	superseded     map[tokenstore.StateHash]bool // by a newer link
 	companies      map[string]tokenstore.Company
 	company        int64 // the last id
 }
@@ -56,7 +57,7 @@ func newMemory(now func() time.Time) *memory {
 	return &memory{
 		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
 		attempts: map[realm.Ref]tokenstore.Claim{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
-		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, companies: map[string]tokenstore.Company{},
+		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, superseded: map[tokenstore.StateHash]bool{}, companies: map[string]tokenstore.Company{},
 	}
 }
 
@@ -414,6 +415,12 @@ func (s *memoryStore) BeginAuthorization(ctx context.Context, a tokenstore.Autho
 	return s.harmed(ctx, a.Ref, func(ctx context.Context) error {
 		return s.locked(ctx, func(m *memory) error {
 			a.ExpiresAt = microsOf(m.now().Add(min(life, tokenstore.MaxAuthorizationLife)))
+			for state, other := range m.authorizations {
+				if isByPerson(a) && isByPerson(other) && other.Ref == a.Ref {
+					delete(m.authorizations, state)
+					m.superseded[state] = true
+				}
+			}
 			m.authorizations[a.State] = a
 			return nil
 		})

@@ -43,6 +43,11 @@ func (s *Store) BeginAuthorization(ctx context.Context, a tokenstore.Authorizati
 		if err := dropEnded(ctx, tx, now); err != nil {
 			return err
 		}
+		if isByPerson(a) {
+			if err := s.dropLinks(ctx, tx, a.Ref); err != nil {
+				return err
+			}
+		}
 		a.ExpiresAt = micros(now.Add(min(life, tokenstore.MaxAuthorizationLife)))
 		open := sealedAuthorization{
 			CallbackURL: a.CallbackURL, Verifier: a.Verifier.Reveal(), Call: a.Call,
@@ -134,11 +139,18 @@ func farthest(now time.Time) time.Time { return now.Add(2 * tokenstore.MaxAuthor
 // without a lock, so that nobody waits for those that are about to be taken.
 func dropEnded(ctx context.Context, tx *txn, now time.Time) error {
 	states, err := endedStates(ctx, tx, now)
-	if err != nil || len(states) == 0 {
+	if err != nil {
 		return err
 	}
+	return dropStates(ctx, tx, states)
+}
+
+func dropStates(ctx context.Context, tx *txn, states []any) error {
+	if len(states) == 0 {
+		return nil
+	}
 	marks := strings.Join(slices.Repeat([]string{"?"}, len(states)), ", ")
-	_, err = tx.ExecContext(ctx, "DELETE FROM tokens_authorizations WHERE state IN ("+marks+")", states...) // #nosec G202 -- marks
+	_, err := tx.ExecContext(ctx, "DELETE FROM tokens_authorizations WHERE state IN ("+marks+")", states...) // #nosec G202 -- marks
 	return err
 }
 
@@ -158,6 +170,40 @@ func endedStates(ctx context.Context, tx *txn, now time.Time) ([]any, error) {
 		states = append(states, state)
 	}
 	return states, rows.Err()
+}
+
+// isByPerson reports whether a person authorizes, and not the server itself.
+func isByPerson(a tokenstore.Authorization) bool { return a.Call == tokenstore.CallID{} }
+
+// dropLinks removes the authorizations by persons of a secret: as dropEnded
+// does, looked up without a lock. Of two links that begin at the same time
+// neither is older, and both stay.
+func (s *Store) dropLinks(ctx context.Context, tx *txn, ref realm.Ref) error {
+	rows, err := tx.QueryContext(ctx, "SELECT state, sealed, expires_at FROM tokens_authorizations WHERE realm = ? AND ref_key = ?",
+		[]byte(ref.Realm), []byte(ref.Key))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	var links []any
+	for rows.Next() {
+		var state, sealed []byte
+		var expires instant
+		if err := rows.Scan(&state, &sealed, &expires); err != nil {
+			return err
+		}
+		a := tokenstore.Authorization{Ref: ref, ExpiresAt: expires.Time}
+		copy(a.State[:], state)
+		var open sealedAuthorization
+		// One that does not open is good for nothing: it does not stay either.
+		if err := s.unseal(authorizationAD(a), sealed, &open); err != nil || open.Call == (tokenstore.CallID{}) {
+			links = append(links, state)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return dropStates(ctx, tx, links)
 }
 
 // authorizationAD binds what is sealed to the row's state and end, too: nobody

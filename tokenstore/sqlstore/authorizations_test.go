@@ -15,7 +15,7 @@ import (
 )
 
 func authorization(state string) tokenstore.Authorization {
-	return tokenstore.Authorization{State: tokenstore.HashState(realm.Hidden(state)), Ref: ref, Verifier: "verifier of " + realm.Hidden(state)}
+	return tokenstore.Authorization{State: tokenstore.HashState(realm.Hidden(state)), Ref: ref, Call: tokenstore.NewCallID(), Verifier: "verifier of " + realm.Hidden(state)}
 }
 
 func begin(tb testing.TB, s tokenstore.Store, state string, life time.Duration) tokenstore.Authorization {

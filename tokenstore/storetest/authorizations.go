@@ -17,6 +17,7 @@ func testAuthorizations(t *testing.T, b Backend) {
 	t.Run("taken once", func(t *testing.T) { testTakenOnce(t, b) })
 	t.Run("ended", func(t *testing.T) { testEnded(t, fresh(t, b)) })
 	t.Run("end with their secret or realm", func(t *testing.T) { testAuthorizationsOfDeleted(t, fresh(t, b)) })
+	t.Run("a new link ends older ones", func(t *testing.T) { testLinksEnd(t, b) })
 	t.Run("many begin and are taken", func(t *testing.T) { testManyAuthorizations(t, b) })
 	if b.Shared {
 		t.Run("are no changes", func(t *testing.T) { testAuthorizationsAreNoChanges(t, fresh(t, b)) })
@@ -155,6 +156,31 @@ func testAuthorizationsOfDeleted(t *testing.T, s tokenstore.Store) {
 	orphan := begin(t, s, ref, "orphan").State
 	ok(t, s.DeleteRealm(t.Context(), "jd", false))
 	isTaken(t, s, orphan)
+}
+
+// testLinksEnd: a person's authorization ends when another one is begun for the
+// same secret, on whatever node, and nothing else ends with it.
+func testLinksEnd(t *testing.T, b Backend) {
+	stores := handles(t, b)
+	ref := realm.Ref{Realm: "jd", Key: "main"}
+	link := func(s tokenstore.Store, ref realm.Ref, state string) tokenstore.StateHash {
+		a := authorization(ref, state)
+		a.Call = tokenstore.CallID{}
+		ok(t, s.BeginAuthorization(t.Context(), a, time.Minute))
+		return a.State
+	}
+	first := link(stores[0], ref, "first")
+	sibling := link(stores[0], realm.Ref{Realm: "jd", Key: "Main"}, "of another key")
+	stranger := link(stores[1], realm.Ref{Realm: "sn", Key: "main"}, "of another realm")
+	login := begin(t, stores[0], ref, "of the server itself").State
+	second := link(stores[1], ref, "second")
+	isTaken(t, stores[0], first)
+	begin(t, stores[1], ref, "another of the server") // which ends no link
+	for _, state := range []tokenstore.StateHash{sibling, stranger, login, second} {
+		if _, err := stores[0].TakeAuthorization(t.Context(), state); err != nil {
+			t.Errorf("another authorization ended: %v", err)
+		}
+	}
 }
 
 // testManyAuthorizations: those that begin, end and are taken at once do not

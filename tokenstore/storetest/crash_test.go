@@ -68,7 +68,7 @@ func TestCrashWriter(t *testing.T) {
 			return
 		}
 		fmt.Println("TOKEN", ref.Key, saved.Lineage)
-		a := tokenstore.Authorization{State: tokenstore.HashState(realm.Hidden(value)), Ref: ref}
+		a := tokenstore.Authorization{State: tokenstore.HashState(realm.Hidden(value)), Ref: ref, Call: tokenstore.NewCallID()}
 		if err := s.BeginAuthorization(t.Context(), a, time.Hour); err != nil {
 			return
 		}
