@@ -22,7 +22,7 @@ type Broker interface {
 	Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Authorizable(ctx context.Context, realmID string) error
-	Callback(ctx context.Context, realmID string, cb grant.Callback) error
+	Callback(ctx context.Context, realmID string, cb grant.Callback) (realm.Ref, error)
 
 	Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease, fresh bool, err error)

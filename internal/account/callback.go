@@ -14,7 +14,7 @@ import (
 const callbackTimeout = 2 * time.Minute
 
 // Callback takes the answer of an authorization, as the provider wrote it into
-// the query of callback_url, and exchanges its code. nil: a token was saved.
+// the query of callback_url, and exchanges its code. It returns whose token was saved.
 //
 // The broker goes on when the caller leaves. Once the state is consumed, the
 // code is good for nothing but this exchange, and a browser that was closed
@@ -22,10 +22,10 @@ const callbackTimeout = 2 * time.Minute
 //
 // Errors: CodeBadCallback (400) for whatever is wrong with the callback
 // itself; else what became of the exchange. None reflects the query.
-func (s *Service) Callback(ctx context.Context, realmID, rawQuery string) error {
+func (s *Service) Callback(ctx context.Context, realmID, rawQuery string) (realm.Ref, error) {
 	cb, err := grant.ParseCallback(rawQuery)
 	if err != nil {
-		return &realm.Error{
+		return realm.Ref{}, &realm.Error{
 			Code: realm.CodeBadCallback, Status: http.StatusBadRequest,
 			Detail: "the callback cannot be read", Err: err,
 		}

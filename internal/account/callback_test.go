@@ -12,8 +12,8 @@ import (
 
 func TestCallback(t *testing.T) {
 	p, s, _ := newPuppet(t)
-	if err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); err != nil {
-		t.Fatal(err)
+	if ref, err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); err != nil || ref != (realm.Ref{Realm: "jd", Key: "main"}) {
+		t.Fatal(ref, err)
 	}
 	p.did(t, "callback jd/")
 	if cb := p.callbacks[0]; cb.Code != "c1" || cb.State != "s1" {
@@ -21,7 +21,7 @@ func TestCallback(t *testing.T) {
 	}
 	away := &realm.Error{Code: realm.CodeUnavailable, Status: 503}
 	p.answer = func(context.Context, string, realm.Ref) (*realm.Lease, bool, error) { return nil, false, away }
-	if err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); !errors.Is(err, away) {
+	if _, err := s.Callback(t.Context(), "jd", "code=c1&state=s1"); !errors.Is(err, away) {
 		t.Error(err)
 	}
 	p.did(t, "callback jd/")
@@ -31,7 +31,7 @@ func TestCallback(t *testing.T) {
 func TestUnreadableCallback(t *testing.T) {
 	p, s, _ := newPuppet(t)
 	for _, query := range []string{"code=canary&code=canary&state=s", "code=canary&state=%zz", "code=" + strings.Repeat("canary", 2000)} {
-		err := s.Callback(t.Context(), "jd", query)
+		_, err := s.Callback(t.Context(), "jd", query)
 		if e := refusal(t, err, 400, realm.CodeBadCallback); strings.Contains(e.Detail, "canary") {
 			t.Error(e)
 		}
@@ -50,10 +50,10 @@ func TestCallbackEndsItsWait(t *testing.T) {
 		}
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
-		if err := s.Callback(ctx, "jd", "code=c&state=s"); !errors.Is(err, context.Canceled) {
+		if _, err := s.Callback(ctx, "jd", "code=c&state=s"); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if err := s.Callback(t.Context(), "jd", "code=c&state=s"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Callback(t.Context(), "jd", "code=c&state=s"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})

@@ -87,10 +87,10 @@ func (p *puppet) RenewNow(ctx context.Context, ref realm.Ref) (*realm.Lease, boo
 	return p.ask(ctx, "renew", ref)
 }
 
-func (p *puppet) Callback(ctx context.Context, realmID string, cb grant.Callback) error {
+func (p *puppet) Callback(ctx context.Context, realmID string, cb grant.Callback) (realm.Ref, error) {
 	p.callbacks = append(p.callbacks, cb)
 	_, _, err := p.ask(ctx, "callback", realm.Ref{Realm: realmID})
-	return err
+	return realm.Ref{Realm: realmID, Key: "main"}, err
 }
 
 func (p *puppet) Keys(ctx context.Context, realmID string) ([]string, error) {

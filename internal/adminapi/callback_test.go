@@ -40,7 +40,7 @@ func TestCallbackPages(t *testing.T) {
 		status int
 		page   string
 	}{
-		{nil, 200, pageWorked},
+		{nil, 200, workedPage(realm.Ref{Realm: "jd", Key: `<b>&"main"`})},
 		{&realm.Error{Code: realm.CodeBadCallback, Status: 400, Detail: "unknown state"}, 400, pageWrong},
 		{&realm.Error{Code: realm.CodeBadCallback, Status: 400, Detail: "denied"}, 400, pageWrong},
 		{&realm.Error{Code: realm.CodeRealmNotFound, Status: 404}, 400, pageWrong},
@@ -72,6 +72,21 @@ func TestCallbackPages(t *testing.T) {
 				t.Errorf("log: %s", text)
 			}
 		}
+	}
+}
+
+// The page says what the consent was for, and what a name may hold is no HTML.
+func TestWorkedPageNamesTheAccount(t *testing.T) {
+	page := workedPage(realm.Ref{Realm: "jd<script>", Key: `"><img>&`})
+	for _, want := range []string{"<b>jd&lt;script&gt;</b>", "<b>&#34;&gt;&lt;img&gt;&amp;</b>"} {
+		if strings.Count(page, want) != 2 { // in English and Chinese
+			t.Errorf("%s is not in %s", want, page)
+		}
+	}
+	_, c := newPuppet(t)
+	a := c.get("/jd-account/callback-token?code=canary-code&state=canary-state")
+	if !strings.Contains(a.body, "<b>jd</b>") || !strings.Contains(a.body, "main") || strings.Contains(a.body, "canary") {
+		t.Errorf("%s", a.body)
 	}
 }
 
@@ -136,7 +151,7 @@ func TestCallbackAlone(t *testing.T) {
 
 // The pages have no script, and load nothing.
 func TestPages(t *testing.T) {
-	for _, text := range []string{pageWorked, pageWrong, pageFailed} {
+	for _, text := range []string{workedPage(realm.Ref{Realm: "jd", Key: "main"}), pageWrong, pageFailed} {
 		if regexp.MustCompile(`(?i)<(script|link|img|form|a|base|iframe)\b|https?:|\son\w+=`).MatchString(text) {
 			t.Error(text)
 		}

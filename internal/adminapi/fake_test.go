@@ -126,9 +126,9 @@ func (p *puppet) AuthorizeURL(_ context.Context, ref realm.Ref) (string, error) 
 	return "https://provider.example/authorize?a=1&state=state-1", p.asked(ref)
 }
 
-func (p *puppet) Callback(_ context.Context, realmID string, cb grant.Callback) error {
+func (p *puppet) Callback(_ context.Context, realmID string, cb grant.Callback) (realm.Ref, error) {
 	p.cb = cb
-	return p.asked(realm.Ref{Realm: realmID})
+	return realm.Ref{Realm: realmID, Key: `<b>&"main"`}, p.asked(realm.Ref{Realm: realmID})
 }
 
 func (p *puppet) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // recipesJD are the recipes of a realm that is authorized without a person, as
@@ -168,7 +169,7 @@ func TestByAPerson(t *testing.T) {
 	other.Path = "/nobody-account/callback-token"
 	forged := strings.Replace(back.RequestURI(), "state=", "state=x", 1)
 	s.get(forged).html(http.StatusBadRequest, pageWrong)
-	s.get(back.RequestURI()).html(http.StatusOK, pageWorked)
+	s.get(back.RequestURI()).html(http.StatusOK, workedPage(realm.Ref{Realm: "jd", Key: "main"}))
 	s.get(back.RequestURI()).html(http.StatusBadRequest, pageWrong)
 	s.post("get-access-token").text(s.provider.Newest())
 	s.post("request-access-token").refused(http.StatusConflict, "not_authorizable", "")

@@ -229,7 +229,7 @@ func TestBadCallbacks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n.Callback(t.Context(), "other", cb)
+		return bringCallback(t.Context(), n, "other", cb)
 	}
 	used := s.callback(begun(t, n))
 	if err := visit(t.Context(), t, n, used); err != nil {
@@ -478,7 +478,7 @@ func TestCallbackGoesOn(t *testing.T) {
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
-	go func() { left <- n.Callback(ctx, jd.Realm, cb) }()
+	go func() { left <- bringCallback(ctx, n, jd.Realm, cb) }()
 	<-reached
 	leave()
 	if err := <-left; err == nil {

@@ -22,27 +22,35 @@ const callbackSlots = 4
 // Callback takes what the provider sent to the callback of a realm: the state
 // is consumed, and the code exchanged for a token, which is saved. It goes on
 // when ctx ends, unless so many callbacks came at once that this one still
-// waits for its turn: then nothing is consumed.
+// waits for its turn: then nothing is consumed. It returns whose token was
+// saved.
 //
 // Errors: CodeBadCallback if nothing is exchanged, because the state is
 // unknown, was used, has ended or belongs to another realm, because there is no
 // code, or the provider says why not; else those of Flush.
-func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) error {
+func (v *View) Callback(ctx context.Context, realmID string, cb grant.Callback) (realm.Ref, error) {
 	release, err := v.pool.acquireCallbackSlot(ctx)
 	if err != nil {
-		return err
+		return realm.Ref{}, err
 	}
-	result := make(chan error, 1)
+	type outcome struct {
+		ref realm.Ref
+		err error
+	}
+	result := make(chan outcome, 1)
 	// Nothing of it belongs to the caller, who may leave: the code is taken.
-	if !v.pool.start(func(ctx context.Context) { result <- v.handleCallback(ctx, realmID, cb, release) }) {
+	if !v.pool.start(func(ctx context.Context) {
+		ref, err := v.handleCallback(ctx, realmID, cb, release)
+		result <- outcome{ref, err}
+	}) {
 		release()
-		return errClosed
+		return realm.Ref{}, errClosed
 	}
 	select {
-	case err := <-result:
-		return err
+	case o := <-result:
+		return o.ref, o.err
 	case <-ctx.Done():
-		return gaveUp(ctx)
+		return realm.Ref{}, gaveUp(ctx)
 	}
 }
 
@@ -67,21 +75,24 @@ func (p *Pool) acquireCallbackSlot(ctx context.Context) (release func(), err err
 
 // handleCallback does the work of a callback, whatever happens. It calls release
 // as soon as the store has been asked for the state.
-func (v *View) handleCallback(ctx context.Context, realmID string, cb grant.Callback, release func()) (err error) {
+func (v *View) handleCallback(ctx context.Context, realmID string, cb grant.Callback, release func()) (ref realm.Ref, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			v.pool.logPanic(r, "panic while exchanging a code", zap.String("realm", realmID))
-			err = errPanic
+			ref, err = realm.Ref{}, errPanic
 		}
 	}()
 	begun, err := v.pool.consumeState(ctx, cb.State, release)
 	if err == nil {
 		err = v.answer(ctx, realmID, begun, cb)
 	}
-	if err != nil && ctx.Err() != nil {
-		return errClosed
+	switch {
+	case err == nil:
+		return begun.Ref, nil
+	case ctx.Err() != nil:
+		return realm.Ref{}, errClosed
 	}
-	return err
+	return realm.Ref{}, err
 }
 
 // consumeState consumes the state of a callback, and calls release.

@@ -46,7 +46,7 @@ func TestManyCallbacks(t *testing.T) {
 	const callers = 50
 	left := make(chan error, callers)
 	for range callers {
-		go func() { left <- n.Callback(ctx, jd.Realm, grant.Callback{Code: "c", State: "unknown"}) }()
+		go func() { left <- bringCallback(ctx, n, jd.Realm, grant.Callback{Code: "c", State: "unknown"}) }()
 	}
 	eventually(t, "the places are taken", func() bool { return asked.Load() == callbackSlots })
 	leave()
@@ -56,7 +56,7 @@ func TestManyCallbacks(t *testing.T) {
 		}
 	}
 	close(gate)
-	wantError(t, n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "unknown"}), realm.CodeBadCallback, http.StatusBadRequest)
+	wantError(t, bringCallback(t.Context(), n, jd.Realm, grant.Callback{Code: "c", State: "unknown"}), realm.CodeBadCallback, http.StatusBadRequest)
 	if got := asked.Load(); got != callbackSlots+1 {
 		t.Errorf("the store was asked %d times", got)
 	}
@@ -66,7 +66,7 @@ func TestManyCallbacks(t *testing.T) {
 func TestCallbackPanics(t *testing.T) {
 	n := newTaking(t, func() { panic("canary") })
 	for range callbackSlots + 1 {
-		wantError(t, n.Callback(t.Context(), jd.Realm, grant.Callback{Code: "c", State: "s"}), realm.CodeInternal, http.StatusInternalServerError)
+		wantError(t, bringCallback(t.Context(), n, jd.Realm, grant.Callback{Code: "c", State: "s"}), realm.CodeInternal, http.StatusInternalServerError)
 	}
 }
 

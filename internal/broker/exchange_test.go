@@ -169,7 +169,7 @@ func TestForeignCallbackLocksNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, n.Callback(t.Context(), "other", cb), realm.CodeBadCallback, http.StatusBadRequest)
+	wantError(t, bringCallback(t.Context(), n, "other", cb), realm.CodeBadCallback, http.StatusBadRequest)
 	wantError(t, <-failed, realm.CodeTokenUnavailable, http.StatusBadGateway)
 	n.clock.advance(2 * time.Second)
 	want(t, n.View, jd, "T-1-app", realm.FromUpstream)

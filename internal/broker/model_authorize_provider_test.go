@@ -187,7 +187,7 @@ func (m *model) deliver(n *modelNode, a *authorization, w way) *visitor {
 	v := &visitor{call: m.newCall(n, a.ref), of: a, way: w, done: make(chan struct{})}
 	m.visits = append(m.visits, v)
 	go func() {
-		err := n.view.Callback(context.Background(), id, cb)
+		_, err := n.view.Callback(context.Background(), id, cb)
 		m.visited(v, err)
 		close(v.done)
 	}()

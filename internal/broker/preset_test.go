@@ -91,7 +91,7 @@ func TestJDWithoutAPerson(t *testing.T) {
 			face := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				cb, err := grant.ParseCallback(r.URL.RawQuery)
 				if err == nil {
-					err = b.Callback(r.Context(), jd.Realm, cb)
+					_, err = b.Callback(r.Context(), jd.Realm, cb)
 				}
 				if err != nil {
 					t.Error(err)
