@@ -60,7 +60,7 @@ func (d Definition) compile() (*Realm, error) {
 	}
 	r.Secrets = make(map[string]realm.Secret, len(d.Secrets))
 	for _, s := range d.Secrets {
-		s.Realm = d.Realm.ID
+		s.Realm, s.Defined = d.Realm.ID, true
 		if err := s.Validate(); err != nil {
 			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
 		}

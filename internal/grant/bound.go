@@ -29,6 +29,9 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 			return nil, realm.Fieldf(name, "the secret has no such field")
 		}
 	}
+	if err := p.checkShared(s); err != nil {
+		return nil, err
+	}
 	if err := b.check(); err != nil {
 		return nil, err
 	}

@@ -38,10 +38,13 @@ func (p *Program) filledPlaces() []filledPlace {
 }
 
 // CheckSecret finds a value that cannot stand in a URL where the realm puts it,
-// such as "a b/" in the host of its API. It is for a secret that is being saved
+// such as "a b/" in the host of its API, or must not: see checkShared. It is for a secret that is being saved
 // and need not be whole yet: fields that it lacks are not missed, as they are
 // by Bind. An error is a *realm.FieldError of a path such as fields.shop.
 func (p *Program) CheckSecret(s realm.Secret) error {
+	if fault := (*realm.FieldError)(nil); errors.As(p.checkShared(s), &fault) {
+		return realm.Fieldf("fields."+fault.Field, "%s", fault.Reason)
+	}
 	v := &values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback}
 	for _, f := range p.filledPlaces() {
 		names := f.template.fields(nil)

@@ -1,0 +1,78 @@
+package grant
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// destination is where something of a realm goes: the fields that decide about
+// its host, and those that go there, or were used to get what goes there.
+type destination struct {
+	field       string // of the realm
+	host, reads []string
+}
+
+// destinations are all hosts that the realm names.
+func (p *Program) destinations() []destination {
+	var list []destination
+	token := p.fixed.fields(nil)
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
+		r := p.recipe(kind)
+		if r == nil {
+			continue
+		}
+		reads := r.fields()
+		if r.holds("callback_url") {
+			reads = p.callback.fields(reads)
+		}
+		list = append(list, destination{r.url.field, r.url.host.fields(nil), reads})
+		token = append(token, reads...)
+	}
+	for _, in := range p.inject {
+		token = in.user.fields(in.value.fields(token))
+	}
+	if api := p.target.api; api != nil {
+		list = append(list, destination{api.field, api.host.fields(nil), api.path.fields(api.host.fields(token))})
+	}
+	for _, h := range p.target.hosts {
+		list = append(list, destination{h.field, h.host.fields(nil), h.host.fields(token)})
+	}
+	return append(list, destination{callbackField, callbackHost(p.callback).fields(nil), p.callback.fields(nil)})
+}
+
+// callbackHost is the part of a callback URL that decides about its host: all
+// of it where a secret gives the scheme as well.
+func callbackHost(t template) template {
+	var u urlTemplate
+	rest := u.cutScheme(t)
+	if u.scheme == "" {
+		return t
+	}
+	host, _, _ := rest.cut("/?")
+	return host
+}
+
+// checkShared refuses a secret of the API that chooses a host to which a shared
+// field of the configuration file would go, or a token that was obtained with
+// one. The operator wrote the field for the hosts of the file. Whoever may write
+// secrets is not to have it, and would get it by naming a host of his own: also
+// by a field of the name that the file itself has as shared.
+func (p *Program) checkShared(s realm.Secret) error {
+	if !p.trusted || s.Defined {
+		return nil
+	}
+	isOwn := func(name string) bool { _, ok := s.Fields[name]; return ok }
+	isShared := func(name string) bool { _, ok := p.realm.Config.Shared[name]; return ok && !isOwn(name) }
+	for _, d := range p.destinations() {
+		chooses := slices.IndexFunc(d.host, isOwn)
+		reads := sortedSet(slices.DeleteFunc(slices.Clone(d.reads), func(name string) bool { return !isShared(name) }))
+		if chooses < 0 || len(reads) == 0 {
+			continue
+		}
+		return realm.Fieldf(d.host[chooses], "names the host of %s, and no host of a secret that was added by the API may get "+
+			"shared fields of the configuration file (%s): put these into the secret, or the secret into the file", d.field, strings.Join(reads, ", "))
+	}
+	return nil
+}
