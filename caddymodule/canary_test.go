@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,26 +16,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// leaks finds the canary in a text, also encoded.
-func leaks(text string) []string {
-	forms := map[string]string{"plain": canary, "hex": hex.EncodeToString([]byte(canary))}
-	for shift := range 3 { // base64 reads three bytes at a time
-		padded := base64.RawStdEncoding.EncodeToString([]byte("xx"[:min(shift, 2)] + canary))
-		forms[fmt.Sprintf("base64 at %d", shift)] = padded[2*shift : len(padded)-2]
-	}
-	var found []string
-	for name, form := range forms {
-		if strings.Contains(text, form) {
-			found = append(found, name)
-		}
-	}
-	return found
-}
-
 // TestNothingLeaks drives every path at DEBUG, with secrets that begin with a
 // canary, and looks for it wherever somebody else may read.
 func TestNothingLeaks(t *testing.T) {
-	p, i := newProvider(t), newInstance(t)
+	p, i, stderr := newProvider(t), newInstance(t), captureStderr(t)
+	quoting := newQuotingProvider(t)
 	i.config = freeAddress(t)
 	p.api = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Reflected", r.URL.RawQuery+r.Header.Get("X-Access-Token"))
@@ -53,7 +39,8 @@ func TestNothingLeaks(t *testing.T) {
 	t.Setenv("TOKENS_TEST_ADMIN", canary+"-admin")
 	tokens := strings.NewReplacer(canary+"-secret", "{env.TOKENS_TEST_SECRET}", canary+"-refresh", "{env.TOKENS_TEST_REFRESH}").Replace(
 		p.realm("p", "inject query access_token\nrenew_on status 401") + p.lapsed("lapsed") +
-			p.realm("h", "inject header X-Access-Token\nshared {\nx {file."+key+"}\n}\nhosts 127.0.0.1:1"))
+			p.realm("h", "inject header X-Access-Token\nshared {\nx {file."+key+"}\n}\nhosts 127.0.0.1:1") +
+			p.realm(planted, "inject query access_token"))
 	site := proxyMain + `
 		handle_path /h/* {
 			token_proxy {
@@ -69,7 +56,7 @@ func TestNothingLeaks(t *testing.T) {
 	i.load(tokens, site)
 	answers := ""
 	for _, path := range []string{
-		"/p/x?access_token=mine", "/p/cut", "/p/dead", "/p/dead", "/any/p/main/x", "/any/lapsed/main/x", "/any/nope/x/y", "/h/x",
+		"/p/x?access_token=mine", "/p/cut", "/p/dead", "/p/dead", "/any/p/main/x", "/any/lapsed/main/x", "/any/nope/x/y", "/h/x", "/any/" + planted + "/main/x", "/any/" + planted + "-nope/main/x",
 	} {
 		a := i.get(path)
 		answers += fmt.Sprintln(a.Header) + a.body
@@ -89,25 +76,69 @@ func TestNothingLeaks(t *testing.T) {
 	i.get("/admin/x", "Authorization", "Bearer "+canary+"-admin")
 	i.load(tokens+"\nallow_private 127.0.0.1", site) // and once more with another configuration
 
-	autosave, err := os.ReadFile(caddy.ConfigAutosavePath)
-	if err != nil {
-		t.Fatal(err)
+	// A provider that quotes the secret in its refusals, in another form each time.
+	i.must(http.MethodPost, "/api/realm", `{"id": "quoting", "config": {"api": "`+quoting+`", "url": "`+quoting+`", "method": "POST", "content_type": "form",
+		"arguments": [{"name": "secret", "place": "body", "value": "$key_1"}], "token_path": "t", "allow_http": true, "inject": [{"place": "url", "name": "t"}]}}`)
+	for n := range quotings {
+		key := fmt.Sprint("k", n)
+		i.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm": "quoting", "key": %q, "key_1": "%s-quoted-%d"}`, key, canary, n))
+		answers += i.get("/any/quoting/"+key+"/x").body + i.call(http.MethodGet, "/api/token?realm=quoting&key="+key, "").body
+		answers += i.call(http.MethodPost, "/api/realm/quoting/test", `{"key": "`+key+`"}`).body
 	}
+	status := i.must(http.MethodGet, "/api/status", "")
+	if strings.Count(answers, "quoted by the provider") < len(quotings) || !strings.Contains(status, "quoted by the provider") {
+		t.Error("the provider's words are not in the dry run or the status")
+	}
+	errors := i.startErrors()
+	_, _ = fmt.Fprintln(os.Stderr, planted)
+
+	autosave := autosaved(t)
 	for name, text := range map[string]string{
-		"/metrics": i.metrics(), "the log": i.log(), "answers": answers, "autosave.json": string(autosave), "/config/": i.do(http.MethodGet, "http://"+i.config+"/config/", "").body,
+		"/metrics": i.metrics(), "the log": i.log(), "the access log": accessLog(i.log()), "answers": answers, "the status": status,
+		"autosave.json": autosave, "/config/": i.do(http.MethodGet, "http://"+i.config+"/config/", "").body, "stderr": stderr(),
+		"pprof": i.profiles(), "the process list": i.processes(), "start errors": errors, "files": i.files(key), "the database": i.dump(),
 	} {
 		if found := leaks(text); found != nil {
 			t.Errorf("%s shows a secret (%v):\n%s", name, found, around(text))
 		}
-	}
-	if !strings.Contains(i.log(), "upstream roundtrip") || !strings.Contains(string(autosave), "env.TOKENS_TEST_SECRET") {
-		t.Error("the places that were searched are not those that are written to")
-	}
-	for _, prefix := range []string{"", "a", "ab", "abc"} {
-		if leaks(base64.StdEncoding.EncodeToString([]byte(prefix+canary+"-x"))) == nil || leaks(prefix+canary) == nil {
-			t.Error("the search finds nothing at all")
+		if leaksOf(text, planted) == nil {
+			t.Errorf("what was planted is not found in %s", name)
 		}
 	}
+	if !strings.Contains(i.log(), "upstream roundtrip") || !strings.Contains(autosave, "env.TOKENS_TEST_SECRET") {
+		t.Error("the places that were searched are not those that are written to")
+	}
+}
+
+// quotings are what the provider does to a secret before it quotes it.
+var quotings = []func(string) string{
+	func(s string) string { return s },
+	strings.ToUpper,
+	func(s string) string { return s[:5] + "\x00" + s[5:] },
+	func(s string) string { return s[:5] + "\u200b" + s[5:] },
+	func(s string) string { return s[:5] + "\ufffd" + s[5:] },
+	func(s string) string { return s[:5] + "\u00ad" + s[5:] },
+	func(s string) string { return s[:5] + "\r\n" + s[5:] },
+	func(s string) string { return hex.EncodeToString([]byte(s)) },
+	func(s string) string { return base64.StdEncoding.EncodeToString([]byte("x:" + s)) },
+	func(s string) string { return strings.ReplaceAll(fmt.Sprintf("% X", s), " ", "%25") },
+	func(s string) string {
+		return "&#" + strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ";&#"), "[]") + ";"
+	},
+	func(s string) string { return strings.ReplaceAll(fmt.Sprintf(" % x", s), " ", `\u00`) },
+}
+
+// newQuotingProvider is a token endpoint that quotes the secret, whose number
+// says how.
+func newQuotingProvider(t *testing.T) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secret, n := r.FormValue("secret"), 0
+		_, _ = fmt.Sscanf(secret, canary+"-quoted-%d", &n)
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client", "error_description": "quoted by the provider: " + quotings[n](secret)})
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // around is the part of a text that shows the first leak.
