@@ -98,12 +98,22 @@ const maxMemberName = 64
 // memberNames are the names of an object's members, to be shown: at most so
 // many, redacted, and without those that look like data.
 func memberNames(object gjson.Result, redact *redactor, most int) []string {
+	// Each search takes its time, and an object may have a hundred thousand
+	// members, or names that are made to take long.
+	const mostSearched, longestSearched = 200, 8 * maxMemberName
 	var names []string
 	if !object.IsObject() {
 		return nil
 	}
+	searched := 0
 	object.ForEach(func(key, _ gjson.Result) bool {
+		if searched++; searched > mostSearched {
+			return false
+		}
 		name := key.String()
+		if len(name) > longestSearched {
+			return true
+		}
 		switch shown := redact.text(name); {
 		case strings.Contains(shown, realm.Mask):
 			names = append(names, realm.Mask)

@@ -3,6 +3,7 @@ package grant
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,15 @@ func TestSearchEnds(t *testing.T) {
 		if len([]rune(got)) > maxWords {
 			t.Errorf("%s: %d characters", name, len(got))
 		}
+	}
+	members := make(map[string]int)
+	for n := range 60 {
+		members[strconv.Itoa(n)+strings.Repeat(`%25\\u005c&#x26;=3D0x61 `, maxRead/24)] = n
+	}
+	body, _ := json.Marshal(members)
+	began := time.Now()
+	if _, failed := fetchFrom(t, `{"url":"@/t?s={secret.appsecret}","token_path":"t"}`, answering(200, "", string(body))); failed == nil || failed.Kind == KindTooLarge || time.Since(began) > 5*time.Second {
+		t.Errorf("many members: %v after %v", failed, time.Since(began))
 	}
 	got := newRedactor([]string{realm.Mask[:5]}).text("stars: " + realm.Mask[:5])
 	if got != realm.Mask {
