@@ -38,10 +38,10 @@ func (c *untraced) Value(key any) any {
 	return v
 }
 
-// withoutTrace returns the context without a trace, in the memory of o.
-func (o *outgoing) withoutTrace(ctx context.Context) context.Context {
-	o.ctx = untraced{ctx}
-	return &o.ctx
+// withoutTrace returns the context without a trace, in the memory of out.
+func (out *outgoing) withoutTrace(ctx context.Context) context.Context {
+	out.ctx = untraced{ctx}
+	return &out.ctx
 }
 
 // prepare returns the request to send: with its destination, without the copies
