@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 )
 
 // The defaults towards providers. Caddy's own 32 idle connections per host
@@ -47,6 +49,8 @@ func (t *Transport) provisionTransports(ctx caddy.Context) (*http.Transport, err
 	guarded.Proxy, guarded.DialTLSContext = nil, nil
 	guarded.DialContext = t.app.guard.Dialer(dialer)
 	limitHandshake(guarded)
+	inject.GuardConnections(t.Transport, counters.surplusAnswers.Inc)
+	inject.GuardConnections(guarded, counters.surplusAnswers.Inc)
 	return guarded, nil
 }
 

@@ -32,6 +32,7 @@ type counterSet struct {
 	reauthRequired *prometheus.CounterVec
 	storeErrors    *prometheus.CounterVec
 	droppedEvents  prometheus.Counter
+	surplusAnswers prometheus.Counter
 }
 
 func newCounters() *counterSet {
@@ -52,6 +53,10 @@ func newCounters() *counterSet {
 			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "events_dropped_total",
 			Help: "Events that were not emitted, because their handlers are too slow.",
 		}),
+		surplusAnswers: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "surplus_answers_total",
+			Help: "Connections to APIs that were closed, because something came that no request had asked for.",
+		}),
 	}
 }
 
@@ -67,7 +72,7 @@ func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, c := range []prometheus.Collector{
 		counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
-		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents,
+		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.surplusAnswers,
 		gauges{},
 	} {
 		var again prometheus.AlreadyRegisteredError

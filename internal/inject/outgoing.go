@@ -27,10 +27,17 @@ type outgoing struct {
 // in front has interim answers (1xx) handed to it directly, past everything that
 // masks the token in them; they are dropped instead, and so they count for the limit
 // of the answer's header. Another one would see the token as it is written.
-type untraced struct{ context.Context }
+type untraced struct {
+	context.Context
+	http1Only bool
+}
 
-// Value is the value of the parent, unless that is a trace.
+// Value is the value of the parent, unless that is a trace. The handshake asks for
+// http1Only.
 func (c *untraced) Value(key any) any {
+	if _, is := key.(http1Only); is {
+		return c.http1Only
+	}
 	v := c.Context.Value(key)
 	if _, is := v.(*httptrace.ClientTrace); is {
 		return nil
@@ -38,9 +45,9 @@ func (c *untraced) Value(key any) any {
 	return v
 }
 
-// withoutTrace returns the context without a trace, in the memory of out.
-func (out *outgoing) withoutTrace(ctx context.Context) context.Context {
-	out.ctx = untraced{ctx}
+// withoutTrace returns the context of req without a trace, in the memory of out.
+func (out *outgoing) withoutTrace(req *http.Request) context.Context {
+	out.ctx = untraced{req.Context(), isUpgrade(req)}
 	return &out.ctx
 }
 
@@ -57,7 +64,7 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 		return nil, err
 	}
 	out := &outgoing{url: *req.URL}
-	out.Request = *req.WithContext(out.withoutTrace(req.Context()))
+	out.Request = *req.WithContext(out.withoutTrace(req))
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
