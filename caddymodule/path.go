@@ -26,10 +26,10 @@ func (g *Gateway) cut(r *http.Request) (realm.Ref, *http.Request) {
 }
 
 // splitPath takes the first two segments of a path as realm and key, each
-// percent-decoded exactly once (so that %2F is a slash within a name, and
-// %252F a "%2F"), and returns the URL with the rest, its bytes unchanged. It
-// is false where a segment is missing, empty, or a dot segment, which would
-// name another path once resolved (RFC 3986 section 5.2.4).
+// percent-decoded exactly once, and returns the URL with the rest, its bytes
+// unchanged. It is false where a segment is missing, empty, or a dot segment,
+// which would name another path once resolved (RFC 3986 section 5.2.4), and
+// where a name holds what a matcher in front may read as another path (%2F).
 //
 // It is also false where the rest leads out of the first two segments. A
 // matcher in front, which may be what keeps a caller from a credential, looks
@@ -65,7 +65,7 @@ func cutSegment(path string) (segment, rest string, ok bool) {
 		end = len(path)
 	}
 	segment, err := url.PathUnescape(path[:end])
-	if err != nil || segment == "" || hasDots(segment) {
+	if err != nil || segment == "" || hasDots(segment) || realm.IsAmbiguousInPath(segment) {
 		return "", "", false
 	}
 	return segment, path[end:], true

@@ -108,6 +108,26 @@ func ValidateID(field, s string) error {
 	return nil
 }
 
+// ValidateNewID is ValidateID for an id or key that is about to be created. It
+// refuses what somebody who looks at a decoded path reads as another path, or
+// as the end of it: a matcher of Caddy, a policy in front of the proxy, a log.
+// Those that exist already go on.
+func ValidateNewID(field, s string) error {
+	if err := ValidateID(field, s); err != nil {
+		return err
+	}
+	if IsAmbiguousInPath(s) {
+		return Fieldf(field, `must not hold / \ %% or ?`)
+	}
+	return nil
+}
+
+// IsAmbiguousInPath reports whether an id, as a segment of a path, may be read
+// as something else once it is decoded.
+func IsAmbiguousInPath(id string) bool {
+	return strings.ContainsAny(id, `/\%?`) || strings.ContainsFunc(id, unicode.IsControl)
+}
+
 // notFieldName is the reason for a name that cannot be that of a field.
 const notFieldName = "is not a name of a field: 1 to %d letters, digits, _, - and ."
 

@@ -171,7 +171,7 @@ func TestDeleting(t *testing.T) {
 // Ids of every kind name one thing from the body to the path.
 func TestIDsEndToEnd(t *testing.T) {
 	s := newServer(t)
-	ids := []string{"a", "A", "a ", " a", "a/b", "a//b", "/", "%2F", "a%", "a?b#c", "微信", "é", "e\u0301", "...", "a;b&c=d", `"'\`}
+	ids := []string{"a", "A", "a ", " a", "a#c", "微信", "é", "e\u0301", "...", "a;b&c=d", `"'`}
 	for _, id := range ids {
 		quoted := fmt.Sprintf("%q", id)
 		s.must(http.MethodPost, "/api/realm", `{"id":`+quoted+`,"config":{"grant":{"name":"static"}}}`)
@@ -190,6 +190,13 @@ func TestIDsEndToEnd(t *testing.T) {
 		s.json(http.MethodDelete, "/api/realm/"+url.PathEscape(id)+"?cascade=1", "").ok(`{"success":"ok"}`)
 	}
 	s.get("/api/realm").ok(`{"data":{"list":[],"total":0},"success":"ok"}`)
+	// What a matcher in front of the proxy may read as another path.
+	s.must(http.MethodPost, "/api/realm", `{"id":"r","config":{"grant":{"name":"static"}}}`)
+	for _, id := range []string{"a/b", "/", "%2F", "a%", "a?b", `a\b`, ".", "..", "a\n"} {
+		quoted := fmt.Sprintf("%q", id)
+		s.json(http.MethodPost, "/api/realm", `{"id":`+quoted+`,"config":{"grant":{"name":"static"}}}`).wrong("id")
+		s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":`+quoted+`,"token":"t"}`).wrong("key")
+	}
 }
 
 // A dry run tells what happened, with nothing confidential in it, and leaves

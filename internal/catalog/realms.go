@@ -89,6 +89,11 @@ func (c *Catalog) SaveRealm(ctx context.Context, id string, change func(r realm.
 		return RealmInfo{}, StoreError(err)
 	}
 	saved, err := c.cache.store.UpdateRealm(ctx, id, func(r realm.Realm, found bool) (realm.Realm, error) {
+		if !found {
+			if err := realm.ValidateNewID("id", id); err != nil {
+				return r, err
+			}
+		}
 		r, err := change(r, found)
 		if err != nil {
 			return r, err

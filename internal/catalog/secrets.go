@@ -97,7 +97,12 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 	if err := c.cache.open(ctx); err != nil {
 		return SecretInfo{}, StoreError(err)
 	}
-	saved, err := c.cache.store.UpdateSecret(ctx, u.Ref, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+	saved, err := c.cache.store.UpdateSecret(ctx, u.Ref, func(s realm.Secret, found bool) (realm.Secret, tokenstore.TokenChange, error) {
+		if !found {
+			if err := realm.ValidateNewID("key", u.Ref.Key); err != nil {
+				return s, tokenstore.TokenChange{}, err
+			}
+		}
 		return u.apply(r, s, c.cache.now())
 	})
 	if err != nil {
