@@ -123,7 +123,11 @@ var quotings = []func(string) string{
 	func(s string) string { return base64.StdEncoding.EncodeToString([]byte("x:" + s)) },
 	func(s string) string { return strings.ReplaceAll(fmt.Sprintf("% X", s), " ", "%25") },
 	func(s string) string {
-		return "&#" + strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ";&#"), "[]") + ";"
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			fmt.Fprintf(&b, "&#%d;", c)
+		}
+		return b.String()
 	},
 	func(s string) string { return strings.ReplaceAll(fmt.Sprintf(" % x", s), " ", `\u00`) },
 }

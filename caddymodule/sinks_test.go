@@ -162,18 +162,18 @@ func accessLog(log string) string {
 func (i *instance) profiles() string {
 	i.t.Helper()
 	pages := ""
-	pprof.Do(context.Background(), pprof.Labels("planted", planted), func(context.Context) {
-		for _, page := range []string{
-			"/debug/vars", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine?debug=2",
-			"/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/threadcreate?debug=1",
-		} {
-			a := i.do(http.MethodGet, "http://"+i.config+page, "")
-			if a.StatusCode != http.StatusOK {
-				i.t.Errorf("%s: %s", page, a.Status)
-			}
-			pages += a.body
+	defer pprof.SetGoroutineLabels(context.Background())
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("planted", planted)))
+	for _, page := range []string{
+		"/debug/vars", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine?debug=2",
+		"/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/threadcreate?debug=1",
+	} {
+		a := i.do(http.MethodGet, "http://"+i.config+page, "")
+		if a.StatusCode != http.StatusOK {
+			i.t.Errorf("%s: %s", page, a.Status)
 		}
-	})
+		pages += a.body
+	}
 	return pages
 }
 

@@ -53,15 +53,15 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 	if err := a.outlast(ctx); err != nil {
 		return nil, err
 	}
-	for {
-		lease, next, err := a.inSlot(ctx)
+	for budgeted := ctx; ; {
+		lease, next, err := a.inSlot(budgeted)
 		if next == nil {
 			return lease, err
 		}
-		if err := next(ctx); err != nil {
+		if err := next(budgeted); err != nil {
 			return nil, err
 		}
-		ctx = withBudget(ctx) // that of before was for the way to the first decision
+		budgeted = withBudget(ctx) // that of before was for the way to the first decision
 	}
 }
 
