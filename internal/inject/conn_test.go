@@ -75,7 +75,7 @@ func answerRaw(c net.Conn, pieces []string) {
 func guardedTransport(t *testing.T) (*http.Transport, *atomic.Int64) {
 	t.Helper()
 	rt, surplus := new(http.Transport), new(atomic.Int64)
-	rt.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the certificate is not what is tested
+	rt.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	GuardConnections(rt, func() { surplus.Add(1) })
 	t.Cleanup(rt.CloseIdleConnections)
 	return rt, surplus
@@ -292,7 +292,7 @@ func TestHeaderThatTrickles(t *testing.T) {
 		for _, moved := range []bool{false, true} { // by a wrapper below, as read_timeout does
 			synctest.Test(t, func(t *testing.T) {
 				here, there := net.Pipe()
-				var below net.Conn = here
+				below := here
 				if moved {
 					below = noDeadline{here}
 				}

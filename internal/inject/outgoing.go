@@ -45,9 +45,9 @@ func (c *untraced) Value(key any) any {
 	return v
 }
 
-// withoutTrace returns the context of req without a trace, in the memory of out.
-func (out *outgoing) withoutTrace(req *http.Request) context.Context {
-	out.ctx = untraced{req.Context(), isUpgrade(req)}
+// withoutTrace returns the context without a trace, in the memory of out.
+func (out *outgoing) withoutTrace(ctx context.Context, http1Only bool) context.Context {
+	out.ctx = untraced{ctx, http1Only}
 	return &out.ctx
 }
 
@@ -64,7 +64,7 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 		return nil, err
 	}
 	out := &outgoing{url: *req.URL}
-	out.Request = *req.WithContext(out.withoutTrace(req))
+	out.Request = *req.WithContext(out.withoutTrace(req.Context(), isUpgrade(req)))
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
