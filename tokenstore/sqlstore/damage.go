@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	// A look at all rows that took longer than slowLook is not repeated before
-	// restFactor times as long: whoever polls the status of a large database
-	// costs it 5% of one core at most.
-	slowLook   = 50 * time.Millisecond
-	restFactor = 20
+	// A look at more rows than manyRows is not repeated within lookRest: whoever
+	// polls the status of a large database must not keep it busy.
+	manyRows = 10_000
+	lookRest = 10 * time.Second
 )
 
 // damageReport is what the last look at all rows found.
@@ -30,18 +29,18 @@ type damageReport struct {
 func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 	s.damage.mu.Lock()
 	defer s.damage.mu.Unlock()
-	began := time.Now()
-	if began.Before(s.damage.until) {
+	if time.Now().Before(s.damage.until) {
 		return s.damage.found, nil
 	}
 	var found []tokenstore.Damage
+	looked := 0
 	err := s.read(ctx, "look for damage", func(db *sql.DB) error {
 		for _, t := range sealedTables {
-			more, err := s.damagedRows(ctx, db, t)
+			more, n, err := s.damagedRows(ctx, db, t)
 			if err != nil {
 				return err
 			}
-			found = append(found, more...)
+			found, looked = append(found, more...), looked+n
 		}
 		var heads int
 		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_registers WHERE name = ?", []byte(headName)).Scan(&heads)
@@ -54,29 +53,28 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 		return nil, err
 	}
 	s.damage.found = found
-	if took := time.Since(began); took > slowLook {
-		s.damage.until = time.Now().Add(restFactor * took)
+	if looked > manyRows {
+		s.damage.until = time.Now().Add(lookRest)
 	}
 	return found, nil
 }
 
 // damagedRows are the rows of a table that cannot be opened, or are not the
-// newest ones that were saved.
-func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) ([]tokenstore.Damage, error) {
+// newest ones that were saved. It counts all.
+func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) (found []tokenstore.Damage, n int, err error) {
 	newest, err := s.allRegisters(ctx, db)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var found []tokenstore.Damage
 	for after := (realm.Ref{}); ; {
 		rows, err := t.rows(ctx, db, "TRUE", after)
 		if err != nil || len(rows) == 0 {
-			return found, err
+			return found, n, err
 		}
-		after = rows[len(rows)-1].ref
+		after, n = rows[len(rows)-1].ref, n+len(rows)
 		for _, r := range rows {
 			if bad, err := s.isRowDamaged(ctx, t, r, newest); err != nil {
-				return nil, err
+				return nil, n, err
 			} else if bad {
 				found = append(found, tokenstore.Damage{Kind: t.kind, Realm: r.ref.Realm, Key: r.ref.Key})
 			}
