@@ -232,6 +232,9 @@ func TestHealIsBoughtByOne(t *testing.T) {
 // Once a token has worked, its death is healed at once.
 func TestHealAfterTokensThatNeverWorked(t *testing.T) {
 	a, b := pair(t, nil)
+	for _, n := range []*node{a, b} { // the longest waits, so that one is known to be under way at the end
+		n.pool.random = func(d time.Duration) time.Duration { return d - 1 }
+	}
 	for range 120 {
 		for _, n := range []*node{a, b} {
 			if lease, err := n.Token(t.Context(), wx); err == nil {
