@@ -127,6 +127,7 @@ func (a *attempt) run(ctx context.Context) (*realm.Lease, error) {
 
 // fixedToken is the way of a realm without a token request.
 func (a *attempt) fixedToken() (*realm.Lease, error) {
+	// A flush and a heal want another token, and there is none.
 	if p := a.flight.purpose; p.IsForced() || p == claim.Heal {
 		return nil, &realm.Error{
 			Code: realm.CodeFixedToken, Status: http.StatusExpectationFailed,

@@ -20,7 +20,7 @@ const (
 // await waits until the claim of another call is closed or void. It waits no
 // longer than wait, by the real clock: the store's clock may go back.
 func (a *attempt) await(ctx context.Context, holder tokenstore.CallID, wait time.Duration) error {
-	ctx = withoutBudget(ctx)
+	ctx = withoutBudget(ctx) // to read the store now and then is not to wait for it
 	end := time.Now().Add(wait)
 	for interval := pollFirst; ; interval = min(interval*3/2, pollMax) {
 		timer := time.NewTimer(min(interval, max(time.Until(end), pollMin)))

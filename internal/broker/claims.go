@@ -39,6 +39,8 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 	if why := program.Inactive(); why != "" {
 		return nil, notActive(why)
 	}
+	// A token that the provider gave and the store did not take comes first: to
+	// ask for another one would end it, or cost a refresh token.
 	failed, unsaved := a.entry.state()
 	if unsaved != nil {
 		lease, err := a.save(ctx, unsaved)
@@ -47,6 +49,7 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 		}
 		// The unsaved token has ended meanwhile.
 	}
+	// What this node knows to be useless is not asked of the store again.
 	if err := failed.rejects(a.origin(), a.flight.purpose, a.now()); err != nil {
 		return nil, err
 	}
@@ -107,6 +110,9 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 		lease, err = a.withoutClaim(ctx, r, err)
 		return lease, nil, err
 	}
+	// Every verdict but Go leaves the call to somebody else, or to another time.
+	// What has to be waited for is returned as next, so that the place among the
+	// realm's calls is free meanwhile.
 	switch d.Verdict {
 	case claim.Go:
 		if d.Source == claim.NoRefreshToken && a.flight.owner.Program.Unattended() {
@@ -132,6 +138,8 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 		return nil, nil, a.needsAuthorization(d)
 	case claim.Wait:
 	}
+	// A wait that is short is waited for, unless it is the key's own failure, which
+	// callers are to hear of, or a flush, which is answered at once.
 	if d.Wait <= shortWait && (d.Scope != claim.KeyScope || d.Cause == nil) && a.flight.purpose != claim.Flush {
 		return nil, a.after(d.Wait), nil
 	}
@@ -190,6 +198,8 @@ func (a *attempt) refuse(d claim.Decision) error {
 	if d.Scope == claim.QuotaScope {
 		code = realm.CodeBudgetSpent
 	}
+	// A refusal of one key is remembered for that key. If the realm has to wait,
+	// its renewals wait, too: each of them would be refused for the same reason.
 	now := a.now()
 	f := newFailure(a.origin(), code, d.Cause, d.Failures, now, d.Wait)
 	if !d.RoomForOne || !a.flight.purpose.IsForced() { // otherwise the refresh token goes on doing its work

@@ -43,6 +43,8 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if report.Error = whyNotTested(tested.Program); report.Error != "" {
 		return report, nil
 	}
+	// The provider counts this call like any other, so the realm's quotas do, too.
+	// The realm's own limits hold, whatever config is tested.
 	if err := v.takeCall(ctx, ref, c); err != nil {
 		return report, err
 	}

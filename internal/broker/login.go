@@ -41,6 +41,7 @@ func (l *login) run(ctx context.Context) (*realm.Lease, again, error) {
 	}
 	ctx = withoutBudget(ctx) // from here on a code may be on its way
 	sent := a.countCall()
+	// The state is durable: whoever the provider calls, and however soon, finds it.
 	cb, err := a.bound.Authorize(context.WithoutCancel(ctx), a.view.client, authorization, a.callOptions(l.request, l.decision, l.began))
 	a.pool.fetched(a.ref.Realm, sent, err)
 	if err != nil {
@@ -54,6 +55,8 @@ func (l *login) run(ctx context.Context) (*realm.Lease, again, error) {
 	if cb == nil {
 		return l.awaitCallback(ctx, o)
 	}
+	// A redirect may come beside a call of the callback. Whoever takes the state,
+	// which only one can, has the code.
 	begun, err := a.pool.takeAuthorization(ctx, cb.State)
 	switch {
 	case errors.Is(err, tokenstore.ErrAuthorizationNotFound): // the callback was called, too, and whoever took it has the code

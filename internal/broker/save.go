@@ -85,6 +85,8 @@ func (a *attempt) present(ctx context.Context, o *claim.Outcome, saved realm.Tok
 	if !a.isGood(a.stored) {
 		return nil, errStale
 	}
+	// What is compared is the token that callers had until now. During the renewal
+	// of a token that its successor ends, that one is withheld.
 	before := a.entry.live.Load()
 	if before == nil {
 		before = a.flight.withheld

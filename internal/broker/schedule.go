@@ -43,6 +43,11 @@ type schedule struct {
 	warmedOf *View
 }
 
+// The way of a renewal: a token that is published, or found by a sweep, stands in
+// the heap until it is due. Then it goes into the queue of its realm, which lets it
+// start when the realm's calls have room for it (realmqueue.go). The flight that it
+// becomes tells the schedule when it has finished, and what failed is planned again.
+
 // renewal is a token whose renewal is due at an instant.
 type renewal struct {
 	at  realm.Instant

@@ -20,6 +20,8 @@ func (a *attempt) spend(ctx context.Context, r *claim.Request, d claim.Decision,
 	if a.flight.purpose == claim.Renew && a.flight.owner.EndsPrevious() {
 		a.entry.withhold(a.flight)
 	}
+	// From here on the outcome is what counts: it is settled whatever happens, and
+	// what cannot be settled is kept.
 	o := claim.NewOutcome(r, d)
 	res, err := a.send(ctx, r, d, code, began)
 	if err != nil {

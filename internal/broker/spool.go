@@ -63,6 +63,8 @@ func (p *Pool) replayEntry(ctx context.Context, s tokenstore.SpoolEntry) error {
 	r := &claim.Request{
 		ID: s.ID, Key: s.Ref.Key, Fingerprint: s.Token.Fingerprint, Digests: claim.FixedDigest{}, Random: p.random,
 	}
+	// The process may have died after the store took the answer, or the file may
+	// have come back after a power failure: an answer is settled once.
 	wasSaved := false
 	state, err := p.store.Coordinate(ctx, s.Ref, func(state *tokenstore.State) error {
 		if wasSaved = slices.Contains(state.Claim.Settled, s.ID); wasSaved {
