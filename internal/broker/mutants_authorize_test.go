@@ -26,7 +26,7 @@ var authorizationMutants = []mutant{
 	}},
 	{"callback to any realm", "C2", []edit{{"exchange.go", "if realmID != begun.Ref.Realm {", "if false {"}}},
 	{"kept beside a new consent", "C5", []edit{{"../claim/settle.go", "\t\tc.Candidates = nil\n", ""}}},
-	{"consent set aside", "C7", []edit{{"../claim/settle.go", " && !r.IsByPerson() {\n\t\tsaveLate", " {\n\t\tsaveLate"}}},
+	{"consent set aside", "C7 I3", []edit{{"../claim/settle.go", " && !r.IsByPerson() {\n\t\tsaveLate", " {\n\t\tsaveLate"}}},
 	{"told before it is saved", "C7", []edit{{"exchange.go", exchanges, "\tgo func() { _, _, _ = x.run(context.WithoutCancel(ctx)) }()\n"}}},
 	{"trouble kept after a consent", "I7 I10 C7", []edit{{"feed.go", "\t} else {\n\t\te.clearFailureLocked()\n\t}\n", "\t}\n"}}},
 }

@@ -18,7 +18,8 @@ import (
 // mutant is a mistake in the protocol that the model has to find.
 type mutant struct {
 	name string
-	// breaks are the invariants of which one is found broken.
+	// breaks are the invariants of which one is found broken; of a unit mutant, the
+	// test that fails.
 	breaks string
 	edits  []edit
 }
@@ -38,7 +39,6 @@ var mutants = []mutant{
 	{"fence reject: a claim that is void", "I5", []edit{{"../claim/settle.go", "\tswitch {\n\tcase c.Dropped == id:", "\tif c.ID != id {\n\t\treturn\n\t}\n\tswitch {\n\tcase c.Dropped == id:"}}},
 	{"publish before persist", "I6 I9", []edit{{"save.go", "\ts, err := a.settle(ctx, o)\n\tif err != nil {\n\t\ta.entry.keepUnsaved", "\t_, _ = a.publish(a.pool.local(o.Token), realm.FromUpstream, 0)\n\ts, err := a.settle(ctx, o)\n\tif err != nil {\n\t\ta.entry.keepUnsaved"}}},
 	{"publish without persist", "I6", []edit{{"outage.go", ` || token.Refresh != "" || o.Request.CanRefresh`, ""}}},
-	{"dead on first invalid_grant: others are left", "I7", []edit{{"../claim/decide.go", "\tif len(c.Candidates) > 0 {\n", "\tif false {\n"}}},
 	{"dead on first invalid_grant: one is on its way", "I7", []edit{{"../claim/decide.go", "!c.Doubt.At.IsZero() && left > 0 {", "false && left > 0 {"}}},
 	{"lease < deadline", "I1 I2 I7", []edit{{"../claim/claim.go", "return t.Timeout + Margin }", "return t.Timeout / 4 }"}}},
 	{"retry POST", "I2", []edit{{"../grant/client.go", "\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdefer func() { _ = resp.Body.Close() }()", `
@@ -60,6 +60,12 @@ var mutants = []mutant{
 	{"no budget", "I11", []edit{{"../claim/wait.go", "\twaitFor(quota.WaitFor(&s.Budget, r.Windows, now, inFlight), QuotaScope, tokenstore.Failure{})\n", ""}}},
 }
 
+// unitMutants are mistakes in the decisions that histories seldom show. A test of
+// package claim finds them at once.
+var unitMutants = []mutant{
+	{"dead on first invalid_grant: others are left", "TestDecide", []edit{{"../claim/decide.go", "\tif len(c.Candidates) > 0 {\n", "\tif false {\n"}}},
+}
+
 // sooner are the seeds of histories that find what takes others dozens of
 // histories, or a thousand. They are right for this model: after a change of it
 // they are as good as any other, and what they found is found later.
@@ -68,7 +74,6 @@ var sooner = map[string]uint64{
 	"fence reject: a token that is late":             4000770,
 	"fence reject: a claim that is void":             2000029,
 	"publish without persist":                        2003764,
-	"dead on first invalid_grant: others are left":   3000806,
 	"dead on first invalid_grant: one is on its way": 2000029,
 	"lease < deadline":                               2000029,
 	"cancel flight with leader":                      1011496,
@@ -100,6 +105,16 @@ var leaderCancels = []edit{
 // on a slow machine it takes longer, and finds the same.
 func TestMutants(t *testing.T) {
 	t.Parallel()
+	for _, m := range unitMutants {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeLeft(t), "-overlay=" + m.overlay(t), "-run=^" + m.breaks + "$", "../claim"}
+			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() // #nosec G204 -- constants
+			if err == nil || !strings.Contains(string(out), "--- FAIL: "+m.breaks) {
+				t.Fatalf("%s does not find it: %v\n%s", m.breaks, err, out)
+			}
+		})
+	}
 	for test, list := range map[string][]mutant{"TestProtocol": mutants, "TestAuthorizations": authorizationMutants} {
 		for _, m := range list {
 			t.Run(m.name, func(t *testing.T) {
@@ -114,7 +129,7 @@ func TestMutants(t *testing.T) {
 // left behind: a seed of none would help nobody, either.
 func TestMutantsFit(t *testing.T) {
 	seeds := maps.Clone(sooner)
-	for _, m := range slices.Concat(mutants, authorizationMutants) {
+	for _, m := range slices.Concat(mutants, unitMutants, authorizationMutants) {
 		m.overlay(t)
 		delete(seeds, m.name)
 	}
