@@ -28,6 +28,9 @@ type attempt struct {
 	ref    realm.Ref
 	log    *zap.Logger // names the realm and the key
 	bound  *grant.Bound
+	// mayBeOld: the store did not answer when the secret was read, so that it is the
+	// one that this node read last.
+	mayBeOld bool
 	// revision is that of the entry when the attempt began.
 	revision uint32
 	// stored is the token of the store; zero if there is none.
@@ -57,6 +60,7 @@ func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Re
 	if err != nil {
 		return nil, err
 	}
+	_, a.mayBeOld = v.pool.callers.silentSince("")
 	if a.bound, err = f.owner.Program.Bind(secret); err != nil {
 		return a, unfitSecret(f.owner.Program, secret, err)
 	}

@@ -56,6 +56,11 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 	if err := a.outlast(ctx); err != nil {
 		return nil, err
 	}
+	// The store may answer again by now. Then nothing is sent of an older secret: it
+	// would be refused, and the failure would be told of the newer one.
+	if a.mayBeOld && a.isStale(ctx) {
+		return nil, errStale
+	}
 	for budgeted := ctx; ; {
 		lease, next, err := a.inSlot(budgeted)
 		if next == nil {
