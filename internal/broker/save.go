@@ -28,7 +28,16 @@ func (a *attempt) settle(ctx context.Context, o *claim.Outcome) (tokenstore.Stat
 	isSpooled := a.spool(o)
 	failpoint.Hit("spooled")
 	sent := a.pool.now()
-	s, err := a.pool.callers.Coordinate(withoutBudget(context.WithoutCancel(ctx)), a.ref, func(s *tokenstore.State) error {
+	// A caller waits no longer than patience, but for what became of a refresh
+	// token: that is not known to anybody else.
+	ctx, coordinate := withoutBudget(context.WithoutCancel(ctx)), a.pool.callers.Coordinate
+	if o.Source.SendsRefreshToken() || o.Token.Refresh != "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, tokenstore.Timeout)
+		defer cancel()
+		coordinate = a.pool.store.Coordinate
+	}
+	s, err := coordinate(ctx, a.ref, func(s *tokenstore.State) error {
 		o.Settle(s)
 		return nil
 	})
