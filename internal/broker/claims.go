@@ -137,6 +137,9 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 			}
 			return a.checkSecret(ctx) // nothing is sent of a secret that was replaced meanwhile
 		}, nil
+	case claim.Refused:
+		a.flight.isRefused = true
+		return nil, nil, d.Refusal
 	case claim.NoSlot:
 		return nil, a.after(slotRetry), nil
 	case claim.NeedsAuthorization:
@@ -157,13 +160,17 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 	if a.force {
 		acceptance = claim.AcceptanceUnknown // the refusal was counted when the call was not by force
 	}
-	return &claim.Request{
+	r := &claim.Request{
 		Terms: a.view.terms(a.flight.owner), ID: tokenstore.NewCallID(), Node: a.pool.node, Key: a.ref.Key, Purpose: p,
 		NewerThan: a.newerThan, Failed: a.flight.failed, Acceptance: acceptance,
 		Initial: a.bound.SecretRefreshToken(), IsReseeded: a.bound.Reseeded,
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
 		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) },
 	}
+	if p != claim.Exchange { // a code that is there is not lost because asking for it was the last call
+		r.MayPay = func() error { return mayPay(a.flight.payer) }
+	}
+	return r
 }
 
 // decide asks for the claim, durably.

@@ -45,9 +45,14 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	}
 	// The provider counts this call like any other, so the realm's quotas do, too.
 	// The realm's own limits hold, whatever config is tested.
+	payer := payerOf(ctx)
+	if err := mayPay(payer); err != nil {
+		return report, err
+	}
 	if err := v.takeCall(ctx, ref, c); err != nil {
 		return report, err
 	}
+	paid(payer)
 	sent := time.Now()
 	_, err = bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout})
 	v.pool.fetched(ref.Realm, sent, err)

@@ -25,6 +25,8 @@ type flight struct {
 	woken chan struct{}
 	// isQueued: the schedule started it and waits for it.
 	isQueued bool
+	// payer pays for the calls: whoever began the flight. nil for nobody.
+	payer Payer
 	// heard is what became known of the store while the flight was under way.
 	heard heard
 	// withheld is the live token, hidden from callers while its renewal is
@@ -32,9 +34,11 @@ type flight struct {
 	// comes back if the renewal fails and the entry still has this revision.
 	withheld *live
 	revision uint32
-	// Set before done is closed.
-	lease *realm.Lease
-	err   error
+	// Set before done is closed. isRefused: err is that of the payer, who may cause
+	// no call.
+	lease     *realm.Lease
+	err       error
+	isRefused bool
 }
 
 // heard is what a flight is told while it is under way. Each value includes
@@ -104,21 +108,22 @@ func (v *View) join(ctx context.Context, c *catalog.Realm, ref realm.Ref, g goal
 // wait is join, and reports whether the flight that served was started for this
 // very caller.
 func (v *View) wait(ctx context.Context, c *catalog.Realm, ref realm.Ref, g goal) (_ *realm.Lease, isOurs bool, _ error) {
+	payer := payerOf(ctx)
 	for {
-		f, isOurs := v.joinOrStart(c, ref, g)
+		f, isOurs := v.joinOrStart(c, ref, g, payer)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
 			return nil, false, gaveUp(ctx)
 		}
-		if f.serves(g, c) {
+		if f.serves(g, c) && !f.isRefusedTo(payer, g) {
 			return f.lease, isOurs, f.err
 		}
 	}
 }
 
 // joinOrStart returns the flight that is under way, or a new one, which isNew.
-func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) (_ *flight, isNew bool) {
+func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal, payer Payer) (_ *flight, isNew bool) {
 	for {
 		e := v.pool.entry(ref)
 		e.mu.Lock()
@@ -127,6 +132,7 @@ func (v *View) joinOrStart(c *catalog.Realm, ref realm.Ref, g goal) (_ *flight, 
 			return f, false
 		}
 		f := newFlight(c, g)
+		f.payer = payer
 		e.activityLocked().flight = f
 		e.mu.Unlock()
 		// The entry may have been discarded in between. Nobody would see then
@@ -211,7 +217,7 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		v.pool.discard(ref, e)
 	case err != nil && f.purpose == claim.Verify:
 		time.AfterFunc(storeRetry, e.suspect.raise)
-	case err != nil && f.purpose == claim.Renew:
+	case err != nil && f.purpose == claim.Renew && !f.isRefused:
 		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()))
 	}
 }

@@ -91,7 +91,7 @@ const parentCheck = "\tif s.Token.Lineage != o.Parent && !r.IsByPerson() {\n\t\t
 // leaderCancels gives a flight the context of the caller who began it.
 var leaderCancels = []edit{
 	{"flight.go", "type flight struct {\n\tgoal\n", "type flight struct {\n\tgoal\n\tleader context.Context\n"},
-	{"flight.go", "f, isOurs := v.joinOrStart(c, ref, g)", "f, isOurs := v.joinOrStart(ctx, c, ref, g)"},
+	{"flight.go", "f, isOurs := v.joinOrStart(c, ref, g, payer)", "f, isOurs := v.joinOrStart(ctx, c, ref, g, payer)"},
 	{"flight.go", "joinOrStart(c *catalog.Realm, ref", "joinOrStart(ctx context.Context, c *catalog.Realm, ref"},
 	{"flight.go", "\t\tf := newFlight(c, g)\n", "\t\tf := newFlight(c, g)\n\t\tf.leader = ctx\n"},
 	{"flight.go", "context.WithTimeout(withBudget(base), v.flightTimeout(f.owner))", "context.WithTimeout(withBudget(leaderOf(f, base)), v.flightTimeout(f.owner))"},

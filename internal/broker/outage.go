@@ -30,6 +30,10 @@ func (a *attempt) withoutClaim(ctx context.Context, r *claim.Request, away error
 	if !tokenstore.IsUnavailable(away) || r.CanRefresh || p == claim.Renew || p.IsForced() || owner.Program.Unattended() {
 		return nil, away
 	}
+	if err := mayPay(a.flight.payer); err != nil {
+		a.flight.isRefused = true
+		return nil, err
+	}
 	if wait := a.pool.outage.take(a.ref, a.now()); wait > 0 {
 		return nil, tooSoon(away, wait)
 	}

@@ -178,6 +178,9 @@ type Request struct {
 	// CodeCall is the call that asked for the code (Exchange); zero if a person
 	// brought it.
 	CodeCall tokenstore.CallID
+	// MayPay returns why whoever causes the call may not cause one now, nil if he
+	// may. It is asked when nothing else is in the way; nil: nobody is asked.
+	MayPay func() error
 	// Random spreads waits.
 	Random Random
 }

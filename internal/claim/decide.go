@@ -20,6 +20,7 @@ const (
 	Wait                              // not before Decision.Wait has passed
 	NeedsAuthorization                // nothing that is stored works: a person has to authorize
 	NoSlot                            // calls for other keys take all places of the realm
+	Refused                           // the call could be made, but not for whoever causes it
 )
 
 // Scope says what has to wait.
@@ -53,6 +54,8 @@ type Decision struct {
 	Failures int
 	// RoomForOne: the quota would allow one call, but the request needs two.
 	RoomForOne bool
+	// Refusal is why whoever causes the call may not (Refused).
+	Refusal error
 	// PreviousTokens are tokens that the provider gave before. It may quote
 	// them when it refuses, and they must not get into a log.
 	PreviousTokens []realm.Hidden
@@ -95,6 +98,12 @@ func (r *Request) Decide(s *tokenstore.State) Decision {
 	}
 	if s.Open >= places && r.Purpose != Exchange {
 		return Decision{Verdict: NoSlot}
+	}
+	if r.MayPay != nil {
+		if d.Refusal = r.MayPay(); d.Refusal != nil {
+			d.Verdict = Refused
+			return d
+		}
 	}
 	r.writeClaim(s, d)
 	return d

@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ func TestDecide(t *testing.T) {
 	void := tokenstore.Claim{Phase: tokenstore.PhaseCalling, ID: other, Started: noon.Add(-20 * time.Second), Deadline: noon.Add(-5 * time.Second), Parent: 7}
 	voidSpends := void
 	voidSpends.SendsRefresh = true
+	refuse := func() error { return errors.New("no more calls") }
 	for name, c := range map[string]struct {
 		r    *Request
 		set  func(r *Request)
@@ -47,6 +49,11 @@ func TestDecide(t *testing.T) {
 		"the key has to wait":             {r: request(Load), s: tokenstore.State{Claim: tokenstore.Claim{Failure: failureOf(tokenstore.Failure{Count: 3, At: noon, Until: noon.Add(4 * time.Second)})}}, want: Wait, wait: 4 * time.Second},
 		"another secret need not":         {r: request(Load), set: otherSecret, s: tokenstore.State{Claim: tokenstore.Claim{Failure: failureOf(tokenstore.Failure{Count: 3, At: noon, Until: noon.Add(4 * time.Second)})}}, want: Go},
 		"the realm has to wait":           {r: request(Load), s: tokenstore.State{Budget: tokenstore.Budget{Failure: tokenstore.Failure{At: noon, Until: noon.Add(7 * time.Second)}}}, want: Wait, wait: 7 * time.Second},
+		"whoever causes it may":           {r: request(Load), set: func(r *Request) { r.MayPay = func() error { return nil } }, want: Go},
+		"whoever causes it may not":       {r: request(Load), set: func(r *Request) { r.MayPay = refuse }, want: Refused},
+		"he may not, and a token serves":  {r: request(Load), set: func(r *Request) { r.MayPay = refuse }, s: tokenstore.State{Token: live}, want: UseStored},
+		"he may not, and it is under way": {r: request(Load), set: func(r *Request) { r.MayPay = refuse }, s: tokenstore.State{Claim: open}, want: InProgress, wait: 14 * time.Second},
+		"he may not, and a claim is void": {r: request(Load), set: func(r *Request) { r.MayPay = refuse }, s: tokenstore.State{Claim: void}, want: Refused},
 		"a clock that went back":          {r: request(Load), s: tokenstore.State{Budget: tokenstore.Budget{Failure: tokenstore.Failure{At: noon.Add(time.Hour), Until: noon.Add(2 * time.Hour)}}}, want: Go},
 		"hopeless":                        {r: request(Load), s: tokenstore.State{Claim: tokenstore.Claim{Failure: failureOf(tokenstore.Failure{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)})}}, want: Wait, wait: time.Minute},
 		"hopeless, and somebody flushes":  {r: request(Flush), s: tokenstore.State{Claim: tokenstore.Claim{Failure: failureOf(tokenstore.Failure{At: noon.Add(-2 * time.Second), Until: noon.Add(time.Minute), Cause: cause(grant.Hopeless)})}}, want: Go},
