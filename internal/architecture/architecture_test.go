@@ -39,18 +39,19 @@ var arrows = map[string][]string{
 	"internal/grant":   {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
 	"internal/catalog": {"realm", "tokenstore", "internal/grant", "internal/presets"},
 	"internal/quota":   {"realm", "tokenstore"},
+	"internal/access":  {"realm", "tokenstore"},
 	"internal/claim":   {"realm", "tokenstore", "internal/grant", "internal/quota"},
 	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/reload", "internal/failpoint"},
 	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
-		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/problem",
+		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/access", "internal/problem",
 	},
 	"internal/importer": {"realm"},
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
+		"internal/inject", "internal/access", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},

@@ -1,0 +1,70 @@
+package access
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// Client is a client as one of its identities shows it: one of its keys, users,
+// subjects or prefixes. It never changes but for what it counts; a change of the
+// client makes new ones.
+type Client struct {
+	policy *policy
+	life   *life
+	// expires is the end of the identity or of the client, whichever is earlier,
+	// in Unix nanoseconds; 0 for none.
+	expires int64
+}
+
+// policy is what all identities of a client have in common.
+type policy struct {
+	written tokenstore.Client
+	rules   rules
+	// invalid: the rules cannot be read, so that the client has no right. A
+	// newer version may have written them.
+	invalid     error
+	concurrency int64
+	requests    *bucket
+	fetches     *bucket
+	tally       *tally
+	// defined: the client is one of a Caddyfile.
+	defined bool
+}
+
+// ID is the client's id.
+func (c *Client) ID() string { return c.policy.written.ID }
+
+// IsEdge reports whether the client is an instance that takes its tokens from
+// this one.
+func (c *Client) IsEdge() bool { return c.policy.written.Edge }
+
+// Rules are the client's rules as they are written.
+func (c *Client) Rules() []tokenstore.Rule { return slices.Clone(c.policy.written.Rules) }
+
+// Decide answers a question by the client's rules. It does not allocate.
+func (c *Client) Decide(q Question) Decision { return c.policy.rules.decide(&q) }
+
+// MayAny reports whether there is a method and a path for which the client has
+// one of the rights to a secret. With an empty key it reports whether there may
+// be such a secret in the realm.
+func (c *Client) MayAny(rights Right, realmID, key string) bool {
+	return c.policy.rules.mayAny(rights, realmID, key)
+}
+
+// MayAll reports whether the client has each of the rights everywhere: by rules
+// for the realm * and all keys, and with no rule that denies it to any. Without
+// this, who may change clients could give himself what he lacks.
+func (c *Client) MayAll(rights Right) bool { return c.policy.rules.mayAll(rights) }
+
+// Revoked is closed when what the client was identified by ends: the key was
+// deleted, replaced or has expired, the client no longer has that user, subject
+// or prefix, or the client itself is gone. Other changes of the client count
+// from the next request on.
+func (c *Client) Revoked() <-chan struct{} { return c.life.wait() }
+
+// isOver reports whether the identity has expired.
+func (c *Client) isOver(now func() time.Time) bool {
+	return c.expires != 0 && now().UnixNano() >= c.expires
+}

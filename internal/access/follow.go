@@ -1,0 +1,135 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// run reads what changed, notes in the store what has to be noted, and tries
+// again what failed, until ctx ends.
+func (r *Registry) run(ctx context.Context) {
+	used := time.NewTicker(usedInterval)
+	defer used.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	wait := retryMin
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-used.C:
+			if err := r.guarded(ctx, r.flushUsed); err != nil && ctx.Err() == nil {
+				r.log.Warn("cannot note when clients were last seen; trying again", zap.Error(err))
+			}
+			continue
+		case <-r.wake:
+		case <-retry.C:
+		}
+		if err := r.guarded(ctx, r.catchUp); err != nil {
+			retry.Reset(wait)
+			wait = min(2*wait, retryMax)
+			continue
+		}
+		wait = retryMin
+	}
+}
+
+// guarded runs f and makes an error of a panic in the store: it must not end the
+// process.
+func (r *Registry) guarded(ctx context.Context, f func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %T", p) // the value may hold anything
+		}
+	}()
+	return f(ctx)
+}
+
+// catchUp does what there is to do. What fails stays to be done.
+func (r *Registry) catchUp(ctx context.Context) error {
+	r.mu.Lock()
+	all, mark, changed := r.all || !r.stored.Load().loaded, r.mark, r.changed
+	r.all, r.mark, r.changed = false, false, make(map[string]bool)
+	r.mu.Unlock()
+
+	err := r.inTurn(ctx, func(ctx context.Context) error {
+		if mark {
+			if err := r.markRequired(ctx); err != nil {
+				return err
+			}
+			mark = false
+		}
+		if all {
+			if err := r.load(ctx); err != nil {
+				return err
+			}
+			all = false
+			clear(changed)
+			return nil
+		}
+		for _, id := range slices.Sorted(maps.Keys(changed)) {
+			if err := r.loadOne(ctx, id); err != nil {
+				return err
+			}
+			delete(changed, id)
+		}
+		return nil
+	})
+	if err == nil {
+		r.staleSince.Store(0)
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all, r.mark = r.all || all, r.mark || mark
+	for id := range changed {
+		r.changed[id] = true
+	}
+	return err
+}
+
+// markRequired notes in the store that clients are required.
+func (r *Registry) markRequired(ctx context.Context) error {
+	if err := r.prepare(ctx); err != nil {
+		r.stale(err)
+		return storeError(err)
+	}
+	if err := r.store.RequireClients(ctx); err != nil {
+		r.stale(err)
+		return storeError(err)
+	}
+	return nil
+}
+
+// flushUsed tells the store in which hour clients were last seen. Caddyfile
+// clients have no row.
+func (r *Registry) flushUsed(ctx context.Context) error {
+	at := make(map[string]time.Time)
+	hours := make(map[*tally]int64)
+	for id, p := range r.stored.Load().policies {
+		if hour := p.tally.used.Load(); hour > p.tally.noted.Load() {
+			at[id], hours[p.tally] = hourTime(hour), hour
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	if err := r.store.ClientsUsed(ctx, at); err != nil {
+		return err
+	}
+	for t, hour := range hours {
+		t.noted.Store(hour)
+	}
+	return nil
+}
+
+// hourTime is the time at which an hour of Unix time begins.
+func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }

@@ -1,0 +1,127 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/big"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// An API key is keyPrefix, 32 random bytes as 43 characters, and their CRC-32 as
+// 6 characters. Programs that look for leaked secrets know it by its prefix and
+// are sure of it by the checksum.
+const (
+	keyPrefix   = "ctk_"
+	keyRandom   = 32
+	keyBody     = 43 // 62^43 > 2^256
+	keyChecksum = 6  // 62^6 > 2^32
+	keyLength   = len(keyPrefix) + keyBody + keyChecksum
+
+	// minWrittenKey and maxWrittenKey bound the keys of a Caddyfile that are not
+	// of this form. What is longer is not worth its digest.
+	minWrittenKey = 32
+	maxWrittenKey = 512
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// isBase62 tells the characters of a key.
+var isBase62 = func() (is [256]bool) {
+	for _, c := range []byte(base62) {
+		is[c] = true
+	}
+	return is
+}()
+
+// NewKey makes an API key. The key itself is shown once and never kept.
+func NewKey() (realm.Hidden, tokenstore.KeyDigest) {
+	var random [keyRandom]byte
+	_, _ = rand.Read(random[:]) // it never fails: it ends the process instead
+	body := appendBase62(nil, new(big.Int).SetBytes(random[:]), keyBody)
+	sum := big.NewInt(int64(crc32.ChecksumIEEE(body)))
+	key := keyPrefix + string(appendBase62(body, sum, keyChecksum))
+	return realm.Hidden(key), Digest(key)
+}
+
+// appendBase62 appends n in exactly width digits.
+func appendBase62(b []byte, n *big.Int, width int) []byte {
+	digits := n.Text(62) // 0-9, a-z, A-Z: the order of the letters is no matter
+	b = append(b, strings.Repeat("0", width-len(digits))...)
+	return append(b, digits...)
+}
+
+// IsKey reports whether a text is meant to be an API key of ours: it begins
+// like one. Whether it is one, CheckKey tells.
+func IsKey(text string) bool { return strings.HasPrefix(text, keyPrefix) }
+
+var (
+	errKeyPrefix   = errors.New("does not begin with " + keyPrefix)
+	errKeyChecksum = errors.New("its last characters do not fit the others: a character is wrong")
+)
+
+// CheckKey tells a mistyped key without looking it up. The error says what is
+// wrong and never holds any of the key.
+func CheckKey(text string) error {
+	if !IsKey(text) {
+		return errKeyPrefix
+	}
+	if len(text) != keyLength {
+		return fmt.Errorf("has %d characters; a key has %d", len(text), keyLength)
+	}
+	for i := len(keyPrefix); i < keyLength; i++ {
+		if !isBase62[text[i]] {
+			return fmt.Errorf("character %d is neither a letter nor a digit", i+1)
+		}
+	}
+	var b [keyLength]byte // on the stack: a conversion would allocate
+	copy(b[:], text)
+	body, rest := b[len(keyPrefix):keyLength-keyChecksum], b[keyLength-keyChecksum:]
+	var want uint64
+	for _, c := range rest {
+		want = want*62 + uint64(digitOf[c])
+	}
+	if want != uint64(crc32.ChecksumIEEE(body)) {
+		return errKeyChecksum
+	}
+	return nil
+}
+
+// digitOf is the value of a character as big.Int.Text writes it.
+var digitOf = func() (of [256]uint8) {
+	for i := range 62 {
+		of[big.NewInt(int64(i)).Text(62)[0]] = uint8(i)
+	}
+	return of
+}()
+
+// Digest is by what a key is kept and found.
+func Digest(key string) tokenstore.KeyDigest {
+	if len(key) == keyLength {
+		var b [keyLength]byte
+		copy(b[:], key)
+		return sha256.Sum256(b[:])
+	}
+	return sha256.Sum256([]byte(key))
+}
+
+// ParseWrittenKey reads a key that is written in a Caddyfile: one of ours, or
+// any text of at least 32 bytes. The error never holds any of the key.
+func ParseWrittenKey(text string) (tokenstore.KeyDigest, error) {
+	switch {
+	case IsKey(text):
+		if err := CheckKey(text); err != nil {
+			return tokenstore.KeyDigest{}, realm.Fieldf("key", "is mistyped: %v", err)
+		}
+	case len(text) < minWrittenKey:
+		return tokenstore.KeyDigest{}, realm.Fieldf("key", "has %d bytes and is no key of the form %s...; a key of your own has at least %d", len(text), keyPrefix, minWrittenKey)
+	case len(text) > maxWrittenKey:
+		return tokenstore.KeyDigest{}, realm.Fieldf("key", "has %d bytes; %d is the limit", len(text), maxWrittenKey)
+	}
+	return Digest(text), nil
+}
