@@ -5,12 +5,12 @@ import "context"
 // Damage names a row that cannot be used: it was altered by somebody who does
 // not have the key, or a disk failed.
 type Damage struct {
-	// Kind is "realm", "secret", "token", "claim", "budget", "company" or
-	// "register"; a register, which is named by Key, has the newest versions of
-	// some rows.
+	// Kind is "realm", "secret", "token", "claim", "budget", "company", "client"
+	// or "register"; a register, which is named by Key, has the newest versions
+	// of some rows.
 	Kind string `json:"kind"`
 	// Realm and Key are the row's. A realm and a budget have no Key; a company
-	// has its taxpayer id as Key, and no Realm.
+	// has its taxpayer id as Key, a client its id, and neither has a Realm.
 	Realm string `json:"realm,omitempty"`
 	Key   string `json:"key,omitempty"`
 }

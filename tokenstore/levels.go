@@ -73,7 +73,7 @@ func Levels(db Database, cache Cache) Store {
 }
 
 // levels passes on what only the database has: realms, reading secrets,
-// authorizations and companies.
+// authorizations, companies and clients.
 type levels struct {
 	Database
 	cache Cache

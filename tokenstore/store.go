@@ -1,5 +1,5 @@
-// Package tokenstore is where realms, secrets, tokens, authorizations and
-// companies lie. It defines the interface that every store fulfils, the errors
+// Package tokenstore is where realms, secrets, tokens, authorizations, companies
+// and clients lie. It defines the interface that every store fulfils, the errors
 // they return, the sealing of what is confidential, and the levels (a shared
 // cache in front of a database). The databases are in sqlstore, the shared
 // cache is redisstore; storetest is the one suite that all of them pass.
@@ -49,6 +49,7 @@ type Store interface {
 	Coordinator
 	AuthorizationStore
 	CompanyStore
+	ClientStore
 
 	// Open prepares the store for use: it connects, migrates the schema under
 	// a lock, and checks that the encryption keys are those that sealed what
@@ -153,5 +154,12 @@ type ChangeFeed interface {
 // realm itself.
 type Change struct {
 	Ref realm.Ref
-	At  time.Time
+	// Client is the id of a client that was created, updated or deleted. Only a
+	// change without a realm is one of clients; without an id as well, it may be
+	// one of all of them: see RequireClients.
+	Client string
+	At     time.Time
 }
+
+// IsClient reports whether clients changed.
+func (c Change) IsClient() bool { return c.Ref.Realm == "" }

@@ -45,6 +45,9 @@ type memory struct {
 	superseded     map[tokenstore.StateHash]bool // by a newer link
 	companies      map[string]tokenstore.Company
 	company        int64 // the last id
+
+	clients         map[string]tokenstore.Client
+	clientsRequired bool
 }
 
 // memoryToken is a token, or how far the lineage of a deleted one had counted.
@@ -58,6 +61,7 @@ func newMemory(now func() time.Time) *memory {
 		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
 		attempts: map[realm.Ref]tokenstore.Claim{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
 		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, superseded: map[tokenstore.StateHash]bool{}, companies: map[string]tokenstore.Company{},
+		clients: map[string]tokenstore.Client{},
 	}
 }
 
@@ -511,6 +515,111 @@ func (s *memoryStore) DeleteCompany(ctx context.Context, taxpayerID string) erro
 	})
 }
 
+func (s *memoryStore) Client(ctx context.Context, id string) (c tokenstore.Client, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		var ok bool
+		if c, ok = m.clients[id]; !ok {
+			return tokenstore.ErrClientNotFound
+		}
+		c = microClient(c)
+		return nil
+	})
+	return c, err
+}
+
+func (s *memoryStore) Clients(ctx context.Context) (list []tokenstore.Client, required bool, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		for _, id := range slices.Sorted(maps.Keys(m.clients)) {
+			list = append(list, microClient(m.clients[id]))
+		}
+		required = m.clientsRequired
+		return nil
+	})
+	return list, required, err
+}
+
+func (s *memoryStore) UpdateClient(ctx context.Context, id string, change func(tokenstore.Client, bool) (tokenstore.Client, error)) (saved tokenstore.Client, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		old, found := m.clients[id]
+		now, created, used := m.tick(), old.CreatedAt, old.UsedAt
+		if !found {
+			created = now
+		}
+		old = microClient(old)
+		old.ID = id
+		c, err := change(old, found)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		c.ID, c.CreatedAt, c.UpdatedAt, c.UsedAt, c.Damaged = id, created, now, used, false
+		for _, other := range m.clients {
+			if field := sharedIdentity(c, other); field != "" && other.ID != id {
+				return &tokenstore.IdentityTaken{Field: field, Client: other.ID}
+			}
+		}
+		saved = microClient(c)
+		m.clients[id], m.clientsRequired = microClient(c), true
+		m.changes = append(m.changes, tokenstore.Change{Client: id, At: m.now()})
+		return nil
+	})
+	return saved, err
+}
+
+// sharedIdentity names the field of what tells two clients alike.
+func sharedIdentity(a, b tokenstore.Client) string {
+	both := func(a, b []string) bool {
+		return slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
+	}
+	hasKey := func(key tokenstore.ClientKey) bool {
+		return slices.ContainsFunc(b.Keys, func(other tokenstore.ClientKey) bool { return other.Digest == key.Digest })
+	}
+	switch {
+	case slices.ContainsFunc(a.Keys, hasKey):
+		return "keys"
+	case both(a.Users, b.Users):
+		return "users"
+	case both(a.Subjects, b.Subjects):
+		return "subjects"
+	case both(a.Sources, b.Sources):
+		return "sources"
+	}
+	return ""
+}
+
+func (s *memoryStore) DeleteClient(ctx context.Context, id string) error {
+	return s.locked(ctx, func(m *memory) error {
+		if _, ok := m.clients[id]; !ok {
+			return tokenstore.ErrClientNotFound
+		}
+		delete(m.clients, id)
+		m.changes = append(m.changes, tokenstore.Change{Client: id, At: m.now()})
+		return nil
+	})
+}
+
+func (s *memoryStore) RequireClients(ctx context.Context) error {
+	return s.locked(ctx, func(m *memory) error {
+		if !m.clientsRequired {
+			m.changes = append(m.changes, tokenstore.Change{At: m.now()})
+		}
+		m.clientsRequired = true
+		return nil
+	})
+}
+
+func (s *memoryStore) ClientsUsed(ctx context.Context, at map[string]time.Time) error {
+	return s.locked(ctx, func(m *memory) error {
+		for id, t := range at {
+			c, ok := m.clients[id]
+			if hour := t.UTC().Truncate(time.Hour); ok && hour.After(c.UsedAt) {
+				c.UsedAt = hour
+				m.clients[id] = c
+			}
+		}
+		return nil
+	})
+}
+
 var errForeignCursor = errors.New("is not a cursor of this store")
 
 func (s *memoryStore) Changes(ctx context.Context, since string) (list []tokenstore.Change, next string, err error) {
@@ -540,6 +649,17 @@ func microsOf(t time.Time) time.Time {
 func microToken(t realm.Token) realm.Token {
 	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = microsOf(t.IssuedAt), microsOf(t.ExpiresAt), microsOf(t.RefreshExpiresAt)
 	return t
+}
+
+// microClient is a client that shares nothing with another one.
+func microClient(c tokenstore.Client) tokenstore.Client {
+	c.Rules, c.Keys = slices.Clone(c.Rules), slices.Clone(c.Keys)
+	c.Users, c.Subjects, c.Sources = slices.Clone(c.Users), slices.Clone(c.Subjects), slices.Clone(c.Sources)
+	c.ExpiresAt = microsOf(c.ExpiresAt)
+	for i, key := range c.Keys {
+		c.Keys[i].CreatedAt, c.Keys[i].ExpiresAt = microsOf(key.CreatedAt), microsOf(key.ExpiresAt)
+	}
+	return c
 }
 
 func microTrouble(t tokenstore.Failure) tokenstore.Failure {

@@ -12,8 +12,12 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// authenticatedSchema is the first schema whose rows are authenticated.
-const authenticatedSchema = 5
+const (
+	// authenticatedSchema is the first schema whose rows are authenticated.
+	authenticatedSchema = 5
+	// clientSchema is the first schema with clients.
+	clientSchema = 6
+)
 
 // authentication is the work of migration 5: the rows of the version before,
 // whose seals covered nothing but what they hold, are sealed anew together with
@@ -31,13 +35,14 @@ type authentication struct {
 // authenticateRows is the step of migration 5. A start that was interrupted
 // left rows of both forms behind; those of the new form are not touched.
 func authenticateRows(ctx context.Context, s *Store, x execer) (finish func(context.Context, execer) error, err error) {
-	if err := s.checkKeys(ctx, x); err != nil {
+	tables := tablesOf(authenticatedSchema)
+	if err := s.checkKeys(ctx, x, tables); err != nil {
 		return nil, err
 	}
 	a := &authentication{store: s, ledger: &ledger{
 		store: s, found: map[string]bool{}, registers: map[string]register{}, faults: map[string]error{}, changed: map[string]bool{},
 	}}
-	for _, t := range sealedTables {
+	for _, t := range tables {
 		for after, more := (realm.Ref{}), true; more; {
 			err := batch(ctx, x, func(x execer) (err error) {
 				after, more, err = a.next(ctx, x, t, after)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -36,11 +37,19 @@ type cursor struct {
 }
 
 // recordChange implements dialect.
-func (d *mysqlDB) recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO tokens_changes (write_id, realm, ref_key, at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",
-		id[:], []byte(ref.Realm), []byte(ref.Key))
+func (d *mysqlDB) recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref, client string) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO tokens_changes (write_id, realm, ref_key, client, at) VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
+		id[:], []byte(ref.Realm), []byte(ref.Key), []byte(client))
 	return err
 }
+
+// clientMark begins the cell of a change of clients: without it, a change of all
+// of them would look like none.
+const clientMark = "="
+
+// clientCell is what tokens_changes says of a changed client; an empty id stands
+// for all clients.
+func clientCell(id string) string { return clientMark + id }
 
 // wasCommitted implements dialect: it tries to insert the row of the write's
 // change itself. As long as the write's transaction is open, the unique index
@@ -54,7 +63,7 @@ func (d *mysqlDB) wasCommitted(ctx context.Context, db *sql.DB, id writeID, fail
 		return false, err
 	}
 	defer func() { _ = tx.Rollback() }() // it was a question only
-	err = d.recordChange(ctx, tx, id, realm.Ref{})
+	err = d.recordChange(ctx, tx, id, realm.Ref{}, "")
 	if serverError(err) == erDuplicate {
 		return true, nil
 	}
@@ -128,9 +137,10 @@ func (c *cursor) locate(ctx context.Context, db *sql.DB) (newest uint64, err err
 }
 
 // readChanges returns what last has not seen, and notes in next what it has
-// seen now. Rows without a realm tell the other nodes nothing.
+// seen now. Rows without a realm and a client tell the other nodes nothing.
 func readChanges(ctx context.Context, db *sql.DB, last cursor, next *cursor) ([]tokenstore.Change, error) {
-	rows, err := db.QueryContext(ctx, "SELECT id, realm, ref_key, at FROM tokens_changes WHERE id > ? AND realm <> '' ORDER BY id", last.settled)
+	rows, err := db.QueryContext(ctx, "SELECT id, realm, ref_key, client, at FROM tokens_changes"+
+		" WHERE id > ? AND (realm <> '' OR client <> '') ORDER BY id", last.settled)
 	if err != nil {
 		return nil, err
 	}
@@ -139,10 +149,12 @@ func readChanges(ctx context.Context, db *sql.DB, last cursor, next *cursor) ([]
 	for rows.Next() {
 		var id uint64
 		var c tokenstore.Change
+		var client string
 		var at instant
-		if err := rows.Scan(&id, &c.Ref.Realm, &c.Ref.Key, &at); err != nil {
+		if err := rows.Scan(&id, &c.Ref.Realm, &c.Ref.Key, &client, &at); err != nil {
 			return nil, err
 		}
+		c.Client = strings.TrimPrefix(client, clientMark)
 		if c.At = at.Time; !last.seen[id] {
 			changes = append(changes, c)
 		}

@@ -62,7 +62,7 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 // damagedRows are the rows of a table that cannot be opened, or are not the
 // newest ones that were saved. It counts all.
 func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) (found []tokenstore.Damage, n int, err error) {
-	newest, err := s.allRegisters(ctx, db)
+	newest, _, err := s.allRegisters(ctx, db)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -102,6 +102,8 @@ func (s *Store) isRowDamaged(ctx context.Context, t sealedTable, r sealedRow, ne
 		_, err = s.Secret(ctx, r.ref)
 	case "company":
 		_, err = s.Company(ctx, r.ref.Key)
+	case "client":
+		_, err = s.Client(ctx, r.ref.Key)
 	}
 	if err != nil && !cannotBeOpened(err) && tokenstore.IsUnavailable(err) {
 		return false, err

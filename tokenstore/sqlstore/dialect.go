@@ -38,7 +38,8 @@ type dialect interface {
 	// stamp is a time as a column keeps it; NULL for the zero time.
 	stamp(t time.Time) any
 	// recordChange notes a write in its own transaction, for the other nodes.
-	recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref) error
+	// client is the form of clientCell; empty for no client.
+	recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref, client string) error
 	// wasCommitted tells how the write ended whose COMMIT failed with err. Its
 	// own error means that this is not known.
 	wasCommitted(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)

@@ -16,13 +16,14 @@ import (
 
 // checkKeys refuses a database that holds anything sealed with a key that was
 // not given, and registers the sealing key of a new one. The caller holds the
-// lock. A key file is created for an empty database only.
-func (s *Store) checkKeys(ctx context.Context, x execer) error {
+// lock, and says which tables there are. A key file is created for an empty
+// database only.
+func (s *Store) checkKeys(ctx context.Context, x execer, tables []sealedTable) error {
 	registered, err := registeredKeys(ctx, x)
 	if err != nil {
 		return err
 	}
-	used, err := keysInUse(ctx, x)
+	used, err := keysInUse(ctx, x, tables)
 	if err != nil {
 		return err
 	}
@@ -94,9 +95,9 @@ func registeredKeys(ctx context.Context, x execer) (map[tokenstore.KeyID][]byte,
 // keysInUse are the keys that rows were sealed with. The register alone does not
 // know them all: a node that still has an older key in front goes on sealing
 // rows with it after another node has rotated the keys.
-func keysInUse(ctx context.Context, x execer) ([]tokenstore.KeyID, error) {
+func keysInUse(ctx context.Context, x execer, tables []sealedTable) ([]tokenstore.KeyID, error) {
 	var ids []tokenstore.KeyID
-	for _, t := range sealedTables {
+	for _, t := range tables {
 		found, err := t.keys(ctx, x)
 		if err != nil {
 			return nil, err

@@ -376,7 +376,7 @@ func TestLateCommitIsHeard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const insert = "INSERT INTO tokens_changes (write_id, realm, ref_key, at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))"
+	const insert = "INSERT INTO tokens_changes (write_id, realm, ref_key, client, at) VALUES (?, ?, ?, '', UTC_TIMESTAMP(6))"
 	if _, err := late.ExecContext(t.Context(), insert, []byte("0123456789abcdef"), "late", ""); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 )
 
-// operations are all that a node does with a store.
+// operations are all that a node does with a store, but for RequireClients, which
+// needs nothing but the registers.
 func operations(t *testing.T, s tokenstore.Database) map[string]func() error {
 	ctx, page := t.Context(), tokenstore.Page{Number: 1, Size: 10}
 	return map[string]func() error{
@@ -54,6 +55,14 @@ func operations(t *testing.T, s tokenstore.Database) map[string]func() error {
 			return err
 		},
 		"delete company": func() error { return s.DeleteCompany(ctx, "9131") },
+		"client":         func() error { _, err := s.Client(ctx, "a"); return err },
+		"clients":        func() error { _, _, err := s.Clients(ctx); return err },
+		"update client": func() error {
+			_, err := s.UpdateClient(ctx, "a", func(c tokenstore.Client, _ bool) (tokenstore.Client, error) { return c, nil })
+			return err
+		},
+		"delete client": func() error { return s.DeleteClient(ctx, "a") },
+		"clients used":  func() error { return s.ClientsUsed(ctx, map[string]time.Time{"a": time.Now()}) },
 	}
 }
 
@@ -74,7 +83,7 @@ func TestNewerSchemaWhileRunning(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, table := range []string{"realms", "secrets", "tokens", "claims", "budgets", "runs", "authorizations", "companies"} {
+			for _, table := range []string{"realms", "secrets", "tokens", "claims", "budgets", "runs", "authorizations", "companies", "clients"} {
 				execute(t, c.db, "ALTER TABLE tokens_"+table+" RENAME TO tokens_newer_"+table)
 			}
 			if c.more != nil {

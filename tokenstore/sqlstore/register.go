@@ -20,14 +20,18 @@ import (
 
 // A seal tells that a row was written by somebody with the key, not that it is
 // the newest one: whoever can write the database could put an old row back. So
-// the versions of all realms, secrets and companies are written down under
-// seals of their own, in the transaction that writes the row.
+// the versions of all realms, secrets, companies and clients are written down
+// under seals of their own, in the transaction that writes the row.
 //
 // There are registerCount registers; the digest of a row's kind and reference
 // says which one has its version. One more row, the head, has the version of
 // each register, so that an old register is no better than an old row. All
 // versions come from one counter, the head's, and never come twice: not even
 // after a row was deleted and created again.
+//
+// The head also has the note that there once was a client, for the same reason:
+// whoever deletes all clients must not open what they had closed. If the head
+// cannot be trusted, the note counts as written.
 //
 // Whoever puts back everything that changed since some moment, head and
 // registers included, has an older state that is whole. A running process
@@ -47,6 +51,7 @@ type rowID [16]byte
 func realmRow(id string) rowID         { return idOf("realm", realm.Ref{Realm: id}) }
 func secretRow(ref realm.Ref) rowID    { return idOf("secret", ref) }
 func companyRow(taxpayer string) rowID { return idOf("company", realm.Ref{Key: taxpayer}) }
+func clientRow(id string) rowID        { return idOf("client", realm.Ref{Key: id}) }
 
 func idOf(kind string, ref realm.Ref) rowID {
 	sum := sha256.Sum256(ref.AppendTo([]byte(kind + "\x00")))
@@ -67,6 +72,8 @@ type register struct {
 type head struct {
 	version  int64
 	versions [registerCount]int64
+	// clientsRequired: there once was a client.
+	clientsRequired bool
 }
 
 // seenVersions are the newest versions of the registers that this process has
@@ -171,6 +178,7 @@ func (s *Store) parseHead(seal []byte, version int64) (head, error) {
 		}
 		h.versions[i], plain = v, plain[size:]
 	}
+	h.clientsRequired = len(plain) > 0
 	return h, nil
 }
 
@@ -187,6 +195,9 @@ func (h head) plain() []byte {
 	var b []byte
 	for _, v := range h.versions {
 		b = binary.AppendVarint(b, v)
+	}
+	if h.clientsRequired { // the head of schema 5 ended here
+		b = append(b, 1)
 	}
 	return b
 }
@@ -206,6 +217,8 @@ type ledger struct {
 	faults    map[string]error // those that cannot be trusted
 	version   int64            // of what the transaction writes
 	changed   map[string]bool
+	// headChanged: the head is written although no register changed.
+	headChanged bool
 }
 
 // lockLedger locks the registers of some rows.
@@ -229,6 +242,9 @@ func (s *Store) lockLedger(ctx context.Context, tx *txn, ids ...rowID) (*ledger,
 	}
 	if l.head, err = s.lockHead(ctx, tx, cells[headName]); err != nil {
 		return nil, err
+	}
+	if !l.head.clientsRequired && s.clientsRequired.Load() { // an old head was put back, or a lost one is made again
+		l.requireClients()
 	}
 	for name, question := range questions {
 		c, found := cells[name]
@@ -266,6 +282,7 @@ func readRegisters(ctx context.Context, x execer, query string, args ...any) (ma
 
 // lockHead opens the head. One that is lost or damaged is made again from the
 // registers that can be opened: nobody could save anything any more without it.
+// Whether there was a client is not known then, and counts as true.
 func (s *Store) lockHead(ctx context.Context, tx *txn, c registerCells) (head, error) {
 	h, err := s.parseHead(c.seal, c.version.Int64)
 	if err == nil {
@@ -278,6 +295,7 @@ func (s *Store) lockHead(ctx context.Context, tx *txn, c registerCells) (head, e
 		return h, err
 	}
 	h = head{version: c.version.Int64}
+	s.clientsRequired.Store(true)
 	for name, c := range all {
 		number, err := hex.DecodeString(name)
 		if err != nil || len(number) != 1 {
@@ -333,9 +351,16 @@ func (l *ledger) remove(id rowID) {
 	l.registers[name], l.changed[name] = reg, true
 }
 
+// requireClients notes that there was a client.
+func (l *ledger) requireClients() {
+	if !l.head.clientsRequired {
+		l.head.clientsRequired, l.headChanged = true, true
+	}
+}
+
 // write writes what changed.
 func (l *ledger) write(ctx context.Context, x execer) error {
-	if len(l.changed) == 0 {
+	if len(l.changed) == 0 && !l.headChanged {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.changed)) {
@@ -391,6 +416,9 @@ func (l *ledger) written() {
 	if l == nil {
 		return
 	}
+	if l.head.clientsRequired {
+		l.store.clientsRequired.Store(true)
+	}
 	for name := range l.changed {
 		if number, err := hex.DecodeString(name); err == nil {
 			l.store.seen.raise(int(number[0]), l.version)
@@ -406,7 +434,7 @@ func (s *Store) verifyList(ctx context.Context, n int, check func(i int, newest 
 	}
 	var newest map[rowID]int64
 	err := s.read(ctx, "read registers", func(db *sql.DB) (err error) {
-		newest, err = s.allRegisters(ctx, db)
+		newest, _, err = s.allRegisters(ctx, db)
 		return err
 	})
 	for i := 0; i < n && err == nil; i++ {
@@ -424,23 +452,36 @@ func isNewest(newest map[rowID]int64, id rowID, version int64) bool {
 // allRegisters are the rows of all registers that can be opened and agree with
 // the head. It is for lists: what does not agree with it is read once more,
 // alone, because it may have been saved meanwhile.
-func (s *Store) allRegisters(ctx context.Context, db *sql.DB) (map[rowID]int64, error) {
+//
+// It also reports whether clients are required. That is so, too, if the head
+// cannot be opened or is older than one of the registers, which are read in the
+// same statement, and if this process has ever seen it to be so.
+func (s *Store) allRegisters(ctx context.Context, db *sql.DB) (newest map[rowID]int64, clientsRequired bool, err error) {
 	all, err := readRegisters(ctx, db, "SELECT name, seal, version FROM tokens_registers")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	h, headErr := s.parseHead(all[headName].seal, all[headName].version.Int64)
-	rows := map[rowID]int64{}
+	if headErr != nil || h.clientsRequired {
+		s.clientsRequired.Store(true)
+	}
+	newest = map[rowID]int64{}
 	for name, c := range all {
 		number, err := hex.DecodeString(name)
 		if err != nil || len(number) != 1 {
 			continue
 		}
 		reg, err := s.parseRegister(name, c.seal, c.version.Int64)
-		if err != nil || headErr == nil && h.versions[number[0]] != reg.version || reg.version < s.seen[number[0]].Load() {
+		if err != nil {
 			continue
 		}
-		maps.Copy(rows, reg.rows)
+		if reg.version > h.version {
+			s.clientsRequired.Store(true)
+		}
+		if headErr == nil && h.versions[number[0]] != reg.version || reg.version < s.seen[number[0]].Load() {
+			continue
+		}
+		maps.Copy(newest, reg.rows)
 	}
-	return rows, nil
+	return newest, s.clientsRequired.Load(), nil
 }

@@ -18,7 +18,7 @@ import (
 // this at once, and others may write: a row is replaced only if it still
 // holds the very bytes that were read.
 func (s *Store) rotate(ctx context.Context, db *pools) error {
-	used, err := keysInUse(ctx, db.write)
+	used, err := keysInUse(ctx, db.write, sealedTables)
 	if err != nil {
 		return err
 	}

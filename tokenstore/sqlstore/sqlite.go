@@ -184,7 +184,9 @@ func (d *sqliteDB) stamp(t time.Time) any {
 }
 
 // recordChange notes nothing: nobody else shares the file.
-func (d *sqliteDB) recordChange(context.Context, *sql.Tx, writeID, realm.Ref) error { return nil }
+func (d *sqliteDB) recordChange(context.Context, *sql.Tx, writeID, realm.Ref, string) error {
+	return nil
+}
 
 // wasCommitted is always false: what fails to commit is rolled back.
 func (d *sqliteDB) wasCommitted(context.Context, *sql.DB, writeID, error) (bool, error) {

@@ -33,6 +33,9 @@ type Store struct {
 	damage damageReport
 	// seen are the versions of the registers, see register.go.
 	seen seenVersions
+	// clientsRequired: this process has seen that there once was a client, or
+	// that the head of the registers cannot be trusted.
+	clientsRequired atomic.Bool
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
@@ -113,7 +116,7 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 		if err := s.migrate(ctx, x); err != nil {
 			return err
 		}
-		if err := s.checkKeys(ctx, x); err != nil {
+		if err := s.checkKeys(ctx, x, sealedTables); err != nil {
 			return err
 		}
 		return s.voidDeadClaims(ctx, x)
@@ -121,7 +124,13 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 	if err != nil {
 		return err
 	}
-	return s.rotate(ctx, db)
+	if err := s.rotate(ctx, db); err != nil {
+		return err
+	}
+	// Whether clients are required is judged before this process writes: its
+	// first write would give an old head a newer version.
+	_, _, err = s.allRegisters(ctx, db.read)
+	return err
 }
 
 // Ping implements tokenstore.Store.

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -19,6 +20,7 @@ const (
 	claimLabel   = "tokens_attempts.sealed"
 	budgetLabel  = "tokens_budgets.sealed"
 	companyLabel = "tokens_companies.seal"
+	clientLabel  = "tokens_clients.seal"
 )
 
 // tableBatch is how many rows are read at a time, and written in one
@@ -35,6 +37,9 @@ type sealedTable struct {
 	texts, times []string
 	// newest is the row's id in its register; nil for a table without.
 	newest func(realm.Ref) rowID
+	// since is the first schema that has the table; 0 for all whose rows
+	// migration 5 authenticates.
+	since int
 }
 
 var sealedTables = []sealedTable{
@@ -64,7 +69,16 @@ var sealedTables = []sealedTable{
 		texts: []string{"company_name", "company_phone", "company_registered_address", "bank_name", "bank_account", "accounts"},
 		times: []string{"created_at", "updated_at"}, newest: func(ref realm.Ref) rowID { return companyRow(ref.Key) },
 	},
+	{
+		kind: "client", table: "tokens_clients", label: clientLabel, version: "version", realm: "x''", key: "id",
+		times: []string{"created_at", "updated_at"}, newest: func(ref realm.Ref) rowID { return clientRow(ref.Key) }, since: clientSchema,
+	},
 	{kind: "register", table: "tokens_registers", label: registerLabel, version: "version", realm: "x''", key: "name"},
+}
+
+// tablesOf are the sealed tables of a schema.
+func tablesOf(schema int) []sealedTable {
+	return slices.DeleteFunc(slices.Clone(sealedTables), func(t sealedTable) bool { return t.since > schema })
 }
 
 // sealedRow is one row of such a table.

@@ -31,8 +31,10 @@ type txn struct {
 	*sql.Tx
 	dialect dialect
 	// changed is what the other nodes are told; nothing, where its realm is
-	// empty.
+	// empty and client, too.
 	changed realm.Ref
+	// client is what the other nodes are told about clients, see clientCell.
+	client string
 	// unchanged: nothing was written.
 	unchanged bool
 	// ledger is what the transaction wrote into registers; nil for nothing.
@@ -94,7 +96,7 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}
-	if err := s.dialect.recordChange(ctx, tx, id, t.changed); err != nil {
+	if err := s.dialect.recordChange(ctx, tx, id, t.changed, t.client); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

@@ -18,9 +18,10 @@ import (
 )
 
 // The databases testdata/schema3.db and testdata/schema3.mariadb.sql were made
-// by the last version with schema 3, at this time, and schema4.db and
-// schema4.mariadb.sql from them by the last version with schema 4. The clocks of
-// the tests stand then: an authorization lives for an hour.
+// by the last version with schema 3, at this time. schema4.db and
+// schema4.mariadb.sql were made from them by the last version with schema 4, and
+// schema5.db and schema5.mariadb.sql from these by the last one with schema 5.
+// The clocks of the tests stand then: an authorization lives for an hour.
 var madeAt = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // manyOld is how many more rows of the old form the tests add: more than two

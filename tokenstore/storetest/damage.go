@@ -97,7 +97,7 @@ type damageable struct {
 }
 
 // newDamageable saves everything about a (realm, key), twice, so that its times
-// differ. The company has the id of the realm.
+// differ. The company and the client have the id of the realm.
 func newDamageable(t *testing.T, s tokenstore.Store, id string) damageable {
 	t.Helper()
 	d := damageable{s, realm.Ref{Realm: id, Key: "main"}}
@@ -105,6 +105,7 @@ func newDamageable(t *testing.T, s tokenstore.Store, id string) damageable {
 		d.saveRealm(t, "https://api.example.com")
 		d.saveSecret(t, "right")
 		d.saveCompany(t, "right")
+		d.saveClient(t, "right")
 	}
 	coordinate(t, s, d.ref, func(st *tokenstore.State) {
 		child := token(1)
@@ -135,6 +136,13 @@ func (d damageable) saveCompany(t *testing.T, key string) {
 	})
 }
 
+func (d damageable) saveClient(t *testing.T, realmID string) {
+	t.Helper()
+	putClient(t, d.s, d.ref.Realm, func(c *tokenstore.Client) {
+		c.Rules = []tokenstore.Rule{{Effect: "allow", Rights: []string{"use"}, Realms: []string{realmID}}}
+	})
+}
+
 // read reads the row of a kind.
 func (d damageable) read(ctx context.Context, kind string) error {
 	var err error
@@ -149,6 +157,8 @@ func (d damageable) read(ctx context.Context, kind string) error {
 		_, err = d.s.Peek(ctx, d.ref)
 	case "company":
 		_, err = d.s.Company(ctx, d.ref.Realm)
+	case "client":
+		_, err = d.s.Client(ctx, d.ref.Realm)
 	}
 	return err
 }
@@ -158,7 +168,7 @@ func (d damageable) damage(kind string) tokenstore.Damage {
 	switch kind {
 	case "realm", "budget":
 		return tokenstore.Damage{Kind: kind, Realm: d.ref.Realm}
-	case "company":
+	case "company", "client":
 		return tokenstore.Damage{Kind: kind, Key: d.ref.Realm}
 	}
 	return tokenstore.Damage{Kind: kind, Realm: d.ref.Realm, Key: d.ref.Key}
@@ -184,6 +194,8 @@ func (d damageable) wantDamaged(t *testing.T, kind string) {
 		_, err = d.s.Coordinate(t.Context(), d.ref, func(*tokenstore.State) error { return nil })
 	case "company":
 		_, err = d.s.UpdateCompany(t.Context(), d.ref.Realm, func(c tokenstore.Company, _ bool) (tokenstore.Company, error) { return c, nil })
+	case "client":
+		_, err = d.s.UpdateClient(t.Context(), d.ref.Realm, func(c tokenstore.Client, _ bool) (tokenstore.Client, error) { return c, nil })
 	}
 	if !errors.Is(err, tokenstore.ErrDamaged) {
 		t.Errorf("update: %v", err)
@@ -226,6 +238,9 @@ func testColumns(t *testing.T, b Backend) {
 		{"company", "tokens_companies SET bank_account = 'another'", byTaxpayer},
 		{"company", "tokens_companies SET created_at = updated_at", byTaxpayer},
 		{"company", "tokens_companies SET seal = NULL, key_id = NULL", byTaxpayer},
+		{"client", "tokens_clients SET created_at = updated_at", byID},
+		{"client", "tokens_clients SET updated_at = created_at", byID},
+		{"client", "tokens_clients SET version = version + 1", byID},
 	} {
 		t.Run(c.kind+" "+c.change, func(t *testing.T) {
 			d := newDamageable(t, s, fmt.Sprint("altered-", i))
@@ -234,7 +249,7 @@ func testColumns(t *testing.T, b Backend) {
 			}
 			db.Alter(t, "UPDATE "+c.change+c.where, []byte(d.ref.Realm))
 			d.wantDamaged(t, c.kind)
-			for _, kind := range []string{"realm", "secret", "token", "claim", "budget", "company"} {
+			for _, kind := range []string{"realm", "secret", "token", "claim", "budget", "company", "client"} {
 				if err := untouched.read(t.Context(), kind); err != nil {
 					t.Errorf("%s of another realm: %v", kind, err)
 				}
@@ -278,6 +293,11 @@ func testReplay(t *testing.T, b Backend) {
 			"company", "tokens_companies", " WHERE taxpayer_id = ?",
 			func(d damageable, t *testing.T, value string) { d.saveCompany(t, value) },
 			func(ctx context.Context, d damageable) error { return d.s.DeleteCompany(ctx, d.ref.Realm) },
+		},
+		{
+			"client", "tokens_clients", " WHERE id = ?",
+			func(d damageable, t *testing.T, value string) { d.saveClient(t, value) },
+			func(ctx context.Context, d damageable) error { return d.s.DeleteClient(ctx, d.ref.Realm) },
 		},
 	} {
 		for name, then := range map[string]func(t *testing.T, d damageable){
@@ -361,15 +381,17 @@ func testLostRegisters(t *testing.T, b Backend) {
 		t.Errorf("with a new head: %v", found)
 	}
 	db.Alter(t, "UPDATE tokens_registers SET seal = ? WHERE name <> ?", []byte("short"), []byte("head"))
-	for _, kind := range []string{"realm", "secret", "company"} {
+	for _, kind := range []string{"realm", "secret", "company", "client"} {
 		d.wantDamaged(t, kind)
 	}
 	ok(t, s.DeleteRealm(t.Context(), "wx", true))
 	ok(t, s.DeleteCompany(t.Context(), "wx"))
+	ok(t, s.DeleteClient(t.Context(), "wx"))
 	d.saveRealm(t, "https://api.example.com")
 	d.saveSecret(t, "newest")
 	d.saveCompany(t, "newest")
-	for _, kind := range []string{"realm", "secret", "company"} {
+	d.saveClient(t, "newest")
+	for _, kind := range []string{"realm", "secret", "company", "client"} {
 		if err := d.read(t.Context(), kind); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}

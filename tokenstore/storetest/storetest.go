@@ -54,6 +54,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
 	t.Run("authorizations", func(t *testing.T) { testAuthorizations(t, b) })
 	t.Run("companies", func(t *testing.T) { testCompanies(t, b) })
+	t.Run("clients", func(t *testing.T) { testClients(t, b) })
 	t.Run("concurrency", func(t *testing.T) { testConcurrency(t, b) })
 	if b.Shared {
 		t.Run("changes", func(t *testing.T) { testChanges(t, b) })
