@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,35 +55,6 @@ func crossSite(r *http.Request) bool {
 	// Another port of this machine is the same site, if this machine is meant.
 	isSame := strings.EqualFold(u.Host, r.Host) || localHost(u.Host) && localHost(r.Host)
 	return !isSame
-}
-
-// bearer is a token that opens the admin API, as its digest.
-type bearer [sha256.Size]byte
-
-func newBearer(token realm.Hidden) *bearer {
-	b := bearer(sha256.Sum256([]byte(token.Reveal())))
-	return &b
-}
-
-// check reports whether the request holds any bearer token, and whether it is
-// the right one. Digests are compared in constant time, so that the time
-// tells nothing about the token, not even its length.
-func (b *bearer) check(r *http.Request) (given, matches bool) {
-	token, given := bearerOf(r)
-	if b == nil || !given {
-		return false, false
-	}
-	digest := sha256.Sum256([]byte(token))
-	return true, subtle.ConstantTimeCompare(digest[:], b[:]) == 1
-}
-
-// bearerOf is the bearer token of a request (RFC 6750 section 2.1).
-func bearerOf(r *http.Request) (token string, ok bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", false
-	}
-	return strings.TrimSpace(token), true
 }
 
 // forbid answers a caller that may not use the handler.

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,39 +62,65 @@ func TestAdminAccess(t *testing.T) {
 	accepted.Set("http.auth.user.id", "alice")
 	nobody := caddy.NewReplacer()
 	nobody.Set("http.auth.user.id", "")
-	token := newBearer("s3cret")
+	placed := caddy.NewReplacer()
+	placed.Set("x.user", "alice")
+	token, file := newAdminToken("s3cret"), new(adminFile)
+	file.token.Store(token)
+	local := Admin{file: file, admission: admission{local: true}}
+	basic := func(password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+password))
+	}
 	for name, c := range map[string]struct {
-		admin      Admin
-		peer, host string
-		auth       string
-		repl       *caddy.Replacer
-		want       bool
+		admin       Admin
+		peer, host  string
+		auth, proxy string
+		repl        *caddy.Replacer
+		want        bool
 	}{
-		"local":                {peer: peer, host: "localhost", want: true},
-		"local, another name":  {peer: peer, host: "evil.example", want: false},
-		"remote":               {peer: there, host: "localhost", want: false},
-		"remote, accepted":     {peer: there, host: "a.example", repl: accepted, want: true},
-		"remote, empty user":   {peer: there, host: "a.example", repl: nobody, want: false},
-		"remote, none":         {admin: Admin{admission: admission{none: true}}, peer: there, host: "192.0.2.2", want: true},
-		"none, wrong token":    {admin: Admin{token: token, admission: admission{none: true}}, peer: there, host: "192.0.2.2", auth: "Bearer x", want: false},
-		"remote, token":        {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cret", want: true},
-		"remote, lower case":   {admin: Admin{token: token}, peer: there, host: "a.example", auth: "bearer s3cret", want: true},
-		"remote, wrong token":  {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cre", want: false},
-		"remote, no token":     {admin: Admin{token: token}, peer: there, host: "a.example", want: false},
-		"remote, empty token":  {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer ", want: false},
-		"remote, other scheme": {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Basic s3cret", want: false},
-		"remote, unset token":  {peer: there, host: "a.example", auth: "Bearer ", want: false},
-		"local, token":         {admin: Admin{token: token}, peer: peer, host: "a.example", auth: "Bearer s3cret", want: true},
-		"local, wrong token":   {admin: Admin{token: token}, peer: peer, host: "localhost", auth: "Bearer x", want: false},
-		"local, no token":      {admin: Admin{token: token}, peer: peer, host: "localhost", want: true},
+		"this machine":              {peer: peer, host: "localhost", want: false},
+		"local":                     {admin: local, peer: peer, host: "localhost", want: true},
+		"local, another name":       {admin: local, peer: peer, host: "evil.example", want: false},
+		"local, remote":             {admin: local, peer: there, host: "localhost", want: false},
+		"local, token":              {admin: local, peer: there, host: "a.example", auth: "Bearer s3cret", want: true},
+		"local, wrong token":        {admin: local, peer: peer, host: "localhost", auth: "Bearer x", want: false},
+		"local, another's password": {admin: local, peer: peer, host: "localhost", auth: basic("x"), want: true},
+		"accepted":                  {peer: there, host: "a.example", repl: accepted, want: true},
+		"accepted, own credential":  {admin: Admin{token: token}, peer: there, host: "a.example", repl: accepted, auth: "Bearer x", want: true},
+		"an empty user":             {peer: there, host: "a.example", repl: nobody, want: false},
+		"a placeholder's":           {admin: Admin{admission: admission{placeholder: "x.user"}}, peer: there, host: "a.example", repl: placed, want: true},
+		"a placeholder, local":      {admin: Admin{admission: admission{placeholder: "x.user"}}, peer: peer, host: "localhost", want: false},
+		"none":                      {admin: Admin{admission: admission{none: true}}, peer: there, host: "192.0.2.2", want: true},
+		"none, another name":        {admin: Admin{admission: admission{none: true}}, peer: there, host: "evil.example", want: false},
+		"none, wrong token":         {admin: Admin{token: token, admission: admission{none: true}}, peer: there, host: "192.0.2.2", auth: "Bearer x", want: false},
+		"none, others' token":       {admin: Admin{file: file, admission: admission{none: true}}, peer: there, host: "192.0.2.2", auth: "Bearer x", want: true},
+		"none, others' password":    {admin: Admin{token: token, admission: admission{none: true}}, peer: there, host: "192.0.2.2", auth: basic("x"), want: true},
+		"token":                     {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cret", want: true},
+		"token, here":               {admin: Admin{token: token}, peer: peer, host: "a.example", auth: "Bearer s3cret", want: true},
+		"token, lower case":         {admin: Admin{token: token}, peer: there, host: "a.example", auth: "bearer s3cret", want: true},
+		"token, as a password":      {admin: Admin{token: token}, peer: there, host: "a.example", auth: basic("s3cret"), want: true},
+		"token, for a proxy":        {admin: Admin{token: token}, peer: there, host: "a.example", proxy: "Bearer s3cret", want: true},
+		"token, beside a password":  {admin: Admin{token: token}, peer: there, host: "a.example", auth: basic("x"), proxy: basic("s3cret"), want: true},
+		"token of the file":         {admin: Admin{file: file}, peer: there, host: "a.example", auth: "Bearer s3cret", want: true},
+		"token that is replaced":    {admin: Admin{file: file, token: newAdminToken("other")}, peer: there, host: "a.example", auth: "Bearer s3cret", want: false},
+		"wrong token":               {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer s3cre", want: false},
+		"wrong password":            {admin: Admin{token: token}, peer: there, host: "a.example", auth: basic("s3cre"), want: false},
+		"a user, no password":       {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Basic czNjcmV0", want: false},
+		"no base64":                 {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Basic s3cret", want: false},
+		"no token":                  {admin: Admin{token: token}, peer: there, host: "a.example", want: false},
+		"an empty token":            {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Bearer ", want: false},
+		"another scheme":            {admin: Admin{token: token}, peer: there, host: "a.example", auth: "Digest s3cret", want: false},
+		"no file, an empty token":   {admin: Admin{file: new(adminFile)}, peer: there, host: "a.example", auth: "Bearer ", want: false},
+		"no file, some token":       {admin: Admin{file: new(adminFile)}, peer: peer, host: "localhost", auth: "Bearer x", want: false},
 	} {
 		repl := c.repl
 		if repl == nil {
 			repl = caddy.NewReplacer()
 		}
 		r := request(c.peer, c.host, repl)
-		if c.auth != "" {
-			r.Header.Set("Authorization", c.auth)
+		for header, value := range map[string]string{"Authorization": c.auth, "Proxy-Authorization": c.proxy} {
+			if value != "" {
+				r.Header.Set(header, value)
+			}
 		}
 		c.admin.failures = newFailures(zap.NewNop(), time.Now)
 		if got := c.admin.admit(r) == nil; got != c.want {
@@ -118,7 +145,7 @@ func TestAdminForbids(t *testing.T) {
 			t.Errorf("the refusal has no %s", name)
 		}
 	}
-	for _, way := range []string{"basic_auth", "admin_token", "auth none"} {
+	for _, way := range []string{"basic_auth", "tokens.admin", "Authorization: Bearer", "auth none", "auth local", "auth {placeholder}"} {
 		if !strings.Contains(detail, way) {
 			t.Errorf("%q does not name %s", detail, way)
 		}
@@ -127,23 +154,34 @@ func TestAdminForbids(t *testing.T) {
 
 // TestAdminPassesOn: what is not the API's goes on, without the admin token.
 func TestAdminPassesOn(t *testing.T) {
-	a := &Admin{token: newBearer("s3cret")}
-	for path, sent := range map[string]string{"/": "Bearer s3cret", "/apis": "Bearer s3cret", "/x/api/": "Bearer other"} {
+	a := &Admin{token: newAdminToken("s3cret")}
+	const password = "Basic YWxpY2U6czNjcmV0" // alice:s3cret
+	for path, sent := range map[string][2]string{
+		"/": {"Bearer s3cret", ""}, "/apis": {"Bearer other", "Bearer s3cret"}, "/x/api/": {"Bearer other", "Basic eDp5"}, "/password": {password, password},
+	} {
 		r := request("192.0.2.1:1", "a.example", caddy.NewReplacer())
 		r.URL.Path = path
-		r.Header.Set("Authorization", sent)
+		for i, name := range credentialHeaders {
+			r.Header.Set(name, sent[i])
+		}
 		passed := false
 		next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 			passed = true
-			if got := r.Header.Get("Authorization"); (got != "") != (sent == "Bearer other") {
-				t.Errorf("%s: the next handler got %q", path, got)
+			for i, name := range credentialHeaders {
+				want := sent[i]
+				if want == "Bearer s3cret" || want == password {
+					want = ""
+				}
+				if got := r.Header.Get(name); got != want {
+					t.Errorf("%s: the next handler got %s %q", path, name, got)
+				}
 			}
 			return nil
 		})
 		if err := a.ServeHTTP(httptest.NewRecorder(), r, next); err != nil || !passed {
 			t.Errorf("%s: %v %v", path, passed, err)
 		}
-		if r.Header.Get("Authorization") != sent {
+		if r.Header.Get("Authorization") != sent[0] {
 			t.Errorf("%s: the request itself was changed", path)
 		}
 	}
@@ -200,7 +238,7 @@ func TestProxyAccess(t *testing.T) {
 				r.Header.Set(header, value)
 			}
 		}
-		if got := (admission{none: c.auth == authNone}).admit(r, repl) == nil; got != c.want {
+		if got := (admission{local: c.auth == "", none: c.auth == authNone}).admit(r, repl) == nil; got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -227,7 +265,7 @@ func TestTransportAccess(t *testing.T) {
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
-		transport := &Transport{admission: admission{none: c.auth == authNone}}
+		transport := &Transport{admission: admission{local: c.auth == "", none: c.auth == authNone}}
 		if got := transport.admit(r, repl) == nil; got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}

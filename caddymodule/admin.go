@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -24,28 +25,32 @@ func init() {
 // request-access-token, refresh-token, init-all-token, refresh-all-token and
 // callback-token. Other paths go to the next handler.
 //
-// It serves loopback peers that call it by a loopback name only, until an
-// authentication handler in front of it accepted the caller, the request
-// holds the admin token, or auth is written. Callbacks that a provider sends
-// anybody's browser to are served by token_callback.
+// It serves those who send the admin token, and users that an authentication
+// handler in front of it accepted; others where auth says so. The callback, which
+// a provider leads anybody's browser to, serves everybody, as token_callback does.
 //
 // Requests whose URL, or the URL that they are answered with, is confidential
 // are left out of the access log, and have a line of their own in the log of
 // this handler.
 type Admin struct {
-	// A token that lets callers in: Authorization: Bearer <token>. Write it
-	// as {env.NAME} or {file./absolute/path}. Default: none.
+	// The admin token, which lets callers in: Authorization: Bearer <token>,
+	// or as the password of Basic; in Proxy-Authorization too. Write it as
+	// {env.NAME} or {file./absolute/path}. Default: the one in the file
+	// tokens.admin, which the first start makes beside the key file of SQLite,
+	// or in Caddy's data directory where there is none.
 	AdminToken string `json:"admin_token,omitempty"`
 
-	// Write none to serve everybody without authentication, if the Host is a
-	// name of the site, an address, a name without a dot, or one of the names
+	// Write local to serve callers on this machine that use a loopback name
+	// without authentication. Write none to serve everybody so, if the Host is
+	// a name of the site, an address, a name without a dot, or one of the names
 	// behind it: "none tokens.corp.example". Or write one placeholder: its
 	// value, if it is not empty, is the user that another authenticator
-	// accepted. Default: loopback callers with a loopback Host, and
-	// those with the admin token or accepted by an authentication handler.
+	// accepted. Default: those with the admin token, and those accepted by an
+	// authentication handler.
 	Auth string `json:"auth,omitempty"`
 
-	token     *bearer
+	token     *adminToken // of the configuration; nil for that of the file
+	file      *adminFile
 	admission admission
 	failures  *failures
 	api       http.Handler
@@ -72,12 +77,13 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 	if a.admission.none {
 		ctx.Logger().Warn("auth none: everybody who can reach this handler may read tokens and change secrets")
 	}
+	a.file = app.adminFile
 	if a.AdminToken != "" {
 		token, err := resolveHidden(a.AdminToken)
 		if err != nil {
 			return fmt.Errorf("admin_token: %w", err)
 		}
-		a.token = newBearer(token)
+		a.token = newAdminToken(token)
 	}
 	a.failures = app.failures
 	a.refusals = adminapi.Sampled(ctx.Logger())
@@ -105,62 +111,91 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return nil
 }
 
-// admit returns nil for a caller that may use the API, else why not. A wrong
-// admin token is refused wherever it comes from, also from this machine and
-// with auth none: the caller claimed to be somebody. The API itself refuses the
-// pages of other sites, all but the callback's.
+// admit returns nil for a caller that may use the API, else why not. The API
+// itself refuses the pages of other sites, all but the callback's.
+//
+// What is sent as Bearer claims to be the admin token. So a wrong one is refused
+// also where the caller would have been let in without any, except where
+// everybody is and no token is configured: there something in front may have
+// asked for what was sent.
 func (a *Admin) admit(r *http.Request) *realm.Error {
-	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if a.admission.user(repl) == "" {
-		if _, given := bearerOf(r); given && a.token != nil {
-			return a.admitToken(r)
+	if adminapi.ServesCallback(r.URL) {
+		return nil // whoever authorizes has no credential of ours
+	}
+	given, from, wait := credentialsOf(r), addressOf(r), time.Duration(0)
+	token := a.expected()
+	claims := token != nil && given.given()
+	if claims {
+		// An address that sent many wrong ones waits, and until then its next
+		// one is not even compared.
+		if wait = a.failures.wait(from); wait == 0 && token.isAmong(given) {
+			if wait = a.failures.record(from, true); wait == 0 {
+				return nil
+			}
 		}
 	}
-	// Whoever authorizes comes to the callback by the name that the provider
-	// knows.
-	if a.admission.none && adminapi.ServesCallback(r.URL) {
-		return nil
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if a.admission.user(repl) != "" {
+		return nil // what was sent is the user's own password
 	}
-	refused := a.admission.admitCaller(r, repl)
-	if refused == errLocalOnly {
-		return errNotAdmin
+	if !claims || !given.bearer || a.admission.none && a.token == nil {
+		refused := a.admission.admitCaller(r, repl)
+		switch {
+		case refused == errLocalOnly:
+			refused = a.errNotAdmin()
+		case refused == nil:
+			return nil
+		}
+		if !claims {
+			return refused
+		}
 	}
-	return refused
+	if wait == 0 {
+		wait = a.failures.record(from, false)
+	}
+	if wait > 0 {
+		return errTooManyFailures(wait)
+	}
+	return a.errNotAdmin()
 }
 
-// admitToken is admit for a request with a bearer token. An address that sent
-// many wrong ones waits, and its next one is not even compared until then.
-func (a *Admin) admitToken(r *http.Request) *realm.Error {
-	from := addressOf(r)
-	wait := a.failures.wait(from)
-	matches := false
-	if wait == 0 {
-		_, matches = a.token.check(r)
-		wait = a.failures.record(from, matches)
+// expected is the admin token; nil where there is none, since its file cannot be
+// used.
+func (a *Admin) expected() *adminToken {
+	if a.token != nil || a.file == nil {
+		return a.token
 	}
-	switch {
-	case wait > 0:
-		return errTooManyFailures(wait)
-	case !matches:
-		return errNotAdmin
-	}
-	return nil
+	return a.file.token.Load()
 }
 
 // errNotAdmin names the ways in. It says the same whatever is missing or wrong.
-var errNotAdmin = &realm.Error{
-	Code: realm.CodeForbidden, Status: http.StatusForbidden,
-	Detail: waysIn + ", 'admin_token' is set and sent as Authorization: Bearer, or 'auth none' is written",
+// The path of the file is in the log only, which strangers do not see.
+func (a *Admin) errNotAdmin() *realm.Error {
+	where := "which the file " + adminFileName + " holds (the log of the start says where it is)"
+	if a.token != nil {
+		where = "which 'admin_token' sets"
+	}
+	return &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "the admin API asks for the admin token, " + where + ", as Authorization: Bearer; or put an authentication directive " +
+			"(such as basic_auth) in front, name the result of another one with 'auth {placeholder}', or write 'auth local' for callers on " +
+			"this machine that use a loopback name, or 'auth none' for everybody",
+	}
 }
 
 // withoutToken takes the admin token off a request that is not for us, so
 // that no handler behind forwards it.
 func (a *Admin) withoutToken(r *http.Request) *http.Request {
-	if _, matches := a.token.check(r); !matches {
+	token, given := a.expected(), credentialsOf(r)
+	if !token.isAmong(given) {
 		return r
 	}
 	clean := r.Clone(r.Context())
-	clean.Header.Del("Authorization")
+	for i, name := range credentialHeaders {
+		if token.equals(given.values[i]) {
+			clean.Header.Del(name)
+		}
+	}
 	return clean
 }
 
@@ -168,7 +203,7 @@ func (a *Admin) withoutToken(r *http.Request) *http.Request {
 //
 //	token_admin [<matcher>] {
 //	    admin_token <token>
-//	    auth none [<hosts...>] | {<placeholder>}
+//	    auth local | none [<hosts...>] | {<placeholder>}
 //	}
 func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,12 +16,19 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// authNone is the word with which an operator opens a handler to everybody.
-const authNone = "none"
+const (
+	// authNone is the word with which an operator opens a handler to everybody.
+	authNone = "none"
+	// authLocal is the word with which an operator opens the admin API to
+	// callers on its machine. Proxies serve them by default.
+	authLocal = "local"
+)
 
-// admission decides whom a handler serves. The zero value serves callers on
-// this machine and users that an authentication directive accepted.
+// admission decides whom a handler serves. The zero value serves users that an
+// authentication directive accepted.
 type admission struct {
+	// local: callers on this machine that use a loopback name are served.
+	local bool
 	// none: callers without a credential are served, wherever they are.
 	none bool
 	// hosts are further names that the Host of such callers may have, in lower
@@ -34,8 +42,9 @@ type admission struct {
 // onePlaceholder matches a text that is one placeholder.
 var onePlaceholder = regexp.MustCompile(`^\{([^{}\s]+)\}$`)
 
-// parseAdmission reads the setting auth:
+// parseAdmission reads the setting auth of the admin API:
 //
+//	local
 //	none [<hosts...>]
 //	{<placeholder>}
 func parseAdmission(text string) (admission, error) {
@@ -49,17 +58,35 @@ func parseAdmission(text string) (admission, error) {
 		}
 		return admission{placeholder: m[1]}, nil
 	}
-	if words[0] != authNone {
-		return admission{}, fmt.Errorf("auth '%s': write none, perhaps with names of hosts, or one placeholder such as {http.auth.user.id}", text)
-	}
-	a := admission{none: true}
-	for _, host := range words[1:] {
-		if strings.ContainsAny(host, "/:*{}") {
-			return admission{}, fmt.Errorf("auth none: '%s' is not the name of a host", host)
+	switch words[0] {
+	case authLocal:
+		if len(words) > 1 {
+			return admission{}, fmt.Errorf("auth local: surplus argument '%s'", words[1])
 		}
-		a.hosts = append(a.hosts, hostName(host))
+		return admission{local: true}, nil
+	case authNone:
+		a := admission{none: true}
+		for _, host := range words[1:] {
+			if strings.ContainsAny(host, "/:*{}") {
+				return admission{}, fmt.Errorf("auth none: '%s' is not the name of a host", host)
+			}
+			a.hosts = append(a.hosts, hostName(host))
+		}
+		return a, nil
 	}
-	return a, nil
+	return admission{}, fmt.Errorf("auth '%s': write local (token_admin only), none, perhaps with names of hosts, or one placeholder "+
+		"such as {http.auth.user.id}", text)
+}
+
+// parseProxyAdmission is parseAdmission for proxies. They serve callers on this
+// machine unless everybody is served.
+func parseProxyAdmission(text string) (admission, error) {
+	a, err := parseAdmission(text)
+	if a.local {
+		return admission{}, errors.New("auth local is for token_admin only: a proxy serves callers on this machine by default")
+	}
+	a.local = !a.none
+	return a, err
 }
 
 // user is who an authenticator says that the caller is; "" for nobody.
@@ -97,7 +124,7 @@ func (a admission) admitCaller(r *http.Request, repl *caddy.Replacer) *realm.Err
 		return nil
 	case a.none:
 		return errForeignHost
-	case local(r) && localHost(r.Host):
+	case a.local && local(r) && localHost(r.Host):
 		return nil
 	}
 	return errLocalOnly
@@ -153,13 +180,13 @@ func hostName(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// waysIn tells a caller that was refused what the operator can do.
-const waysIn = "only callers on this machine that use a loopback name are served, unless an authentication directive " +
-	"(such as basic_auth) stands in front, 'auth {placeholder}' names the result of another one"
-
 var (
+	// errLocalOnly tells a caller of a proxy that was refused what the operator
+	// can do.
 	errLocalOnly = &realm.Error{
-		Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: waysIn + ", or 'auth none' is written",
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "only callers on this machine that use a loopback name are served, unless an authentication directive " +
+			"(such as basic_auth) stands in front, 'auth {placeholder}' names the result of another one, or 'auth none' is written",
 	}
 	errCrossSite = &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusForbidden,

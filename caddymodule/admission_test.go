@@ -50,7 +50,7 @@ func TestForeignPages(t *testing.T) {
 		"header":         fmt.Sprintf(proxy, "auth {header.X-User}"),
 		"header, long":   fmt.Sprintf(long, "auth {header.X-User}"),
 		"gateway":        "token_gateway {\nauth none\n}",
-		"admin":          "token_admin",
+		"admin":          "token_admin {\nauth local\n}",
 		"admin, none":    "token_admin {\nauth none\n}",
 		"admin, named":   "token_admin {\nauth none tokens.corp.example\n}",
 		"admin, basic":   basicAuth + "token_admin",
@@ -159,11 +159,19 @@ func TestPlaceholderAuth(t *testing.T) {
 		t.Error("a placeholder that nobody set lets callers in")
 	}
 	for _, text := range []string{
-		"basic", "nobody", "NONE", "none http://a.example", "none a.example:80", "none *.example", "none {host}", "{a} {b}", "{a}b", "{}", "{", "{a", "a}",
+		"basic", "nobody", "NONE", "LOCAL", "local localhost", "local none", "none http://a.example", "none a.example:80", "none *.example", "none {host}", "{a} {b}", "{a}b", "{}", "{", "{a", "a}",
 		"{env.USER}", "{file./x}", "{{a}}",
 	} {
 		if _, err := parseAdmission(text); err == nil {
 			t.Errorf("%q is taken", text)
+		}
+		if _, err := parseProxyAdmission(text); err == nil {
+			t.Errorf("%q is taken by a proxy", text)
+		}
+	}
+	for text, want := range map[string]bool{"": true, "none": false, "{a}": true} {
+		if a, err := parseProxyAdmission(text); err != nil || a.local != want {
+			t.Errorf("a proxy with %q: %+v %v", text, a, err)
 		}
 	}
 }

@@ -86,6 +86,8 @@ type App struct {
 	// has ended.
 	ending context.CancelFunc
 	ended  chan struct{}
+	// adminFile has the admin token, unless a handler has one of its own.
+	adminFile *adminFile
 	// failures counts wrong admin tokens, whichever handler they were sent to.
 	failures *failures
 	// history is what all transports of this configuration remember of answers.
@@ -151,6 +153,7 @@ func (a *App) Start() error {
 	if err := a.open(ctx); err != nil {
 		return err
 	}
+	a.adminFile.start(a.log)
 	looking, end := context.WithCancel(context.Background())
 	a.ending, a.ended = end, make(chan struct{})
 	go func() {

@@ -91,7 +91,7 @@ func unmarshalGateway(h httpcaddyfile.Helper, directive string, names ...string)
 		return nil, err
 	}
 	g := &Gateway{Realm: options["realm"], Key: options["key"], Auth: options["auth"]}
-	if _, err := parseAdmission(g.Auth); err != nil {
+	if _, err := parseProxyAdmission(g.Auth); err != nil {
 		return nil, h.WrapErr(err)
 	}
 	known := append(slices.Clone(names), reverseProxyOptions...)

@@ -151,7 +151,7 @@ func (g *Gateway) Cleanup() error {
 
 // check refuses settings that contradict each other.
 func (g *Gateway) check() (err error) {
-	if g.admission, err = parseAdmission(g.Auth); err != nil {
+	if g.admission, err = parseProxyAdmission(g.Auth); err != nil {
 		return err
 	}
 	switch {

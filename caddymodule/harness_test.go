@@ -84,7 +84,9 @@ http://%[3]s {
 	%[4]s
 }
 http://%[5]s {
-	token_admin
+	token_admin {
+		auth local
+	}
 }
 `, i.dir, tokens, i.host, site, i.api, i.config, i.global)
 }

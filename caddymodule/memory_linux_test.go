@@ -21,7 +21,7 @@ import (
 func TestMemoryIsProtected(t *testing.T) {
 	dir, site := t.TempDir(), freeAddress(t)
 	caddyfile := filepath.Join(dir, "Caddyfile")
-	writeFile(t, caddyfile, fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\ttokens\n}\nhttp://%s {\n\ttoken_admin\n}\n", site))
+	writeFile(t, caddyfile, fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\ttokens\n}\nhttp://%s {\n\ttoken_admin {\n\t\tauth local\n\t}\n}\n", site))
 	// The process begins with the largest limit that there may be, and Go
 	// raises SIGABRT once more instead of exiting.
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -c "$(ulimit -H -c)"; exec "$0"`, os.Args[0]) // #nosec G204 G702 -- this test itself

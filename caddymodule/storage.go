@@ -65,6 +65,16 @@ type storeID struct {
 	settings [sha256.Size]byte
 }
 
+// lasting is what outlives a configuration: all that is known in memory of one
+// store.
+type lasting struct {
+	pool      *broker.Pool
+	adminFile *adminFile
+}
+
+// Destruct ends it with the last configuration that has the store.
+func (l *lasting) Destruct() error { return l.pool.Destruct() }
+
 // storeSettings is what a store is made of, with the environment filled in.
 type storeSettings struct {
 	path   string // of the SQLite database, absolute
@@ -83,19 +93,20 @@ func (a *App) acquirePool() error {
 	}
 	a.remote = s.dsn != ""
 	id := s.id()
-	pool, _, err := pools.LoadOrNew(id, func() (caddy.Destructor, error) {
+	held, _, err := pools.LoadOrNew(id, func() (caddy.Destructor, error) {
 		store, keys, err := s.store(poolLog)
 		if err != nil {
 			return nil, err
 		}
 		pool := broker.New(store, poolLog, nil, s.spool(id, keys)...)
 		pool.Observe(observer{})
-		return pool, nil
+		return &lasting{pool, newAdminFile(s.adminPath())}, nil
 	})
 	if err != nil {
 		return err
 	}
-	a.id, a.pool = &id, pool.(*broker.Pool)
+	l := held.(*lasting)
+	a.id, a.pool, a.adminFile = &id, l.pool, l.adminFile
 	return nil
 }
 
@@ -225,4 +236,13 @@ func databasePath(text string) (string, error) {
 // keyPath is the key file beside a database: tokens.key for tokens.db.
 func keyPath(database string) string {
 	return strings.TrimSuffix(database, filepath.Ext(database)) + ".key"
+}
+
+// adminPath is the file of the admin token: beside the key file where there is
+// one, else in Caddy's data directory, which is this node's own.
+func (s storeSettings) adminPath() string {
+	if s.dsn == "" && len(s.keys) == 0 {
+		return filepath.Join(filepath.Dir(s.path), adminFileName)
+	}
+	return defaultAdminPath()
 }

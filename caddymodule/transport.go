@@ -78,7 +78,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	if (t.Realm == "") != (t.Key == "") {
 		return errors.New("realm and key belong together")
 	}
-	if t.admission, err = parseAdmission(t.Auth); err != nil {
+	if t.admission, err = parseProxyAdmission(t.Auth); err != nil {
 		return err
 	}
 	if t.admission.none {
@@ -137,7 +137,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	t.Realm, t.Key, t.Auth = options["realm"], options["key"], options["auth"]
-	if _, err := parseAdmission(t.Auth); err != nil {
+	if _, err := parseProxyAdmission(t.Auth); err != nil {
 		d.Next() // so that the error has a line
 		return d.Errf("transport token: %v", err)
 	}

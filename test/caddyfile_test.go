@@ -35,7 +35,9 @@ func (c config) caddyfile(proxyPort, adminPort int) string {
 
 :%d {
 	bind 127.0.0.1
-	token_admin
+	token_admin {
+		auth local
+	}
 }
 `, c.tokens, proxyPort, c.proxy, adminPort)
 }

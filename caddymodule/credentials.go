@@ -1,0 +1,84 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// credentialHeaders are the headers in which a key or the admin token may come.
+// Caddy masks these in its logs, and no other that would do.
+var credentialHeaders = [...]string{"Authorization", "Proxy-Authorization"}
+
+// credentials are what a caller sent that may be a key or the admin token: at
+// most one for each header; "" for none.
+type credentials struct {
+	values [len(credentialHeaders)]string
+	// bearer: at least one of them came as Bearer.
+	bearer bool
+}
+
+// credentialsOf reads the headers of a request.
+func credentialsOf(r *http.Request) (c credentials) {
+	for i, name := range credentialHeaders {
+		value, isBearer := credentialOf(r.Header.Get(name))
+		c.values[i] = value
+		c.bearer = c.bearer || isBearer
+	}
+	return c
+}
+
+// given reports whether there is any.
+func (c credentials) given() bool { return c != credentials{} }
+
+// credentialOf is what the value of a header holds: the token of Bearer (RFC
+// 6750 section 2.1) or the password of Basic (RFC 7617), so that whatever a
+// client calls its credential can carry one. Other schemes hold none.
+func credentialOf(header string) (credential string, isBearer bool) {
+	scheme, rest, _ := strings.Cut(header, " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case strings.EqualFold(scheme, "Bearer"):
+		return rest, true
+	case strings.EqualFold(scheme, "Basic"):
+		decoded, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return "", false
+		}
+		_, password, _ := strings.Cut(string(decoded), ":")
+		return password, false
+	}
+	return "", false
+}
+
+// adminToken is a token that opens the admin API, as its digest.
+type adminToken [sha256.Size]byte
+
+func newAdminToken(token realm.Hidden) *adminToken {
+	t := adminToken(sha256.Sum256([]byte(token.Reveal())))
+	return &t
+}
+
+// equals reports whether a credential is the token. Digests are compared in
+// constant time, so that the time tells nothing about the token, not even its
+// length. A nil token equals nothing.
+func (t *adminToken) equals(credential string) bool {
+	if t == nil || credential == "" {
+		return false
+	}
+	digest := sha256.Sum256([]byte(credential))
+	return subtle.ConstantTimeCompare(digest[:], t[:]) == 1
+}
+
+// isAmong reports whether one of the credentials is the token.
+func (t *adminToken) isAmong(c credentials) bool {
+	matches := false
+	for _, value := range c.values {
+		matches = t.equals(value) || matches
+	}
+	return matches
+}
