@@ -86,6 +86,33 @@ func TestAdminToken(t *testing.T) {
 	}
 }
 
+// TestAccountsBesideAMatcher: `basic_auth /api/*` left /{realm}-account/*, which
+// answer tokens, open to this machine (S21).
+func TestAccountsBesideAMatcher(t *testing.T) {
+	i := newInstance(t)
+	i.load("", `basic_auth /api/* {
+			alice $2a$04$u.QhWbCnUmXKrw0QH95rKu.fKCqPPdOhdNKINREJCMPJeBOjK8gRO
+		}
+		token_admin`)
+	const alice = "Basic YWxpY2U6cHJhY3RpY2U="
+	for _, c := range []struct {
+		method, path, auth string
+		want               int
+	}{
+		{http.MethodGet, "/api/status", "", 401},
+		{http.MethodGet, "/api/status", alice, 200},
+		{http.MethodPost, "/x-account/get-access-token", "", 403},
+		{http.MethodPost, "/x-account/get-access-token", alice, 403}, // nobody asked for the password there
+		{http.MethodPost, "/x-account/refresh-all-token", "", 403},
+		{http.MethodPost, "/x-account/get-access-token", "Bearer " + i.adminToken(), 404},
+	} {
+		a := i.do(c.method, "http://"+i.host+c.path, "", "Authorization", c.auth)
+		if a.StatusCode != c.want {
+			t.Errorf("%s %s: %s %s", c.method, c.path, a.Status, a.body)
+		}
+	}
+}
+
 // TestAdminTokenIsNamedOnce: a reload says nothing new.
 func TestAdminTokenIsNamedOnce(t *testing.T) {
 	i := newInstance(t)

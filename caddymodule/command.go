@@ -3,10 +3,10 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -38,21 +38,18 @@ The database is, in this order: what the file of --dsn-file holds, what
 TOKENS_IMPORT_DSN holds (both user:password@tcp(host:3306)/database), or what
 MYSQL_HOST, MYSQL_PORT, MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE say.
 
-The admin_token of the API, where it needs one, is what TOKENS_API_TOKEN or the
-file of --api-token-file holds. Where basic_auth stands in front of it instead,
-TOKENS_API_USER and TOKENS_API_PASSWORD hold a user and a password. No secret is
-taken from the command line, which other users of the machine can read.
-
 A report goes to standard output. The exit status is 1 if a row could not be
-imported, or the import could not be finished.`
+imported, or the import could not be finished.
+` + apiLong
 
 // importFlags are the flags of tokens import.
 type importFlags struct {
 	importer.Options
-	dsnFile, tokenFile string
-	zone               string
-	presets            map[string]string
-	json               bool
+	api     apiFlags
+	dsnFile string
+	zone    string
+	presets map[string]string
+	json    bool
 }
 
 // defaultPresets are the account service's types. --preset adds to them.
@@ -67,8 +64,7 @@ func importCommand(f *importFlags) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.API, "api", importer.DefaultAPI, "the address of the site that has token_admin")
-	flags.StringVar(&f.tokenFile, "api-token-file", "", "a file that holds its admin_token (default: TOKENS_API_TOKEN)")
+	f.api.AddFlags(flags)
 	flags.StringVar(&f.dsnFile, "dsn-file", "", "a file that holds the DSN of the old database (default: see above)")
 	flags.StringVar(&f.CompanyTable, "company-table", "", "the table of companies (default: found by its columns)")
 	flags.StringVar(&f.AccountTable, "account-table", "", "the table of third-party accounts (default: found by its columns)")
@@ -83,7 +79,7 @@ func importCommand(f *importFlags) *cobra.Command {
 }
 
 func (f *importFlags) run(cmd *cobra.Command) error {
-	if err := f.complete(); err != nil {
+	if err := f.complete(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
 	f.Progress = cmd.ErrOrStderr()
@@ -104,7 +100,7 @@ func (f *importFlags) run(cmd *cobra.Command) error {
 }
 
 // complete reads what is not on the command line.
-func (f *importFlags) complete() (err error) {
+func (f *importFlags) complete(warnings io.Writer) (err error) {
 	if f.Parallel < 1 || f.Parallel > 32 {
 		return errors.New("--parallel must be 1 to 32")
 	}
@@ -113,10 +109,10 @@ func (f *importFlags) complete() (err error) {
 	}
 	f.Presets = maps.Clone(defaultPresets)
 	maps.Copy(f.Presets, f.presets)
-	if f.Token, err = fromFile(f.tokenFile, "TOKENS_API_TOKEN"); err != nil {
-		return fmt.Errorf("--api-token-file: %w", err)
+	if err = f.api.complete(warnings); err != nil {
+		return err
 	}
-	f.User, f.Password = os.Getenv("TOKENS_API_USER"), realm.Hidden(os.Getenv("TOKENS_API_PASSWORD"))
+	f.API = f.api.options
 	if f.DSN, err = fromFile(f.dsnFile, "TOKENS_IMPORT_DSN"); err != nil {
 		return fmt.Errorf("--dsn-file: %w", err)
 	}
@@ -129,17 +125,4 @@ func (f *importFlags) complete() (err error) {
 	}
 	f.DSN = realm.Hidden(config.FormatDSN())
 	return nil
-}
-
-// fromFile returns what a file holds or, where none is named, a variable.
-func fromFile(path, variable string) (realm.Hidden, error) {
-	if path == "" {
-		return realm.Hidden(os.Getenv(variable)), nil
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	content, err := readFile(path)
-	return realm.Hidden(content), err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -189,11 +190,11 @@ func TestImportCommandPresets(t *testing.T) {
 		if err := cmd.ParseFlags(args); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.complete(); err != nil {
+		if err := f.complete(io.Discard); err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(f.Presets); got != want || f.API != "http://localhost:8081" || f.Zone.String() != "Asia/Shanghai" {
-			t.Errorf("%v: %s, %s, %s", args, got, f.API, f.Zone)
+		if got := fmt.Sprint(f.Presets); got != want || f.API.Base != "http://localhost:8081" || f.Zone.String() != "Asia/Shanghai" {
+			t.Errorf("%v: %s, %s, %s", args, got, f.API.Base, f.Zone)
 		}
 	}
 }

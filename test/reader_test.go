@@ -358,7 +358,9 @@ func (r *reader) run(command string) {
 		`"key": "acme-jd", `, fmt.Sprintf(`"key": "acme-jd", "token": "seeded", "expires_at": %d, `, time.Now().Add(time.Hour).UnixMilli()),
 	).Replace(command)
 	script = `curl() { command curl -q --silent --show-error --noproxy '*' --write-out '\n%{http_code}' "$@"; }` + "\n" + script
-	out, err := exec.CommandContext(within(r.t), "bash", "-c", script).CombinedOutput() // #nosec G204 -- our own documents
+	cmd := exec.CommandContext(within(r.t), "bash", "-c", script)                 // #nosec G204 -- our own documents
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(n.dir, "data")) // where the reader's Caddy keeps its data
+	out, err := cmd.CombinedOutput()
 	status := strings.TrimSpace(string(out[strings.LastIndexByte(string(out), '\n')+1:]))
 	if err != nil || !strings.HasPrefix(status, "2") {
 		r.t.Errorf("%s%v %s", command, err, out)

@@ -47,11 +47,12 @@ var arrows = map[string][]string{
 	"internal/adminapi": {
 		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/access", "internal/problem",
 	},
-	"internal/importer": {"realm"},
+	"internal/apiclient": {"realm"},
+	"internal/importer":  {"realm", "internal/apiclient"},
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/adminapi", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
+		"internal/inject", "internal/access", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
@@ -86,15 +87,15 @@ func TestAPIErrors(t *testing.T) {
 	}{
 		{"localhost:8081", 0, nil, "the address of the API is not readable: write http://localhost:8081"},
 		{"http://user:" + canary + "@localhost", 0, nil, "no user, no password"},
-		{"http://" + closed, 0, ErrUnreachable, "start it (caddy run, with token_admin in a site), or name its address with --api"},
-		{foreign.URL, 200, ErrNotAPI, "status 200"},
-		{foreign.URL, 302, ErrNotAPI, "status 302"},
-		{foreign.URL, 404, ErrNotAPI, "status 404"},
-		{foreign.URL, 401, ErrForbidden, "status 401"},
-		{foreign.URL, 403, ErrForbidden, "give it token_admin's admin_token in TOKENS_API_TOKEN or --api-token-file"},
+		{"http://" + closed, 0, apiclient.ErrUnreachable, "start it (caddy run, with token_admin in a site), or name its address with --api"},
+		{foreign.URL, 200, apiclient.ErrNotAPI, "status 200"},
+		{foreign.URL, 302, apiclient.ErrNotAPI, "status 302"},
+		{foreign.URL, 404, apiclient.ErrNotAPI, "status 404"},
+		{foreign.URL, 401, apiclient.ErrForbidden, "status 401"},
+		{foreign.URL, 403, apiclient.ErrForbidden, "give it token_admin's admin_token in TOKENS_API_TOKEN or --api-token-file"},
 	} {
 		status.Store(c.status)
-		out := o.run(t.Context(), i, func(opts *Options) { opts.API = c.api })
+		out := o.run(t.Context(), i, func(opts *Options) { opts.API.Base = c.api })
 		if out.err == nil || c.is != nil && !errors.Is(out.err, c.is) || !strings.Contains(out.Stopped, c.message) {
 			t.Errorf("want %q: got %v", c.message, out.err)
 		}
@@ -146,10 +147,10 @@ func TestAdminToken(t *testing.T) {
 		problem.New(http.StatusForbidden, realm.CodeForbidden, "no").Write(w)
 		return true
 	})
-	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, ErrForbidden) {
+	if out := o.run(t.Context(), i, nil); !errors.Is(out.err, apiclient.ErrForbidden) {
 		t.Errorf("without: %v", out.err)
 	}
-	tallied(t, o.must(i, func(opts *Options) { opts.Token = canary + "-admin" }).Secrets, 3, 0, 0, 0)
+	tallied(t, o.must(i, func(opts *Options) { opts.API.Token = canary + "-admin" }).Secrets, 3, 0, 0, 0)
 }
 
 // So do the user and the password of a basic_auth in front of the API.
@@ -163,12 +164,12 @@ func TestBasicAuth(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	})
-	basic := func(opts *Options) { opts.User, opts.Password = "操作员", canary+":x" }
+	basic := func(opts *Options) { opts.API.User, opts.API.Password = "操作员", canary+":x" }
 	tallied(t, o.must(i, basic).Secrets, 3, 0, 0, 0)
 	for want, change := range map[string]func(*Options){
-		"TOKENS_API_USER and TOKENS_API_PASSWORD": func(opts *Options) { opts.User, opts.Password = "操作员", canary },
-		"not both":     func(opts *Options) { basic(opts); opts.Token = canary },
-		"has no colon": func(opts *Options) { opts.User = canary + ":" },
+		"TOKENS_API_USER and TOKENS_API_PASSWORD": func(opts *Options) { opts.API.User, opts.API.Password = "操作员", canary },
+		"not both":     func(opts *Options) { basic(opts); opts.API.Token = canary },
+		"has no colon": func(opts *Options) { opts.API.User = canary + ":" },
 	} {
 		if out := o.run(t.Context(), i, change); out.err == nil || !strings.Contains(out.Stopped, want) {
 			t.Errorf("want %q: %v", want, out.err)
@@ -197,7 +198,7 @@ func TestUnavailable(t *testing.T) {
 	}
 	away.Store(1000)
 	out := o.run(t.Context(), i, one)
-	if !errors.Is(out.err, ErrUnreachable) || !strings.Contains(out.Stopped, "status 503 after 5 tries") || len(waits) != tries-1 {
+	if !errors.Is(out.err, apiclient.ErrUnreachable) || !strings.Contains(out.Stopped, "status 503 after 5 tries") || len(waits) != tries-1 {
 		t.Errorf("%d waits: %v", len(waits), out.err)
 	}
 	away.Store(3)
@@ -330,14 +331,6 @@ func TestReportOnATerminal(t *testing.T) {
 	want := `note: account "jd" "京东 a": \x1b]0;x\a京东\u009b` + "\n" + `stopped: \x1b[31m\r\nno�` + "\n"
 	if text.String() != want {
 		t.Errorf("got %q", text.String())
-	}
-}
-
-// Secrets go to the API itself. (A proxy of the environment would be left out
-// for loopback addresses in any case, so that it takes a look at the client.)
-func TestNoProxy(t *testing.T) {
-	if newClient(1).Transport.(*http.Transport).Proxy != nil {
-		t.Error("a proxy is asked for")
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
@@ -232,7 +233,7 @@ func (o *old) run(ctx context.Context, i *instance, change func(*Options)) outco
 	}
 	var progress bytes.Buffer
 	opts := Options{
-		DSN: realm.Hidden(o.DSN()), API: i.url, Zone: zone, Progress: &progress, pageSize: 99, // odd, so that pages end between secrets of one key
+		DSN: realm.Hidden(o.DSN()), API: apiclient.Options{Base: i.url}, Zone: zone, Progress: &progress, pageSize: 99, // odd, so that pages end between secrets of one key
 
 		Presets: map[string]string{"jd": "jd_vop", "sn": "suning"},
 		now:     i.clock.now,

@@ -16,25 +16,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
-
-// DefaultAPI is where token_admin listens in the documentation.
-const DefaultAPI = "http://localhost:8081"
 
 // Options of a run.
 type Options struct {
 	// DSN of the database with the old tables, as the MySQL driver writes it:
 	// user:password@tcp(host:3306)/schema.
 	DSN realm.Hidden
-	// API is the address of token_admin, without /api.
-	API string
-	// Token is the API's admin_token; empty where it needs none.
-	Token realm.Hidden
-	// User and Password are for a basic_auth in front of the API (RFC 7617),
-	// which takes the place of Token; empty where there is none.
-	User     string
-	Password realm.Hidden
+	// API is where the instance is, and what its API is shown.
+	API apiclient.Options
 	// CompanyTable and AccountTable name the account service's tables. Empty:
 	// they are found by their columns.
 	CompanyTable string
@@ -65,9 +57,6 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.API == "" {
-		o.API = DefaultAPI
-	}
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -41,7 +42,7 @@ func (l *ledger) record(t *Tally, s Subject, what outcome, tokens int, err error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var field *realm.FieldError
-	var refusal *RefusedError
+	var refusal *apiclient.RefusedError
 	switch {
 	case errors.As(err, &field):
 		t.fail(Failure{Subject: s, Field: field.Field, Reason: field.Error()})

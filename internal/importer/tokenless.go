@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 )
 
 // write posts a document with its tokens as api.post does, and counts the access
@@ -37,7 +39,7 @@ type refusedToken struct{ name, end, what, why string }
 // refusedTokenOf is the zero one where the API took both, or refuses something
 // else.
 func refusedTokenOf(err error) refusedToken {
-	var refusal *RefusedError
+	var refusal *apiclient.RefusedError
 	if !errors.As(err, &refusal) {
 		return refusedToken{}
 	}
