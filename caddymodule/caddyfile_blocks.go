@@ -106,6 +106,7 @@ func (p *realmParser) renewOn(d *caddyfile.Dispenser) error {
 //
 //	secret <key> {
 //	    <field> <value>
+//	    inject_only [on|off]
 //	}
 func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 	key, err := arg(d)
@@ -122,8 +123,9 @@ func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("secret '%s': surplus argument '%s'", key, d.Val())
 	}
-	fields, err := p.fields(d, "secret", at+".fields")
-	p.secrets = append(p.secrets, Secret{Key: key, Fields: fields})
+	s := Secret{Key: key}
+	s.Fields, err = p.fields(d, "secret", at+".fields", options{"inject_only": onOff(&s.InjectOnly)})
+	p.secrets = append(p.secrets, s)
 	return err
 }
 
@@ -137,7 +139,7 @@ func (p *realmParser) parseShared(d *caddyfile.Dispenser) (err error) {
 	if d.NextArg() {
 		return d.Errf("realm option 'shared': surplus argument '%s'", d.Val())
 	}
-	p.shared, err = p.fields(d, "shared", "config.shared")
+	p.shared, err = p.fields(d, "shared", "config.shared", nil)
 	return err
 }
 
@@ -189,20 +191,29 @@ func (p *realmParser) window(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// fields reads a block of names with one value each. path is where they stand
-// in the JSON.
-func (p *realmParser) fields(d *caddyfile.Dispenser, what, path string) (map[string]string, error) {
-	fields := make(map[string]string)
+// fields reads a block of names with one value each, among which options may
+// stand. path is where the fields stand in the JSON.
+func (p *realmParser) fields(d *caddyfile.Dispenser, what, path string, others options) (map[string]string, error) {
+	fields, seen := make(map[string]string), make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		if _, ok := fields[name]; ok {
+		option, isOption := others[name]
+		switch {
+		case seen[name] && isOption:
+			return nil, d.Errf("%s option '%s' is given twice", what, name)
+		case seen[name]:
 			return nil, d.Errf("%s field '%s' is given twice", what, name)
-		}
-		if !d.NextArg() {
+		case isOption:
+			if err := option.parse(d); err != nil {
+				return nil, err
+			}
+		case !d.NextArg():
 			return nil, d.Errf("%s field '%s' needs a value", what, name)
+		default:
+			fields[name] = d.Val()
+			p.at.here(d, path+"."+name)
 		}
-		fields[name] = d.Val()
-		p.at.here(d, path+"."+name)
+		seen[name] = true
 		if err := endOfLine(d, what, name); err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ type realmParser struct {
 //	    grant <name> { ... }                     # see parseGrant
 //	    inject query|header|basic|body|path <name> [<value>]
 //	    renew_on <rule>                          # see parseRule
-//	    secret <key> { <field> <value> ... }
+//	    secret <key> { <field> <value> ... ; inject_only [on|off] }
 //	    shared { <field> <value> ... }
 //	    limits { ... }                           # see parseLimits
 //	    lifetime <duration>|unlimited
@@ -112,6 +112,7 @@ func (p *realmParser) options() options {
 		"scrub":             onOff(&c.Scrub),
 		"allow_http":        onOff(&c.AllowHTTP),
 		"forwarded":         onOff(&c.Forwarded),
+		"inject_only":       onOff(&c.InjectOnly),
 	} {
 		o[name] = p.at.tracked("config."+name, field)
 	}

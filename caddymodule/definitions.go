@@ -41,6 +41,10 @@ type Secret struct {
 	// of a value: what stands here is shown by Caddy's own admin API and kept
 	// in its autosave file.
 	Fields map[string]string `json:"fields,omitempty"`
+
+	// Keep the token of this secret from everybody: it is put into proxied
+	// requests, and no answer shows it. Default: false.
+	InjectOnly bool `json:"inject_only,omitempty"`
 }
 
 // definition turns the realm into what the catalog takes, with everything that
@@ -56,7 +60,7 @@ func (r Realm) definition() (catalog.Definition, error) {
 		return def, fmt.Errorf("realm '%s': %w", r.ID, err)
 	}
 	for _, s := range r.Secrets {
-		secret := realm.Secret{Ref: realm.Ref{Realm: r.ID, Key: s.Key}, Fields: hidden(s.Fields)}
+		secret := realm.Secret{Ref: realm.Ref{Realm: r.ID, Key: s.Key}, Fields: hidden(s.Fields), InjectOnly: s.InjectOnly}
 		if err := resolveFields(secret.Fields); err != nil {
 			return def, fmt.Errorf("realm '%s': secret '%s': %w", r.ID, s.Key, err)
 		}

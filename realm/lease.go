@@ -23,8 +23,13 @@ type Lease struct {
 	Target *Target
 	// Expires is the end of the token.
 	Expires Instant
+	// Lineage is that of the token; 0 for one that no store has: a fixed one, or
+	// one that serves only those who waited for it.
+	Lineage int64
 	// Source tells where the token came from.
 	Source Source
+	// InjectOnly: nobody is shown the token, see Config.InjectOnly.
+	InjectOnly bool
 }
 
 // String tells that there is a token, where it came from and when it ends.

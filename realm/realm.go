@@ -134,6 +134,10 @@ type Config struct {
 	// by default.
 	Methods []string `json:"methods,omitempty"`
 
+	// InjectOnly keeps the tokens of the realm from everybody: they are put into
+	// proxied requests, and no answer shows one, whatever rights the caller has.
+	InjectOnly bool `json:"inject_only,omitempty"`
+
 	// Limits bound the calls to the token endpoint.
 	Limits Limits `json:"limits,omitzero"`
 }

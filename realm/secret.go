@@ -10,6 +10,8 @@ type Secret struct {
 	Ref
 	// Fields by name: "appid", "key_1", "private_key"; each up to 64 KiB.
 	Fields map[string]Hidden
+	// InjectOnly is Config.InjectOnly for the tokens of this secret alone.
+	InjectOnly bool
 	// Defined: it stands in the configuration file. No store keeps this, so that
 	// what a store gives is never taken for the operator's.
 	Defined bool

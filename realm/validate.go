@@ -131,15 +131,21 @@ func IsAmbiguousInPath(id string) bool {
 // notFieldName is the reason for a name that cannot be that of a field.
 const notFieldName = "is not a name of a field: 1 to %d letters, digits, _, - and ."
 
+// injectOnly stands beside the fields of a secret in a Caddyfile, so that none can
+// have this name.
+const injectOnly = "inject_only"
+
 // ValidateFields checks the fields of a secret, or the shared ones of a realm.
 // A name is 1 to 64 letters, digits, "_", "-" and ".", the first one a letter,
-// a digit or "_"; a value is UTF-8 text of at most 64 KiB.
+// a digit or "_", and not "inject_only"; a value is UTF-8 text of at most 64 KiB.
 func ValidateFields(prefix string, fields map[string]Hidden) error {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		path, value := joinPath(prefix, name), fields[name]
 		switch {
 		case !isFieldName(name) || len(name) > maxFieldName:
 			return Fieldf(path, notFieldName, maxFieldName)
+		case name == injectOnly:
+			return Fieldf(path, "is a reserved name: in a secret, inject_only keeps its token from everybody, and is no field")
 		case len(value) > maxFieldValue:
 			return Fieldf(path, "is longer than 64 KiB")
 		case !utf8.ValidString(value.Reveal()):

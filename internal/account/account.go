@@ -18,7 +18,8 @@ import (
 // Broker is what the service needs of a broker.View; its methods are
 // documented there.
 type Broker interface {
-	Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+	Read(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+	ReadBy(ctx context.Context, ref realm.Ref, obtain func(context.Context, realm.Ref) (*realm.Lease, error)) (*realm.Lease, error)
 	Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Authorize(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Authorizable(ctx context.Context, realmID string) error

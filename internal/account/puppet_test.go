@@ -55,9 +55,15 @@ func (p *puppet) ask(ctx context.Context, method string, ref realm.Ref) (*realm.
 	return p.answer(ctx, method, ref)
 }
 
-func (p *puppet) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+func (p *puppet) Read(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	l, _, err := p.ask(ctx, "token", ref)
 	return l, err
+}
+
+func (p *puppet) ReadBy(
+	ctx context.Context, ref realm.Ref, obtain func(context.Context, realm.Ref) (*realm.Lease, error),
+) (*realm.Lease, error) {
+	return obtain(ctx, ref)
 }
 
 func (p *puppet) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {

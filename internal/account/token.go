@@ -32,7 +32,8 @@ const (
 //
 // Errors: those of lookup; status 504 after the timeout; 502 where the
 // provider gave no token; CodeBudgetSpent (503) where the realm's limits allow
-// no call now; CodeNotAuthorizable (409) for a realm that cannot
+// no call now; CodeForbidden for a token that nobody is shown (inject_only);
+// CodeNotAuthorizable (409) for a realm that cannot
 // authorize, or needs a person; CodeUnavailable where the store is away.
 func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
 	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.authorize)
@@ -41,13 +42,13 @@ func (s *Service) RequestAccessToken(ctx context.Context, realmID, taxpayerID st
 // GetAccessToken returns the live token of the account; where there is none it
 // is refreshed or requested. Otherwise it is like RequestAccessToken.
 func (s *Service) GetAccessToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, request{realmID, taxpayerID, timeout, TextGetLate}, s.of(s.broker.Token))
+	return s.token(ctx, request{realmID, taxpayerID, timeout, TextGetLate}, s.of(s.broker.Read))
 }
 
 // RefreshToken renews the token of the account and returns the new one.
 // Otherwise it is like RequestAccessToken.
 func (s *Service) RefreshToken(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error) {
-	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.of(s.broker.Flush))
+	return s.token(ctx, request{realmID, taxpayerID, timeout, TextRequestLate}, s.of(s.by(s.broker.Flush)))
 }
 
 // request is whose token is asked for, how long the caller waits, and the text
@@ -72,13 +73,20 @@ func (s *Service) of(token func(context.Context, realm.Ref) (*realm.Lease, error
 	}
 }
 
+// by obtains a token for the caller, who is shown it.
+func (s *Service) by(obtain func(context.Context, realm.Ref) (*realm.Lease, error)) func(context.Context, realm.Ref) (*realm.Lease, error) {
+	return func(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+		return s.broker.ReadBy(ctx, ref, obtain)
+	}
+}
+
 // authorize asks for a new authorization. A realm that has none says so,
 // whosever account is meant.
 func (s *Service) authorize(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error) {
 	if err := s.broker.Authorizable(ctx, realmID); err != nil {
 		return nil, err
 	}
-	return s.of(s.broker.Authorize)(ctx, realmID, taxpayerID)
+	return s.of(s.by(s.broker.Authorize))(ctx, realmID, taxpayerID)
 }
 
 func (s *Service) token(ctx context.Context, r request, get ask) (realm.Hidden, error) {

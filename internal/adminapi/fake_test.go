@@ -58,9 +58,15 @@ func (p *puppet) asked(ref realm.Ref) error {
 	return p.err
 }
 
-func (p *puppet) Token(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
+func (p *puppet) Read(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
 	p.flushed, p.way = false, "token"
 	return &p.lease, p.asked(ref)
+}
+
+func (p *puppet) ReadBy(
+	ctx context.Context, ref realm.Ref, obtain func(context.Context, realm.Ref) (*realm.Lease, error),
+) (*realm.Lease, error) {
+	return obtain(ctx, ref)
 }
 
 func (p *puppet) Flush(_ context.Context, ref realm.Ref) (*realm.Lease, error) {

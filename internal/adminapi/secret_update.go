@@ -51,6 +51,9 @@ func readSecretUpdate(body []byte) (u secretUpdate, err error) {
 	if _, err = o.take("drop_refresh_token", &u.DropRefreshToken); err != nil {
 		return u, err
 	}
+	if u.InjectOnly, err = takeInjectOnly(o); err != nil {
+		return u, err
+	}
 	return u, intoFields(o.end("created_at", "updated_at", "read_only", "damaged"))
 }
 
@@ -140,6 +143,22 @@ func takeToken(o object, name, endName string) (*realm.Hidden, *time.Time, error
 		return nil, nil, nil
 	}
 	return &token, end, nil
+}
+
+// takeInjectOnly takes whether the token is kept from everybody; nil where that
+// is not said. null says no, as it clears every other field.
+func takeInjectOnly(o object) (*bool, error) {
+	raw, ok := o["inject_only"]
+	if !ok {
+		return nil, nil
+	}
+	var on bool
+	if isNull(raw) {
+		delete(o, "inject_only")
+		return &on, nil
+	}
+	_, err := o.take("inject_only", &on)
+	return &on, err
 }
 
 // lastMillis is the end of the year 9999, the last one that RFC 3339 can say.

@@ -47,6 +47,9 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 			doc[name] = at.UTC()
 		}
 	}
+	if d.InjectOnly {
+		doc["inject_only"] = true
+	}
 	if d.ReadOnly {
 		doc["read_only"] = true
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // text is a value as JSON.
-func text(t *testing.T, v any) string {
+func text(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {

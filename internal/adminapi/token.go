@@ -19,9 +19,9 @@ func (a *api) token(ctx context.Context, r *request) (any, error) {
 	var lease *realm.Lease
 	if flush {
 		r.words = flushWords
-		lease, err = a.broker.Flush(ctx, ref)
+		lease, err = a.broker.ReadBy(ctx, ref, a.broker.Flush)
 	} else {
-		lease, err = a.broker.Token(ctx, ref)
+		lease, err = a.broker.Read(ctx, ref)
 	}
 	if err != nil {
 		return nil, err

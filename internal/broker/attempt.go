@@ -28,6 +28,8 @@ type attempt struct {
 	ref    realm.Ref
 	log    *zap.Logger // names the realm and the key
 	bound  *grant.Bound
+	// isInjectOnly: the realm or the secret keeps the token from everybody.
+	isInjectOnly bool
 	// mayBeOld: the store did not answer when the secret was read, so that it is the
 	// one that this node read last.
 	mayBeOld bool
@@ -60,6 +62,7 @@ func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Re
 	if err != nil {
 		return nil, err
 	}
+	a.isInjectOnly = f.owner.Config.InjectOnly || secret.InjectOnly
 	_, a.mayBeOld = v.pool.callers.silentSince("")
 	if a.bound, err = f.owner.Program.Bind(secret); err != nil {
 		return a, unfitSecret(f.owner.Program, secret, err)
@@ -160,15 +163,15 @@ func (a *attempt) readStored(ctx context.Context) (realm.Source, error) {
 	}
 	before := a.entry.live.Load()
 	token, source, err := read(ctx, a.ref)
-	if before != nil && err == nil && source == realm.FromDatabase && token.Lineage < before.lineage {
+	if before != nil && err == nil && source == realm.FromDatabase && token.Lineage < before.lease.Lineage {
 		// A lineage never goes back by itself. The seal of the row is good, so
 		// that it is an old one: from a backup, or put back by somebody.
 		a.log.Error("the stored token is older than the one that this node has: an old row was put back",
-			zap.Int64("lineage", before.lineage), zap.Int64("stored", token.Lineage))
+			zap.Int64("lineage", before.lease.Lineage), zap.Int64("stored", token.Lineage))
 	}
 	l := a.entry.live.Load()
 	if l != nil {
-		a.newerThan = l.lineage
+		a.newerThan = l.lease.Lineage
 	}
 	switch {
 	case errors.Is(err, tokenstore.ErrTokenNotFound):
@@ -197,7 +200,7 @@ func (a *attempt) isServedByStored() bool {
 		return a.stored.Access != a.flight.failed
 	case claim.Renew: // only if somebody else has renewed it
 		l := a.entry.live.Load()
-		return l == nil && !a.flight.fromProvider || l != nil && a.stored.Lineage > l.lineage
+		return l == nil && !a.flight.fromProvider || l != nil && a.stored.Lineage > l.lease.Lineage
 	default:
 		return true
 	}
@@ -220,7 +223,15 @@ func (a *attempt) isEarly(t realm.Token) bool {
 // whose clocks or configurations disagree would fetch against each other.
 func (a *attempt) verify() error {
 	l, stored := a.entry.live.Load(), a.stored
-	if l == nil || l.lineage == stored.Lineage && a.isGood(stored) {
+	if l != nil && l.owner == a.flight.owner && l.lease.InjectOnly != a.isInjectOnly {
+		changed := *l
+		changed.lease.InjectOnly = a.isInjectOnly
+		if !a.entry.publish(&changed, a.revision) {
+			return errStale
+		}
+		l = &changed
+	}
+	if l == nil || l.lease.Lineage == stored.Lineage && a.isGood(stored) {
 		return nil
 	}
 	isForeign := stored.Access != "" && stored.Fingerprint != a.bound.Fingerprint()
@@ -236,13 +247,13 @@ func (a *attempt) verify() error {
 	return nil
 }
 
-// place fills in where the token of l goes.
+// place fills in where the token of l goes, and whether that is all that it is for.
 func (a *attempt) place(l *live, access realm.Hidden) error {
 	values, shared, err := a.bound.Place(access)
 	if err != nil {
 		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
 	}
-	l.lease.Access, l.lease.Values, l.lease.Target = shared, values, a.bound.Target()
+	l.lease.Access, l.lease.Values, l.lease.Target, l.lease.InjectOnly = shared, values, a.bound.Target(), a.isInjectOnly
 	return nil
 }
 
@@ -254,10 +265,10 @@ func (a *attempt) publish(t realm.Token, source realm.Source, took time.Duration
 
 func (a *attempt) publishUntil(t realm.Token, source realm.Source, renewAt realm.Instant) (*realm.Lease, error) {
 	l := &live{
-		owner: a.flight.owner, lineage: t.Lineage, fingerprint: a.bound.Fingerprint(),
+		owner: a.flight.owner, fingerprint: a.bound.Fingerprint(),
 		renewAt: renewAt, from: realm.InstantOf(claim.BeginOfLife(t)),
 	}
-	l.lease.Expires, l.lease.Source = realm.InstantOf(t.ExpiresAt), realm.FromMemory
+	l.lease.Expires, l.lease.Lineage, l.lease.Source = realm.InstantOf(t.ExpiresAt), t.Lineage, realm.FromMemory
 	if err := a.place(l, t.Access); err != nil {
 		return nil, err
 	}

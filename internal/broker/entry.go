@@ -59,7 +59,6 @@ type live struct {
 	from realm.Instant
 	// renewAt is when its renewal is due; 0 for never.
 	renewAt     realm.Instant
-	lineage     int64
 	fingerprint realm.Fingerprint
 }
 
@@ -234,7 +233,7 @@ func (e *entry) publish(l *live, revision uint32) bool {
 	if e.revision != revision {
 		return false
 	}
-	if old := e.live.Load(); old == nil || old.lineage != l.lineage || old.lease.Access != l.lease.Access {
+	if old := e.live.Load(); old == nil || old.lease.Lineage != l.lease.Lineage || old.lease.Access != l.lease.Access {
 		e.accepted.Store(false)
 		e.clearFailureLocked()
 	}

@@ -132,7 +132,7 @@ func (e *entry) describe(ref realm.Ref, now realm.Instant) TokenStatus {
 		s.Note = contention + ": " + contentionAdvice
 	}
 	if l != nil {
-		s.Lineage = l.lineage
+		s.Lineage = l.lease.Lineage
 		s.ExpiresAt, s.NextRefresh, s.LastFetch = timeOf(l.lease.Expires), timeOf(l.renewAt), timeOf(l.issued())
 	}
 	if a.unsaved != nil && f != nil {

@@ -27,6 +27,8 @@ type SecretUpdate struct {
 	// known).
 	RefreshToken     *realm.Hidden
 	RefreshExpiresAt *time.Time
+	// InjectOnly keeps the secret's token from everybody, or no longer.
+	InjectOnly *bool
 	// DropRefreshToken drops the refresh token too when a value changes.
 	DropRefreshToken bool
 }
@@ -50,6 +52,9 @@ func (u *SecretUpdate) validate() error {
 func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Secret, tokenstore.TokenChange, error) {
 	before := s.Fields
 	s.Ref, s.Fields = u.Ref, mergeFields(before, u.Fields)
+	if u.InjectOnly != nil {
+		s.InjectOnly = *u.InjectOnly
+	}
 	fixed := !r.Program.Fetches()
 	if fixed && u.Token != nil {
 		s.Fields["token"] = *u.Token

@@ -149,13 +149,14 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 
 // sealedSecret is what of a secret is sealed.
 type sealedSecret struct {
-	Fields map[string]string `json:"fields"` // a realm.Hidden writes a mask
+	Fields     map[string]string `json:"fields"` // a realm.Hidden writes a mask
+	InjectOnly bool              `json:"inject_only,omitempty"`
 }
 
 // putSecret writes a secret whose row the transaction holds.
 func (s *Store) putSecret(ctx context.Context, tx *txn, secret realm.Secret, found bool, version int64) error {
 	ad := secretAD(secret.Ref, version, secret.CreatedAt, secret.UpdatedAt)
-	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(secret.Fields)})
+	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(secret.Fields), InjectOnly: secret.InjectOnly})
 	if err != nil {
 		return err
 	}
@@ -186,7 +187,8 @@ func (s *Store) scanSecret(from row, further ...any) (realm.Secret, int64, error
 	if err := s.unseal(secretAD(secret.Ref, version, created.Time, updated.Time), seal, &open); err != nil {
 		return secret, version, err
 	}
-	secret.Fields, secret.CreatedAt, secret.UpdatedAt = hidden(open.Fields), created.Time, updated.Time
+	secret.Fields, secret.InjectOnly = hidden(open.Fields), open.InjectOnly
+	secret.CreatedAt, secret.UpdatedAt = created.Time, updated.Time
 	return secret, version, nil
 }
 

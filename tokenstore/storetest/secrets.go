@@ -14,6 +14,7 @@ import (
 
 func testSecrets(t *testing.T, b Backend) {
 	t.Run("saved and read back", func(t *testing.T) { testSecretRoundTrip(t, fresh(t, b)) })
+	t.Run("inject_only", func(t *testing.T) { testInjectOnly(t, fresh(t, b)) })
 	t.Run("ids are bytes", func(t *testing.T) { testIdentity(t, fresh(t, b)) })
 	t.Run("pages", func(t *testing.T) { testSecretPages(t, fresh(t, b)) })
 	t.Run("their tokens", func(t *testing.T) { testTokenChange(t, fresh(t, b)) })
@@ -46,6 +47,32 @@ func testSecretRoundTrip(t *testing.T, s tokenstore.Store) {
 	got, err = s.Secret(t.Context(), ref)
 	ok(t, err)
 	same(t, again, got)
+}
+
+// testInjectOnly: whether a token is kept from everybody is a part of its secret,
+// and stays when the fields change.
+func testInjectOnly(t *testing.T, s tokenstore.Store) {
+	ref := realm.Ref{Realm: "wx", Key: "main"}
+	putSecret(t, s, ref, map[string]realm.Hidden{"key_1": "1"})
+	for _, want := range []bool{true, false} {
+		_, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			old.InjectOnly = want
+			return old, tokenstore.TokenChange{}, nil
+		})
+		ok(t, err)
+		_, err = s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			old.Fields = map[string]realm.Hidden{"key_1": "2"}
+			return old, tokenstore.TokenChange{}, nil
+		})
+		ok(t, err)
+		got, err := s.Secret(t.Context(), ref)
+		ok(t, err)
+		list, _, err := s.Secrets(t.Context(), tokenstore.Page{Size: 10}, "")
+		ok(t, err)
+		if got.InjectOnly != want || len(list) != 1 || list[0].InjectOnly != want {
+			t.Errorf("saved as %v: read as %v, listed as %+v", want, got.InjectOnly, list)
+		}
+	}
 }
 
 // testIdentity: ids that differ by case, a trailing blank or their Unicode
