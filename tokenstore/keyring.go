@@ -59,6 +59,9 @@ type Keyring struct {
 type sealKey struct {
 	id   KeyID
 	aead cipher.AEAD
+	// discarded: it was taken out of the key file. It still opens what was read
+	// before the last row was sealed anew.
+	discarded bool
 }
 
 // NewKeyring makes a keyring of keys that are 32 bytes in base64 (standard or
@@ -82,7 +85,8 @@ func NewKeyring(keys ...realm.Hidden) (*Keyring, error) {
 	return k, nil
 }
 
-// KeyFile makes a keyring whose one key lies in a file. Nothing is read before
+// KeyFile makes a keyring whose keys lie in a file, one a line; there is more
+// than one only until a rotation has come to its end. Nothing is read before
 // Load, which a store's Open calls.
 func KeyFile(path string) *Keyring { return &Keyring{path: path} }
 
@@ -107,16 +111,97 @@ func (k *Keyring) Load(create bool) error {
 	if len(k.keys) > 0 {
 		return nil
 	}
-	key, err := loadKeyFile(k.path, create)
+	keys, err := loadKeyFile(k.path, create)
 	if err != nil {
 		return fmt.Errorf("encryption key file: %w", err)
 	}
-	k.keys = []sealKey{key}
+	k.keys = keys
+	return nil
+}
+
+// Older are the keys behind the first one, which seal nothing any more; not
+// those that were discarded.
+func (k *Keyring) Older() []KeyID {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var ids []KeyID
+	for _, key := range k.keys[min(1, len(k.keys)):] {
+		if !key.discarded {
+			ids = append(ids, key.id)
+		}
+	}
+	return ids
+}
+
+// Generate makes a new key and puts it in front: first in the key file, durably,
+// and then in the ring. Nothing is sealed with a key that is not in the file.
+func (k *Keyring) Generate() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	text, key, err := newKeyText()
+	if err == nil {
+		err = editKeyFile(k.path, func(lines []string) []string { return append([]string{text}, lines...) })
+	}
+	if err != nil {
+		return fmt.Errorf("encryption key file: %w", err)
+	}
+	k.keys = append([]sealKey{key}, k.keys...)
+	return nil
+}
+
+// Discard takes keys out of the key file, never the first one. The ring opens
+// with them until the process ends: somebody may have read a row before it was
+// sealed anew.
+func (k *Keyring) Discard(ids ...KeyID) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(ids) == 0 || len(k.keys) == 0 {
+		return nil
+	}
+	first := k.keys[0].id
+	err := editKeyFile(k.path, func(lines []string) []string {
+		return slices.DeleteFunc(lines, func(line string) bool {
+			key, err := parseKey(line)
+			return err == nil && key.id != first && slices.Contains(ids, key.id)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("encryption key file: %w", err)
+	}
+	k.keys = slices.Clone(k.keys) // whoever opens something has the old list
+	for i, key := range k.keys {
+		k.keys[i].discarded = key.discarded || i > 0 && slices.Contains(ids, key.id)
+	}
 	return nil
 }
 
 // Path is the key file's, "" when the keys were given.
 func (k *Keyring) Path() string { return k.path }
+
+// reread takes in what was put into the key file since: another configuration
+// of this process, which has the same store open, may have rotated the keys. It
+// reports whether there is anything new.
+func (k *Keyring) reread() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.path == "" || len(k.keys) == 0 {
+		return false
+	}
+	keys, err := readKeyFile(k.path)
+	if err != nil {
+		return false
+	}
+	inFile := len(keys)
+	for _, old := range k.keys {
+		if !slices.ContainsFunc(keys, func(key sealKey) bool { return key.id == old.id }) {
+			old.discarded = true
+			keys = append(keys, old)
+		}
+	}
+	isNew := inFile > 0 && len(keys) > len(k.keys)
+	k.keys = keys
+	return isNew
+}
 
 // loaded returns the keys; there is always a first one.
 func (k *Keyring) loaded() ([]sealKey, error) {

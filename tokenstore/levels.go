@@ -51,6 +51,7 @@ type Database interface {
 	Lineages
 	HealthReporter
 	DamageReporter
+	KeyRotator
 }
 
 // Levels puts a cache in front of a database. Tokens are read from the cache

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 )
 
-// maxPrivateFile bounds what is read of a private file: a key has 44 characters.
+// maxPrivateFile bounds what is read of a private file: a key has 44 characters,
+// and each rotation that does not come to its end adds at most one to a key file.
 const maxPrivateFile = 4 << 10
 
 // ReadPrivateFile returns what a file holds that is for its owner only, such as

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -72,18 +73,27 @@ func (k *Keyring) Open(ad AD, sealed []byte) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of %s: %w", ad.Column, ad.Ref, ErrDamaged)
 	}
-	for _, key := range keys {
-		if key.id != id {
-			continue
+	i := indexOf(keys, id)
+	if i < 0 && k.reread() {
+		if keys, err = k.loaded(); err != nil {
+			return nil, err
 		}
-		nonce, box := sealed[len(id):len(id)+chacha20poly1305.NonceSizeX], sealed[len(id)+chacha20poly1305.NonceSizeX:]
-		plaintext, err := key.aead.Open(nil, nonce, box, ad.bytes(id))
-		if err != nil {
-			return nil, fmt.Errorf("%s of %s: %w", ad.Column, ad.Ref, ErrDamaged)
-		}
-		return plaintext, nil
+		i = indexOf(keys, id)
 	}
-	return nil, &KeyError{Missing: []KeyID{id}}
+	if i < 0 {
+		return nil, &KeyError{Missing: []KeyID{id}}
+	}
+	nonce, box := sealed[len(id):len(id)+chacha20poly1305.NonceSizeX], sealed[len(id)+chacha20poly1305.NonceSizeX:]
+	plaintext, err := keys[i].aead.Open(nil, nonce, box, ad.bytes(id))
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", ad.Column, ad.Ref, ErrDamaged)
+	}
+	return plaintext, nil
+}
+
+// indexOf finds a key by its id; -1 where there is none.
+func indexOf(keys []sealKey, id KeyID) int {
+	return slices.IndexFunc(keys, func(key sealKey) bool { return key.id == id })
 }
 
 // SealedBy reads the id of the key that sealed some bytes; false when they are

@@ -32,8 +32,8 @@ var arrows = map[string][]string{
 	"internal/problem":    {"realm"},
 	"internal/reload":     {},
 
-	"tokenstore":            {"realm"},
-	"tokenstore/sqlstore":   {"realm", "tokenstore"},
+	"tokenstore":            {"realm", "internal/failpoint"},
+	"tokenstore/sqlstore":   {"realm", "tokenstore", "internal/failpoint"},
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
 	"internal/grant":   {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},

@@ -20,10 +20,9 @@ const (
 	endedBatch = 100
 )
 
-// sealedAuthorization is what of an authorization is sealed. It is not sealed
-// anew when keys rotate and does not count as a use of its key: it ends sooner
-// than a person takes an old key away, and one that could not be opened any
-// more must not keep a node from its start.
+// sealedAuthorization is what of an authorization is sealed. It does not count
+// as a use of its key when a node starts: one that cannot be opened any more
+// must not keep a node from its start.
 type sealedAuthorization struct {
 	CallbackURL string            `json:"callback_url,omitempty"`
 	Verifier    string            `json:"verifier,omitempty"` // a realm.Hidden writes a mask
@@ -214,4 +213,100 @@ func authorizationAD(a tokenstore.Authorization) tokenstore.AD {
 		Column: "tokens_authorizations.sealed of state " + hex.EncodeToString(a.State[:]),
 		Ref:    a.Ref, Version: a.ExpiresAt.UnixMicro(),
 	}
+}
+
+// authorizationKeys finds the keys of the authorizations that are under way.
+// They are not among the sealedTables: one that cannot be opened does not keep a
+// node from its start, and is no damage to report.
+var authorizationKeys = sealedTable{table: "tokens_authorizations"}
+
+// resealAuthorizations seals anew, with the first key, the authorizations that
+// are under way. One that is damaged is good for nothing, and goes. One whose
+// key is not known here may be another node's, and stays.
+func (s *Store) resealAuthorizations(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.TableProgress, error) {
+	p := tokenstore.TableProgress{Table: authorizationKeys.table}
+	first := s.keys.IDs()[0]
+	err := s.read(ctx, "rotate keys", func(db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_authorizations WHERE key_id <> ?", first[:]).Scan(&p.Total)
+	})
+	for after := []byte{}; err == nil; {
+		var rows []authorizationRow
+		opened := int64(0)
+		err = s.write(ctx, "rotate keys", realm.Ref{}, func(tx *txn) (err error) {
+			opened = 0
+			if rows, err = sealedByOthers(ctx, tx, first, after); err != nil {
+				return err
+			}
+			for _, r := range rows {
+				ok, err := s.resealAuthorization(ctx, tx, r)
+				if err != nil {
+					return err
+				}
+				if ok {
+					opened++
+				}
+			}
+			return nil
+		})
+		if err != nil || len(rows) == 0 {
+			break
+		}
+		after = rows[len(rows)-1].a.State[:]
+		p.Done, p.Damaged = p.Done+opened, p.Damaged+int64(len(rows))-opened
+		p.Total = max(p.Total, p.Done+p.Damaged) // some may have begun meanwhile
+		progress(p)
+	}
+	return p, err
+}
+
+// authorizationRow is the row of an authorization as it is stored.
+type authorizationRow struct {
+	a      tokenstore.Authorization // its State, Ref and ExpiresAt
+	sealed []byte
+}
+
+// sealedByOthers reads the next authorizations behind a state that other keys
+// sealed.
+func sealedByOthers(ctx context.Context, x execer, first tokenstore.KeyID, after []byte) ([]authorizationRow, error) {
+	found, err := x.QueryContext(ctx, "SELECT state, realm, ref_key, sealed, expires_at FROM tokens_authorizations"+
+		" WHERE key_id <> ? AND state > ? ORDER BY state LIMIT ?", first[:], after, tableBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = found.Close() }()
+	var rows []authorizationRow
+	for found.Next() {
+		var r authorizationRow
+		var state []byte
+		var expires instant
+		if err := found.Scan(&state, &r.a.Ref.Realm, &r.a.Ref.Key, &r.sealed, &expires); err != nil {
+			return nil, err
+		}
+		copy(r.a.State[:], state)
+		r.a.ExpiresAt = expires.Time
+		rows = append(rows, r)
+	}
+	return rows, found.Err()
+}
+
+// resealAuthorization seals one row anew, and reports whether it could be
+// opened.
+func (s *Store) resealAuthorization(ctx context.Context, tx *txn, r authorizationRow) (opened bool, err error) {
+	ad := authorizationAD(r.a)
+	plain, err := s.keys.Open(ad, r.sealed)
+	switch {
+	case errors.Is(err, tokenstore.ErrKey):
+		return false, nil
+	case errors.Is(err, tokenstore.ErrDamaged):
+		_, err := tx.ExecContext(ctx, "DELETE FROM tokens_authorizations WHERE state = ? AND sealed = ?", r.a.State[:], r.sealed)
+		return false, err
+	case err != nil:
+		return false, finalError{err}
+	}
+	sealed, keyID, err := s.sealPlain(ad, plain)
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE tokens_authorizations SET sealed = ?, key_id = ? WHERE state = ? AND sealed = ?", sealed, keyID, r.a.State[:], r.sealed)
+	return true, err
 }

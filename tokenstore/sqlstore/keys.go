@@ -47,6 +47,10 @@ func (s *Store) checkKeys(ctx context.Context, x execer, tables []sealedTable) e
 			return finalError{fmt.Errorf("check value of key %s: %w", id, tokenstore.ErrDamaged)}
 		}
 	}
+	if older := slices.DeleteFunc(used, func(id tokenstore.KeyID) bool { return id == ring[0] }); len(older) > 0 {
+		s.log.Info("rows are sealed with an older encryption key, which is needed until the keys are rotated (POST /api/keys/rotate)",
+			zap.String("store", s.dialect.name()), zap.Stringers("fingerprints", older))
+	}
 	if _, ok := registered[ring[0]]; ok {
 		return nil
 	}
@@ -92,7 +96,7 @@ func registeredKeys(ctx context.Context, x execer) (map[tokenstore.KeyID][]byte,
 	return keys, rows.Err()
 }
 
-// keysInUse are the keys that rows were sealed with. The register alone does not
+// keysInUse are the keys that rows were sealed with. tokens_keys alone does not
 // know them all: a node that still has an older key in front goes on sealing
 // rows with it after another node has rotated the keys.
 func keysInUse(ctx context.Context, x execer, tables []sealedTable) ([]tokenstore.KeyID, error) {

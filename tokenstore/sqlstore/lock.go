@@ -134,6 +134,13 @@ func (l *fileLock) release() error {
 	return errors.Join(unlockFile(l.file), l.file.Close())
 }
 
+// isSole reports whether the lock has one use in this process.
+func (l *fileLock) isSole() bool {
+	heldLocks.Lock()
+	defer heldLocks.Unlock()
+	return l.uses == 1
+}
+
 // lockOwner is who signed the file, in words.
 func lockOwner(path string) string {
 	text, err := os.ReadFile(path) // #nosec G304 -- beside the database that the operator names

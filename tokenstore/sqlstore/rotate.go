@@ -5,109 +5,258 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// rotate seals anew, with the first key, what another key sealed, and then
-// forgets that key, so that the operator can take it away. Two nodes may do
-// this at once, and others may write: a row is replaced only if it still
-// holds the very bytes that were read.
-func (s *Store) rotate(ctx context.Context, db *pools) error {
-	used, err := keysInUse(ctx, db.write, sealedTables)
-	if err != nil {
-		return err
+// RotateKeys implements tokenstore.KeyRotator. Two nodes may rotate at once, and
+// others may write: a row is replaced only if it still holds the very bytes that
+// were read. Which rows are left is read from the rows themselves, so that there
+// is nothing to remember between two calls.
+func (s *Store) RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error) {
+	const what = "rotate keys"
+	before := s.rotations.Load()
+	select {
+	case s.rotating <- struct{}{}:
+		defer func() { <-s.rotating }()
+	case <-ctx.Done():
+		return tokenstore.Rotation{}, fmt.Errorf("%s: %w", what, ctx.Err())
 	}
-	registered, err := registeredKeys(ctx, db.write)
-	if err != nil {
-		return err
+	db := s.db.Load()
+	if db == nil {
+		return tokenstore.Rotation{}, s.notOpen(what)
 	}
-	first := s.keys.IDs()[0]
-	for id := range registered {
-		if !slices.Contains(used, id) {
-			used = append(used, id)
+	var done tokenstore.Rotation
+	// Whoever waited for another rotation has a key that is new enough.
+	if s.keys.Path() != "" && len(s.keys.Older()) == 0 && s.rotations.Load() == before {
+		if err := s.keys.Generate(); err != nil {
+			return done, fmt.Errorf("%s: %w", what, err)
 		}
+		done.Generated = true
 	}
-	for _, old := range used {
-		if old == first {
-			continue
-		}
-		if err := s.retire(ctx, db, old); err != nil {
-			return fmt.Errorf("rotate: %w", err)
-		}
+	// A store of another configuration of this process, which is about to end,
+	// read the key file before the new key was in it, and seals with the old one.
+	// One that is opened from now on seals with the new one.
+	isSole := db.isSole != nil && db.isSole()
+	if err := s.registerFirst(ctx); err != nil {
+		return done, err
 	}
-	return nil
+	var err error
+	if done.Tables, err = s.resealAll(ctx, progress); err != nil {
+		return done, err
+	}
+	if done.Keys, err = s.retireKeys(ctx, isSole); err == nil {
+		s.rotations.Add(1)
+	}
+	return done, err
 }
 
-// retire removes every use of a key.
-func (s *Store) retire(ctx context.Context, db *pools, old tokenstore.KeyID) error {
-	moved, left := 0, 0
-	for _, t := range sealedTables {
-		m, l, err := s.reseal(ctx, db, t, old)
+// registerFirst writes the first key down in tokens_keys. In SQLite, which has
+// one writer, it waits for every transaction that sealed with the key before.
+func (s *Store) registerFirst(ctx context.Context) error {
+	err := s.write(ctx, "register key", realm.Ref{}, func(tx *txn) error {
+		registered, err := registeredKeys(ctx, tx)
 		if err != nil {
 			return err
 		}
-		moved, left = moved+m, left+l
+		first := s.keys.IDs()[0]
+		if _, ok := registered[first]; ok {
+			return nil
+		}
+		return s.registerKey(ctx, tx, first)
+	})
+	failpoint.Hit("key_registered")
+	return err
+}
+
+// resealAll seals anew, with the first key, what other keys sealed.
+func (s *Store) resealAll(ctx context.Context, progress func(tokenstore.TableProgress)) ([]tokenstore.TableProgress, error) {
+	var all []tokenstore.TableProgress
+	for _, t := range sealedTables {
+		p, err := s.resealTable(ctx, t, progress)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
 	}
-	log := s.log.With(zap.String("store", s.dialect.name()), zap.Stringer("fingerprint", old), zap.Int("sealed_anew", moved))
-	if left > 0 {
-		log.Error("some rows cannot be opened with their encryption key; the key is still needed", zap.Int("rows", left))
-		return nil
-	}
-	if _, err := db.write.ExecContext(ctx, "DELETE FROM tokens_keys WHERE id = ?", old[:]); err != nil {
+	p, err := s.resealAuthorizations(ctx, progress)
+	return append(all, p), err
+}
+
+// resealTable seals one table's rows anew.
+func (s *Store) resealTable(ctx context.Context, t sealedTable, progress func(tokenstore.TableProgress)) (tokenstore.TableProgress, error) {
+	p := tokenstore.TableProgress{Table: t.table}
+	var older []tokenstore.KeyID
+	err := s.read(ctx, "rotate keys", func(db *sql.DB) (err error) {
+		older, p.Total, err = s.olderKeys(ctx, db, t)
 		return err
-	}
-	log.Info("an older encryption key is no longer used and can be removed")
-	return nil
-}
-
-// reseal moves one table's rows from an old key to the first one. It returns
-// how many it moved and how many it could not open.
-func (s *Store) reseal(ctx context.Context, db *pools, t sealedTable, old tokenstore.KeyID) (moved, left int, err error) {
-	for after := (realm.Ref{}); ; {
-		rows, err := t.rows(ctx, db.write, "key_id = ?", after, old[:])
-		if err != nil || len(rows) == 0 {
-			return moved, left, err
-		}
-		after = rows[len(rows)-1].ref
-		unopened, err := s.resealBatch(ctx, db, t, rows)
-		if err != nil {
-			return moved, left, err
-		}
-		moved, left = moved+len(rows)-unopened, left+unopened
-	}
-}
-
-func (s *Store) resealBatch(ctx context.Context, db *pools, t sealedTable, rows []sealedRow) (unopened int, err error) {
-	tx, err := s.dialect.begin(ctx, db.write)
+	})
 	if err != nil {
-		return 0, err
+		return p, err
 	}
-	defer func() { _ = tx.Rollback() }()                                                                 // of no effect after a commit
+	for _, old := range older {
+		for after := (realm.Ref{}); ; {
+			var rows []sealedRow
+			err := s.read(ctx, "rotate keys", func(db *sql.DB) (err error) {
+				rows, err = t.rows(ctx, db, "key_id = ?", after, old[:])
+				return err
+			})
+			if err != nil {
+				return p, err
+			}
+			if len(rows) == 0 {
+				break
+			}
+			after = rows[len(rows)-1].ref
+			damaged, err := s.resealBatch(ctx, t, rows)
+			if err != nil {
+				return p, err
+			}
+			p.Done, p.Damaged = p.Done+int64(len(rows)-damaged), p.Damaged+int64(damaged)
+			progress(p)
+			failpoint.Hit("batch_sealed_anew")
+		}
+	}
+	return p, nil
+}
+
+// olderKeys are the keys other than the first one that rows of a table are
+// sealed with, and how many rows that is.
+func (s *Store) olderKeys(ctx context.Context, db *sql.DB, t sealedTable) (older []tokenstore.KeyID, total int64, err error) {
+	first := s.keys.IDs()[0]
+	ids, err := t.keys(ctx, db)
+	if err != nil {
+		return nil, 0, err
+	}
+	older = slices.DeleteFunc(ids, func(id tokenstore.KeyID) bool { return id == first })
+	for _, id := range older {
+		n, err := countSealed(ctx, db, t.table, id)
+		if err != nil {
+			return nil, 0, err
+		}
+		total += n
+	}
+	return older, total, nil
+}
+
+// resealBatch seals some rows anew in one transaction. It returns how many could
+// not be opened.
+func (s *Store) resealBatch(ctx context.Context, t sealedTable, rows []sealedRow) (damaged int, err error) {
 	query := fmt.Sprintf("UPDATE %s SET seal = ?, key_id = ? WHERE %s AND seal = ?", t.table, t.where()) // #nosec G201 -- constants
-	for _, r := range rows {
-		ad := t.ad(r)
-		plain, err := s.keys.Open(ad, r.seal)
-		if errors.Is(err, tokenstore.ErrDamaged) {
-			unopened++
-			continue
+	err = s.write(ctx, "rotate keys", realm.Ref{}, func(tx *txn) error {
+		damaged = 0
+		for _, r := range rows {
+			ad := t.ad(r)
+			plain, err := s.keys.Open(ad, r.seal)
+			if cannotBeOpened(err) {
+				damaged++
+				continue
+			}
+			if err != nil {
+				return finalError{err}
+			}
+			seal, keyID, err := s.sealPlain(ad, plain)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, query, seal, keyID, []byte(r.ref.Realm), []byte(r.ref.Key), r.seal); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	return damaged, err
+}
+
+// retireKeys tells what each key is still good for, and forgets those that
+// nothing is sealed with: the database asks for them no more, and a key file
+// has them no more, unless another store of this process may still seal with
+// one.
+func (s *Store) retireKeys(ctx context.Context, isSole bool) ([]tokenstore.KeyUse, error) {
+	var uses []tokenstore.KeyUse
+	var unused []tokenstore.KeyID
+	older := s.keys.Older()
+	err := s.write(ctx, "rotate keys", realm.Ref{}, func(tx *txn) error {
+		rows, err := s.rowsByKey(ctx, tx)
 		if err != nil {
-			return 0, finalError{err}
+			return err
 		}
-		seal, keyID, err := s.sealPlain(ad, plain)
-		if err != nil {
-			return 0, err
+		first := s.keys.IDs()[0]
+		uses, unused = []tokenstore.KeyUse{{Fingerprint: first.String(), State: tokenstore.KeySealing, Rows: rows[first]}}, nil
+		delete(rows, first)
+		for _, id := range older {
+			rows[id] += 0 // also those that nothing was ever sealed with
 		}
-		if _, err := tx.ExecContext(ctx, query, seal, keyID, []byte(r.ref.Realm), []byte(r.ref.Key), r.seal); err != nil {
-			return 0, err
+		for _, id := range slices.SortedFunc(maps.Keys(rows), func(a, b tokenstore.KeyID) int { return slices.Compare(a[:], b[:]) }) {
+			use := tokenstore.KeyUse{Fingerprint: id.String(), State: tokenstore.KeyNeeded, Rows: rows[id]}
+			if use.Rows == 0 {
+				use.State, unused = tokenstore.KeyRemovable, append(unused, id)
+				if _, err := tx.ExecContext(ctx, "DELETE FROM tokens_keys WHERE id = ?", id[:]); err != nil {
+					return err
+				}
+			}
+			uses = append(uses, use)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	failpoint.Hit("keys_retired")
+	if s.keys.Path() != "" && isSole {
+		if err := s.keys.Discard(unused...); err != nil {
+			return nil, err
+		}
+		for i := range uses {
+			if uses[i].State == tokenstore.KeyRemovable {
+				uses[i].State = tokenstore.KeyRemoved
+			}
 		}
 	}
-	return unopened, tx.Commit()
+	for _, use := range uses[1:] {
+		s.log.Info("an older encryption key was rotated out", zap.String("store", s.dialect.name()),
+			zap.String("fingerprint", use.Fingerprint), zap.String("state", use.State), zap.Int64("rows", use.Rows))
+	}
+	return uses, nil
+}
+
+// rowsByKey counts the rows that each key sealed; 0 for a key that is known to
+// the database and seals none.
+func (s *Store) rowsByKey(ctx context.Context, x execer) (map[tokenstore.KeyID]int64, error) {
+	registered, err := registeredKeys(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	count := map[tokenstore.KeyID]int64{}
+	for id := range registered {
+		count[id] = 0
+	}
+	for _, t := range append(slices.Clone(sealedTables), authorizationKeys) {
+		ids, err := t.keys(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			n, err := countSealed(ctx, x, t.table, id)
+			if err != nil {
+				return nil, err
+			}
+			count[id] += n
+		}
+	}
+	return count, nil
+}
+
+// countSealed counts the rows of a table that a key sealed.
+func countSealed(ctx context.Context, x execer, table string, id tokenstore.KeyID) (n int64, err error) {
+	err = x.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+" WHERE key_id = ?", id[:]).Scan(&n) // #nosec G202 -- a constant
+	return n, err
 }
 
 // keys are the keys of the table's rows: one step in the index for each, not

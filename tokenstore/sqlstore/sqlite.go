@@ -76,7 +76,7 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
-	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders), release: lock.release}
+	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders), release: lock.release, isSole: lock.isSole}
 	err = db.write.PingContext(ctx)
 	if err == nil && unclean {
 		err = d.quickCheck(ctx, db.write)

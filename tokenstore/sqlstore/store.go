@@ -36,6 +36,10 @@ type Store struct {
 	// clientsRequired: this process has seen that there once was a client, or
 	// that the head of the registers cannot be trusted.
 	clientsRequired atomic.Bool
+	// rotating lets one rotation of the keys in at a time; rotations counts
+	// those that came to their end.
+	rotating  chan struct{}
+	rotations atomic.Int64
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
@@ -44,6 +48,9 @@ type pools struct {
 	read, write *sql.DB
 	// release gives back what keeps other processes out; nil for nothing.
 	release func() error
+	// isSole reports whether no other store of this process has the database
+	// open; nil where others may have it anyway.
+	isSole func() bool
 }
 
 var (
@@ -73,7 +80,7 @@ func WithFailures(failed func(level string)) Option { return func(o *options) { 
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
-	return &Store{dialect: d, keys: keys, log: o.log, failed: o.failed, gate: make(chan struct{}, 1)}
+	return &Store{dialect: d, keys: keys, log: o.log, failed: o.failed, gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1)}
 }
 
 func collect(opts []Option) options {
@@ -109,8 +116,8 @@ func (s *Store) Open(ctx context.Context) error {
 	return nil
 }
 
-// prepare brings the schema up to date, checks the keys, voids the claims of
-// dead processes, and seals anew what an older key sealed.
+// prepare brings the schema up to date, checks the keys, and voids the claims of
+// dead processes.
 func (s *Store) prepare(ctx context.Context, db *pools) error {
 	err := s.dialect.locked(ctx, db.write, func(x execer) error {
 		if err := s.migrate(ctx, x); err != nil {
@@ -122,9 +129,6 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 		return s.voidDeadClaims(ctx, x)
 	})
 	if err != nil {
-		return err
-	}
-	if err := s.rotate(ctx, db); err != nil {
 		return err
 	}
 	// Whether clients are required is judged before this process writes: its

@@ -194,16 +194,22 @@ func testRotation(t *testing.T, b Backend) {
 	ok(t, s.Close())
 
 	s = Open(t, db.Handle(t, Ring(t, newKey, oldKey)))
-	if _, err := s.TakeAuthorization(t.Context(), underWay.State); err != nil {
-		t.Fatalf("an authorization that was under way: %v", err)
+	rotation := rotate(t, s)
+	if use := rotation.Keys[1]; use.Fingerprint != Ring(t, oldKey).IDs()[0].String() || use.State != tokenstore.KeyRemovable || use.Rows != 0 {
+		t.Fatalf("the keys are %+v", rotation.Keys)
+	}
+	if again := rotate(t, s); again.Keys[0].Rows != rotation.Keys[0].Rows || done(again) != 0 {
+		t.Fatalf("first %+v, then %+v", rotation, again)
 	}
 	ok(t, s.Close())
 	if err := db.Handle(t, Ring(t, oldKey)).Open(t.Context()); !errors.Is(err, tokenstore.ErrKey) {
 		t.Fatalf("with the old key only: %v", err)
 	}
 	s = Open(t, db.Handle(t, Ring(t, newKey)))
-	if _, err := s.TakeAuthorization(t.Context(), left.State); !errors.Is(err, tokenstore.ErrKey) {
-		t.Fatalf("an authorization whose key was taken away: %v", err)
+	for _, a := range []tokenstore.Authorization{underWay, left} {
+		if _, err := s.TakeAuthorization(t.Context(), a.State); err != nil {
+			t.Fatalf("an authorization that was under way: %v", err)
+		}
 	}
 	r, err := s.Realm(t.Context(), "wx")
 	ok(t, err)
@@ -231,4 +237,31 @@ func testRotation(t *testing.T, b Backend) {
 			}
 		}
 	}
+}
+
+// rotate rotates the keys, and checks that the progress leads to the result.
+func rotate(t *testing.T, s tokenstore.Store) tokenstore.Rotation {
+	t.Helper()
+	last := map[string]tokenstore.TableProgress{}
+	rotation, err := s.(tokenstore.KeyRotator).RotateKeys(t.Context(), func(p tokenstore.TableProgress) {
+		if p.Done+p.Damaged <= last[p.Table].Done+last[p.Table].Damaged {
+			t.Errorf("%+v came after %+v", p, last[p.Table])
+		}
+		last[p.Table] = p
+	})
+	ok(t, err)
+	for _, p := range rotation.Tables {
+		if seen, told := last[p.Table]; told && seen != p || !told && p.Total != 0 || p.Done+p.Damaged != p.Total {
+			t.Errorf("%s: %+v, and in the end %+v", p.Table, seen, p)
+		}
+	}
+	return rotation
+}
+
+// done counts the rows that were sealed anew.
+func done(r tokenstore.Rotation) (n int64) {
+	for _, p := range r.Tables {
+		n += p.Done
+	}
+	return n
 }
