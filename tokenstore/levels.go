@@ -52,6 +52,7 @@ type Database interface {
 	HealthReporter
 	DamageReporter
 	KeyRotator
+	BackupSource
 }
 
 // Levels puts a cache in front of a database. Tokens are read from the cache

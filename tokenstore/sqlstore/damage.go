@@ -85,14 +85,11 @@ func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) (fou
 // isRowDamaged reports whether a row is damaged. One that is not the newest is
 // read once more, together with its register: it may have been saved meanwhile.
 func (s *Store) isRowDamaged(ctx context.Context, t sealedTable, r sealedRow, newest map[rowID]int64) (bool, error) {
-	if r.seal == nil {
-		return t.needsSeal(r), nil
-	}
-	if _, err := s.keys.Open(t.ad(r), r.seal); err != nil {
-		return true, nil //nolint:nilerr // that it cannot be opened is the answer
-	}
-	if t.newest == nil || isNewest(newest, t.newest(r.ref), r.version) {
+	if s.isVerified(t, r, newest) {
 		return false, nil
+	}
+	if t.newest == nil {
+		return true, nil
 	}
 	var err error
 	switch t.kind {
@@ -109,6 +106,18 @@ func (s *Store) isRowDamaged(ctx context.Context, t sealedTable, r sealedRow, ne
 		return false, err
 	}
 	return cannotBeOpened(err), nil
+}
+
+// isVerified reports whether a row opens and, if its version is registered, is
+// the newest one.
+func (s *Store) isVerified(t sealedTable, r sealedRow, newest map[rowID]int64) bool {
+	if r.seal == nil {
+		return !t.needsSeal(r)
+	}
+	if _, err := s.keys.Open(t.ad(r), r.seal); err != nil {
+		return false
+	}
+	return t.newest == nil || isNewest(newest, t.newest(r.ref), r.version)
 }
 
 // cannotBeOpened reports whether an error is about what one row holds: a list

@@ -20,6 +20,11 @@ type dialect interface {
 	connect(ctx context.Context) (*pools, error)
 	// locked runs do while no other process is in locked.
 	locked(ctx context.Context, db *sql.DB, do func(x execer) error) error
+	// tables is a query for the names of this program's tables.
+	tables() string
+	// snapshot is the isolation of a transaction that sees the database as it
+	// was at one moment.
+	snapshot() sql.IsolationLevel
 	// hasTable is a query that counts the tables of a name.
 	hasTable() string
 	// hasColumn is a query that counts the columns of a table's name and a

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // LimitPages bounds the size of an open SQLite file: a full disk, for tests.
@@ -30,6 +32,24 @@ func (s *Store) LockRows(ctx context.Context, id string, keys []string, locked f
 		}
 		return nil
 	})
+}
+
+// StoredTables are the tables of a backup, by name, with their columns, those of
+// the primary key first.
+func StoredTables() (tables map[string][]tokenstore.BackupColumn, keys map[string]int) {
+	tables, keys = map[string][]tokenstore.BackupColumn{}, map[string]int{}
+	for _, t := range storedTables {
+		tables[t.Name], keys[t.Name] = t.Columns, t.keys
+	}
+	return tables, keys
+}
+
+// ResealedTables are the tables whose rows a rotation of the keys seals anew.
+func ResealedTables() (names []string) {
+	for _, t := range append(slices.Clone(sealedTables), authorizationKeys) {
+		names = append(names, t.table)
+	}
+	return names
 }
 
 // AgeCursor makes a cursor an hour older.

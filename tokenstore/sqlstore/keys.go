@@ -42,10 +42,8 @@ func (s *Store) checkKeys(ctx context.Context, x execer, tables []sealedTable) e
 	if len(missing) > 0 {
 		return finalError{&tokenstore.KeyError{Missing: missing}}
 	}
-	for id, sealed := range registered {
-		if plain, err := s.keys.Open(keyAD(id), sealed); err != nil || !bytes.Equal(plain, id[:]) {
-			return finalError{fmt.Errorf("check value of key %s: %w", id, tokenstore.ErrDamaged)}
-		}
+	if err := s.checkValues(registered); err != nil {
+		return err
 	}
 	if older := slices.DeleteFunc(used, func(id tokenstore.KeyID) bool { return id == ring[0] }); len(older) > 0 {
 		s.log.Info("rows are sealed with an older encryption key, which is needed until the keys are rotated (POST /api/keys/rotate)",
@@ -55,6 +53,17 @@ func (s *Store) checkKeys(ctx context.Context, x execer, tables []sealedTable) e
 		return nil
 	}
 	return s.registerKey(ctx, x, ring[0])
+}
+
+// checkValues opens what each key in tokens_keys sealed when it was written
+// down.
+func (s *Store) checkValues(registered map[tokenstore.KeyID][]byte) error {
+	for id, sealed := range registered {
+		if plain, err := s.keys.Open(keyAD(id), sealed); err != nil || !bytes.Equal(plain, id[:]) {
+			return finalError{fmt.Errorf("check value of key %s: %w", id, tokenstore.ErrDamaged)}
+		}
+	}
+	return nil
 }
 
 func (s *Store) registerKey(ctx context.Context, x execer, id tokenstore.KeyID) error {

@@ -94,6 +94,58 @@ func (s *Store) migrate(ctx context.Context, x execer) error {
 	return nil
 }
 
+// createSchema makes the empty tables of a version of the schema, for rows that
+// come from a backup. The steps in Go, which convert rows, have nothing to do.
+func (s *Store) createSchema(ctx context.Context, x execer, version int) error {
+	files, err := readMigrations(s.dialect.migrations())
+	if err != nil {
+		return err
+	}
+	if version > len(files) || version < 1 {
+		return finalError{newerSchema(version, len(files))}
+	}
+	have, err := s.schemaVersion(ctx, x)
+	if err != nil {
+		return err
+	}
+	if have > version {
+		return finalError{fmt.Errorf("%w: it has the tables of schema %d, and the backup those of schema %d", ErrNotEmpty, have, version)}
+	}
+	for _, m := range files[have:version] {
+		m.step = nil
+		if err := s.apply(ctx, x, m); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// knownSchema is the version of the schema that this program works with.
+func (s *Store) knownSchema() (int, error) {
+	files, err := readMigrations(s.dialect.migrations())
+	return len(files), err
+}
+
+// tableNames are the names of this program's tables in the database.
+func (s *Store) tableNames(ctx context.Context, x execer) ([]string, error) {
+	rows, err := x.QueryContext(ctx, s.dialect.tables())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		if isName.MatchString(name) { // it goes into statements
+			names = append(names, name)
+		}
+	}
+	return names, rows.Err()
+}
+
 func newerSchema(have, known int) error {
 	return fmt.Errorf("%w: its schema is %d, this one knows %d", ErrNewerSchema, have, known)
 }

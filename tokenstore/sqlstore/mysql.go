@@ -77,6 +77,12 @@ func (d *mysqlDB) hasTable() string {
 	return "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
 }
 
+func (d *mysqlDB) tables() string {
+	return "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND LEFT(table_name, 7) = 'tokens_' ORDER BY table_name"
+}
+
+func (d *mysqlDB) snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }
+
 func (d *mysqlDB) hasColumn() string {
 	return "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?"
 }

@@ -456,8 +456,8 @@ func isNewest(newest map[rowID]int64, id rowID, version int64) bool {
 // It also reports whether clients are required. That is so, too, if the head
 // cannot be opened or is older than one of the registers, which are read in the
 // same statement, and if this process has ever seen it to be so.
-func (s *Store) allRegisters(ctx context.Context, db *sql.DB) (newest map[rowID]int64, clientsRequired bool, err error) {
-	all, err := readRegisters(ctx, db, "SELECT name, seal, version FROM tokens_registers")
+func (s *Store) allRegisters(ctx context.Context, x execer) (newest map[rowID]int64, clientsRequired bool, err error) {
+	all, err := readRegisters(ctx, x, "SELECT name, seal, version FROM tokens_registers")
 	if err != nil {
 		return nil, false, err
 	}

@@ -57,6 +57,13 @@ func (d *sqliteDB) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }
 
+func (d *sqliteDB) tables() string {
+	return "SELECT name FROM sqlite_master WHERE type = 'table' AND SUBSTR(name, 1, 7) = 'tokens_' ORDER BY name"
+}
+
+// snapshot: a transaction that only reads sees what its first read saw.
+func (d *sqliteDB) snapshot() sql.IsolationLevel { return sql.LevelDefault }
+
 func (d *sqliteDB) hasColumn() string {
 	return "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?"
 }

@@ -40,6 +40,7 @@ type Store struct {
 	// those that came to their end.
 	rotating  chan struct{}
 	rotations atomic.Int64
+	backingUp chan struct{} // one backup at a time
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
@@ -80,7 +81,10 @@ func WithFailures(failed func(level string)) Option { return func(o *options) { 
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
-	return &Store{dialect: d, keys: keys, log: o.log, failed: o.failed, gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1)}
+	return &Store{
+		dialect: d, keys: keys, log: o.log, failed: o.failed,
+		gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1), backingUp: make(chan struct{}, 1),
+	}
 }
 
 func collect(opts []Option) options {
