@@ -560,7 +560,7 @@ func TestRestoreOfAnOlderVersion(t *testing.T) {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			s := target.open(t, keys)
-			checkV4(t, s)
+			checkWrittenBy(t, s, 4)
 			if found, err := s.Damaged(t.Context()); err != nil || len(found) != 0 {
 				t.Errorf("damaged after the migration: %v, %v", found, err)
 			}

@@ -467,7 +467,9 @@ func testClientRotation(t *testing.T, b Backend) {
 		}))
 	}
 	ok(t, s.Close())
-	ok(t, Open(t, db.Handle(t, Ring(t, newKey, oldKey))).Close())
+	s = Open(t, db.Handle(t, Ring(t, newKey, oldKey)))
+	rotate(t, s)
+	ok(t, s.Close())
 	s = Open(t, db.Handle(t, Ring(t, newKey)))
 	list, required, err := s.Clients(t.Context())
 	ok(t, err)
