@@ -56,12 +56,43 @@ func (p *Pool) poll(ctx context.Context, feed tokenstore.ChangeFeed, cursor stri
 		// changed before it is forgotten.
 		if changes, next, err = feed.Changes(ctx, ""); err == nil {
 			p.forgetAll()
+			p.tellClientChange("")
 		}
 	}
 	for _, c := range changes {
-		p.cache.Recheck(ctx, c.Ref) // and catalogChanged is called
+		if c.IsClient() {
+			p.tellClientChange(c.Client)
+		} else {
+			p.cache.Recheck(ctx, c.Ref) // and catalogChanged is called
+		}
 	}
 	return next, err
+}
+
+// OnClientChange has changed called with the id of each client that was changed
+// as the store's feed reports it, by this node or another one, and with an empty
+// id where all clients may have changed. It is called by the goroutine that reads
+// the feed, which hears nothing else meanwhile; a panic makes it read the same
+// changes again. A store without a feed reports nothing: whoever changes a client
+// there tells it.
+func (p *Pool) OnClientChange(changed func(id string)) { p.clientChanged.Store(&changed) }
+
+func (p *Pool) tellClientChange(id string) {
+	if changed := p.clientChanged.Load(); changed != nil {
+		(*changed)(id)
+	}
+}
+
+// Deaf returns since when this node has not heard what other nodes change: the
+// store does not answer, or this process was stopped. It is the zero time for a
+// node that hears, or that shares its store with nobody. A node that hears again
+// learns what it missed by OnClientChange.
+func (p *Pool) Deaf() (since time.Time) {
+	until := realm.Instant(p.hearsUntil.Load())
+	if realm.InstantOf(p.now()) < until {
+		return time.Time{}
+	}
+	return until.Time().Add(-hearingLasts)
 }
 
 // hears notes that this node knows what the others did until at.

@@ -35,6 +35,8 @@ type Pool struct {
 	spool     *tokenstore.Spool // nil for none
 
 	observer atomic.Pointer[Observer]
+	// clientChanged is told of changes of clients; nil for nobody.
+	clientChanged atomic.Pointer[func(id string)]
 	// ahead is how far the store's clock is ahead of this machine's.
 	ahead atomic.Int64
 
