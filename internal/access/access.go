@@ -29,8 +29,8 @@ const (
 	Admin
 	Audit
 
-	// Every right.
-	Every = 1<<iota - 1
+	// Every is all of them.
+	Every Right = 1<<iota - 1
 )
 
 // rightNames are the words of the rights, in the order of their bits.
@@ -58,7 +58,7 @@ func ParseRights(words []string) (Right, error) {
 		right, ok := rightOf(word)
 		switch {
 		case !ok:
-			return 0, realm.Fieldf(index("", i), "is not a right; there are %s", Right(Every))
+			return 0, realm.Fieldf(index("", i), "is not a right; there are %s", Every)
 		case set&right != 0:
 			return 0, realm.Fieldf(index("", i), "is given twice")
 		}

@@ -12,6 +12,7 @@ import (
 // client makes new ones.
 type Client struct {
 	policy *policy
+	by     identity
 	life   *life
 	// expires is the end of the identity or of the client, whichever is earlier,
 	// in Unix nanoseconds; 0 for none.
@@ -29,8 +30,8 @@ type policy struct {
 	requests    *bucket
 	fetches     *bucket
 	tally       *tally
-	// defined: the client is one of a Caddyfile.
-	defined bool
+	// faces are the client as each of its identities shows it.
+	faces []*Client
 }
 
 // ID is the client's id.
@@ -63,6 +64,22 @@ func (c *Client) MayAll(rights Right) bool { return c.policy.rules.mayAll(rights
 // or prefix, or the client itself is gone. Other changes of the client count
 // from the next request on.
 func (c *Client) Revoked() <-chan struct{} { return c.life.wait() }
+
+// identity is one thing that a client is identified by.
+type identity struct {
+	client string
+	kind   identityKind
+	value  string // a subject or a user, the bytes of a digest, the text of a prefix
+}
+
+type identityKind uint8
+
+const (
+	byKey identityKind = iota
+	bySubject
+	byUser
+	bySource
+)
 
 // isOver reports whether the identity has expired.
 func (c *Client) isOver(now func() time.Time) bool {

@@ -28,8 +28,8 @@ func (e *Explanation) Refuse(reason string) {
 // Add adds a reason that changes nothing.
 func (e *Explanation) Add(reason string) { e.Reasons = append(e.Reasons, reason) }
 
-// Explain explains how a question of a client would be decided now. A query
-// behind the path is ignored, as rules do. Nothing is counted. CodeNotFound.
+// Explain explains how a question of a client would be decided now. The right is
+// Use where none is named, and a query behind the path is ignored, as rules do. Nothing is counted. CodeNotFound.
 func (v *View) Explain(id string, q Question) (Explanation, error) {
 	p := v.own.policies[id]
 	if p == nil {
@@ -39,6 +39,9 @@ func (v *View) Explain(id string, q Question) (Explanation, error) {
 			}
 			return Explanation{}, notFound()
 		}
+	}
+	if q.Right == 0 {
+		q.Right = Use
 	}
 	q.Path, _, _ = strings.Cut(q.Path, "?")
 	now := v.registry.now()
@@ -55,8 +58,7 @@ func (p *policy) explainRules(q *Question, d Decision) []string {
 	written := p.written.Rules
 	switch {
 	case d.Ambiguous:
-		var read path
-		read.read(q.Path, nil)
+		read, _ := readPath(q.Path)
 		return []string{
 			fmt.Sprintf("the path %s: the provider may read it in another way than the rules do", read.ambiguous),
 			fmt.Sprintf("%s, which goes by paths, so that the request is refused", describe(d.Rule, written[d.Rule])),
@@ -104,40 +106,46 @@ func quoted(list []string) string {
 }
 
 // nearest says what keeps the rule that comes closest from allowing it; "" where
-// no rule is about anything of it.
+// no rule is about the realm.
 func (c *rules) nearest(q *Question) string {
-	best, words := 0, ""
+	p, text := readPath(q.Path)
+	least, words := 5, ""
 	for i := range c.allowances {
-		r := &c.allowances[i]
-		steps := []struct {
-			matches bool
-			what    string
-		}{
-			{r.realms.match(q.Ref.Realm), "the realm"},
-			{r.rights&q.Right == q.Right, "the right"},
-			{r.keys.match(q.Ref.Key), "the key"},
-			{r.methods.match(q.Method), "the method"},
-			{len(r.paths) == 0 || r.allowsPath(q.Path), "the path"},
+		g := &c.allowances[i]
+		if !g.realms.match(q.Ref.Realm) {
+			continue
 		}
-		fit, misses := 0, []string(nil)
-		for _, s := range steps {
-			if s.matches {
-				fit++
-			} else {
-				misses = append(misses, s.what)
+		for j := range g.rules {
+			r := &g.rules[j]
+			var misses []string
+			for _, s := range []struct {
+				matches bool
+				what    string
+			}{
+				{r.rights&q.Right == q.Right, "the right"},
+				{g.keys.match(q.Ref.Key), "the key"},
+				{g.methods.match(q.Method), "the method"},
+				{len(r.paths) == 0 || p.ambiguous == "" && r.matchesPath(p.list(), text, p.filter), "the path"},
+			} {
+				if !s.matches {
+					misses = append(misses, s.what)
+				}
 			}
-		}
-		if steps[0].matches && fit > best {
-			best, words = fit, fmt.Sprintf("rule %d comes closest; it is not about %s", r.index, strings.Join(misses, ", "))
+			if len(misses) < least {
+				least, words = len(misses), fmt.Sprintf("rule %d comes closest; it does not fit %s", r.index, strings.Join(misses, ", "))
+			}
 		}
 	}
 	return words
 }
 
-func (r *rule) allowsPath(raw string) bool {
-	var p path
-	p.read(raw, nil)
-	return p.ambiguous == "" && r.matchesPath(&p, false)
+// readPath takes a path apart, with its decoded text.
+func readPath(raw string) (p path, text string) {
+	text, p.ambiguous = decode(sent(raw), nil)
+	if p.ambiguous == "" {
+		p.split(text)
+	}
+	return p, text
 }
 
 // explainEnds says that the client, or what it is identified by, has ended.

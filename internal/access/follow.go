@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // run reads what changed, notes in the store what has to be noted, and tries
@@ -56,8 +58,13 @@ func (r *Registry) catchUp(ctx context.Context) error {
 	all, mark, changed := r.all || !r.stored.Load().loaded, r.mark, r.changed
 	r.all, r.mark, r.changed = false, false, make(map[string]bool)
 	r.mu.Unlock()
-
-	err := r.inTurn(ctx, func(ctx context.Context) error {
+	defer func() { // also after a panic in the store
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.all, r.mark = r.all || all, r.mark || mark
+		maps.Copy(r.changed, changed)
+	}()
+	return r.inTurn(ctx, func(ctx context.Context) error {
 		if mark {
 			if err := r.markRequired(ctx); err != nil {
 				return err
@@ -72,25 +79,32 @@ func (r *Registry) catchUp(ctx context.Context) error {
 			clear(changed)
 			return nil
 		}
-		for _, id := range slices.Sorted(maps.Keys(changed)) {
-			if err := r.loadOne(ctx, id); err != nil {
-				return err
-			}
-			delete(changed, id)
+		if err := r.loadSome(ctx, changed); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err == nil {
 		r.staleSince.Store(0)
 		return nil
+	})
+}
+
+// loadSome reads some clients and takes from changed those that it has read. It
+// publishes them together: each table is a copy of the one before.
+func (r *Registry) loadSome(ctx context.Context, changed map[string]bool) error {
+	read := make(map[string]*tokenstore.Client, len(changed))
+	defer func() {
+		if len(read) > 0 {
+			r.replace(read)
+		}
+	}()
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		c, err := r.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		read[id] = c
+		delete(changed, id)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all, r.mark = r.all || all, r.mark || mark
-	for id := range changed {
-		r.changed[id] = true
-	}
-	return err
+	return nil
 }
 
 // markRequired notes in the store that clients are required.

@@ -58,7 +58,9 @@ func (g *glob) match(s string) bool {
 // globs are the patterns of one list of a rule, of which any may match.
 type globs struct {
 	// any: every text matches, because the list is absent or holds a *.
-	any  bool
+	any bool
+	// one is the text that matches, where there is one and no *.
+	one  string
 	list []glob
 }
 
@@ -72,12 +74,15 @@ func newGlobs(patterns []string) globs {
 		g.any = g.any || one.isAny()
 		g.list = append(g.list, one)
 	}
+	if len(g.list) == 1 && !g.list[0].star {
+		g.one, g.list = patterns[0], nil
+	}
 	return g
 }
 
 func (g *globs) match(s string) bool {
-	if g.any {
-		return true
+	if g.any || g.list == nil {
+		return g.any || g.one == s
 	}
 	for i := range g.list {
 		if g.list[i].match(s) {

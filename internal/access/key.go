@@ -29,29 +29,35 @@ const (
 	maxWrittenKey = 512
 )
 
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+// base62 are the characters of a key, in the order of big.Int.Text.
+const base62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// isBase62 tells the characters of a key.
-var isBase62 = func() (is [256]bool) {
-	for _, c := range []byte(base62) {
-		is[c] = true
+// digitOf is the value of a character, -1 of those that no key has.
+var digitOf = func() (of [256]int8) {
+	for c := range of {
+		of[c] = int8(strings.IndexByte(base62, byte(c)))
 	}
-	return is
+	return of
 }()
 
 // NewKey makes an API key. The key itself is shown once and never kept.
 func NewKey() (realm.Hidden, tokenstore.KeyDigest) {
 	var random [keyRandom]byte
 	_, _ = rand.Read(random[:]) // it never fails: it ends the process instead
-	body := appendBase62(nil, new(big.Int).SetBytes(random[:]), keyBody)
-	sum := big.NewInt(int64(crc32.ChecksumIEEE(body)))
-	key := keyPrefix + string(appendBase62(body, sum, keyChecksum))
+	key := keyOf(random[:])
 	return realm.Hidden(key), Digest(key)
+}
+
+// keyOf is the key with these random bytes.
+func keyOf(random []byte) string {
+	body := appendBase62(nil, new(big.Int).SetBytes(random), keyBody)
+	sum := big.NewInt(int64(crc32.ChecksumIEEE(body)))
+	return keyPrefix + string(appendBase62(body, sum, keyChecksum))
 }
 
 // appendBase62 appends n in exactly width digits.
 func appendBase62(b []byte, n *big.Int, width int) []byte {
-	digits := n.Text(62) // 0-9, a-z, A-Z: the order of the letters is no matter
+	digits := n.Text(62)
 	b = append(b, strings.Repeat("0", width-len(digits))...)
 	return append(b, digits...)
 }
@@ -75,30 +81,25 @@ func CheckKey(text string) error {
 		return fmt.Errorf("has %d characters; a key has %d", len(text), keyLength)
 	}
 	for i := len(keyPrefix); i < keyLength; i++ {
-		if !isBase62[text[i]] {
+		if digitOf[text[i]] < 0 {
 			return fmt.Errorf("character %d is neither a letter nor a digit", i+1)
 		}
 	}
-	var b [keyLength]byte // on the stack: a conversion would allocate
-	copy(b[:], text)
-	body, rest := b[len(keyPrefix):keyLength-keyChecksum], b[keyLength-keyChecksum:]
-	var want uint64
-	for _, c := range rest {
-		want = want*62 + uint64(digitOf[c])
+	// crc32.ChecksumIEEE takes bytes, which a text would have to be copied to.
+	const end = keyLength - keyChecksum
+	sum := ^uint32(0)
+	for i := len(keyPrefix); i < end; i++ {
+		sum = crc32.IEEETable[byte(sum)^text[i]] ^ sum>>8
 	}
-	if want != uint64(crc32.ChecksumIEEE(body)) {
+	var written uint64
+	for i := end; i < keyLength; i++ {
+		written = written*62 + uint64(digitOf[text[i]])
+	}
+	if written != uint64(^sum) {
 		return errKeyChecksum
 	}
 	return nil
 }
-
-// digitOf is the value of a character as big.Int.Text writes it.
-var digitOf = func() (of [256]uint8) {
-	for i := range 62 {
-		of[big.NewInt(int64(i)).Text(62)[0]] = uint8(i)
-	}
-	return of
-}()
 
 // Digest is by what a key is kept and found.
 func Digest(key string) tokenstore.KeyDigest {

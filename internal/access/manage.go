@@ -264,7 +264,7 @@ func (r *Registry) notice(ctx context.Context, id string, saved *tokenstore.Clie
 	err := r.inTurn(ctx, func(ctx context.Context) error {
 		err := r.loadOne(ctx, id)
 		if err != nil {
-			r.replace(id, saved)
+			r.replace(map[string]*tokenstore.Client{id: saved})
 		}
 		return err
 	})

@@ -130,8 +130,8 @@ func (r *Registry) Close() {
 			r.log.Warn("cannot note when clients were last seen", zap.Error(err))
 		}
 	}
-	for l := range r.stored.Load().lives() {
-		l.end()
+	for _, p := range r.stored.Load().policies {
+		p.endWithout(nil)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -256,6 +256,16 @@ func (r *Registry) prepare(ctx context.Context) error {
 
 // loadOne reads one client, for who has the turn.
 func (r *Registry) loadOne(ctx context.Context, id string) error {
+	c, err := r.read(ctx, id)
+	if err != nil {
+		return err
+	}
+	r.replace(map[string]*tokenstore.Client{id: c})
+	return nil
+}
+
+// read reads one client, nil where there is none.
+func (r *Registry) read(ctx context.Context, id string) (*tokenstore.Client, error) {
 	err := r.prepare(ctx)
 	var c tokenstore.Client
 	if err == nil {
@@ -264,17 +274,15 @@ func (r *Registry) loadOne(ctx context.Context, id string) error {
 	switch {
 	case err == nil:
 		r.required.Store(true)
-		r.replace(id, &c)
+		return &c, nil
 	case errors.Is(err, tokenstore.ErrClientNotFound):
-		r.replace(id, nil)
+		return nil, nil //nolint:nilnil // see above
 	case isDamaged(err): // what is stored cannot be trusted, so it lets nobody in
 		r.log.Error("a stored client is damaged; it has no rights", zap.String("client", id), zap.Error(err))
-		r.replace(id, &tokenstore.Client{ID: id, Damaged: true})
-	default:
-		r.stale(err)
-		return storeError(err)
+		return &tokenstore.Client{ID: id, Damaged: true}, nil
 	}
-	return nil
+	r.stale(err)
+	return nil, storeError(err)
 }
 
 // stale notes that the store could not be read.
@@ -288,42 +296,80 @@ func (r *Registry) stale(err error) {
 	}
 }
 
-// replaceAll publishes another table, with the lives and counters of those that
-// are in the old one, too.
+// replaceAll publishes another table.
 func (r *Registry) replaceAll(list []tokenstore.Client) {
-	old := r.stored.Load()
-	known := old.livesByIdentity()
-	next := newTable()
+	old, next := r.stored.Load(), newTable()
 	next.loaded = true
 	r.mu.Lock()
 	for i := range list {
-		next.add(r.compileLocked(list[i], false), func(i identity, expires int64) *life { return r.carryOn(known[i], expires) })
+		r.addLocked(next, old.policies[list[i].ID], &list[i])
 	}
 	for id := range old.policies {
 		r.releaseLocked(id)
 	}
 	r.mu.Unlock()
-	r.publish(old, next)
+	r.stored.Store(next.index())
+	for id, p := range old.policies {
+		p.endWithout(next.policies[id])
+	}
 }
 
-// replace publishes another table in which one client is another one, or gone.
-func (r *Registry) replace(id string, c *tokenstore.Client) {
+// replace publishes another table in which some clients are other ones, or gone
+// where they are nil.
+func (r *Registry) replace(changed map[string]*tokenstore.Client) {
 	old := r.stored.Load()
 	if !old.loaded {
 		return // all of them will be read
 	}
-	known := old.livesByIdentity()
 	next := old.clone()
-	next.remove(id)
-	r.mu.Lock()
-	if c != nil {
-		next.add(r.compileLocked(*c, false), func(i identity, expires int64) *life { return r.carryOn(known[i], expires) })
+	for id := range changed {
+		next.remove(id) // all first: an identity may go from one to another
 	}
-	if _, was := old.policies[id]; was {
-		r.releaseLocked(id)
+	r.mu.Lock()
+	for id, c := range changed {
+		if c != nil {
+			r.addLocked(next, old.policies[id], c)
+		}
+		if _, was := old.policies[id]; was {
+			r.releaseLocked(id)
+		}
 	}
 	r.mu.Unlock()
-	r.publish(old, next)
+	r.stored.Store(next.index())
+	for id := range changed {
+		if p := old.policies[id]; p != nil {
+			p.endWithout(next.policies[id])
+		}
+	}
+}
+
+// addLocked adds a client to a table that is being made. was is the client in
+// the table before, or nil: what identifies it still goes on living.
+func (r *Registry) addLocked(next *table, was *policy, c *tokenstore.Client) {
+	lives := was.lives()
+	next.add(r.compileLocked(*c), func(by identity, expires int64) *life { return r.carryOn(lives[by], expires) })
+}
+
+// lives are those of a client's identities; p may be nil.
+func (p *policy) lives() map[identity]*life {
+	all := make(map[identity]*life)
+	if p != nil {
+		for _, face := range p.faces {
+			all[face.by] = face.life
+		}
+	}
+	return all
+}
+
+// endWithout ends the identities of a client that its successor, which may be
+// nil, does not have.
+func (p *policy) endWithout(next *policy) {
+	left := next.lives()
+	for _, face := range p.faces {
+		if left[face.by] != face.life {
+			face.life.end()
+		}
+	}
 }
 
 // carryOn returns the life of an identity: the one that it had, or a new one.
@@ -334,20 +380,9 @@ func (r *Registry) carryOn(l *life, expires int64) *life {
 	return newLife(r.now, expires)
 }
 
-// publish makes a table the one that counts, and ends what is not in it.
-func (r *Registry) publish(old, next *table) {
-	r.stored.Store(next.index())
-	left := next.lives()
-	for l := range old.lives() {
-		if !left[l] {
-			l.end()
-		}
-	}
-}
-
 // compileLocked makes the policy of a client, with the counters of its id.
-func (r *Registry) compileLocked(c tokenstore.Client, defined bool) *policy {
-	p := &policy{written: c, defined: defined, concurrency: int64(c.Limits.Concurrency)}
+func (r *Registry) compileLocked(c tokenstore.Client) *policy {
+	p := &policy{written: c, concurrency: int64(c.Limits.Concurrency)}
 	requests, errRequests := ParseLimit(c.Limits.Requests)
 	fetches, errFetches := ParseLimit(c.Limits.Fetches)
 	compiled, errRules := compileRules(c.Rules)
@@ -388,9 +423,13 @@ func storeError(err error) error {
 			Err:    err,
 		}
 	}
+	detail := "the store cannot be used now"
+	if errors.Is(err, tokenstore.ErrKey) {
+		detail = "the store was sealed with another encryption key"
+	}
 	return &realm.Error{
 		Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
-		Detail: "the store cannot be used now", RetryAfter: time.Second, Err: err,
+		Detail: detail, RetryAfter: time.Second, Err: err,
 	}
 }
 

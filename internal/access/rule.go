@@ -6,167 +6,236 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// rule is a rule of a client, compiled.
-type rule struct {
-	index                 int // among the rules as they are written
-	rights                Right
-	realms, keys, methods globs
-	paths                 []pathGlob // none: any path
-}
-
-// rules are those of one client. Denials win, so that they come first, and the
-// order among the others does not matter.
+// rules are those of one client, compiled. Denials win, so that they come first.
 type rules struct {
-	denials, allowances []rule
+	denials, allowances []group
+	// byPath: a rule has paths.
+	byPath bool
 }
 
-// compileRules compiles rules that checkRules accepts.
+// group are the rules of one effect that have realms, keys and methods in
+// common, so that these are compared once for all of them. Groups and the rules
+// in them are in the order in which the rules are written.
+type group struct {
+	realms, keys, methods globs
+	rights                Right // of all its rules together
+	rules                 []rule
+}
+
+// rule is what a rule has besides.
+type rule struct {
+	index  int // among the rules as they are written
+	rights Right
+	// filter is what all of its patterns have in common.
+	filter filter
+	paths  []pathGlob // none: any path
+}
+
+// compileRules compiles rules, of which the error says what is wrong.
 func compileRules(written []tokenstore.Rule) (rules, error) {
 	var c rules
 	if err := checkRules(written); err != nil {
 		return c, err
 	}
+	known := make(map[string]int) // the index of a group, by what its rules have in common
 	for i, w := range written {
 		rights, err := ParseRights(w.Rights)
 		if err != nil {
 			return c, err
 		}
-		r := rule{index: i, rights: rights, realms: newGlobs(w.Realms), keys: newGlobs(w.Keys), methods: newGlobs(w.Methods)}
-		denies := w.Effect == effectDeny
+		r, denies := rule{index: i, rights: rights, filter: filter{^uint64(0), ^uint64(0)}}, w.Effect == effectDeny
 		for _, pattern := range w.Paths {
-			r.paths = append(r.paths, newPathGlob(pattern, denies))
+			p := newPathGlob(pattern, denies)
+			r.paths, c.byPath = append(r.paths, p), true
+			r.filter.segments &= p.filter.segments
+			r.filter.chars &= p.filter.chars
 		}
+		groups := &c.allowances
 		if denies {
-			c.denials = append(c.denials, r)
-		} else {
-			c.allowances = append(c.allowances, r)
+			groups = &c.denials
 		}
+		name := w.Effect
+		for _, list := range [][]string{w.Realms, w.Keys, w.Methods} {
+			name += "\x01" + strings.Join(list, "\x00") // no pattern has a control character
+		}
+		at, ok := known[name]
+		if !ok {
+			at = len(*groups)
+			known[name] = at
+			*groups = append(*groups, group{realms: newGlobs(w.Realms), keys: newGlobs(w.Keys), methods: newGlobs(w.Methods)})
+		}
+		g := &(*groups)[at]
+		g.rights |= rights
+		g.rules = append(g.rules, r)
 	}
 	return c, nil
 }
 
-// isAbout reports whether a rule says something about a right to a secret.
-func (r *rule) isAbout(q *Question) bool {
-	return r.realms.match(q.Ref.Realm) && r.keys.match(q.Ref.Key)
-}
-
-// matchesPath reports whether one of the rule's patterns matches. A path with a
-// slash at the end is denied as the one without it, too.
-func (r *rule) matchesPath(p *path, denies bool) bool {
-	for i := range r.paths {
-		if r.paths[i].match(p.segments, p.bits) {
-			return true
-		}
-		if denies && p.slash && r.paths[i].match(p.segments[:len(p.segments)-1], p.bits) {
-			return true
-		}
-	}
-	return false
-}
-
 // decide answers a question: denied by the first denial that matches, else
-// allowed by the first rule that allows it. It does not allocate.
+// allowed by the first rule that allows it. It does not allocate, but for long
+// paths.
 //
 // An ambiguous path matches no pattern and fails none. Where a rule with paths
 // would have a say in the decision, it is refused.
 func (c *rules) decide(q *Question) Decision {
+	var p path
+	if !c.byPath || q.Right&Use == 0 {
+		return c.weigh(q, &p, "")
+	}
+	if strings.IndexByte(q.Path, '%') >= 0 {
+		return c.decideEscaped(q)
+	}
+	text := sent(q.Path)
+	p.split(text)
+	return c.weigh(q, &p, text)
+}
+
+// sent is the path that is sent for an empty one.
+func sent(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// decideEscaped is decide for a path with escapes. Only such a path needs the
+// buffer.
+func (c *rules) decideEscaped(q *Question) Decision {
 	var (
-		p         path
-		isRead    bool
-		buffer    [escapedPath]byte
-		ambiguous = -1
+		p      path
+		buffer [escapedPath]byte
 	)
+	text, ambiguous := decode(q.Path, buffer[:0])
+	if p.ambiguous = ambiguous; ambiguous == "" {
+		p.split(text)
+	}
+	return c.weigh(q, &p, text)
+}
+
+// weigh decides. text is the decoded path.
+func (c *rules) weigh(q *Question, p *path, text string) Decision {
 	// A provider may take "delete" for DELETE: a denial holds for it, too.
-	method := strings.ToUpper(q.Method)
-	for i := range c.denials {
-		r := &c.denials[i]
-		if r.rights&q.Right == 0 || !r.isAbout(q) || !r.methods.match(method) {
+	denied, unclear := first(c.denials, true, q, strings.ToUpper(q.Method), p, text)
+	switch {
+	case denied >= 0:
+		return Decision{Rule: denied}
+	case unclear >= 0:
+		return Decision{Rule: unclear, Ambiguous: true}
+	}
+	allowed, unclear := first(c.allowances, false, q, q.Method, p, text)
+	if allowed >= 0 {
+		return Decision{Allowed: true, Rule: allowed}
+	}
+	return Decision{Rule: unclear, Ambiguous: unclear >= 0}
+}
+
+// first returns the index of the first rule that matches, -1 for none, and of
+// the first one of which that is unclear because the path is ambiguous. One
+// right of several is enough for a denial; a rule that allows has to allow all.
+func first(groups []group, denies bool, q *Question, method string, p *path, text string) (match, unclear int) {
+	match, unclear = -1, -1
+	segments := p.list()
+	for i := range groups {
+		g := &groups[i]
+		if match >= 0 && g.rules[0].index > match {
+			break
+		}
+		if !has(g.rights, q.Right, denies) || !g.realms.match(q.Ref.Realm) || !g.keys.match(q.Ref.Key) || !g.methods.match(method) {
 			continue
 		}
-		if len(r.paths) > 0 {
-			if !isRead {
-				p.read(q.Path, buffer[:0])
-				isRead = true
+		for j := range g.rules {
+			r := &g.rules[j]
+			if match >= 0 && r.index > match {
+				break
+			}
+			if !has(r.rights, q.Right, denies) {
+				continue
+			}
+			if len(r.paths) == 0 {
+				match = r.index
+				break
 			}
 			if p.ambiguous != "" {
-				if ambiguous < 0 {
-					ambiguous = r.index
+				if unclear < 0 || r.index < unclear {
+					unclear = r.index
 				}
 				continue
 			}
-			if !r.matchesPath(&p, true) {
-				continue
+			if r.matchesPath(segments, text, p.filter) || denies && p.slash && r.matchesPath(segments[:len(segments)-1], text, p.filter) {
+				match = r.index
+				break
 			}
 		}
-		return Decision{Rule: r.index}
 	}
-	if ambiguous >= 0 {
-		return Decision{Rule: ambiguous, Ambiguous: true}
+	return match, unclear
+}
+
+// has reports whether a rule's rights are about those that are asked for.
+func has(rights, asked Right, denies bool) bool {
+	if denies {
+		return rights&asked != 0
 	}
-	for i := range c.allowances {
-		r := &c.allowances[i]
-		if q.Right == 0 || r.rights&q.Right != q.Right || !r.isAbout(q) || !r.methods.match(q.Method) {
-			continue
+	return asked != 0 && rights&asked == asked
+}
+
+// matchesPath reports whether one of the rule's patterns matches.
+func (r *rule) matchesPath(segments []segment, text string, f filter) bool {
+	if !f.passes(r.filter) {
+		return false
+	}
+	for i := range r.paths {
+		if r.paths[i].match(segments, text, f) {
+			return true
 		}
-		if len(r.paths) > 0 {
-			if !isRead {
-				p.read(q.Path, buffer[:0])
-				isRead = true
-			}
-			if p.ambiguous != "" {
-				if ambiguous < 0 {
-					ambiguous = r.index
-				}
-				continue
-			}
-			if !r.matchesPath(&p, false) {
-				continue
-			}
-		}
-		return Decision{Allowed: true, Rule: r.index}
 	}
-	return Decision{Rule: ambiguous, Ambiguous: ambiguous >= 0}
+	return false
 }
 
 // mayAny reports whether there is a method and a path, and with an empty key
 // also a key, for which one of the rights is allowed. A denial that has methods,
 // paths, or keys when none is named, leaves others.
 func (c *rules) mayAny(rights Right, realmID, key string) bool {
+	var allowed Right
 	for i := range c.allowances {
-		r := &c.allowances[i]
-		if r.realms.match(realmID) && (key == "" || r.keys.match(key)) {
-			if left := r.rights & rights &^ c.deniedWhole(realmID, key); left != 0 {
-				return true
+		if g := &c.allowances[i]; g.realms.match(realmID) && (key == "" || g.keys.match(key)) {
+			allowed |= g.rights
+		}
+	}
+	if allowed &= rights; allowed == 0 {
+		return false
+	}
+	for i := range c.denials {
+		g := &c.denials[i]
+		if !g.methods.any || !g.realms.match(realmID) || !g.keys.match(key) {
+			continue
+		}
+		for _, r := range g.rules {
+			if len(r.paths) == 0 {
+				allowed &^= r.rights
 			}
 		}
 	}
-	return false
-}
-
-// deniedWhole is the rights that are denied whatever the method and the path.
-func (c *rules) deniedWhole(realmID, key string) Right {
-	var denied Right
-	for i := range c.denials {
-		r := &c.denials[i]
-		if r.methods.any && len(r.paths) == 0 && r.realms.match(realmID) && r.keys.match(key) {
-			denied |= r.rights
-		}
-	}
-	return denied
+	return allowed != 0
 }
 
 // mayAll reports whether all of the rights are allowed everywhere: rules with
 // the realm * and any key allow them, and no rule denies any of them to any.
 func (c *rules) mayAll(rights Right) bool {
-	var allowed Right
 	for i := range c.denials {
 		if c.denials[i].rights&rights != 0 {
 			return false
 		}
 	}
+	var allowed Right
 	for i := range c.allowances {
-		if r := &c.allowances[i]; r.realms.any && r.keys.any && r.methods.any && len(r.paths) == 0 {
-			allowed |= r.rights
+		g := &c.allowances[i]
+		if !g.realms.any || !g.keys.any || !g.methods.any {
+			continue
+		}
+		for _, r := range g.rules {
+			if len(r.paths) == 0 {
+				allowed |= r.rights
+			}
 		}
 	}
 	return rights != 0 && rights&^allowed == 0

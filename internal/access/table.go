@@ -37,73 +37,63 @@ func (t *table) clone() *table {
 	return &table{
 		loaded: t.loaded, policies: maps.Clone(t.policies),
 		keys: maps.Clone(t.keys), subjects: maps.Clone(t.subjects), users: maps.Clone(t.users),
-		sources: maps.Clone(t.sources), prefixes: t.prefixes,
+		sources: maps.Clone(t.sources),
 	}
 }
 
-// add adds the identities of a client. Those that another client has, too, stay
+// born returns the life of an identity that gets into a table.
+type born func(by identity, expires int64) *life
+
+// add adds a client with its identities. One that another client has, too, stays
 // his: stores refuse that, so that it can only be an old fault.
-func (t *table) add(p *policy, born func(i identity, expires int64) *life) {
+func (t *table) add(p *policy, life born) {
 	c := &p.written
 	t.policies[c.ID] = p
 	end := unixNano(c.ExpiresAt)
 	for _, k := range c.Keys {
-		expires := earlier(end, unixNano(k.ExpiresAt))
-		addTo(t.keys, k.Digest, p, identity{c.ID, byKey, string(k.Digest[:])}, expires, born)
+		addTo(t.keys, k.Digest, p, identity{c.ID, byKey, string(k.Digest[:])}, earlier(end, unixNano(k.ExpiresAt)), life)
 	}
-	for _, s := range c.Subjects {
-		addTo(t.subjects, s, p, identity{c.ID, bySubject, s}, end, born)
+	for _, subject := range c.Subjects {
+		addTo(t.subjects, subject, p, identity{c.ID, bySubject, subject}, end, life)
 	}
-	for _, u := range c.Users {
-		addTo(t.users, u, p, identity{c.ID, byUser, u}, end, born)
+	for _, user := range c.Users {
+		addTo(t.users, user, p, identity{c.ID, byUser, user}, end, life)
 	}
-	for _, s := range c.Sources {
-		if prefix, err := parseSource(s); err == nil {
-			addTo(t.sources, prefix, p, identity{c.ID, bySource, prefix.String()}, end, born)
+	for _, source := range c.Sources {
+		if prefix, err := parseSource(source); err == nil {
+			addTo(t.sources, prefix, p, identity{c.ID, bySource, prefix.String()}, end, life)
 		}
 	}
 }
 
-func addTo[K comparable](m map[K]*Client, key K, p *policy, i identity, expires int64, born func(identity, int64) *life) {
-	if _, taken := m[key]; !taken {
-		m[key] = &Client{policy: p, expires: expires, life: born(i, expires)}
+func addTo[K comparable](m map[K]*Client, key K, p *policy, by identity, expires int64, life born) {
+	if _, taken := m[key]; taken {
+		return
 	}
+	face := &Client{policy: p, by: by, expires: expires, life: life(by, expires)}
+	m[key] = face
+	p.faces = append(p.faces, face)
 }
 
 // remove removes a client with its identities.
 func (t *table) remove(id string) {
+	p := t.policies[id]
+	if p == nil {
+		return
+	}
 	delete(t.policies, id)
-	drop := func(c *Client) bool { return c.ID() == id }
-	maps.DeleteFunc(t.keys, func(_ tokenstore.KeyDigest, c *Client) bool { return drop(c) })
-	maps.DeleteFunc(t.subjects, func(_ string, c *Client) bool { return drop(c) })
-	maps.DeleteFunc(t.users, func(_ string, c *Client) bool { return drop(c) })
-	maps.DeleteFunc(t.sources, func(_ netip.Prefix, c *Client) bool { return drop(c) })
-}
-
-// lives are those of all identities.
-func (t *table) lives() map[*life]bool {
-	all := make(map[*life]bool)
-	for _, l := range t.livesByIdentity() {
-		all[l] = true
+	for _, face := range p.faces {
+		switch face.by.kind {
+		case byKey:
+			delete(t.keys, tokenstore.KeyDigest([]byte(face.by.value)))
+		case bySubject:
+			delete(t.subjects, face.by.value)
+		case byUser:
+			delete(t.users, face.by.value)
+		case bySource:
+			delete(t.sources, netip.MustParsePrefix(face.by.value))
+		}
 	}
-	return all
-}
-
-func (t *table) livesByIdentity() map[identity]*life {
-	all := make(map[identity]*life, len(t.keys)+len(t.subjects)+len(t.users)+len(t.sources))
-	for digest, c := range t.keys {
-		all[identity{c.ID(), byKey, string(digest[:])}] = c.life
-	}
-	for subject, c := range t.subjects {
-		all[identity{c.ID(), bySubject, subject}] = c.life
-	}
-	for user, c := range t.users {
-		all[identity{c.ID(), byUser, user}] = c.life
-	}
-	for prefix, c := range t.sources {
-		all[identity{c.ID(), bySource, prefix.String()}] = c.life
-	}
-	return all
 }
 
 // index makes the table ready for use.
@@ -111,22 +101,6 @@ func (t *table) index() *table {
 	t.prefixes = newPrefixes(slices.Collect(maps.Keys(t.sources)))
 	return t
 }
-
-// identity names what a client is identified by.
-type identity struct {
-	client string
-	kind   identityKind
-	value  string
-}
-
-type identityKind uint8
-
-const (
-	byKey identityKind = iota
-	bySubject
-	byUser
-	bySource
-)
 
 // earlier is the earlier of two times of which 0 is none.
 func earlier(a, b int64) int64 {

@@ -188,8 +188,8 @@ func checkPathGlob(text string) error {
 	}
 	// A * is an ordinary character of a path.
 	var p path
-	if p.read(text, nil); p.ambiguous != "" {
-		return realm.Fieldf("", "%s: %s, and no path that has is allowed or denied by a pattern", text, p.ambiguous)
+	if p.split(text); p.ambiguous != "" {
+		return realm.Fieldf("", "%s: %s; such a path is refused whatever a rule says", text, p.ambiguous)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (r *Registry) View(c ViewConfig) (*View, error) {
 	defer r.mu.Unlock()
 	for _, client := range clients {
 		v.order = append(v.order, client.ID)
-		v.own.add(r.compileLocked(client, true), func(i identity, expires int64) *life {
+		v.own.add(r.compileLocked(client), func(i identity, expires int64) *life {
 			d := r.defined[i]
 			if d == nil {
 				d = &definedLife{}
@@ -135,15 +135,14 @@ func (v *View) Close() {
 		r := v.registry
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for i := range v.own.livesByIdentity() {
-			if d := r.defined[i]; d != nil {
+		for _, id := range v.order {
+			for _, face := range v.own.policies[id].faces {
+				d := r.defined[face.by]
 				if d.views--; d.views == 0 {
 					d.life.end()
-					delete(r.defined, i)
+					delete(r.defined, face.by)
 				}
 			}
-		}
-		for _, id := range v.order {
 			r.releaseLocked(id)
 		}
 	})
