@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -296,22 +297,38 @@ func (r *Registry) stale(err error) {
 	}
 }
 
-// replaceAll publishes another table.
+// replaceAll publishes another table. Clients that are as they were are not
+// compiled again: there may be ten thousand, and one of them has changed.
 func (r *Registry) replaceAll(list []tokenstore.Client) {
 	old, next := r.stored.Load(), newTable()
 	next.loaded = true
 	r.mu.Lock()
 	for i := range list {
-		r.addLocked(next, old.policies[list[i].ID], &list[i])
+		c := &list[i]
+		if was := old.policies[c.ID]; was == nil || !isSame(was.written, *c) {
+			r.addLocked(next, was, c)
+			continue
+		}
+		next.adopt(old.policies[c.ID])
 	}
-	for id := range old.policies {
-		r.releaseLocked(id)
+	for id, was := range old.policies {
+		if next.policies[id] != was {
+			r.releaseLocked(id)
+		}
 	}
 	r.mu.Unlock()
 	r.stored.Store(next.index())
-	for id, p := range old.policies {
-		p.endWithout(next.policies[id])
+	for id, was := range old.policies {
+		if next.policies[id] != was {
+			was.endWithout(next.policies[id])
+		}
 	}
+}
+
+// isSame reports whether two clients differ in nothing that counts.
+func isSame(a, b tokenstore.Client) bool {
+	a.UsedAt, b.UsedAt = time.Time{}, time.Time{}
+	return reflect.DeepEqual(a, b)
 }
 
 // replace publishes another table in which some clients are other ones, or gone

@@ -187,6 +187,75 @@ func TestChangesOfOtherNodes(t *testing.T) {
 	})
 }
 
+// TestIdentityOfAnotherClient: a user goes from one client to another, and the
+// node hears of the one that has him now before it hears of the other.
+func TestIdentityOfAnotherClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemoryStore(tokenstore.Client{ID: "a", Users: []string{"a"}}, tokenstore.Client{ID: "b", Users: []string{"b", "u"}})
+		r, v := started(t, s, ViewConfig{})
+		synctest.Wait()
+		was := mustBe(t, v, Caller{User: "u"}, "b").Revoked()
+		s.set(tokenstore.Client{ID: "b", Users: []string{"b"}})
+		s.set(tokenstore.Client{ID: "a", Users: []string{"a", "u"}})
+		for _, id := range []string{"a", "b"} {
+			r.Changed(id)
+			synctest.Wait()
+			mustBe(t, v, Caller{User: "u"}, "a")
+			mustBe(t, v, Caller{User: "a"}, "a")
+			mustBe(t, v, Caller{User: "b"}, "b")
+		}
+		if !isClosed(was) {
+			t.Error("the user is still the other client")
+		}
+		if err := r.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustBe(t, v, Caller{User: "u"}, "a")
+	})
+}
+
+// TestReloadKeepsWhatIsTheSame: and takes notice of a change of any field.
+func TestReloadKeepsWhatIsTheSame(t *testing.T) {
+	_, keys := newKey(time.Time{})
+	c := tokenstore.Client{ID: "c", Keys: keys, Users: []string{"u"}, Subjects: []string{"s"}, Sources: []string{"10.0.0.0/8"}}
+	s := newMemoryStore(c)
+	r, v := newView(t, s, ViewConfig{})
+	reload := func() *policy {
+		t.Helper()
+		if err := r.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, caller := range []Caller{{User: "u"}, {Subject: "s"}, {Source: asSource("10.1.1.1")}} {
+			mustBe(t, v, caller, "c")
+		}
+		return mustBe(t, v, Caller{User: "u"}, "c").policy
+	}
+	before := reload()
+	c.UsedAt = time.Now()
+	s.set(c)
+	if reload() != before {
+		t.Error("it was compiled again")
+	}
+	for name, change := range map[string]func(){
+		"rules":  func() { c.Rules = []tokenstore.Rule{{Effect: "allow", Rights: []string{"use"}, Realms: []string{"*"}}} },
+		"limits": func() { c.Limits.Requests = "1/s" },
+		"edge":   func() { c.Edge = true },
+		"end":    func() { c.ExpiresAt = time.Now().Add(time.Hour) },
+		"key":    func() { c.Keys = append(slices.Clone(c.Keys), tokenstore.ClientKey{Digest: Digest("x")}) },
+	} {
+		change()
+		s.set(c)
+		after := reload()
+		if after == before {
+			t.Errorf("%s: the old one counts", name)
+		}
+		before = after
+	}
+	if n := r.tallies["c"].holders; n != 1 {
+		t.Errorf("%d have the counters", n)
+	}
+}
+
 // TestPanicOfTheStore: it must not end the process, and what was to be read is
 // read later.
 func TestPanicOfTheStore(t *testing.T) {

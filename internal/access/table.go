@@ -44,8 +44,9 @@ func (t *table) clone() *table {
 // born returns the life of an identity that gets into a table.
 type born func(by identity, expires int64) *life
 
-// add adds a client with its identities. One that another client has, too, stays
-// his: stores refuse that, so that it can only be an old fault.
+// add adds a client with its identities. One that another client has, too, is
+// the new one's from now on: stores refuse that, so that the other one has lost
+// it, and this node has not heard of that yet.
 func (t *table) add(p *policy, life born) {
 	c := &p.written
 	t.policies[c.ID] = p
@@ -67,15 +68,30 @@ func (t *table) add(p *policy, life born) {
 }
 
 func addTo[K comparable](m map[K]*Client, key K, p *policy, by identity, expires int64, life born) {
-	if _, taken := m[key]; taken {
-		return
-	}
 	face := &Client{policy: p, by: by, expires: expires, life: life(by, expires)}
 	m[key] = face
 	p.faces = append(p.faces, face)
 }
 
-// remove removes a client with its identities.
+// adopt adds a client as it was in another table.
+func (t *table) adopt(p *policy) {
+	t.policies[p.written.ID] = p
+	for _, face := range p.faces {
+		switch face.by.kind {
+		case byKey:
+			t.keys[tokenstore.KeyDigest([]byte(face.by.value))] = face
+		case bySubject:
+			t.subjects[face.by.value] = face
+		case byUser:
+			t.users[face.by.value] = face
+		case bySource:
+			t.sources[netip.MustParsePrefix(face.by.value)] = face
+		}
+	}
+}
+
+// remove removes a client with its identities, but for those that are another
+// one's by now.
 func (t *table) remove(id string) {
 	p := t.policies[id]
 	if p == nil {
@@ -85,14 +101,20 @@ func (t *table) remove(id string) {
 	for _, face := range p.faces {
 		switch face.by.kind {
 		case byKey:
-			delete(t.keys, tokenstore.KeyDigest([]byte(face.by.value)))
+			removeFrom(t.keys, tokenstore.KeyDigest([]byte(face.by.value)), face)
 		case bySubject:
-			delete(t.subjects, face.by.value)
+			removeFrom(t.subjects, face.by.value, face)
 		case byUser:
-			delete(t.users, face.by.value)
+			removeFrom(t.users, face.by.value, face)
 		case bySource:
-			delete(t.sources, netip.MustParsePrefix(face.by.value))
+			removeFrom(t.sources, netip.MustParsePrefix(face.by.value), face)
 		}
+	}
+}
+
+func removeFrom[K comparable](m map[K]*Client, key K, face *Client) {
+	if m[key] == face {
+		delete(m, key)
 	}
 }
 

