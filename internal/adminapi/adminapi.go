@@ -29,6 +29,7 @@ import (
 type Broker interface {
 	account.Broker
 
+	Heal(ctx context.Context, ref realm.Ref, refused realm.Hidden, blame realm.Blame) (_ *realm.Lease, isBought bool, _ error)
 	Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error)
 	AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error)
 

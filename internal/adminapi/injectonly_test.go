@@ -10,7 +10,9 @@ import (
 
 // keepFromAll are the ways to keep the tokens of the account main from everybody.
 var keepFromAll = map[string]func(s *server){
-	"secret": func(s *server) { s.must(http.MethodPost, "/api/secret", `{"realm":"jd","key":"main","inject_only":true}`) },
+	"secret": func(s *server) {
+		s.must(http.MethodPost, "/api/secret", `{"realm":"jd","key":"main","inject_only":true}`)
+	},
 	"realm": func(s *server) {
 		config := s.get("/api/realm/jd").document()["config"].(map[string]any)
 		config["inject_only"] = true
@@ -38,6 +40,9 @@ func TestInjectOnlyIsReadByNoRoute(t *testing.T) {
 				refused(s.get("/api/token?realm=jd&key=main"))
 				refused(s.get("/api/token?realm=jd&key=main&flush=true"))
 				refused(s.json(http.MethodGet, "/api/token", `{"realm":"jd","key":"main","flush":true}`))
+				refused(s.json(http.MethodPost, "/api/token", `{"realm":"jd","key":"main"}`))
+				refused(s.json(http.MethodPost, "/api/token", `{"realm":"jd","key":"main","flush":true}`))
+				refused(s.json(http.MethodPost, "/api/token", `{"realm":"jd","key":"main","rejected":"`+strings.Repeat("0a", 32)+`"}`))
 				for verb := range tokenVerbs {
 					refused(s.send(http.MethodPost, "/jd-account/"+verb, nil))
 				}

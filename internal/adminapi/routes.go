@@ -38,6 +38,7 @@ const (
 // routes are all there are, the busiest one first; openapi.json describes each.
 var routes = []route{
 	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain},
+	{http.MethodPost, "/api/token", (*api).token, bodyNeeded, tokenWords, kindPlain},
 	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain},
 	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain},
 	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain},

@@ -2,7 +2,10 @@ package adminapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -10,70 +13,140 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// token answers GET /api/token, the busiest route by far.
+// token answers GET and POST /api/token, the former the busiest route by far.
 func (a *api) token(ctx context.Context, r *request) (any, error) {
-	ref, flush, err := r.wanted()
+	wanted, err := r.wantedToken()
 	if err != nil {
 		return nil, err
 	}
 	var lease *realm.Lease
-	if flush {
+	switch {
+	case wanted.flush:
 		r.words = flushWords
-		lease, err = a.broker.ReadBy(ctx, ref, a.broker.Flush)
-	} else {
-		lease, err = a.broker.Read(ctx, ref)
+		lease, err = a.broker.ReadBy(ctx, wanted.ref, a.broker.Flush)
+	case wanted.isRejected:
+		lease, err = a.replaced(ctx, wanted.ref, wanted.rejected)
+	default:
+		lease, err = a.broker.Read(ctx, wanted.ref)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return appendLease(make(json.RawMessage, 0, len(lease.Access)+128), lease, a.now()), nil
+	return appendLease(make(json.RawMessage, 0, len(lease.Access)+160), lease, a.now()), nil
 }
 
-// wanted reads whose token is asked for from the query; what is not there is
-// looked for in a JSON body, as the earlier service's documentation has it.
-func (r *request) wanted() (ref realm.Ref, flush bool, err error) {
-	if len(r.body) > 0 {
-		if ref, flush, err = wantedInBody(r.body); err != nil {
-			return ref, flush, err
+// replaced returns a token other than the one with this digest, which the caller
+// says that the provider refused. Only if that is the current one, another one is
+// obtained, as for a proxied request: how often is bounded by the broker.
+func (a *api) replaced(ctx context.Context, ref realm.Ref, rejected [sha256.Size]byte) (*realm.Lease, error) {
+	current, err := a.broker.Read(ctx, ref)
+	if err != nil || sha256.Sum256([]byte(current.Access.Reveal())) != rejected {
+		return current, err
+	}
+	return a.broker.ReadBy(ctx, ref, func(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+		lease, _, err := a.broker.Heal(ctx, ref, current.Access, realm.BlameToken)
+		return lease, err
+	})
+}
+
+// tokenRequest is what a request for a token says.
+type tokenRequest struct {
+	ref   realm.Ref
+	flush bool
+	// rejected is the SHA-256 of a token that the provider refused, if isRejected.
+	rejected   [sha256.Size]byte
+	isRejected bool
+}
+
+// wantedToken reads whose token is asked for, and how. A GET has it in the query;
+// what is not there is looked for in a JSON body, as the earlier service's
+// documentation has it. A POST has it in its body.
+func (r *request) wantedToken() (t tokenRequest, err error) {
+	isPost := r.route.method == http.MethodPost
+	if isPost || len(r.body) > 0 {
+		if t, err = readTokenRequest(r.body, isPost); err != nil {
+			return t, err
 		}
 	}
+	if !isPost {
+		if err = t.takeQuery(r.query); err != nil {
+			return t, err
+		}
+	}
+	switch "" {
+	case t.ref.Realm:
+		return t, realm.Fieldf("realm", "is required")
+	case t.ref.Key:
+		return t, realm.Fieldf("key", "is required")
+	}
+	return t, nil
+}
+
+// takeQuery takes what the query says; it counts more than a body.
+func (t *tokenRequest) takeQuery(q query) error {
 	for _, p := range []struct {
 		name  string
 		value *string
-	}{{"realm", &ref.Realm}, {"key", &ref.Key}} {
-		s, err := r.query.text(p.name)
+	}{{"realm", &t.ref.Realm}, {"key", &t.ref.Key}} {
+		s, err := q.text(p.name)
 		if err != nil {
-			return ref, false, err
+			return err
 		}
 		if s != "" {
 			*p.value = s
 		}
-		if *p.value == "" {
-			return ref, false, realm.Fieldf(p.name, "is required")
-		}
 	}
-	flush, err = r.query.flag("flush", flush)
-	return ref, flush, err
+	var err error
+	t.flush, err = q.flag("flush", t.flush)
+	return err
 }
 
-// wantedInBody reads the reference from a JSON body.
-func wantedInBody(body []byte) (ref realm.Ref, flush bool, err error) {
+// readTokenRequest reads a JSON body. Only that of a POST has rejected.
+func readTokenRequest(body []byte, isPost bool) (t tokenRequest, err error) {
 	o, err := decodeObject(body)
 	if err != nil {
-		return ref, false, err
+		return t, err
 	}
-	if _, err = o.take("realm", &ref.Realm); err != nil {
-		return ref, false, err
+	if _, err = o.take("realm", &t.ref.Realm); err != nil {
+		return t, err
 	}
-	if _, err = o.take("key", &ref.Key); err != nil {
-		return ref, false, err
+	if _, err = o.take("key", &t.ref.Key); err != nil {
+		return t, err
 	}
 	if raw, ok := o["flush"]; ok && !isNull(raw) {
-		if flush, err = parseFlag("flush", strings.Trim(string(raw), `"`)); err != nil {
-			return ref, false, err
+		if t.flush, err = parseFlag("flush", strings.Trim(string(raw), `"`)); err != nil {
+			return t, err
 		}
 	}
-	return ref, flush, o.end("flush")
+	if isPost {
+		if err := t.takeRejected(o); err != nil {
+			return t, err
+		}
+	}
+	return t, o.end("flush")
+}
+
+// takeRejected takes the digest of a token that the provider refused; null is
+// none.
+func (t *tokenRequest) takeRejected(o object) error {
+	raw, ok := o["rejected"]
+	if !ok || isNull(raw) {
+		delete(o, "rejected")
+		return nil
+	}
+	var text string
+	if _, err := o.take("rejected", &text); err != nil {
+		return err
+	}
+	digest, err := hex.DecodeString(text)
+	switch {
+	case err != nil || len(digest) != len(t.rejected):
+		return realm.Fieldf("rejected", "must be the SHA-256 of the token, in %d hexadecimal digits", hex.EncodedLen(len(t.rejected)))
+	case t.flush:
+		return realm.Fieldf("rejected", "cannot stand beside flush, which gets another token in any case")
+	}
+	t.rejected, t.isRejected = [sha256.Size]byte(digest), true
+	return nil
 }
 
 // appendLease encodes the answer. It is the one place of the API at which a
@@ -92,6 +165,8 @@ func appendLease(b json.RawMessage, l *realm.Lease, now time.Time) json.RawMessa
 	}
 	b = append(b, `,"source":`...)
 	b = appendText(b, l.Source.String())
+	b = append(b, `,"lineage":`...)
+	b = strconv.AppendInt(b, l.Lineage, 10)
 	return append(b, '}')
 }
 

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,23 +16,24 @@ import (
 
 func TestTokenAnswer(t *testing.T) {
 	p, c := newPuppet(t)
-	p.lease.Expires = realm.InstantOf(noon.Add(2*time.Hour + 900*time.Microsecond))
+	p.lease.Expires, p.lease.Lineage = realm.InstantOf(noon.Add(2*time.Hour+900*time.Microsecond)), 7
 	end := noon.Add(2 * time.Hour).UnixMilli()
 	c.get("/api/token?realm=wxgzh&key=wxgzh_secret&flush=false").
-		ok(fmt.Sprintf(`{"token":"at-1","expires_in":7200000,"expires_at":%d,"source":"memory"}`, end))
+		ok(fmt.Sprintf(`{"token":"at-1","expires_in":7200000,"expires_at":%d,"source":"memory","lineage":7}`, end))
 	if p.flushed || p.ref != (realm.Ref{Realm: "wxgzh", Key: "wxgzh_secret"}) {
 		t.Errorf("asked for %v, flushed: %v", p.ref, p.flushed)
 	}
 
 	p.lease.Expires, p.lease.Source = realm.InstantOf(noon.Add(-time.Second)), realm.FromUpstream
+	p.lease.Lineage = 8
 	c.get("/api/token?realm=r&key=k&flush=true").
-		ok(fmt.Sprintf(`{"token":"at-1","expires_in":0,"expires_at":%d,"source":"upstream"}`, noon.Add(-time.Second).UnixMilli()))
+		ok(fmt.Sprintf(`{"token":"at-1","expires_in":0,"expires_at":%d,"source":"upstream","lineage":8}`, noon.Add(-time.Second).UnixMilli()))
 	if !p.flushed {
 		t.Error("not flushed")
 	}
 
-	p.lease.Expires, p.lease.Source = 0, realm.FromDatabase
-	c.get("/api/token?realm=r&key=k").ok(`{"token":"at-1","expires_in":null,"expires_at":null,"source":"database"}`)
+	p.lease.Expires, p.lease.Source, p.lease.Lineage = 0, realm.FromDatabase, 0
+	c.get("/api/token?realm=r&key=k").ok(`{"token":"at-1","expires_in":null,"expires_at":null,"source":"database","lineage":0}`)
 }
 
 // The earlier service's documentation shows the parameters as JSON data, its
@@ -75,6 +77,94 @@ func TestTokenRequest(t *testing.T) {
 		if p.ref != tt.ref || p.flushed != tt.flush {
 			t.Errorf("?%s %s: asked for %v, flush %v", tt.query, tt.body, p.ref, p.flushed)
 		}
+	}
+}
+
+// A POST has everything in its body, and nothing in its query.
+func TestTokenPost(t *testing.T) {
+	ref := realm.Ref{Realm: "a", Key: "b"}
+	digest := strings.Repeat("0a", 32)
+	for _, tt := range []struct {
+		body  string
+		flush bool
+		wrong string
+	}{
+		{`{"realm":"a","key":"b"}`, false, ""},
+		{`{"realm":"a","key":"b","flush":true}`, true, ""},
+		{`{"realm":"a","key":"b","flush":false,"rejected":"` + digest + `"}`, false, ""},
+		{`{"realm":"a","key":"b","flush":true,"rejected":null}`, true, ""},
+		{`{"realm":"a","key":"b","rejected":"` + strings.ToUpper(digest) + `"}`, false, ""},
+		{`{"realm":"a"}`, false, "key"},
+		{`{}`, false, "realm"},
+		{`{"realm":"a","key":"b","flush":true,"rejected":"` + digest + `"}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":""}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":"` + digest[1:] + `"}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":"` + digest[2:] + `"}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":"` + digest + `00"}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":"` + digest[2:] + `xy"}`, false, "rejected"},
+		{`{"realm":"a","key":"b","rejected":7}`, false, "rejected"},
+		{`{"realm":"a","key":"b","reject":"` + digest + `"}`, false, "reject"},
+	} {
+		p, c := newPuppet(t)
+		a := c.json(http.MethodPost, "/api/token?realm=q&key=q&flush=true", tt.body)
+		if tt.wrong != "" {
+			a.wrong(tt.wrong)
+			continue
+		}
+		if a.status != http.StatusOK || p.ref != ref || p.flushed != tt.flush {
+			t.Errorf("%s: %d %s; asked for %v, flush %v", tt.body, a.status, a.body, p.ref, p.flushed)
+		}
+	}
+	p, c := newPuppet(t)
+	c.json(http.MethodGet, "/api/token", `{"realm":"a","key":"b","rejected":"`+digest+`"}`).wrong("rejected")
+	c.send(http.MethodPost, "/api/token", strings.NewReader(`{"realm":"a","key":"b"}`)).
+		refused(http.StatusUnsupportedMediaType, "unsupported_media_type", "")
+	if p.way != "" {
+		t.Errorf("asked for a token: %s", p.way)
+	}
+}
+
+// A token that the provider refused is replaced once, whoever says so and how
+// often; any other digest costs nothing. A provider that refuses whatever it
+// gives is not asked again and again.
+func TestRejectedToken(t *testing.T) {
+	s := newServer(t)
+	s.wxgzh()
+	digestOf := func(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
+	post := func(rejected string) answer {
+		t.Helper()
+		return s.json(http.MethodPost, "/api/token", `{"realm":"wxgzh","key":"wxgzh_secret","rejected":"`+rejected+`"}`)
+	}
+	wants := func(a answer, token string, lineage float64) {
+		t.Helper()
+		if doc := a.document(); a.status != http.StatusOK || doc["token"] != token || doc["lineage"] != lineage {
+			t.Fatalf("%d %s, want %s of lineage %v", a.status, a.body, token, lineage)
+		}
+	}
+	first := s.token("/api/token?realm=wxgzh&key=wxgzh_secret", "upstream")
+	wants(post(digestOf("another")), first, 1)
+	s.provider.Revoke(first)
+	a := post(digestOf(first))
+	second := s.provider.Newest("wx1")
+	if second == first {
+		t.Fatal("the provider was not asked")
+	}
+	wants(a, second, 2)
+	for range 3 {
+		wants(post(digestOf(first)), second, 2)
+	}
+	if n := s.provider.Fetches("wx1"); n != 2 {
+		t.Errorf("%d fetches", n)
+	}
+	for range 20 {
+		a = post(digestOf(s.provider.Newest("wx1")))
+	}
+	a.refused(http.StatusServiceUnavailable, "token_unavailable", "")
+	if a.retryAfter() < 1 {
+		t.Error("no Retry-After")
+	}
+	if n := s.provider.Fetches("wx1"); n > 4 {
+		t.Errorf("%d fetches for tokens that nobody accepts", n)
 	}
 }
 
