@@ -11,6 +11,7 @@ package adminapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -34,6 +35,8 @@ type Broker interface {
 	AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error)
 
 	Status(ctx context.Context) broker.Status
+	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
+	Backup(ctx context.Context, w io.Writer) error
 }
 
 // Catalog is what the API needs of a catalog.Catalog; its methods are

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type puppet struct {
 	cb      grant.Callback
 	// onRenew is called for each key of a realm; nil: all get a token.
 	onRenew func(ctx context.Context, key string) error
+	// backup is what is done with the writer of a backup.
+	backup func(w io.Writer) error
 }
 
 // newPuppet makes an API over a puppet.
@@ -120,6 +123,8 @@ func (p *puppet) Status(context.Context) broker.Status {
 	_ = p.asked(realm.Ref{})
 	return broker.Status{}
 }
+
+func (p *puppet) Backup(_ context.Context, w io.Writer) error { return p.backup(w) }
 
 func (p *puppet) Authorize(_ context.Context, ref realm.Ref) (*realm.Lease, error) {
 	p.way = "authorize"

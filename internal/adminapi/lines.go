@@ -38,14 +38,20 @@ func (l *lines) send(v any) {
 	if err != nil { // words and numbers only
 		panic(err)
 	}
+	_, _ = l.Write(append(line, '\n'))
+}
+
+// Write sends whole lines, or parts of them, at once.
+func (l *lines) Write(text []byte) (int, error) {
 	if !l.started {
 		l.started = true
 		l.w.Header().Set("Content-Type", typeLines)
 		l.w.WriteHeader(http.StatusOK)
 	}
 	_ = l.control.SetWriteDeadline(time.Now().Add(linePatience))
-	_, _ = l.w.Write(append(line, '\n'))
+	n, err := l.w.Write(text)
 	_ = l.control.Flush()
+	return n, err
 }
 
 // accepts reports whether the caller names a type among those that it wants, and

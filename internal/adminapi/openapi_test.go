@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // Every route is described, and every description has a route.
@@ -97,6 +98,12 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"AccountResult": reflect.TypeFor[account.Result](),
 		"AccountSum":    reflect.TypeFor[sum](),
 		"Authorization": reflect.TypeFor[authorization](),
+
+		"Rotation":      reflect.TypeFor[tokenstore.Rotation](),
+		"RotationDone":  reflect.TypeFor[rotation](),
+		"TableProgress": reflect.TypeFor[tokenstore.TableProgress](),
+		"KeyUse":        reflect.TypeFor[tokenstore.KeyUse](),
+		"BackupHeader":  reflect.TypeFor[tokenstore.BackupHeader](),
 
 		"Problem": reflect.TypeFor[problem.Document](),
 	} {

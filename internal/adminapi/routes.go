@@ -53,6 +53,8 @@ var routes = []route{
 	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain},
 	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain},
 	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain},
+	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain},
+	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain},
 	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain},
 	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain},
 
@@ -166,8 +168,17 @@ func (rt *route) administrates() bool {
 }
 
 // head reports whether the route answers HEAD. What looks at links ahead of their
-// reader must neither begin an authorization nor spend its code.
-func (rt *route) head() bool { return rt.method == http.MethodGet && rt.kind == kindPlain }
+// reader must neither begin an authorization nor spend its code, and nobody wants
+// the headers of a whole backup.
+func (rt *route) head() bool {
+	return rt.method == http.MethodGet && rt.kind == kindPlain && !rt.streams()
+}
+
+// streams reports whether the route answers with lines, whatever the caller
+// accepts.
+func (rt *route) streams() bool { return rt.path == backupPath }
+
+const backupPath = "/api/backup"
 
 // match compares a path, as it was sent, with the path of a route.
 func match(pattern, path string) (ids [2]string, ok bool) {

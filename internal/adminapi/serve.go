@@ -25,7 +25,7 @@ type request struct {
 	header http.Header
 	body   []byte
 	// lines is where results go one by one; nil where the caller does not
-	// want that.
+	// want that, and the route does not always do it.
 	lines *lines
 }
 
@@ -86,7 +86,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 		return reply{}, err
 	}
 	req.header = r.Header
-	if accepts(r.Header, typeLines) {
+	if req.route.streams() || accepts(r.Header, typeLines) {
 		req.lines = newLines(w)
 	}
 	v, err := req.route.handle(a, r.Context(), req)

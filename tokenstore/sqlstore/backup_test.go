@@ -142,7 +142,8 @@ func fill(t *testing.T, s tokenstore.Store) {
 	r.Config.Shared = map[string]realm.Hidden{"app_key": "shared"}
 	_, err := storetest.SaveRealm(t.Context(), s, r)
 	check(err)
-	saveMany(t, s, "wx", 250) // more than are read at a time
+	saveMany(t, s, "ab", 150)
+	saveMany(t, s, "wx", 250) // together more than are read at a time
 	check(s.DeleteSecret(t.Context(), realm.Ref{Realm: "wx", Key: "249"}))
 	ref := realm.Ref{Realm: "wx", Key: "1"}
 	at := time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)
