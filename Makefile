@@ -9,11 +9,17 @@ FUZZTIME ?= 2m
 RELEASE_TAGS := nobadger,nomysql,nopgx
 LINT := $(CURDIR)/bin/golangci-lint
 
-.PHONY: build test test-servers fuzz soak bench lint fmt clean
+.PHONY: build reproducible test test-servers fuzz soak bench lint fmt clean
 
 ## build: bin/caddy, with the standard modules and this plugin
 build:
 	CGO_ENABLED=0 go build -trimpath -tags $(RELEASE_TAGS) -o bin/caddy ./cmd/xcaddy-build
+
+## reproducible: the modules are what go.sum says, and two builds have the same bytes
+reproducible:
+	go mod verify
+	(cd test && go mod verify)
+	RELEASE_TAGS=$(RELEASE_TAGS) scripts/reproducible
 
 ## test: everything, on real servers, with the race detector
 # With RAPID_SEED random histories and values are the same ones each time: a
