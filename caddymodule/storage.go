@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/redisstore"
@@ -209,9 +210,9 @@ func (s storeSettings) spool(id storeID, keys *tokenstore.Keyring) []broker.Opti
 // database makes the handle of the database.
 func (s storeSettings) database(keys *tokenstore.Keyring, log *zap.Logger) (tokenstore.Database, error) {
 	if s.dsn == "" {
-		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed)), nil
+		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed), sqlstore.WithHosts(catalog.HostsOf)), nil
 	}
-	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed))
+	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed), sqlstore.WithHosts(catalog.HostsOf))
 	if err != nil {
 		return nil, err
 	}

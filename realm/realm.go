@@ -31,6 +31,11 @@ type Realm struct {
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 
+	// SharedHosts are the hosts that the shared fields were entered for, as the
+	// realm had them: with {secret.x} in place of what a secret fills in. Nil in
+	// an update says that they are entered now.
+	SharedHosts []string `json:"-"`
+
 	// Damaged is set in lists: what is stored cannot be opened, and only the id
 	// is known.
 	Damaged bool `json:"damaged,omitempty"`

@@ -12,6 +12,9 @@ type Secret struct {
 	Fields map[string]Hidden
 	// InjectOnly is Config.InjectOnly for the tokens of this secret alone.
 	InjectOnly bool
+	// Hosts are those that the fields were entered for: they are sent to no
+	// other.
+	Hosts []string
 	// Defined: it stands in the configuration file. No store keeps this, so that
 	// what a store gives is never taken for the operator's.
 	Defined bool

@@ -122,6 +122,20 @@ func ValidateNewID(field, s string) error {
 	return nil
 }
 
+// FoldCase returns one spelling for all ids that are equal but for case, as
+// Unicode's simple folding has it: "K", "k" and the Kelvin sign are one. Of the
+// characters that are equal, the first one stands for all, so that the result is
+// never longer. It is for comparing only: ids themselves are compared as bytes.
+func FoldCase(id string) string {
+	return strings.Map(func(c rune) rune {
+		first := c
+		for other := unicode.SimpleFold(c); other != c; other = unicode.SimpleFold(other) {
+			first = min(first, other)
+		}
+		return first
+	}, id)
+}
+
 // IsAmbiguousInPath reports whether an id, as a segment of a path, may be read
 // as something else once it is decoded.
 func IsAmbiguousInPath(id string) bool {

@@ -10,6 +10,7 @@ package tokenstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -32,6 +33,16 @@ var (
 	// ErrGap: the changes since the cursor are no longer known.
 	ErrGap = errors.New("the changes since then are no longer known")
 )
+
+// TwinError is the error of a new realm or secret whose id or key equals another
+// one but for case.
+type TwinError struct {
+	// Other is the id or key that is there.
+	Other string
+}
+
+// Error implements error.
+func (e *TwinError) Error() string { return fmt.Sprintf("differs from %q in case only", e.Other) }
 
 // Page is a page of a list. Number starts at 1; Size is 1 to 1000.
 type Page struct {
@@ -73,7 +84,8 @@ type RealmStore interface {
 	// in one transaction, so that two updates at once cannot lose one. change
 	// may be called several times (a transaction that lost against another
 	// one is run again); its error is returned as it is, and nothing is
-	// written then.
+	// written then. A new id that equals another but for case (realm.FoldCase)
+	// is a *TwinError, also when both are created at once.
 	UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error)
 	// DeleteRealm deletes a realm, and with cascade its secrets and tokens.
 	// ErrRealmHasSecrets without.

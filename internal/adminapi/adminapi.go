@@ -47,6 +47,7 @@ type Catalog interface {
 	RealmInfo(ctx context.Context, id string) (catalog.RealmInfo, error)
 	Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]catalog.RealmInfo, int, error)
 	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
+	SaveRealmKeepingValues(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
 	DeleteRealm(ctx context.Context, id string, cascade bool) error
 
 	SecretInfo(ctx context.Context, ref realm.Ref) (catalog.SecretInfo, error)

@@ -94,6 +94,10 @@ func (p *puppet) SaveRealm(_ context.Context, id string, change func(realm.Realm
 	return catalog.RealmInfo{Realm: r}, err
 }
 
+func (p *puppet) SaveRealmKeepingValues(ctx context.Context, id string, change func(realm.Realm, bool) (realm.Realm, error)) (catalog.RealmInfo, error) {
+	return p.SaveRealm(ctx, id, change)
+}
+
 func (p *puppet) DeleteRealm(_ context.Context, id string, cascade bool) error {
 	p.cascade = cascade
 	return p.asked(realm.Ref{Realm: id})

@@ -35,7 +35,7 @@ func readRealmUpdate(body []byte) (u realmUpdate, err error) {
 	if u.comment, err = takeText(o, "comment"); err != nil {
 		return u, err
 	}
-	return u, o.end("created_at", "updated_at", "read_only", "not_yet_active", "damaged")
+	return u, o.end("created_at", "updated_at", "read_only", "not_yet_active", "damaged", "needs_values", "needs_shared")
 }
 
 // apply makes the change. It may be called more than once.
@@ -44,6 +44,9 @@ func (u realmUpdate) apply(r realm.Realm, _ bool) (realm.Realm, error) {
 		config, err := unmask(*u.config, r.Config.Shared)
 		if err != nil {
 			return r, err
+		}
+		if !isMasked(u.config.Shared) {
+			r.SharedHosts = nil // all of them are entered now, for the hosts of this config
 		}
 		r.Config = config
 	}
@@ -54,6 +57,16 @@ func (u realmUpdate) apply(r realm.Realm, _ bool) (realm.Realm, error) {
 		r.Comment = *u.comment
 	}
 	return r, nil
+}
+
+// isMasked reports whether a field is masked.
+func isMasked(fields map[string]realm.Hidden) bool {
+	for _, value := range fields {
+		if value.Reveal() == realm.Mask {
+			return true
+		}
+	}
+	return false
 }
 
 // unmask gives masked shared fields the values that are stored for them, in a

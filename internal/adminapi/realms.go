@@ -13,11 +13,17 @@ type realmDocument struct {
 	realm.Realm
 	ReadOnly     bool     `json:"read_only,omitempty"`
 	NotYetActive []string `json:"not_yet_active,omitempty"`
+	// NeedsValues and NeedsShared answer a POST only.
+	NeedsValues []string `json:"needs_values,omitempty"`
+	NeedsShared []string `json:"needs_shared,omitempty"`
 }
 
 func showRealm(info catalog.RealmInfo) realmDocument {
 	info.CreatedAt, info.UpdatedAt = info.CreatedAt.UTC(), info.UpdatedAt.UTC()
-	return realmDocument{Realm: info.Realm, ReadOnly: info.ReadOnly, NotYetActive: info.NotYetActive}
+	return realmDocument{
+		Realm: info.Realm, ReadOnly: info.ReadOnly, NotYetActive: info.NotYetActive,
+		NeedsValues: info.NeedsValues, NeedsShared: info.NeedsShared,
+	}
 }
 
 func (a *api) listRealms(ctx context.Context, r *request) (any, error) {
@@ -29,12 +35,24 @@ func (a *api) getRealm(ctx context.Context, r *request) (any, error) {
 	return showRealm(info), err
 }
 
+// saveRealm creates or updates a realm. Stored values are sent to no host that
+// they were not entered for, unless the caller says that they may be.
 func (a *api) saveRealm(ctx context.Context, r *request) (any, error) {
+	keep, err := r.query.flag("keep_values", false)
+	if err != nil {
+		return nil, err
+	}
 	u, err := readRealmUpdate(r.body)
 	if err != nil {
 		return nil, err
 	}
-	info, err := a.catalog.SaveRealm(ctx, u.id, u.apply)
+	save := a.catalog.SaveRealm
+	if keep {
+		// Only who may do everything may decide this: with it, a realm can send
+		// what is stored anywhere.
+		save = a.catalog.SaveRealmKeepingValues
+	}
+	info, err := save(ctx, u.id, u.apply)
 	return showRealm(info), err
 }
 

@@ -171,11 +171,21 @@ func TestDeleting(t *testing.T) {
 // Ids of every kind name one thing from the body to the path.
 func TestIDsEndToEnd(t *testing.T) {
 	s := newServer(t)
-	ids := []string{"a", "A", "a ", " a", "a#c", "微信", "é", "e\u0301", "...", "a;b&c=d", `"'`}
+	ids := []string{"a", "a ", " a", "a#c", "微信", "é", "e\u0301", "...", "a;b&c=d", `"'`}
 	for _, id := range ids {
 		quoted := fmt.Sprintf("%q", id)
 		s.must(http.MethodPost, "/api/realm", `{"id":`+quoted+`,"config":{"grant":{"name":"static"}}}`)
 		s.must(http.MethodPost, "/api/secret", `{"realm":`+quoted+`,"key":`+quoted+`,"token":`+fmt.Sprintf("%q", "token of "+id)+`}`)
+	}
+	for _, upper := range []string{
+		`/api/realm {"id":"A","config":{"grant":{"name":"static"}}}`,
+		`/api/secret {"realm":"a","key":"A","token":"t"}`,
+	} {
+		path, body, _ := strings.Cut(upper, " ")
+		detail := fmt.Sprint(s.json(http.MethodPost, path, body).refused(http.StatusConflict, "conflict", "")["detail"])
+		if !strings.Contains(detail, `"a"`) {
+			t.Errorf("the other one is not named: %s", detail)
+		}
 	}
 	for _, id := range ids {
 		if got := s.get("/api/realm/" + url.PathEscape(id)).document()["id"]; got != id {

@@ -53,6 +53,9 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 	if d.ReadOnly {
 		doc["read_only"] = true
 	}
+	if d.NeedsValues {
+		doc["needs_values"] = []string{d.Key}
+	}
 	if d.Damaged {
 		doc["damaged"] = true
 	}

@@ -64,7 +64,7 @@ func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Re
 	}
 	a.isInjectOnly = f.owner.Config.InjectOnly || secret.InjectOnly
 	_, a.mayBeOld = v.pool.callers.silentSince("")
-	if a.bound, err = f.owner.Program.Bind(secret); err != nil {
+	if a.bound, err = f.owner.Bind(secret); err != nil {
 		return a, unfitSecret(f.owner.Program, secret, err)
 	}
 	return a, nil

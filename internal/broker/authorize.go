@@ -72,8 +72,10 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	bound, err := c.Program.Bind(secret)
-	if err != nil {
+	bound, err := c.Bind(secret)
+	if refused := new(realm.Error); errors.As(err, &refused) {
+		return "", refused
+	} else if err != nil {
 		return "", notAuthorizable("the secret does not fit the realm: " + err.Error())
 	}
 	authorization := grant.NewAuthorization()

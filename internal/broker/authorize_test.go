@@ -567,3 +567,18 @@ func TestNoLinkWithoutAState(t *testing.T) {
 		t.Errorf("link %s", link)
 	}
 }
+
+// TestNoLinkForAnotherHost: the code of an account, and the secret with it, are
+// sent to no host that the secret was not entered for.
+func TestNoLinkForAnotherHost(t *testing.T) {
+	s := newCodeServer(t)
+	n := s.account(t, false)
+	if _, err := n.AuthorizeURL(t.Context(), jd); err != nil {
+		t.Fatal(err)
+	}
+	moved := s.config(false)
+	moved.Exchange.URL = "https://evil.example/token"
+	n.saveRealm(t, jd.Realm, moved)
+	_, err := n.AuthorizeURL(t.Context(), jd)
+	wantError(t, err, realm.CodeHostNotAllowed, http.StatusConflict)
+}

@@ -257,7 +257,7 @@ func (a *attempt) checkSecret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b, err := a.flight.owner.Program.Bind(secret); err != nil || b.Fingerprint() != a.bound.Fingerprint() {
+	if b, err := a.flight.owner.Bind(secret); err != nil || b.Fingerprint() != a.bound.Fingerprint() {
 		return errStale
 	}
 	return nil

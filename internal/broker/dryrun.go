@@ -16,7 +16,8 @@ import (
 // Test makes a token request and tells what happened, without saving or
 // publishing a token. With config, that one is used instead of the realm's; not
 // with a realm of the Caddyfile, whose secrets would go where the caller says
-// (CodeReadOnly). It draws from the realm's quotas (CodeBudgetSpent). A refusal
+// (CodeReadOnly), and with no host that the secret was not entered for
+// (CodeHostNotAllowed). It draws from the realm's quotas (CodeBudgetSpent). A refusal
 // of the provider is in the report, not an error.
 //
 // If the realm's own config succeeds, the failures of the (realm, key) and of
@@ -35,8 +36,10 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if err != nil {
 		return report, err
 	}
-	bound, err := tested.Program.Bind(secret)
-	if err != nil {
+	bound, err := tested.Bind(secret)
+	if refused := new(realm.Error); errors.As(err, &refused) {
+		return report, refused
+	} else if err != nil {
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}

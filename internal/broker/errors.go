@@ -26,6 +26,9 @@ func notActive(why string) *realm.Error {
 // unfitSecret is the error of a secret that cannot be bound. If a value cannot
 // stand where the realm puts it, the error names the field.
 func unfitSecret(p *grant.Program, s realm.Secret, err error) *realm.Error {
+	if refused := new(realm.Error); errors.As(err, &refused) {
+		return refused // the realm has a host that the secret was not entered for
+	}
 	const detail = "the secret does not fit the realm: "
 	if wrong := p.CheckSecret(s); wrong != nil {
 		return &realm.Error{Code: realm.CodeInvalidField, Status: http.StatusConflict, Detail: detail + wrong.Error(), Err: wrong}

@@ -169,6 +169,11 @@ func (s *memoryStore) UpdateRealm(ctx context.Context, id string, change func(re
 		now := m.tick()
 		created := old.CreatedAt
 		if !found {
+			for other := range m.realms {
+				if strings.EqualFold(other, id) {
+					return &tokenstore.TwinError{Other: other}
+				}
+			}
 			created = now
 		}
 		old.ID, old.Config.Shared = id, maps.Clone(old.Config.Shared)
@@ -281,6 +286,11 @@ func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change fu
 		now := m.tick()
 		created := old.CreatedAt
 		if !found {
+			for other := range m.secrets {
+				if other.Realm == ref.Realm && strings.EqualFold(other.Key, ref.Key) {
+					return &tokenstore.TwinError{Other: other.Key}
+				}
+			}
 			created = now
 		}
 		old.Ref, old.Fields = ref, maps.Clone(old.Fields)

@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
@@ -61,4 +64,57 @@ func (n *node) has(t *testing.T, token string) bool {
 	t.Helper()
 	lease, err := n.Token(t.Context(), wx)
 	return err == nil && lease.Access.Reveal() == token
+}
+
+// TestLiveTokenStays: a token that is in memory, and one that is in the store,
+// go to no new host of the API either, on whatever node. Back at the old one,
+// both serve again. Once the values are entered again, they go to the new one.
+func TestLiveTokenStays(t *testing.T) {
+	for name, move := range map[string]func(c *realm.Config){
+		"api":     func(c *realm.Config) { c.API = "https://evil.example" },
+		"hosts":   func(c *realm.Config) { c.Hosts = []string{"evil.example"} },
+		"refresh": func(c *realm.Config) { c.Refresh = &realm.Recipe{URL: "https://evil.example/?r={refresh_token}"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, p, c := testserver.MariaDB(t), newProvider(t), newClock()
+			a, b := nodeOn(t, mysqlStore(t, db), p, c), nodeOn(t, mysqlStore(t, db), p, c)
+			a.saveRealm(t, "wx", a.wechat())
+			a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+			want(t, a.View, wx, "T-1-app", realm.FromUpstream)
+			want(t, b.View, wx, "T-1-app", realm.FromDatabase)
+			moved := a.wechat()
+			move(&moved)
+			a.saveRealm(t, "wx", moved)
+			refused := func(n *node) bool {
+				_, err := n.Proxyable(t.Context(), wx)
+				var e *realm.Error
+				return errors.As(err, &e) && e.Code == realm.CodeHostNotAllowed && e.Status == http.StatusConflict && strings.Contains(e.Detail, "evil.example")
+			}
+			if !refused(a) {
+				t.Error("the token went to the new host")
+			}
+			eventually(t, "the other node sends it no more either", func() bool { return refused(b) })
+			for _, n := range []*node{a, b} {
+				if _, err := n.Token(t.Context(), wx); err == nil {
+					t.Error("the token is handed out")
+				}
+				if _, err := n.Flush(t.Context(), wx); err == nil {
+					t.Error("a new token is got")
+				}
+			}
+
+			a.saveRealm(t, "wx", a.wechat())
+			want(t, a.View, wx, "T-1-app", realm.FromMemory)
+			eventually(t, "the other node serves it again", func() bool { return b.has(t, "T-1-app") })
+			a.saveRealm(t, "wx", moved)
+			a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+			if lease, err := a.Proxyable(t.Context(), wx); err != nil || lease.Access != "T-1-app" {
+				t.Errorf("entered again: %v", err)
+			}
+			eventually(t, "the other node serves it, too", func() bool {
+				lease, err := b.Proxyable(t.Context(), wx)
+				return err == nil && lease.Target.API.String() == moved.API
+			})
+		})
+	}
 }

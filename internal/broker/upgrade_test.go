@@ -40,7 +40,12 @@ func TestDoubtSurvivesAnUpgrade(t *testing.T) {
 	}
 	n.saveRealm(t, ref.Realm, config)
 	n.saveSecret(t, ref, "key_1", "s3cret-value")
-	_, err := n.Token(t.Context(), ref)
+	// The file's realm has another host.
+	_, err := n.Catalog().SaveRealmKeepingValues(t.Context(), ref.Realm, func(r realm.Realm, _ bool) (realm.Realm, error) { return r, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.Token(t.Context(), ref)
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusServiceUnavailable)
 	st, err := store.Peek(t.Context(), ref)
 	want := tokenstore.Doubt{Count: 1, Lineage: 1, At: c.now()}

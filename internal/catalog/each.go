@@ -33,7 +33,7 @@ func (c *Catalog) EachSecret(ctx context.Context, wanted func(*Realm) bool, do f
 		if failed != nil || !wanted(r) {
 			continue
 		}
-		more, failed := c.eachStored(ctx, id, do)
+		more, failed := c.eachStored(ctx, id, func(s realm.Secret) { do(s.Ref) })
 		n, err = n+more, errors.Join(err, failed)
 	}
 	return n, err
@@ -56,11 +56,11 @@ func (c *Catalog) storedRealms(ctx context.Context) ([]string, error) {
 }
 
 // eachStored calls do for the secrets of a realm that the store has.
-func (c *Catalog) eachStored(ctx context.Context, id string, do func(realm.Ref)) (n int, err error) {
+func (c *Catalog) eachStored(ctx context.Context, id string, do func(realm.Secret)) (n int, err error) {
 	for page := 1; ; page++ {
 		list, total, err := c.cache.store.Secrets(ctx, tokenstore.Page{Number: page, Size: eachPage}, id)
 		for _, s := range list {
-			do(s.Ref)
+			do(s)
 			n++
 		}
 		if err != nil || len(list) == 0 || page*eachPage >= total {
@@ -82,7 +82,7 @@ func (c *Catalog) Keys(ctx context.Context, realmID string) ([]string, error) {
 	if err := c.cache.open(ctx); err != nil {
 		return nil, StoreError(err)
 	}
-	if _, err := c.eachStored(ctx, realmID, func(ref realm.Ref) { keys = append(keys, ref.Key) }); err != nil {
+	if _, err := c.eachStored(ctx, realmID, func(s realm.Secret) { keys = append(keys, s.Key) }); err != nil {
 		return nil, StoreError(err)
 	}
 	slices.Sort(keys)

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -20,6 +21,15 @@ func secretNotFound() *realm.Error {
 
 func readOnly(what string) *realm.Error {
 	return &realm.Error{Code: realm.CodeReadOnly, Status: http.StatusConflict, Detail: what + " is defined in the Caddyfile"}
+}
+
+// twinOf refuses a new id or key: what matches paths in front of the gateway may
+// not tell it from the other one.
+func twinOf(other string) *realm.Error {
+	return &realm.Error{
+		Code: realm.CodeConflict, Status: http.StatusConflict,
+		Detail: fmt.Sprintf("%q is there already, and differs in upper and lower case only", other),
+	}
 }
 
 // IsNotFound reports whether there is no such realm or secret.
@@ -67,6 +77,7 @@ func isDamaged(err error) bool {
 func changeError(err error) error {
 	var field *realm.FieldError
 	var own *realm.Error
+	var twin *tokenstore.TwinError
 	switch {
 	case err == nil, errors.As(err, &field), errors.As(err, &own):
 		return err
@@ -76,6 +87,8 @@ func changeError(err error) error {
 		return secretNotFound()
 	case errors.Is(err, tokenstore.ErrCompanyNotFound):
 		return &realm.Error{Code: realm.CodeCompanyNotFound, Status: http.StatusNotFound, Detail: "there is no company with this taxpayer id"}
+	case errors.As(err, &twin):
+		return twinOf(twin.Other)
 	case errors.Is(err, tokenstore.ErrRealmHasSecrets):
 		return &realm.Error{
 			Code: realm.CodeConflict, Status: http.StatusConflict,

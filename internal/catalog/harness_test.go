@@ -55,6 +55,7 @@ type fixture struct {
 	store   *faulty
 	now     time.Time
 	changes []Change
+	after   func() // behind the next change; nil for nothing
 }
 
 func newFixture(t *testing.T, definitions ...Definition) *fixture {
@@ -74,8 +75,14 @@ func newFixture(t *testing.T, definitions ...Definition) *fixture {
 	})
 	cache := NewCache(Config{
 		Store: f.store, Open: f.store.Open,
-		Now:     func() time.Time { return f.now },
-		Changed: func(c Change) { f.changes = append(f.changes, c) },
+		Now: func() time.Time { return f.now },
+		Changed: func(c Change) {
+			f.changes = append(f.changes, c)
+			if after := f.after; after != nil {
+				f.after = nil
+				after()
+			}
+		},
 	})
 	if f.Catalog, err = New(cache, definitions); err != nil {
 		t.Fatal(err)

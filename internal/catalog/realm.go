@@ -61,7 +61,24 @@ func (r *Realm) With(config *realm.Config) (*Realm, error) {
 	}
 	other := r.Written
 	other.Config = *config
-	return compile(other, false)
+	c, err := compile(other, false)
+	if err != nil {
+		return nil, err
+	}
+	if !keepsAny(r.Written.Config.Shared, config.Shared) { // the caller brings all that is sent
+		c.Written.SharedHosts = c.sharedHosts()
+	}
+	return c, nil
+}
+
+// keepsAny reports whether a field still has the value that is stored.
+func keepsAny(stored, fields map[string]realm.Hidden) bool {
+	for name, value := range fields {
+		if old, ok := stored[name]; ok && old == value {
+			return true
+		}
+	}
+	return false
 }
 
 // EndsPrevious reports whether a new token ends the one before at once.

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -15,6 +17,11 @@ type RealmInfo struct {
 	ReadOnly bool
 	// NotYetActive are the fields whose behaviour is not built yet.
 	NotYetActive []string
+	// NeedsValues are the keys of the stored secrets that are not sent any more
+	// since the realm was saved, because they were not entered for one of its
+	// hosts; NeedsShared are the shared fields, for the same reason. Only
+	// SaveRealm tells.
+	NeedsValues, NeedsShared []string
 }
 
 func infoOf(r realm.Realm, defined bool) RealmInfo {
@@ -75,22 +82,66 @@ func contains(s, keyword string) bool {
 // SaveRealm creates or updates a realm: change gets the stored one (found
 // false and only the id set where there is none) and returns what is to be
 // stored; it may be called more than once. The result is validated and
-// compiled before it is saved. CodeReadOnly.
+// compiled before it is saved. What is stored of it, secrets and shared fields,
+// is not sent to hosts that are new: the answer tells what is concerned.
+// CodeReadOnly, CodeConflict.
 func (c *Catalog) SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (RealmInfo, error) {
-	if err := realm.ValidateID("id", id); err != nil {
+	saved, err := c.saveRealm(ctx, id, change)
+	if err != nil {
 		return RealmInfo{}, err
 	}
+	info := infoOf(saved.Written, false)
+	if _, isNew := saved.newSharedHost(realm.Secret{}); isNew {
+		info.NeedsShared = slices.Sorted(maps.Keys(saved.Written.Config.Shared))
+	}
+	info.NeedsValues, err = c.needingValues(ctx, saved)
+	return info, err
+}
+
+// SaveRealmKeepingValues is SaveRealm for a caller who may decide that all that
+// is stored of the realm goes to its new hosts.
+func (c *Catalog) SaveRealmKeepingValues(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (RealmInfo, error) {
+	saved, err := c.saveRealm(ctx, id, func(r realm.Realm, found bool) (realm.Realm, error) {
+		r, err := change(r, found)
+		r.SharedHosts = nil
+		return r, err
+	})
+	if err != nil {
+		return RealmInfo{}, err
+	}
+	// The list is read to its end first: each update moves a secret to its begin.
+	keys, err := c.needingValues(ctx, saved)
+	if err != nil {
+		return RealmInfo{}, err
+	}
+	for _, key := range keys {
+		if err := c.keepValues(ctx, saved, key); err != nil && !IsNotFound(err) {
+			return RealmInfo{}, err
+		}
+	}
+	return infoOf(saved.Written, false), nil
+}
+
+// saveRealm creates or updates a realm, and returns it as it was compiled.
+func (c *Catalog) saveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (*Realm, error) {
+	if err := realm.ValidateID("id", id); err != nil {
+		return nil, err
+	}
 	if c.IsDefined(id) {
-		return RealmInfo{}, readOnly("the realm")
+		return nil, readOnly("the realm")
 	}
 	ctx, cancel, err := c.cache.begin(ctx)
 	defer cancel()
 	if err != nil {
-		return RealmInfo{}, StoreError(err)
+		return nil, StoreError(err)
 	}
+	var compiled *Realm
 	saved, err := c.cache.store.UpdateRealm(ctx, id, func(r realm.Realm, found bool) (realm.Realm, error) {
 		if !found {
 			if err := realm.ValidateNewID("id", id); err != nil {
+				return r, err
+			}
+			if err := refuseDefinedTwin(id, c.order); err != nil {
 				return r, err
 			}
 		}
@@ -99,14 +150,31 @@ func (c *Catalog) SaveRealm(ctx context.Context, id string, change func(r realm.
 			return r, err
 		}
 		r.ID = id
-		_, err = compile(r, false)
-		return r, err
+		if compiled, err = compile(r, false); err != nil {
+			return r, err
+		}
+		if r.SharedHosts == nil || len(r.Config.Shared) == 0 {
+			r.SharedHosts = compiled.sharedHosts()
+		}
+		return r, nil
 	})
 	if err != nil {
-		return RealmInfo{}, changeError(err)
+		return nil, changeError(err)
 	}
+	compiled.Written = saved
 	c.cache.realmChanged(id, Saved)
-	return infoOf(saved, false), nil
+	return compiled, nil
+}
+
+// refuseDefinedTwin refuses a new id or key that equals one of the
+// configuration's but for case. The store does so for its own.
+func refuseDefinedTwin(id string, defined []string) error {
+	for _, other := range defined {
+		if realm.FoldCase(other) == realm.FoldCase(id) {
+			return twinOf(other)
+		}
+	}
+	return nil
 }
 
 // DeleteRealm deletes a realm, with cascade also its secrets and tokens.

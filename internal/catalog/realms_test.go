@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -190,4 +191,33 @@ func TestEachSecret(t *testing.T) {
 	if found, err := each(); !errors.Is(err, tokenstore.ErrUnavailable) || !slices.Equal(found, []realm.Ref{wx}) {
 		t.Errorf("without the store: %v %v", found, err)
 	}
+}
+
+// TestTwinOfTheFile: what the configuration file defines counts, too. What is
+// there already goes on.
+func TestTwinOfTheFile(t *testing.T) {
+	f := newFixture(t, defined())
+	_, err := f.SaveRealm(t.Context(), "WX", becomes(wechat()))
+	wantError(t, err, realm.CodeConflict, 409)
+	if !strings.Contains(err.Error(), `"wx"`) {
+		t.Errorf("the other one is not named: %v", err)
+	}
+	twin := realm.Ref{Realm: "wx", Key: "MAIN"}
+	_, err = f.SaveSecret(t.Context(), SecretUpdate{Ref: twin, Fields: values("key_1", "app", "key_2", "s3cret-value")})
+	wantError(t, err, realm.CodeConflict, 409)
+	if !strings.Contains(err.Error(), `"main"`) {
+		t.Errorf("the other one is not named: %v", err)
+	}
+
+	without, err := New(f.cache, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators := f.Catalog
+	f.Catalog = without
+	f.saveRealm(t, "WX", wechat())
+	f.Catalog = operators
+	f.saveRealm(t, "WX", wechat())
+	_, err = f.SaveRealm(t.Context(), "Wx", becomes(wechat()))
+	wantError(t, err, realm.CodeConflict, 409)
 }

@@ -49,8 +49,8 @@ func (u *SecretUpdate) validate() error {
 
 // apply makes the update of a secret of realm r, and decides what becomes of
 // its token.
-func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Secret, tokenstore.TokenChange, error) {
-	before := s.Fields
+func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time) (realm.Secret, tokenstore.TokenChange, error) {
+	old, before := s, s.Fields
 	s.Ref, s.Fields = u.Ref, mergeFields(before, u.Fields)
 	if u.InjectOnly != nil {
 		s.InjectOnly = *u.InjectOnly
@@ -69,6 +69,15 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, now time.Time) (realm.Sec
 	what := tokenstore.TokenChange{
 		DropAccess:  !maps.Equal(r.decisive(before), r.decisive(s.Fields)),
 		DropRefresh: u.DropRefreshToken && !maps.Equal(before, s.Fields),
+	}
+	moved, err := r.rebind(old, &s, !found || u.entersAll(s.Fields, fixed))
+	if err != nil {
+		return s, what, err
+	}
+	if moved && found && !maps.Equal(before, s.Fields) {
+		// The tokens of before were got with other values, and are not for hosts
+		// that whoever enters these may have chosen.
+		what.DropAccess, what.DropRefresh = true, true
 	}
 	if u.RefreshToken != nil && !r.Program.CanRefresh() {
 		return s, what, realm.Fieldf("refresh_token", "cannot be imported: the realm has no refresh recipe")
@@ -93,6 +102,19 @@ func (r *Realm) decisive(fields map[string]realm.Hidden) map[string]realm.Hidden
 	fields = maps.Clone(fields)
 	maps.DeleteFunc(fields, func(name string, _ realm.Hidden) bool { return slices.Contains(volatile, name) })
 	return fields
+}
+
+// entersAll reports whether the update brings the value of every field: whoever
+// has them all may say where they go. One that brings no field enters none.
+func (u *SecretUpdate) entersAll(fields map[string]realm.Hidden, fixed bool) bool {
+	for name := range fields {
+		value := u.Fields[name]
+		isToken := fixed && u.Token != nil && (name == "token" || name == "expires_at")
+		if !isToken && (value == nil || *value == realm.Mask) {
+			return false
+		}
+	}
+	return len(fields) > 0
 }
 
 // mergeFields returns the fields after an update; the given ones stay as they are.

@@ -15,6 +15,9 @@ type SecretInfo struct {
 	realm.Secret
 	// ReadOnly: it is defined in the Caddyfile.
 	ReadOnly bool
+	// NeedsValues: it is not sent any more, because the realm has a host that it
+	// was not entered for. Only SaveSecret tells.
+	NeedsValues bool
 }
 
 // SecretInfo returns one secret. CodeSecretNotFound.
@@ -75,7 +78,7 @@ func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, realmID str
 
 // SaveSecret creates or updates a secret. When a value changes that is not
 // volatile, its access token is dropped in the same transaction. CodeRealmNotFound (with status
-// 400) for an unknown realm, CodeReadOnly.
+// 400) for an unknown realm, CodeReadOnly, CodeConflict.
 func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, error) {
 	if err := realm.ValidateID("key", u.Ref.Key); err != nil {
 		return SecretInfo{}, err
@@ -102,14 +105,18 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 			if err := realm.ValidateNewID("key", u.Ref.Key); err != nil {
 				return s, tokenstore.TokenChange{}, err
 			}
+			if err := refuseDefinedTwin(u.Ref.Key, slices.Sorted(maps.Keys(r.Secrets))); err != nil {
+				return s, tokenstore.TokenChange{}, err
+			}
 		}
-		return u.apply(r, s, c.cache.now())
+		return u.apply(r, s, found, c.cache.now())
 	})
 	if err != nil {
 		return SecretInfo{}, changeError(err)
 	}
 	c.cache.secretChanged(u.Ref, Saved)
-	return SecretInfo{Secret: saved}, nil
+	_, isNew := r.newHost(saved)
+	return SecretInfo{Secret: saved, NeedsValues: isNew && !r.Defined}, nil
 }
 
 // DeleteSecret deletes a secret and its token. CodeSecretNotFound,

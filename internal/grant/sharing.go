@@ -7,11 +7,15 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// destination is where something of a realm goes: the fields that decide about
-// its host, and those that go there, or were used to get what goes there.
+// destination is where something of a realm goes.
 type destination struct {
-	field       string // of the realm
-	host, reads []string
+	field string   // of the realm
+	host  template // with a port, perhaps
+	plain bool     // http, and not https
+	// isURL: host is a whole URL, scheme and all, that a secret fills in.
+	isURL bool
+	// reads are the fields that go there, or were used to get what goes there.
+	reads []string
 }
 
 // destinations are all hosts that the realm names.
@@ -27,31 +31,33 @@ func (p *Program) destinations() []destination {
 		if r.holds("callback_url") {
 			reads = p.callback.fields(reads)
 		}
-		list = append(list, destination{r.url.field, r.url.host.fields(nil), reads})
+		list = append(list, destination{field: r.url.field, host: r.url.host, plain: r.url.scheme == "http", reads: reads})
 		token = append(token, reads...)
 	}
 	for _, in := range p.inject {
 		token = in.user.fields(in.value.fields(token))
 	}
 	if api := p.target.api; api != nil {
-		list = append(list, destination{api.field, api.host.fields(nil), api.path.fields(api.host.fields(token))})
+		list = append(list, destination{
+			field: api.field, host: api.host, plain: api.scheme == "http", reads: api.path.fields(api.host.fields(token)),
+		})
 	}
 	for _, h := range p.target.hosts {
-		list = append(list, destination{h.field, h.host.fields(nil), h.host.fields(token)})
+		list = append(list, destination{field: h.field, host: h.host, reads: h.host.fields(token)})
 	}
-	return append(list, destination{callbackField, callbackHost(p.callback).fields(nil), p.callback.fields(nil)})
+	return append(list, p.callbackDestination())
 }
 
-// callbackHost is the part of a callback URL that decides about its host: all
-// of it where a secret gives the scheme as well.
-func callbackHost(t template) template {
+// callbackDestination is where a browser goes with what the callback URL holds.
+// All of the URL decides about its host where a secret gives the scheme as well.
+func (p *Program) callbackDestination() destination {
+	d := destination{field: callbackField, host: p.callback, isURL: true, reads: p.callback.fields(nil)}
 	var u urlTemplate
-	rest := u.cutScheme(t)
-	if u.scheme == "" {
-		return t
+	if rest := u.cutScheme(p.callback); u.scheme != "" {
+		d.host, _, _ = rest.cut("/?")
+		d.plain, d.isURL = u.scheme == "http", false
 	}
-	host, _, _ := rest.cut("/?")
-	return host
+	return d
 }
 
 // checkShared refuses a secret of the API that chooses a host to which a shared
@@ -66,12 +72,13 @@ func (p *Program) checkShared(s realm.Secret) error {
 	isOwn := func(name string) bool { _, ok := s.Fields[name]; return ok }
 	isShared := func(name string) bool { _, ok := p.realm.Config.Shared[name]; return ok && !isOwn(name) }
 	for _, d := range p.destinations() {
-		chooses := slices.IndexFunc(d.host, isOwn)
+		host := d.host.fields(nil)
+		chooses := slices.IndexFunc(host, isOwn)
 		reads := sortedSet(slices.DeleteFunc(slices.Clone(d.reads), func(name string) bool { return !isShared(name) }))
 		if chooses < 0 || len(reads) == 0 {
 			continue
 		}
-		return realm.Fieldf(d.host[chooses], "names the host of %s, and no host of a secret that was added by the API may get "+
+		return realm.Fieldf(host[chooses], "names the host of %s, and no host of a secret that was added by the API may get "+
 			"shared fields of the configuration file (%s): put these into the secret, or the secret into the file", d.field, strings.Join(reads, ", "))
 	}
 	return nil

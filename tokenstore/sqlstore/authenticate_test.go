@@ -72,11 +72,12 @@ func TestUpgradeAuthenticates(t *testing.T) {
 	for name, old := range oldDatabases(t, 4) {
 		t.Run(name, func(t *testing.T) {
 			core, logs := observer.New(zap.InfoLevel)
-			s := old.handle(sqlstore.WithLogger(zap.New(core)))
+			s := old.handle(sqlstore.WithLogger(zap.New(core)), sqlstore.WithHosts(hostsOf))
 			t.Cleanup(func() { _ = s.Close() })
 			if err := s.Open(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			checkBindings(t, s, 4)
 			lines := logs.FilterMessage("rows authenticated").All()
 			if len(lines) != 1 || lines[0].ContextMap()["rows"] != wantAuthenticated(t, old.db) {
 				t.Errorf("the log says %v, want %d rows", lines, wantAuthenticated(t, old.db))
@@ -183,7 +184,7 @@ func TestLaterUpgradesAreInterrupted(t *testing.T) {
 
 func interruptUpgrade(t *testing.T, old oldDatabase, schema byte, least int) {
 	for n := 0; ; n++ {
-		s := old.handle()
+		s := old.handle(sqlstore.WithHosts(hostsOf))
 		s.InterruptMigration(n)
 		err := s.Open(t.Context())
 		if err == nil {
@@ -195,6 +196,7 @@ func interruptUpgrade(t *testing.T, old oldDatabase, schema byte, least int) {
 			checkAuthorization(t, s)
 			checkGoesOn(t, s)
 			checkNoClients(t, s)
+			checkBindings(t, s, schema)
 			if found, err := s.Damaged(t.Context()); err != nil || len(found) != 0 {
 				t.Errorf("damaged: %v, %v", found, err)
 			}

@@ -121,3 +121,9 @@ func (c *interruptedTx) ExecContext(ctx context.Context, query string, args ...a
 	}
 	return c.execer.ExecContext(ctx, query, args...)
 }
+
+// ParseSealed is parseSealed.
+func ParseSealed(plain []byte) (fields map[string]string, hosts []string, err error) {
+	open, err := parseSealed(plain)
+	return open.Fields, open.Hosts, err
+}

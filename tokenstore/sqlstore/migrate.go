@@ -66,7 +66,7 @@ type statement struct {
 }
 
 // steps are the migrations' steps in Go, by number.
-var steps = map[int]migrationStep{4: convertToClaims, authenticatedSchema: authenticateRows}
+var steps = map[int]migrationStep{4: convertToClaims, authenticatedSchema: authenticateRows, boundSchema: bindRows}
 
 // migrate applies the files that the database has not seen. The caller holds
 // the lock.

@@ -109,6 +109,10 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 		}
 		created := old.CreatedAt
 		if !found {
+			query := "SELECT id FROM tokens_realms WHERE folded = ? LIMIT 1"
+			if err := refuseTwin(ctx, tx, query, folded(id)); err != nil {
+				return err
+			}
 			old, created = realm.Realm{ID: id}, now
 		}
 		if saved, err = change(old, found); err != nil {
@@ -203,19 +207,19 @@ func (s *Store) putRealm(ctx context.Context, tx *txn, r realm.Realm, found bool
 		return err
 	}
 	ad := realmAD(r.ID, version, text, r.LogicCode, r.Comment, r.CreatedAt, r.UpdatedAt)
-	seal, keyID, err := s.sealFields(ad, r.Config.Shared)
+	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(r.Config.Shared), Hosts: r.SharedHosts})
 	if err != nil {
 		return err
 	}
 	values := []any{
-		string(text), r.LogicCode, r.Comment, fold(r.ID + "\x00" + r.Comment), seal, keyID, version,
+		string(text), r.LogicCode, r.Comment, fold(r.ID + "\x00" + r.Comment), seal, keyID, version, folded(r.ID),
 		tx.dialect.stamp(r.CreatedAt), tx.dialect.stamp(r.UpdatedAt), []byte(r.ID),
 	}
-	query := "INSERT INTO tokens_realms (config, logic_code, comment, search, seal, key_id, version, created_at, updated_at, id)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	query := "INSERT INTO tokens_realms (config, logic_code, comment, search, seal, key_id, version, folded, created_at, updated_at, id)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	if found {
 		query = "UPDATE tokens_realms SET config = ?, logic_code = ?, comment = ?, search = ?, seal = ?, key_id = ?," +
-			" version = ?, created_at = ?, updated_at = ? WHERE id = ?"
+			" version = ?, folded = ?, created_at = ?, updated_at = ? WHERE id = ?"
 	}
 	_, err = tx.ExecContext(ctx, query, values...)
 	return err
@@ -237,14 +241,15 @@ func (s *Store) scanRealm(from row, further ...any) (realm.Realm, int64, error) 
 		return r, 0, err
 	}
 	ad := realmAD(r.ID, version, config, r.LogicCode, r.Comment, created.Time, updated.Time)
-	shared, err := s.openFields(ad, seal)
+	shared, err := s.unsealFields(ad, seal)
 	if err != nil {
 		return r, version, err
 	}
 	if err := json.Unmarshal(config, &r.Config); err != nil {
 		return r, version, finalError{damagedRow("config", realm.Ref{Realm: r.ID})}
 	}
-	r.Config.Shared, r.CreatedAt, r.UpdatedAt = shared, created.Time, updated.Time
+	r.Config.Shared, r.CreatedAt, r.UpdatedAt = hidden(shared.Fields), created.Time, updated.Time
+	r.SharedHosts = append([]string{}, shared.Hosts...) // never nil, which would say that they are entered now
 	return r, version, nil
 }
 
@@ -259,6 +264,30 @@ func realmAD(id string, version int64, config []byte, logicCode, comment string,
 // databases, whose own rules differ, and for every script. INSTR knows no
 // wildcards.
 func fold(s string) []byte { return []byte(strings.ToLower(s)) }
+
+// folded is the form in which a new id or key is compared with those that there
+// are: see realm.FoldCase.
+func folded(id string) []byte { return []byte(realm.FoldCase(id)) }
+
+// refuseTwin refuses a new id or key that equals another but for case. The
+// query finds that one by its folded form.
+//
+// The transaction holds the head of the registers, as every other one does that
+// creates a realm or a secret, on whatever node. So nobody creates the other one
+// between this look and the end of the transaction, and no lock of the index is
+// needed. The column is not under the seal: whoever can write the database can
+// have a twin accepted.
+func refuseTwin(ctx context.Context, tx *txn, query string, args ...any) error {
+	var other []byte
+	err := tx.QueryRowContext(ctx, query, args...).Scan(&other)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return finalError{&tokenstore.TwinError{Other: string(other)}}
+}
 
 // limits are LIMIT and OFFSET of a page.
 func limits(p tokenstore.Page) []any {

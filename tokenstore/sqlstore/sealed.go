@@ -48,19 +48,6 @@ func (s *Store) unseal(ad tokenstore.AD, sealed []byte, v any) error {
 	return nil
 }
 
-// sealFields seals fields by their names.
-func (s *Store) sealFields(ad tokenstore.AD, fields map[string]realm.Hidden) (sealed, keyID []byte, err error) {
-	return s.seal(ad, revealed(fields))
-}
-
-func (s *Store) openFields(ad tokenstore.AD, sealed []byte) (map[string]realm.Hidden, error) {
-	var fields map[string]string
-	if err := s.unseal(ad, sealed, &fields); err != nil {
-		return nil, err
-	}
-	return hidden(fields), nil
-}
-
 // revealed takes the values out of their hiding place, to be sealed: Hidden
 // itself would write a mask.
 func revealed(fields map[string]realm.Hidden) map[string]string {

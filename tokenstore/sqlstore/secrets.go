@@ -1,8 +1,10 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -107,6 +109,10 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 		}
 		created := old.CreatedAt
 		if !found {
+			query := "SELECT ref_key FROM tokens_secrets WHERE realm = ? AND folded = ? LIMIT 1"
+			if err := refuseTwin(ctx, tx, query, []byte(ref.Realm), folded(ref.Key)); err != nil {
+				return err
+			}
 			old, created = realm.Secret{Ref: ref}, now
 		}
 		var token tokenstore.TokenChange
@@ -147,24 +153,55 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 	})
 }
 
-// sealedSecret is what of a secret is sealed.
+// sealedSecret is what of a secret is sealed, and of the shared fields of a
+// realm.
 type sealedSecret struct {
 	Fields     map[string]string `json:"fields"` // a realm.Hidden writes a mask
 	InjectOnly bool              `json:"inject_only,omitempty"`
+	// Hosts are nil in a row that a version before boundSchema wrote.
+	Hosts []string `json:"hosts"`
+}
+
+// parseSealed reads a sealedSecret. Before boundSchema, a realm had its shared
+// fields alone there, whose names may be "fields" and "hosts", too: but their
+// values are texts. A node of the version before that still runs writes them so.
+func parseSealed(plain []byte) (sealedSecret, error) {
+	var open sealedSecret
+	d := json.NewDecoder(bytes.NewReader(plain))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&open); err == nil {
+		return open, nil
+	}
+	open = sealedSecret{}
+	err := json.Unmarshal(plain, &open.Fields)
+	return open, err
+}
+
+// unsealFields opens what of a secret, or of shared fields, is sealed.
+func (s *Store) unsealFields(ad tokenstore.AD, sealed []byte) (sealedSecret, error) {
+	plain, err := s.keys.Open(ad, sealed)
+	if err != nil {
+		return sealedSecret{}, finalError{err}
+	}
+	open, err := parseSealed(plain)
+	if err != nil {
+		return open, finalError{damagedRow(ad.Column, ad.Ref)}
+	}
+	return open, nil
 }
 
 // putSecret writes a secret whose row the transaction holds.
 func (s *Store) putSecret(ctx context.Context, tx *txn, secret realm.Secret, found bool, version int64) error {
 	ad := secretAD(secret.Ref, version, secret.CreatedAt, secret.UpdatedAt)
-	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(secret.Fields), InjectOnly: secret.InjectOnly})
+	seal, keyID, err := s.seal(ad, sealedSecret{Fields: revealed(secret.Fields), InjectOnly: secret.InjectOnly, Hosts: secret.Hosts})
 	if err != nil {
 		return err
 	}
-	query := "INSERT INTO tokens_secrets (seal, key_id, version, created_at, updated_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
+	query := "INSERT INTO tokens_secrets (seal, key_id, version, folded, created_at, updated_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 	if found {
-		query = "UPDATE tokens_secrets SET seal = ?, key_id = ?, version = ?, created_at = ?, updated_at = ? WHERE realm = ? AND ref_key = ?"
+		query = "UPDATE tokens_secrets SET seal = ?, key_id = ?, version = ?, folded = ?, created_at = ?, updated_at = ? WHERE realm = ? AND ref_key = ?"
 	}
-	_, err = tx.ExecContext(ctx, query, seal, keyID, version,
+	_, err = tx.ExecContext(ctx, query, seal, keyID, version, folded(secret.Key),
 		tx.dialect.stamp(secret.CreatedAt), tx.dialect.stamp(secret.UpdatedAt), []byte(secret.Realm), []byte(secret.Key))
 	return err
 }
@@ -183,11 +220,11 @@ func (s *Store) scanSecret(from row, further ...any) (realm.Secret, int64, error
 	if err != nil {
 		return secret, 0, err
 	}
-	var open sealedSecret
-	if err := s.unseal(secretAD(secret.Ref, version, created.Time, updated.Time), seal, &open); err != nil {
+	open, err := s.unsealFields(secretAD(secret.Ref, version, created.Time, updated.Time), seal)
+	if err != nil {
 		return secret, version, err
 	}
-	secret.Fields, secret.InjectOnly = hidden(open.Fields), open.InjectOnly
+	secret.Fields, secret.InjectOnly, secret.Hosts = hidden(open.Fields), open.InjectOnly, open.Hosts
 	secret.CreatedAt, secret.UpdatedAt = created.Time, updated.Time
 	return secret, version, nil
 }

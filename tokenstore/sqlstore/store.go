@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
@@ -25,6 +26,7 @@ type Store struct {
 	keys    *tokenstore.Keyring
 	log     *zap.Logger
 	failed  func(level string)
+	hosts   func(r realm.Realm, s *realm.Secret) []string
 
 	// gate lets one Open or Close in at a time; who waits for it can leave.
 	gate   chan struct{}
@@ -66,6 +68,7 @@ type options struct {
 	log    *zap.Logger
 	now    func() time.Time
 	failed func(level string)
+	hosts  func(r realm.Realm, s *realm.Secret) []string
 }
 
 // WithLogger makes the store log what an operator should know. Nothing
@@ -76,19 +79,26 @@ func WithLogger(log *zap.Logger) Option { return func(o *options) { o.log = log 
 // do, or not in time, with "sqlite" or "mysql". It must not block.
 func WithFailures(failed func(level string)) Option { return func(o *options) { o.failed = failed } }
 
+// WithHosts tells which hosts a secret of a realm, or with nil its shared
+// fields, are bound to: the migration to boundSchema binds what is stored.
+// Without, nothing is bound, and is sent nowhere until it is entered again.
+func WithHosts(hosts func(r realm.Realm, s *realm.Secret) []string) Option {
+	return func(o *options) { o.hosts = hosts }
+}
+
 // WithClock replaces the clock that dates rows in SQLite. MySQL dates them by
 // its own, which all nodes share.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
 	return &Store{
-		dialect: d, keys: keys, log: o.log, failed: o.failed,
+		dialect: d, keys: keys, log: o.log, failed: o.failed, hosts: o.hosts,
 		gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1), backingUp: make(chan struct{}, 1),
 	}
 }
 
 func collect(opts []Option) options {
-	o := options{log: zap.NewNop(), now: time.Now, failed: func(string) {}}
+	o := options{log: zap.NewNop(), now: time.Now, failed: func(string) {}, hosts: func(realm.Realm, *realm.Secret) []string { return nil }}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -13,8 +13,9 @@ var storedTables = []storedTable{
 	stored("tokens_keys", 1, "id bytes, sealed bytes, created_at time"),
 	stored("tokens_registers", 1, "name bytes, seal bytes, key_id bytes, version int"),
 	stored("tokens_realms", 1, "id bytes, config text, logic_code text, comment text, search bytes, seal bytes, key_id bytes, version int,"+
-		" created_at time, updated_at time"),
-	stored("tokens_secrets", 2, "realm bytes, ref_key bytes, seal bytes, key_id bytes, version int, created_at time, updated_at time"),
+		" created_at time, updated_at time, folded bytes"),
+	stored("tokens_secrets", 2, "realm bytes, ref_key bytes, seal bytes, key_id bytes, version int, created_at time, updated_at time,"+
+		" folded bytes"),
 	stored("tokens_tokens", 2, "realm bytes, ref_key bytes, lineage int, seal bytes, key_id bytes, issued_at time, expires_at time,"+
 		" refresh_expires_at time"),
 	stored("tokens_claims", 2, "realm bytes, ref_key bytes, state text, seal bytes, key_id bytes, version int, deadline time"),
@@ -22,6 +23,8 @@ var storedTables = []storedTable{
 	stored("tokens_authorizations", 1, "state bytes, realm bytes, ref_key bytes, sealed bytes, key_id bytes, expires_at time"),
 	stored("tokens_companies", 1, "id int, taxpayer_id bytes, company_name text, company_phone text, company_registered_address text,"+
 		" bank_name text, bank_account text, accounts text, search bytes, created_at time, updated_at time, seal bytes, key_id bytes, version int"),
+	stored("tokens_clients", 1, "id bytes, seal bytes, key_id bytes, version int, created_at time, updated_at time, used_at time"),
+	stored("tokens_client_names", 1, "name bytes, client bytes"),
 	stored("tokens_runs", 2, "name bytes, at time"),
 }
 

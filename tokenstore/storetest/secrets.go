@@ -40,6 +40,17 @@ func testSecretRoundTrip(t *testing.T, s tokenstore.Store) {
 			t.Errorf("field %s is not what was saved", name)
 		}
 	}
+	bound, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+		old.Hosts = []string{"a.example", "*.b.example:81"}
+		return old, tokenstore.TokenChange{}, nil
+	})
+	ok(t, err)
+	got, err = s.Secret(t.Context(), ref)
+	ok(t, err)
+	same(t, bound, got)
+	if !slices.Equal(got.Hosts, []string{"a.example", "*.b.example:81"}) {
+		t.Errorf("hosts: %q", got.Hosts)
+	}
 	again := putSecret(t, s, ref, map[string]realm.Hidden{"key_1": "changed"})
 	if !again.CreatedAt.Equal(saved.CreatedAt) || !again.UpdatedAt.After(saved.UpdatedAt) {
 		t.Fatalf("times: %v, %v, then %v, %v", saved.CreatedAt, saved.UpdatedAt, again.CreatedAt, again.UpdatedAt)

@@ -46,6 +46,7 @@ type Database struct {
 func Run(t *testing.T, b Backend) {
 	t.Run("realms", func(t *testing.T) { testRealms(t, b) })
 	t.Run("secrets", func(t *testing.T) { testSecrets(t, b) })
+	t.Run("twins", func(t *testing.T) { testTwins(t, b) })
 	t.Run("tokens", func(t *testing.T) { testTokens(t, b) })
 	if !b.Unsealed {
 		t.Run("sealing", func(t *testing.T) { testSealing(t, b) })

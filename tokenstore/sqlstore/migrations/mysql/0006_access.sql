@@ -25,3 +25,17 @@ CREATE TABLE IF NOT EXISTS tokens_client_names (
 -- its next write: it would take the note away that clients are required.
 --unless column tokens_changes.client
 ALTER TABLE tokens_changes ADD COLUMN client VARBINARY(256) NOT NULL;
+
+-- Ids are looked up without regard to case, so that no new one equals another
+-- but for that. Behind these statements, secrets and shared fields are bound to
+-- the hosts of their realms: see bind.go.
+
+--unless column tokens_realms.folded
+ALTER TABLE tokens_realms
+	ADD COLUMN folded VARBINARY(255),
+	ADD KEY tokens_realms_folded (folded);
+
+--unless column tokens_secrets.folded
+ALTER TABLE tokens_secrets
+	ADD COLUMN folded VARBINARY(255),
+	ADD KEY tokens_secrets_folded (realm, folded);

@@ -19,3 +19,12 @@ CREATE TABLE tokens_client_names (
 	client BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_client_names_client ON tokens_client_names (client);
+
+-- Ids are looked up without regard to case, so that no new one equals another
+-- but for that. Behind these statements, secrets and shared fields are bound to
+-- the hosts of their realms: see bind.go.
+
+ALTER TABLE tokens_realms ADD COLUMN folded BLOB;
+CREATE INDEX tokens_realms_folded ON tokens_realms (folded);
+ALTER TABLE tokens_secrets ADD COLUMN folded BLOB;
+CREATE INDEX tokens_secrets_folded ON tokens_secrets (realm, folded);
