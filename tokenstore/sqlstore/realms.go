@@ -119,6 +119,7 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 			return finalError{err}
 		}
 		saved.ID, saved.CreatedAt, saved.UpdatedAt = id, created, now
+		saved.SharedHosts = append([]string{}, saved.SharedHosts...) // as it will be read
 		if err := s.putRealm(ctx, tx, saved, found, l.version); err != nil {
 			return err
 		}

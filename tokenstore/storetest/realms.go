@@ -26,6 +26,7 @@ func testRealms(t *testing.T, b Backend) {
 func sample(id string) realm.Realm {
 	return realm.Realm{
 		ID: id, Comment: "公众号 <&> 😀", LogicCode: "https://delegate.example.com/token?a=1&b=2",
+		SharedHosts: []string{"*.example.com:8443", "{secret.shop}.example.com"},
 		Config: realm.Config{
 			API: "https://api.example.com", Hosts: []string{"*.example.com:8443"},
 			Recipe: realm.Recipe{

@@ -86,10 +86,10 @@ func testInjectOnly(t *testing.T, s tokenstore.Store) {
 	}
 }
 
-// testIdentity: ids that differ by case, a trailing blank or their Unicode
-// form are different ids.
+// testIdentity: ids that differ by a trailing blank or their Unicode form are
+// different ids. For those that differ by case, see testTwins.
 func testIdentity(t *testing.T, s tokenstore.Store) {
-	names := []string{"id", "ID", "Id", "id ", " id", "id\u00a0", "caf\u00e9", "cafe\u0301", "i", "İd", strings.Repeat("x", 255)}
+	names := []string{"id", "id ", " id", "id\u00a0", "caf\u00e9", "cafe\u0301", "i", "İd", strings.Repeat("x", 255)}
 	for i, id := range names {
 		_, err := SaveRealm(t.Context(), s, realm.Realm{ID: id, Comment: fmt.Sprint(i)})
 		ok(t, err)

@@ -59,6 +59,9 @@ func testTwinsRefused(t *testing.T, s tokenstore.Store) {
 			if _, err := s.Realm(t.Context(), id); !errors.Is(err, tokenstore.ErrRealmNotFound) {
 				t.Errorf("realm %q: %v", id, err)
 			}
+			if _, err := s.Secret(t.Context(), realm.Ref{Realm: "r", Key: id}); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+				t.Errorf("secret %q: %v", id, err)
+			}
 		}
 		_, err = SaveRealm(t.Context(), s, sample(first)) // is no twin of itself
 		ok(t, err)
