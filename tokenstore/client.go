@@ -37,8 +37,8 @@ type Client struct {
 	// Keys are at most MaxClientKeys, the newest first.
 	Keys                 []ClientKey
 	CreatedAt, UpdatedAt time.Time
-	// UsedAt is when it was last seen, to the hour; zero for never. Nothing
-	// decides by it.
+	// UsedAt is the hour in which it was last seen; zero for never. Nothing
+	// decides by it, and only ClientsUsed changes it.
 	UsedAt time.Time
 	// Damaged is set in lists: what is stored cannot be trusted, and only the
 	// id is known.
@@ -89,23 +89,31 @@ func (e *IdentityTaken) Error() string {
 }
 
 // ClientStore keeps clients. Each is sealed as a whole, but for its id and
-// UsedAt.
+// UsedAt. Times are kept to the microsecond, in UTC; empty lists come back as
+// nil. It checks neither rules nor limits, and compares users, subjects and
+// sources as bytes: the caller brings them into one form.
 type ClientStore interface {
 	// Client returns one client, ErrClientNotFound where there is none.
 	Client(ctx context.Context, id string) (Client, error)
-	// Clients lists all clients by their ids, and reports whether there ever was
-	// one (see RequireClients).
+	// Clients lists all clients in the order of the bytes of their ids, and
+	// reports whether there ever was one (see RequireClients). If that cannot be
+	// known, because what is stored about it was lost or altered, there was one.
 	Clients(ctx context.Context) (list []Client, required bool, err error)
 	// UpdateClient is for clients what UpdateRealm is for realms. The id stays
 	// as it is, whatever change returns. The first client of all has the effect
-	// of RequireClients, in the same transaction. *IdentityTaken.
+	// of RequireClients, in the same transaction. *IdentityTaken where another
+	// client has one of its keys, users, subjects or sources; a damaged client
+	// keeps what it had until it is deleted.
 	UpdateClient(ctx context.Context, id string, change func(c Client, found bool) (Client, error)) (Client, error)
-	// DeleteClient deletes a client, ErrClientNotFound where there is none.
+	// DeleteClient deletes a client, also a damaged one. ErrClientNotFound where
+	// there is none.
 	DeleteClient(ctx context.Context, id string) error
 	// RequireClients notes, for ever, that there was a client. Deleting the last
 	// one does not open what clients had closed.
 	RequireClients(ctx context.Context) error
-	// ClientsUsed notes when clients were last seen. It is no change: the other
+	// ClientsUsed notes when clients were last seen, by the whole hour: it may be
+	// called often, and seldom writes. An hour before the noted one is ignored,
+	// and so is the id of a client that does not exist. It is no change: the other
 	// nodes are not told.
 	ClientsUsed(ctx context.Context, at map[string]time.Time) error
 }
