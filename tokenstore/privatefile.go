@@ -36,16 +36,25 @@ func ReadPrivateFile(path string) (string, error) {
 // whole or not at all, and never in place of another: a link, unlike a rename,
 // fails where one exists (fs.ErrExist). A missing directory is made.
 func CreatePrivateFile(path, text string) error {
+	return WritePrivateFile(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
+// WritePrivateFile is CreatePrivateFile for what is written piece by piece. The
+// file does not appear if write fails.
+func WritePrivateFile(path string, write func(w io.Writer) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
+	f, err := os.CreateTemp(dir, ".private-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(text)
+	err = write(f)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

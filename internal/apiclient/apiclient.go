@@ -114,12 +114,43 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // any status and may stream. A body is JSON; nil for none. The error never is
 // the *url.Error itself, which quotes the whole address.
 func (c *Client) Do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	return c.do(ctx, method, path, body, "")
+}
+
+// Lines sends a request without a body for an answer that comes line by line, as
+// it happens, and returns its body, which the caller closes. An answer without
+// success is an error; see Error.
+func (c *Client) Lines(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, method, path, nil, "application/x-ndjson")
+	if err != nil {
+		return nil, err
+	}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode == http.StatusOK && kind == "application/x-ndjson" {
+		return resp.Body, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := c.Read(resp)
+	if err == nil {
+		err = c.Error(answer)
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: what %s answers is not what was expected", ErrNotAPI, c.base)
+	}
+	return nil, err
+}
+
+// do is Do with a header Accept; "" for none.
+func (c *Client) do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.Base()+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, realm.Fieldf("", "has an id that cannot stand in an address")
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
 	}
 	if c.auth != "" {
 		req.Header.Set("Authorization", c.auth.Reveal())
