@@ -545,6 +545,21 @@ func testRequiredForEver(t *testing.T, b Backend) {
 			})
 		}
 	}
+	t.Run("all registers are put back, and a client is left", func(t *testing.T) {
+		db, ring := b.Fresh(t), Ring(t)
+		s := Open(t, db.Handle(t, ring))
+		putBack := copyTable(t, db, "tokens_registers")
+		putClient(t, s, "a", nil)
+		ok(t, s.Close())
+		db.Alter(t, "DELETE FROM tokens_registers")
+		putBack("")
+		list, required, err := Open(t, db.Handle(t, ring)).Clients(t.Context())
+		ok(t, err)
+		same(t, []tokenstore.Client{{ID: "a", Damaged: true}}, list)
+		if !required {
+			t.Error("clients are not required")
+		}
+	})
 	t.Run("all is put back while a node runs", func(t *testing.T) {
 		db, ring := b.Fresh(t), Ring(t)
 		s := Open(t, db.Handle(t, ring))
