@@ -49,6 +49,7 @@ soak: test-servers
 	(cd test && KILL_ROUNDS=100 KILLS=50 AUTHORIZE_KILLS=20 RANDOM_KILLS=2000 EXPIRIES=500 HEARD=1000 REVOKED=10000 RELOADS=1200 STOPS=1000 DATABASE_FAULTS=300 \
 		go test -race -count=1 -timeout 4h -v .)
 	MODEL_CHECKS=50000 go test -count=1 -timeout 2h -run 'TestProtocol|TestAuthorizations' ./internal/broker
+	MATCHER_CHECKS=10000000 go test -count=1 -timeout 2h -v -run TestDecideAgreesWithTheModel ./internal/access
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
 	FUZZTIME=2m scripts/fuzz
 

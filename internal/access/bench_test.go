@@ -81,7 +81,7 @@ func onCPU(b *testing.B, loop func()) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	v, keys := bigView(b, 1000)
+	v, keys := bigView(b, 10_000)
 	c, err := v.Identify(Caller{Key: keys[777]})
 	if err != nil {
 		b.Fatal(err)
@@ -103,7 +103,7 @@ func BenchmarkDecide(b *testing.B) {
 }
 
 func BenchmarkIdentify(b *testing.B) {
-	v, keys := bigView(b, 1000)
+	v, keys := bigView(b, 10_000)
 	for name, caller := range map[string]func(i int) Caller{
 		"key":     func(i int) Caller { return Caller{Key: keys[i%len(keys)]} },
 		"subject": func(int) Caller { return Caller{Subject: "CN=4711"} },

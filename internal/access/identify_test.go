@@ -48,7 +48,7 @@ func TestIdentify(t *testing.T) {
 	)
 	_, v := newView(t, s, ViewConfig{Clients: []tokenstore.Client{
 		{ID: "own", Keys: append(ownKeys, tokenstore.ClientKey{Digest: Digest(free)}), Users: []string{"alice"}, Sources: []string{"10.1.0.0/17"}},
-		{ID: "own and over", Keys: []tokenstore.ClientKey{{Digest: Digest(free + "2")}}, Sources: []string{"10.1.0.0/20"}, ExpiresAt: past},
+		{ID: "own and over", Keys: []tokenstore.ClientKey{{Digest: Digest(free + "2")}}, Users: []string{"zoe"}, Sources: []string{"10.1.0.0/20"}, ExpiresAt: past},
 	}})
 	for name, c := range map[string]struct {
 		caller Caller
@@ -76,6 +76,7 @@ func TestIdentify(t *testing.T) {
 		"an expired client's user":  {Caller{User: "eve"}, ""},
 		"an expired subject":        {Caller{Subject: "CN=over", User: "bob"}, "stored"},
 		"an expired prefix":         {Caller{Source: asSource("10.1.2.3")}, "own"},
+		"one of the Caddyfile":      {Caller{User: "zoe"}, ""},
 		"a hidden client's user":    {Caller{User: "mallory"}, ""},
 		"a hidden client's prefix":  {Caller{Source: asSource("192.0.2.1")}, ""},
 		"an address that is no one": {Caller{Source: netip.Addr{}}, ""},

@@ -387,9 +387,14 @@ func TestClientThatCannotBeRead(t *testing.T) {
 	s := newMemoryStore(tokenstore.Client{ID: "c", Users: []string{"u"}, Rules: []tokenstore.Rule{
 		{Effect: "allow", Rights: []string{"use"}, Realms: []string{"*"}}, {Effect: "deny", Rights: []string{"use"}, Realms: []string{"*"}, Paths: []string{"(regexp)"}},
 	}})
+	s.set(tokenstore.Client{ID: "limits", Users: []string{"w"}, Limits: tokenstore.ClientLimits{Fetches: "5/fortnight"}, Rules: []tokenstore.Rule{
+		{Effect: "allow", Rights: []string{"use"}, Realms: []string{"*"}},
+	}})
 	_, v := newView(t, s, ViewConfig{})
-	if d := mustBe(t, v, Caller{User: "u"}, "c").Decide(asked("/")); d.Allowed {
-		t.Error("the rules that can be read allow it")
+	for user, id := range map[string]string{"u": "c", "w": "limits"} {
+		if d := mustBe(t, v, Caller{User: user}, id).Decide(asked("/")); d.Allowed {
+			t.Errorf("%s: the rules that can be read allow it", id)
+		}
 	}
 	e, err := v.Explain("c", asked("/"))
 	if err != nil || e.Allowed || !strings.Contains(strings.Join(e.Reasons, "; "), "cannot be understood: rules[1].paths[0]") {

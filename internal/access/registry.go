@@ -19,6 +19,8 @@ const (
 	// retryMin and retryMax bound the waits between tries to read the store.
 	retryMin = time.Second
 	retryMax = 30 * time.Second
+	// readyPatience is how long a caller waits for the clients to be known.
+	readyPatience = 2 * time.Second
 	// usedInterval is how often the store is told when clients were last seen.
 	usedInterval = time.Minute
 )
@@ -186,19 +188,21 @@ func (r *Registry) Since() time.Time {
 }
 
 // Ready waits until the clients were loaded for the first time, and loads them
-// if nobody does. It does not wait if that failed within the last second. Call
-// it before Identify and ignore its error: Identify knows what it means for the
-// caller.
+// if nobody does, for two seconds at most. It does not wait if that failed
+// within the last second. Call it before Identify and ignore its error: Identify
+// knows what it means for the caller.
 func (r *Registry) Ready(ctx context.Context) error {
 	if r.stored.Load().loaded {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
 	return r.inTurn(ctx, func(ctx context.Context) error {
 		if r.stored.Load().loaded {
 			return nil
 		}
-		if r.now().UnixNano()-r.failed.Load() < int64(retryMin) {
-			return *r.cause.Load()
+		if cause := r.cause.Load(); cause != nil && r.now().UnixNano()-r.failed.Load() < int64(retryMin) {
+			return *cause
 		}
 		return r.load(ctx)
 	})
@@ -286,8 +290,12 @@ func (r *Registry) read(ctx context.Context, id string) (*tokenstore.Client, err
 	return nil, storeError(err)
 }
 
-// stale notes that the store could not be read.
+// stale notes that the store could not be read. That a caller went away says
+// nothing about the store.
 func (r *Registry) stale(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	now := r.now().UnixNano()
 	known := storeError(err)
 	r.cause.Store(&known)

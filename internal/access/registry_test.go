@@ -86,6 +86,25 @@ func TestReadyLoads(t *testing.T) {
 	mustBe(t, v, Caller{Key: key}, "c")
 }
 
+// TestCallerWhoGoesAway: that says nothing about the store.
+func TestCallerWhoGoesAway(t *testing.T) {
+	r := NewRegistry(RegistryConfig{Store: newMemoryStore(), Open: func(ctx context.Context) error { return ctx.Err() }})
+	defer r.Close()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // the semaphore may be free, too
+		if err := r.Ready(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	}
+	if !r.Since().IsZero() {
+		t.Error("the store counts as away")
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOpenIsCalledFirst: a store that is not open is not used.
 func TestOpenIsCalledFirst(t *testing.T) {
 	refused := errors.New("not open")

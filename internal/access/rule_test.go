@@ -72,6 +72,7 @@ func TestDecide(t *testing.T) {
 		"the first of two":        {[]string{"allow use a", "allow use *"}, Question{Use, in("a", "k"), "GET", "/"}, Decision{true, 0, false}},
 		"the first denial":        {[]string{"deny use a - GET", "deny use *"}, Question{Use, in("a", "k"), "GET", "/"}, Decision{false, 0, false}},
 		"groups keep the order":   {[]string{"allow use a - - /x", "allow use *", "allow use a - - /y"}, Question{Use, in("a", "k"), "GET", "/y"}, Decision{true, 1, false}},
+		"and end at the first":    {[]string{"allow use a - - /x", "allow use * - - /z", "allow use a", "allow use * - - /q"}, Question{Use, in("a", "k"), "GET", "/q"}, Decision{true, 2, false}},
 		"a denial of another":     {[]string{"allow use *", "deny use * - DELETE"}, Question{Use, in("a", "k"), "delete", "/"}, Decision{false, 1, false}},
 		"clear beside unclear":    {[]string{"allow use *", "allow use * - - /a"}, Question{Use, in("a", "k"), "GET", "/a//b"}, Decision{true, 0, false}},
 		"another realm's paths":   {[]string{"allow use a", "deny use b - - /a"}, Question{Use, in("a", "k"), "GET", "/a//b"}, Decision{true, 0, false}},
@@ -84,6 +85,40 @@ func TestDecide(t *testing.T) {
 	} {
 		if got := compiled(t, c.rules...).Decide(c.q); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	for pattern, paths := range map[string]struct{ match, miss []string }{
+		"/a/b":              {[]string{"/a/b"}, []string{"/a", "/a/b/c", "/a/B", "/a/b/", "/"}},
+		"/*":                {[]string{"/a", "/"}, []string{"/a/", "/a/b"}},
+		"/a*":               {[]string{"/a", "/ab"}, []string{"/ba", "/a/b", "/"}},
+		"/*a":               {[]string{"/a", "/ba"}, []string{"/ab"}},
+		"/ab*ba":            {[]string{"/abba", "/abxba"}, []string{"/aba", "/abb"}},
+		"/*ab*ab*":          {[]string{"/abab", "/xabyabz"}, []string{"/abxx", "/abab/", "/aabb"}},
+		"/*a*b*c":           {[]string{"/abc", "/aabbcc"}, []string{"/acb", "/abcd", "/c"}},
+		"/**":               {[]string{"/", "/a", "/a/b/c", "/a/"}, nil},
+		"/a/**":             {[]string{"/a", "/a/", "/a/b/c"}, []string{"/ab", "/b/a"}},
+		"/**/a":             {[]string{"/a", "/b/a", "/a/a"}, []string{"/a/b", "/a/", "/ba"}},
+		"/a/**/b":           {[]string{"/a/b", "/a/b/b", "/a/x/y/b"}, []string{"/a", "/b", "/a/x/bc"}},
+		"/a/**/a":           {[]string{"/a/a", "/a/b/a"}, []string{"/a"}},
+		"/**/a/**/a/**":     {[]string{"/a/a", "/x/a/y/a/z"}, []string{"/a", "/a/b", "/a/b/c"}},
+		"/**/a/b/**/c":      {[]string{"/a/b/c", "/a/a/b/c", "/x/a/b/y/c"}, []string{"/a/x/b/c", "/a/b", "/c/a/b"}},
+		"/**/a*/**/*b/x/**": {[]string{"/a/b/x", "/z/ab/a/ab/x/y"}, []string{"/ab/x", "/a/x/b"}},
+		"/a/*/c":            {[]string{"/a/b/c"}, []string{"/a/c", "/a/b/b/c"}},
+		"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/**/18": {
+			[]string{"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18", "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/18"},
+			[]string{"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16", "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/17/18"},
+		},
+	} {
+		c := compiled(t, "allow use * - - "+pattern)
+		for want, list := range map[bool][]string{true: paths.match, false: paths.miss} {
+			for _, path := range list {
+				if d := c.Decide(Question{Right: Use, Path: path}); d.Allowed != want || d.Ambiguous {
+					t.Errorf("%s and %s: %+v", pattern, path, d)
+				}
+			}
 		}
 	}
 }
