@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +192,65 @@ func TestKeyFileIsRefused(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "canary4711" {
 		t.Errorf("the file was changed: %q, %v", text, err)
+	}
+}
+
+// A key file has one key a line: the first one seals. One key may be broken over
+// lines. A line that is no key is named by its number, and not quoted.
+func TestKeyFileOfSeveralLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.key")
+	one, two := keyText(1).Reveal(), keyText(2).Reveal()
+	for text, want := range map[string][]tokenstore.KeyID{
+		one + "\n" + two + "\n":                    ring(t, keyText(1), keyText(2)).IDs(),
+		"\n  " + two + "\r\n\n" + one:              ring(t, keyText(2), keyText(1)).IDs(),
+		one[:20] + "\n" + one[20:] + "\n":          ring(t, keyText(1)).IDs(),
+		one + "\n" + "canary4711" + "\n" + two[:9]: nil,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k := tokenstore.KeyFile(path)
+		err := k.Load(false)
+		if want == nil {
+			if err == nil || !strings.Contains(err.Error(), "key 2 of 3") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("got %v", err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(k.IDs(), want) || !slices.Equal(k.Older(), want[1:]) {
+			t.Errorf("%q: %v, %v", text, k.IDs(), err)
+		}
+	}
+}
+
+// What a discarded key sealed before still opens as long as the process lives;
+// another process does not know the key any more.
+func TestDiscardedKeyStillOpens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.key")
+	k, err := tokenstore.LoadOrCreateKeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := k.IDs()[0]
+	sealed, err := k.Seal(place, []byte("x"))
+	if err == nil {
+		err = k.Generate()
+	}
+	if err == nil {
+		err = k.Discard(k.IDs()...) // the first one stays
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := k.Open(place, sealed); err != nil || string(plain) != "x" || len(k.Older()) != 0 {
+		t.Errorf("got %q, %v", plain, err)
+	}
+	other := tokenstore.KeyFile(path)
+	if err := other.Load(false); err != nil || !slices.Equal(other.IDs(), k.IDs()[:1]) || other.IDs()[0] == old {
+		t.Errorf("the file has %v, %v", other.IDs(), err)
+	}
+	if _, err := other.Open(place, sealed); !errors.Is(err, tokenstore.ErrKey) {
+		t.Errorf("got %v", err)
 	}
 }
 

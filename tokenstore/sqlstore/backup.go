@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,9 +12,12 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
+// backupBatch is how many rows of a backup are held in memory.
+const backupBatch = 50
+
 // Backup implements tokenstore.BackupSource. It reads in one transaction, whose
 // snapshot no write of others changes, and by primary key, so that neither this
-// process nor the database holds more than tableBatch rows for a slow reader. The
+// process nor the database holds more than backupBatch rows for a slow reader. The
 // snapshot itself costs the database something as long as it is open (SQLite's
 // log grows, MySQL keeps old versions): one at a time.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
@@ -52,11 +54,8 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 }
 
 func (s *Store) backupHeader(ctx context.Context, x execer) (h tokenstore.BackupHeader, err error) {
-	if h.Schema, err = s.schemaVersion(ctx, x); err != nil {
+	if h.Schema, err = s.checkSchema(ctx, x); err != nil {
 		return h, err
-	}
-	if known, err := s.knownSchema(); err != nil || h.Schema != known {
-		return h, errors.Join(err, finalError{newerSchema(h.Schema, known)})
 	}
 	if h.Time, err = s.dialect.now(ctx, x); err != nil {
 		return h, err
@@ -88,7 +87,7 @@ func (t storedTable) backUp(ctx context.Context, tx *sql.Tx, b *tokenstore.Backu
 				return finalError{err} // of whoever reads the backup
 			}
 		}
-		if len(rows) < tableBatch {
+		if len(rows) < backupBatch {
 			return nil
 		}
 		after = last
@@ -101,7 +100,7 @@ func (t storedTable) next(ctx context.Context, tx *sql.Tx, after []any) (rows []
 	if after != nil {
 		where, args = t.behind(after)
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT %d", names(t.Columns), t.Name, where, names(t.Columns[:t.keys]), tableBatch) // #nosec G201 -- constants
+	query := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT %d", names(t.Columns), t.Name, where, names(t.Columns[:t.keys]), backupBatch) // #nosec G201 -- constants
 	found, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, nil, err

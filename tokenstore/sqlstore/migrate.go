@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 var (
@@ -118,6 +120,20 @@ func (s *Store) createSchema(ctx context.Context, x execer, version int) error {
 		}
 	}
 	return nil
+}
+
+// checkSchema refuses to work on all tables if a newer program has migrated the
+// database since this one opened it: there may be tables that this one does not
+// know.
+func (s *Store) checkSchema(ctx context.Context, x execer) (have int, err error) {
+	if have, err = s.schemaVersion(ctx, x); err != nil {
+		return 0, err
+	}
+	known, err := s.knownSchema()
+	if err == nil && have > known {
+		err = finalError{fmt.Errorf("%w: %s: %w; upgrade this node", tokenstore.ErrUnavailable, s.dialect.name(), newerSchema(have, known))}
+	}
+	return have, err
 }
 
 // knownSchema is the version of the schema that this program works with.

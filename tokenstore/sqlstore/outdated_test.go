@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"database/sql"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +64,8 @@ func operations(t *testing.T, s tokenstore.Database) map[string]func() error {
 		},
 		"delete client": func() error { return s.DeleteClient(ctx, "a") },
 		"clients used":  func() error { return s.ClientsUsed(ctx, map[string]time.Time{"a": time.Now()}) },
+		"rotate keys":   func() error { _, err := s.RotateKeys(ctx, ignore); return err },
+		"back up":       func() error { return s.Backup(ctx, io.Discard) },
 	}
 }
 

@@ -61,6 +61,9 @@ func (s *Store) RotateKeys(ctx context.Context, progress func(tokenstore.TablePr
 // one writer, it waits for every transaction that sealed with the key before.
 func (s *Store) registerFirst(ctx context.Context) error {
 	err := s.write(ctx, "register key", realm.Ref{}, func(tx *txn) error {
+		if _, err := s.checkSchema(ctx, tx); err != nil {
+			return err
+		}
 		registered, err := registeredKeys(ctx, tx)
 		if err != nil {
 			return err
@@ -183,6 +186,9 @@ func (s *Store) retireKeys(ctx context.Context, isSole bool) ([]tokenstore.KeyUs
 	var unused []tokenstore.KeyID
 	older := s.keys.Older()
 	err := s.write(ctx, "rotate keys", realm.Ref{}, func(tx *txn) error {
+		if _, err := s.checkSchema(ctx, tx); err != nil {
+			return err
+		}
 		rows, err := s.rowsByKey(ctx, tx)
 		if err != nil {
 			return err

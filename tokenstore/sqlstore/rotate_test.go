@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -325,4 +326,20 @@ func TestRotationOfAKeyFileThatCannotBeWritten(t *testing.T) {
 		t.Error("the file changed")
 	}
 	wantMany(t, s, "wx", 3)
+}
+
+// A program that is older than the database does not know all tables: it must
+// not say that a key is needed no more, nor that a backup has everything.
+func TestUpkeepByAnOlderProgram(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	oldKey, newKey := storetest.Key(t), storetest.Key(t)
+	saveMany(t, openSQLite(t, path, storetest.Ring(t, oldKey)), "wx", 3)
+	s := openSQLite(t, path, storetest.Ring(t, newKey, oldKey))
+	execute(t, plainDB(t, path), "INSERT INTO tokens_schema (version) VALUES (99)")
+	if r, err := s.RotateKeys(t.Context(), ignore); !errors.Is(err, sqlstore.ErrNewerSchema) || len(r.Keys) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := s.Backup(t.Context(), io.Discard); !errors.Is(err, sqlstore.ErrNewerSchema) {
+		t.Errorf("got %v", err)
+	}
 }
