@@ -109,8 +109,8 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 		}
 		created := old.CreatedAt
 		if !found {
-			query := "SELECT id FROM tokens_realms WHERE folded = ? LIMIT 1"
-			if err := refuseTwin(ctx, tx, query, folded(id)); err != nil {
+			query := "SELECT id FROM tokens_realms WHERE folded = ? AND id <> ? LIMIT 1"
+			if err := refuseTwin(ctx, tx, query, folded(id), []byte(id)); err != nil {
 				return err
 			}
 			old, created = realm.Realm{ID: id}, now
@@ -276,8 +276,10 @@ func folded(id string) []byte { return []byte(realm.FoldCase(id)) }
 // The transaction holds the head of the registers, as every other one does that
 // creates a realm or a secret, on whatever node. So nobody creates the other one
 // between this look and the end of the transaction, and no lock of the index is
-// needed. The column is not under the seal: whoever can write the database can
-// have a twin accepted.
+// needed. What the query leaves out is the very same id: somebody else created it
+// since the transaction looked for it, and this one fails and is run again. The
+// column is not under the seal: whoever can write the database can have a twin
+// accepted.
 func refuseTwin(ctx context.Context, tx *txn, query string, args ...any) error {
 	var other []byte
 	err := tx.QueryRowContext(ctx, query, args...).Scan(&other)

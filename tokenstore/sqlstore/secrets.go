@@ -109,8 +109,8 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 		}
 		created := old.CreatedAt
 		if !found {
-			query := "SELECT ref_key FROM tokens_secrets WHERE realm = ? AND folded = ? LIMIT 1"
-			if err := refuseTwin(ctx, tx, query, []byte(ref.Realm), folded(ref.Key)); err != nil {
+			query := "SELECT ref_key FROM tokens_secrets WHERE realm = ? AND folded = ? AND ref_key <> ? LIMIT 1"
+			if err := refuseTwin(ctx, tx, query, []byte(ref.Realm), folded(ref.Key), []byte(ref.Key)); err != nil {
 				return err
 			}
 			old, created = realm.Secret{Ref: ref}, now

@@ -78,7 +78,7 @@ func testInjectOnly(t *testing.T, s tokenstore.Store) {
 		ok(t, err)
 		got, err := s.Secret(t.Context(), ref)
 		ok(t, err)
-		list, _, err := s.Secrets(t.Context(), tokenstore.Page{Size: 10}, "")
+		list, _, err := s.Secrets(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "")
 		ok(t, err)
 		if got.InjectOnly != want || len(list) != 1 || list[0].InjectOnly != want {
 			t.Errorf("saved as %v: read as %v, listed as %+v", want, got.InjectOnly, list)
