@@ -10,6 +10,8 @@ package realm
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -246,4 +248,17 @@ type Limits struct {
 type Window struct {
 	Calls int      `json:"calls"`
 	Per   Duration `json:"per"`
+}
+
+// AllowsMethod reports whether proxied requests may have a method. Case counts
+// (RFC 9110 section 9.1).
+func (c *Config) AllowsMethod(method string) bool {
+	if len(c.Methods) > 0 {
+		return slices.Contains(c.Methods, method)
+	}
+	switch strings.ToUpper(method) {
+	case "TRACE", "TRACK", "CONNECT":
+		return false
+	}
+	return true
 }

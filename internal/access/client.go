@@ -54,6 +54,10 @@ func (c *Client) MayAny(rights Right, realmID, key string) bool {
 	return c.policy.rules.mayAny(rights, realmID, key)
 }
 
+// MaySomewhere reports whether one of the rights is allowed for anything at all,
+// as far as no rule denies it.
+func (c *Client) MaySomewhere(rights Right) bool { return c.policy.rules.maySomewhere(rights) }
+
 // MayAll reports whether the client has each of the rights everywhere: by rules
 // for the realm * and all keys, and with no rule that denies it to any. Without
 // this, who may change clients could give himself what he lacks.

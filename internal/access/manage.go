@@ -236,6 +236,9 @@ func (v *View) Rotate(ctx context.Context, id string, keep time.Duration) (Saved
 // update changes a stored client, and takes notice of it at once.
 func (v *View) update(ctx context.Context, id string, result *Saved, change func(tokenstore.Client, bool) (tokenstore.Client, error)) error {
 	r := v.registry
+	if err := r.Ready(ctx); err != nil { // else nobody knows whether clients were required
+		return err
+	}
 	required := v.Required()
 	var saved tokenstore.Client
 	err := r.inStore(ctx, func(ctx context.Context) (err error) {

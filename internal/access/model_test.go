@@ -102,7 +102,7 @@ func modelDecide(rules []tokenstore.Rule, q Question) Decision {
 			if effect == "deny" {
 				isAbout = rights&q.Right != 0
 			}
-			if r.Effect != effect || !isAbout || !modelList(r.Realms, q.Ref.Realm) || !modelList(r.Keys, q.Ref.Key) || !modelList(r.Methods, method) {
+			if r.Effect != effect || !isAbout || !modelList(r.Realms, q.Ref.Realm) || !(modelList(r.Keys, q.Ref.Key) || effect == effectDeny && q.Ref.Key == "") || !modelList(r.Methods, method) {
 				continue
 			}
 			switch {

@@ -140,7 +140,10 @@ func first(groups []group, denies bool, q *Question, method string, p *path, tex
 		if match >= 0 && g.rules[0].index > match {
 			break
 		}
-		if !has(g.rights, q.Right, denies) || !g.realms.match(q.Ref.Realm) || !g.keys.match(q.Ref.Key) || !g.methods.match(method) {
+		// A denial of one secret is one of the realm that is meant as a whole: who may
+		// not change the secret may not change the realm.
+		isAbout := g.keys.match(q.Ref.Key) || denies && q.Ref.Key == ""
+		if !isAbout || !has(g.rights, q.Right, denies) || !g.realms.match(q.Ref.Realm) || !g.methods.match(method) {
 			continue
 		}
 		for j := range g.rules {
@@ -216,6 +219,16 @@ func (c *rules) mayAny(rights Right, realmID, key string) bool {
 		}
 	}
 	return allowed != 0
+}
+
+// maySomewhere reports whether a rule allows one of the rights for anything.
+func (c *rules) maySomewhere(rights Right) bool {
+	for i := range c.allowances {
+		if c.allowances[i].rights&rights != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // mayAll reports whether all of the rights are allowed everywhere: rules with

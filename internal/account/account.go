@@ -49,6 +49,36 @@ type Service struct {
 	broker  Broker
 	catalog Catalog
 	log     *zap.Logger
+	// may is what the caller may do, see For; nil for everything.
+	may func(realm.Ref) error
+}
+
+// For is the service as one caller may use it. may returns nil for a secret that
+// the caller may do something with, for a realm (without a key) with whose
+// secrets he may all do it, and for the zero reference if he may do it
+// everywhere; else the refusal. A caller who is refused learns nothing about
+// what there is.
+func (s *Service) For(may func(realm.Ref) error) *Service {
+	own := *s
+	own.may = may
+	return &own
+}
+
+// allow is nil if the caller may.
+func (s *Service) allow(ref realm.Ref) error {
+	if s.may == nil {
+		return nil
+	}
+	return s.may(ref)
+}
+
+// reason is an error about a realm, for a caller who may hear of all that is in
+// it, and the refusal for others.
+func (s *Service) reason(realmID string, err error) error {
+	if refused := s.allow(realm.Ref{Realm: realmID}); refused != nil {
+		return refused
+	}
+	return err
 }
 
 // New makes the service. The log gets internal errors of accounts, and nothing

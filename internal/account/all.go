@@ -33,7 +33,8 @@ type Result struct {
 }
 
 // InitAll gets a token for every secret of the realm that has none, and renews
-// those that are due. progress is told each result as it happens, and never
+// those that are due; those that the caller may not renew are skipped.
+// progress is told each result as it happens, and never
 // called by two goroutines at once. No failure stops the others.
 //
 // When the context ends, what is under way is finished by the broker, nothing
@@ -92,7 +93,12 @@ func (s *Service) all(ctx context.Context, realmID string, do func(context.Conte
 	for range min(max(width, 1), len(keys)) {
 		workers.Go(func() {
 			for key := range waiting {
-				results <- s.renewOne(ctx, realm.Ref{Realm: realmID, Key: key}, do)
+				ref := realm.Ref{Realm: realmID, Key: key}
+				if s.allow(ref) != nil {
+					results <- Result{Key: key, Result: Skipped, Reason: "forbidden"}
+					continue
+				}
+				results <- s.renewOne(ctx, ref, do)
 			}
 		})
 	}

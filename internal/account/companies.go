@@ -35,13 +35,37 @@ type CompanyUpdate struct {
 	ClearAccounts bool
 }
 
+// AllowCompany is nil if the caller may do it to a company with these accounts:
+// for each of them, and for everything if there is none.
+func (s *Service) AllowCompany(accounts map[string]string) error {
+	if len(accounts) == 0 {
+		return s.allow(realm.Ref{})
+	}
+	for realmID, key := range accounts {
+		if err := s.allow(realm.Ref{Realm: realmID, Key: key}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Company returns one company. CodeCompanyNotFound.
 func (s *Service) Company(ctx context.Context, taxpayerID string) (tokenstore.Company, error) {
-	return s.catalog.Company(ctx, taxpayerID)
+	c, err := s.catalog.Company(ctx, taxpayerID)
+	if err != nil {
+		if refused := s.allow(realm.Ref{}); refused != nil {
+			return tokenstore.Company{}, refused
+		}
+		return c, err
+	}
+	if err := s.AllowCompany(c.Accounts); err != nil {
+		return tokenstore.Company{}, err
+	}
+	return c, nil
 }
 
 // Companies lists a page of the companies whose taxpayer id or name contains
-// the keyword, newest first, and how many there are.
+// the keyword, newest first, and how many there are, whatever the caller may do.
 func (s *Service) Companies(ctx context.Context, page tokenstore.Page, keyword string) ([]tokenstore.Company, int, error) {
 	return s.catalog.Companies(ctx, page, keyword)
 }
@@ -52,15 +76,43 @@ func (s *Service) SaveCompany(ctx context.Context, u CompanyUpdate) (tokenstore.
 	if err := u.validate(); err != nil {
 		return tokenstore.Company{}, err
 	}
+	if err := s.AllowCompany(u.added()); err != nil && len(u.added()) > 0 {
+		return tokenstore.Company{}, err
+	}
 	if err := s.realmsExist(ctx, u.Accounts); err != nil {
 		return tokenstore.Company{}, err
 	}
-	return s.catalog.SaveCompany(ctx, u.TaxpayerID, u.apply)
+	return s.catalog.SaveCompany(ctx, u.TaxpayerID, func(c tokenstore.Company, found bool) (tokenstore.Company, error) {
+		if found {
+			if err := s.AllowCompany(c.Accounts); err != nil {
+				return c, err
+			}
+		}
+		c, err := u.apply(c, found)
+		if err != nil {
+			return c, err
+		}
+		return c, s.AllowCompany(c.Accounts)
+	})
+}
+
+// added are the accounts that the update sets.
+func (u CompanyUpdate) added() map[string]string {
+	added := map[string]string{}
+	for id, key := range u.Accounts {
+		if key != nil {
+			added[id] = *key
+		}
+	}
+	return added
 }
 
 // DeleteCompany deletes a company; its accounts stay what they are, secrets.
 // CodeCompanyNotFound.
 func (s *Service) DeleteCompany(ctx context.Context, taxpayerID string) error {
+	if _, err := s.Company(ctx, taxpayerID); err != nil {
+		return err
+	}
 	return s.catalog.DeleteCompany(ctx, taxpayerID)
 }
 

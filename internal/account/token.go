@@ -67,6 +67,9 @@ func (s *Service) of(token func(context.Context, realm.Ref) (*realm.Lease, error
 	return func(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error) {
 		ref, err := s.lookup(ctx, realmID, taxpayerID)
 		if err != nil {
+			return nil, s.reason(realmID, err)
+		}
+		if err := s.allow(ref); err != nil {
 			return nil, err
 		}
 		return token(ctx, ref)
@@ -84,7 +87,7 @@ func (s *Service) by(obtain func(context.Context, realm.Ref) (*realm.Lease, erro
 // whosever account is meant.
 func (s *Service) authorize(ctx context.Context, realmID, taxpayerID string) (*realm.Lease, error) {
 	if err := s.broker.Authorizable(ctx, realmID); err != nil {
-		return nil, err
+		return nil, s.reason(realmID, err)
 	}
 	return s.of(s.by(s.broker.Authorize))(ctx, realmID, taxpayerID)
 }

@@ -13,15 +13,20 @@ import (
 )
 
 func (a *api) requestAccessToken(ctx context.Context, r *request) (any, error) {
-	return r.accountToken(ctx, a.accounts.RequestAccessToken)
+	return r.accountToken(ctx, a.accountsFor(r).RequestAccessToken)
 }
 
 func (a *api) getAccessToken(ctx context.Context, r *request) (any, error) {
-	return r.accountToken(ctx, a.accounts.GetAccessToken)
+	return r.accountToken(ctx, a.accountsFor(r).GetAccessToken)
 }
 
 func (a *api) refreshToken(ctx context.Context, r *request) (any, error) {
-	return r.accountToken(ctx, a.accounts.RefreshToken)
+	return r.accountToken(ctx, a.accountsFor(r).RefreshToken)
+}
+
+// accountsFor is the account service as the caller may use it on this route.
+func (a *api) accountsFor(r *request) *account.Service {
+	return a.accounts.For(r.caller.refusing(r.route.right))
 }
 
 // accountToken answers with the token alone, as the earlier service did. It is

@@ -249,7 +249,7 @@ func TestAuthorizeURL(t *testing.T) {
 	const to = "https://provider.example/authorize?a=1&state=state-1"
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, New(p, p, Options{Log: zap.New(core)})}
+	c := caller{t, newLocal(p, p, Options{Log: zap.New(core)})}
 	a := c.get("/api/secret/jd/acme/authorize")
 	a.ok(`{"url":"` + to + `"}`)
 	if !strings.Contains(a.body, to) { // somebody may copy it out of there

@@ -5,8 +5,8 @@
 //
 // One generic function reads requests, refuses what comes from other sites,
 // bounds bodies and turns errors into problem documents (RFC 9457); the
-// handlers only say what is done. Who may call at all is decided before this
-// handler.
+// handlers only say what is done. Who the caller is, is found out before this
+// handler (WithCaller); what he may do is decided here, for each route.
 package adminapi
 
 import (
@@ -37,6 +37,8 @@ type Broker interface {
 	Status(ctx context.Context) broker.Status
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
 	Backup(ctx context.Context, w io.Writer) error
+	StatusOf(ref realm.Ref) (broker.TokenStatus, bool)
+	CheckProxyable(ctx context.Context, ref realm.Ref) error
 }
 
 // Catalog is what the API needs of a catalog.Catalog; its methods are
@@ -63,6 +65,8 @@ var (
 
 // Options of the API; the zero value is usable.
 type Options struct {
+	// Clients are who may use what. New needs them, NewCallback does not.
+	Clients Clients
 	// Log gets internal errors, and a line for each request that IsConfidential
 	// keeps out of an access log; nothing confidential goes to it. Nil: none.
 	Log *zap.Logger
@@ -75,6 +79,7 @@ type Options struct {
 type api struct {
 	routes   []route
 	broker   Broker
+	clients  Clients
 	catalog  Catalog
 	accounts *account.Service
 	log      *zap.Logger
@@ -93,7 +98,7 @@ func NewCallback(b Broker, c Catalog, opts Options) http.Handler {
 }
 
 func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
-	a := &api{routes: routes, broker: b, catalog: c, log: opts.Log, now: opts.Now}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, log: opts.Log, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

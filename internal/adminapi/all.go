@@ -10,11 +10,11 @@ import (
 )
 
 func (a *api) initAll(ctx context.Context, r *request) (any, error) {
-	return r.all(ctx, a.accounts.InitAll)
+	return r.all(ctx, a.accountsFor(r).InitAll)
 }
 
 func (a *api) refreshAll(ctx context.Context, r *request) (any, error) {
-	return r.all(ctx, a.accounts.RefreshAll)
+	return r.all(ctx, a.accountsFor(r).RefreshAll)
 }
 
 // all answers with what became of each account: by key and in the end, or line

@@ -36,9 +36,10 @@ func listOf[I, T any](items []I, total int, show func(I) T) list[T] {
 }
 
 // search answers with the page that the query asks for, of those that hold its
-// keyword.
+// keyword and that the caller may see.
 func search[I, T any](
-	ctx context.Context, r *request, find func(ctx context.Context, page tokenstore.Page, keyword string) ([]I, int, error), show func(I) T,
+	ctx context.Context, r *request, find func(ctx context.Context, page tokenstore.Page, keyword string) ([]I, int, error),
+	show func(I) T, may func(I) bool,
 ) (any, error) {
 	page, err := r.query.page()
 	if err != nil {
@@ -48,6 +49,8 @@ func search[I, T any](
 	if err != nil {
 		return nil, err
 	}
-	items, total, err := find(ctx, page, keyword)
+	items, total, err := allowed(r.caller, page, func(page tokenstore.Page) ([]I, int, error) {
+		return find(ctx, page, keyword)
+	}, may)
 	return listOf(items, total, show), err
 }

@@ -25,6 +25,8 @@ const (
 	bodyNeeded
 	// bodyParameters: a form or JSON, or nothing at all.
 	bodyParameters
+	// bodyJSON: JSON, or nothing at all.
+	bodyJSON
 )
 
 // maxBody bounds every body, in bytes.
@@ -35,8 +37,9 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	if rule == bodyIgnored || (rule == bodyOptional && (r.Body == nil || r.Body == http.NoBody)) {
 		return nil, nil
 	}
+	errNoJSON := mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
 	if rule == bodyNeeded && !hasContentType(r.Header, typeJSON) {
-		return nil, mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
+		return nil, errNoJSON
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -47,6 +50,9 @@ func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, er
 	}
 	if err != nil {
 		return nil, realm.Fieldf("", "the body could not be read to its end")
+	}
+	if rule == bodyJSON && len(body) > 0 && !hasContentType(r.Header, typeJSON) {
+		return nil, errNoJSON
 	}
 	if rule == bodyParameters && len(body) > 0 && !hasContentType(r.Header, typeJSON) && !hasContentType(r.Header, typeForm) && !hasContentType(r.Header, typeMultipart) {
 		return nil, mediaType("send the parameters in the query, in a form or in JSON, the body declared by its " +

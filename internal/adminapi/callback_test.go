@@ -107,7 +107,7 @@ func TestBrokenCallbacks(t *testing.T) {
 func TestCallbackMethods(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, New(p, p, Options{Log: zap.New(core)})}
+	c := caller{t, newLocal(p, p, Options{Log: zap.New(core)})}
 	for n, method := range []string{"HEAD", "POST", "OPTIONS", "DELETE"} {
 		a := c.send(method, "/jd-account/callback-token?code=canary&state=canary", nil)
 		a.refused(http.StatusMethodNotAllowed, "method_not_allowed", "this path answers only GET")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -43,11 +44,14 @@ func showCompany(c tokenstore.Company) companyDocument {
 }
 
 func (a *api) listCompanies(ctx context.Context, r *request) (any, error) {
-	return search(ctx, r, a.accounts.Companies, showCompany)
+	accounts := a.accounts.For(r.caller.refusing(access.AdminRead))
+	return search(ctx, r, accounts.Companies, showCompany, func(c tokenstore.Company) bool {
+		return accounts.AllowCompany(c.Accounts) == nil
+	})
 }
 
 func (a *api) getCompany(ctx context.Context, r *request) (any, error) {
-	c, err := a.accounts.Company(ctx, r.ids[0])
+	c, err := a.accounts.For(r.caller.refusing(access.AdminRead)).Company(ctx, r.ids[0])
 	return showCompany(c), err
 }
 
@@ -56,12 +60,12 @@ func (a *api) saveCompany(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.accounts.SaveCompany(ctx, u)
+	c, err := a.accounts.For(r.caller.refusing(access.Admin)).SaveCompany(ctx, u)
 	return showCompany(c), err
 }
 
 func (a *api) deleteCompany(ctx context.Context, r *request) (any, error) {
-	return done{success}, a.accounts.DeleteCompany(ctx, r.ids[0])
+	return done{success}, a.accounts.For(r.caller.refusing(access.Admin)).DeleteCompany(ctx, r.ids[0])
 }
 
 // accountAliases are the columns of the earlier service's table that are

@@ -112,7 +112,7 @@ func TestInternalErrors(t *testing.T) {
 			p, _ := newPuppet(t)
 			p.err = tt.err
 			core, logs := observer.New(zap.DebugLevel)
-			c := caller{t, New(p, p, Options{Log: zap.New(core)})}
+			c := caller{t, newLocal(p, p, Options{Log: zap.New(core)})}
 			a := c.get("/api/realm/r")
 			a.refused(tt.status, tt.code, "")
 			if strings.Contains(a.body, "fire") || strings.Contains(a.body, hidden) {
@@ -134,7 +134,7 @@ func TestInternalErrors(t *testing.T) {
 func TestQuietErrors(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p, _ := newPuppet(t)
-	c := caller{t, New(p, p, Options{Log: zap.New(core)})}
+	c := caller{t, newLocal(p, p, Options{Log: zap.New(core)})}
 	p.err = &realm.Error{Code: realm.CodeRealmNotFound, Status: 404}
 	c.get("/api/realm/r").refused(404, "realm_not_found", "realm 不存在")
 	c.get("/nothing").refused(404, "not_found", "")
@@ -156,7 +156,7 @@ func TestPanics(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
 		p, _ := newPuppet(t)
 		p.panics = value
-		c := caller{t, New(p, p, Options{Log: zap.New(core)})}
+		c := caller{t, newLocal(p, p, Options{Log: zap.New(core)})}
 		a := c.get("/api/token?realm=r&key=k")
 		a.refused(500, "internal", "")
 		lines := logs.All()
@@ -192,6 +192,6 @@ func bare(t *testing.T, p *puppet, method, target string) answer {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
-	New(p, p, Options{}).ServeHTTP(w, r)
+	newLocal(p, p, Options{}).ServeHTTP(w, r)
 	return answer{t, w.Code, w.Header(), w.Body.String()}
 }

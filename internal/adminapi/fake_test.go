@@ -50,7 +50,7 @@ func newPuppet(t *testing.T) (*puppet, caller) {
 		Access: "at-1", Expires: realm.InstantOf(noon.Add(2 * time.Hour)), Source: realm.FromMemory,
 	}}
 	p.key, p.company = "main", tokenstore.Company{ID: 7, TaxpayerID: "9111", Accounts: map[string]string{"jd": "acme"}}
-	return p, caller{t, New(p, p, Options{Now: func() time.Time { return noon }})}
+	return p, caller{t, newLocal(p, p, Options{Now: func() time.Time { return noon }})}
 }
 
 func (p *puppet) asked(ref realm.Ref) error {

@@ -17,6 +17,18 @@ import (
 // noon is the clock of the tests that do not need a moving one.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// newLocal makes an API for callers that may do everything, unless a test says
+// who the caller is.
+func newLocal(b Broker, c Catalog, opts Options) http.Handler {
+	api := New(b, c, opts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if callerOf(r.Context()) == (Caller{}) {
+			r = r.WithContext(WithCaller(r.Context(), Caller{Kind: KindLocal}))
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
 // caller sends requests to a handler, and holds every answer against what the
 // description says about it.
 type caller struct {

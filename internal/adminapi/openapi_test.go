@@ -95,6 +95,12 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"ReportToken":    reflect.TypeFor[grant.ReportToken](),
 
 		"Company":       reflect.TypeFor[companyDocument](),
+		"Client":        reflect.TypeFor[clientDocument](),
+		"SavedClient":   reflect.TypeFor[savedClient](),
+		"ClientRule":    reflect.TypeFor[tokenstore.Rule](),
+		"ClientLimits":  reflect.TypeFor[tokenstore.ClientLimits](),
+		"ClientKey":     reflect.TypeFor[clientKey](),
+		"Explanation":   reflect.TypeFor[explanation](),
 		"AccountResult": reflect.TypeFor[account.Result](),
 		"AccountSum":    reflect.TypeFor[sum](),
 		"Authorization": reflect.TypeFor[authorization](),

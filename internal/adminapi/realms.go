@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -27,12 +28,48 @@ func showRealm(info catalog.RealmInfo) realmDocument {
 }
 
 func (a *api) listRealms(ctx context.Context, r *request) (any, error) {
-	return search(ctx, r, a.catalog.Realms, showRealm)
+	return search(ctx, r, a.catalog.Realms, showRealm, func(info catalog.RealmInfo) bool {
+		return r.caller.maySome(access.AdminRead, info.ID)
+	})
 }
 
+// getRealm shows a realm: all of it to who administrates, and to who may only
+// read tokens what he needs for using one.
 func (a *api) getRealm(ctx context.Context, r *request) (any, error) {
+	r.about.Realm = r.ids[0]
+	administrates := r.caller.maySome(access.AdminRead, r.ids[0])
+	if err := require(administrates || r.caller.maySome(access.Read, r.ids[0])); err != nil {
+		return nil, err
+	}
 	info, err := a.catalog.RealmInfo(ctx, r.ids[0])
-	return showRealm(info), err
+	if err != nil {
+		return nil, err
+	}
+	if !administrates {
+		return showUse(info), nil
+	}
+	return showRealm(info), nil
+}
+
+// realmUse is what a client has to know of a realm whose tokens it may read.
+type realmUse struct {
+	ID     string     `json:"id"`
+	Config useOfRealm `json:"config"`
+}
+
+// useOfRealm are the fields of a realm.Config that say how a token is used.
+type useOfRealm struct {
+	API     string            `json:"api,omitempty"`
+	Hosts   []string          `json:"hosts,omitempty"`
+	Inject  []realm.Injection `json:"inject,omitempty"`
+	RenewOn []realm.Rule      `json:"renew_on,omitempty"`
+	// InjectOnly: nobody may read the tokens, not even with the right.
+	InjectOnly bool `json:"inject_only,omitempty"`
+}
+
+func showUse(info catalog.RealmInfo) realmUse {
+	c := info.Config
+	return realmUse{ID: info.ID, Config: useOfRealm{API: c.API, Hosts: c.Hosts, Inject: c.Inject, RenewOn: c.RenewOn, InjectOnly: c.InjectOnly}}
 }
 
 // saveRealm creates or updates a realm. Stored values are sent to no host that
@@ -46,10 +83,16 @@ func (a *api) saveRealm(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.require(access.Admin, realm.Ref{Realm: u.id}); err != nil {
+		return nil, err
+	}
 	save := a.catalog.SaveRealm
 	if keep {
 		// Only who may do everything may decide this: with it, a realm can send
 		// what is stored anywhere.
+		if err := require(r.caller.mayAll(access.Admin)); err != nil {
+			return nil, err
+		}
 		save = a.catalog.SaveRealmKeepingValues
 	}
 	info, err := save(ctx, u.id, u.apply)
@@ -82,7 +125,14 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 	if err := o.end(); err != nil {
 		return nil, err
 	}
+	if err := r.require(access.Admin, ref); err != nil {
+		return nil, err
+	}
 	if config != nil {
+		// It is tried in place of the realm's own, and so is a change of it.
+		if err := r.require(access.Admin, realm.Ref{Realm: ref.Realm}); err != nil {
+			return nil, err
+		}
 		stored, err := a.catalog.RealmInfo(ctx, ref.Realm)
 		if err != nil {
 			return nil, err

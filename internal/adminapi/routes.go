@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -21,6 +22,9 @@ type route struct {
 	// words are the statuses and texts of this route for errors of the broker.
 	words vocabulary
 	kind  kind
+	// right is what a caller needs, for what scope says.
+	right access.Right
+	scope scope
 }
 
 // kind sets a route apart from those that answer JSON to who may call.
@@ -37,33 +41,39 @@ const (
 
 // routes are all there are, the busiest one first; openapi.json describes each.
 var routes = []route{
-	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain},
-	{http.MethodPost, "/api/token", (*api).token, bodyNeeded, tokenWords, kindPlain},
-	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain},
-	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain},
-	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain},
-	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, kindPlain},
-	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, kindPlain},
-	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, kindPlain},
-	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, kindPlain},
-	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain},
-	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain},
-	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential},
-	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain},
-	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain},
-	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain},
-	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain},
-	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain},
-	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain},
-	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain},
-	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain},
+	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain, access.Read, scopeHandler},
+	{http.MethodPost, "/api/token", (*api).token, bodyNeeded, tokenWords, kindPlain, access.Read, scopeHandler},
+	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain, access.Admin, scopeHandler},
+	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeHandler},
+	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, kindPlain, access.Admin, scopeRealm},
+	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, kindPlain, access.Admin, scopeHandler},
+	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, kindPlain, access.Admin, scopeHandler},
+	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSecret},
+	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain, access.Admin, scopeSecret},
+	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential, access.Authorize, scopeSecret},
+	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain, access.Admin, scopeHandler},
+	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain, access.AdminRead, scopeHandler},
+	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain, access.Admin, scopeHandler},
+	{http.MethodGet, "/api/client", (*api).listClients, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll},
+	{http.MethodPost, "/api/client", (*api).saveClient, bodyNeeded, clientWords, kindPlain, access.Admin, scopeAll},
+	{http.MethodGet, "/api/client/{id}", (*api).getClient, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll},
+	{http.MethodDelete, "/api/client/{id}", (*api).deleteClient, bodyIgnored, clientWords, kindPlain, access.Admin, scopeAll},
+	{http.MethodPost, "/api/client/{id}/rotate", (*api).rotateClient, bodyJSON, clientWords, kindPlain, access.Admin, scopeAll},
+	{http.MethodPost, "/api/explain", (*api).explain, bodyNeeded, nil, kindPlain, access.AdminRead, scopeHandler},
+	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
+	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
+	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 
-	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain},
-	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, kindPlain},
-	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, kindPlain},
-	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, kindPlain},
-	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, kindPlain},
-	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, kindCallback},
+	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeHandler},
+	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeHandler},
+	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeHandler},
+	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome},
+	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome},
+	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, kindCallback, 0, scopeOpen},
 }
 
 var (
@@ -161,8 +171,7 @@ func (rt *route) answers(method string) bool {
 }
 
 // administrates reports whether the route is for those who administrate, and
-// not for the apps and browsers that get a token or a link by it. Only the
-// former get the provider's words.
+// not for the apps and browsers that get a token or a link by it.
 func (rt *route) administrates() bool {
 	return rt.kind == kindPlain && rt.path != "/api/token" && !strings.HasPrefix(rt.path, accounts+"/")
 }

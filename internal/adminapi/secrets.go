@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // slot matches the names of the fields that stand at the top level of a
@@ -71,7 +73,9 @@ func (a *api) listSecrets(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, total, err := a.catalog.Secrets(ctx, page, realmID)
+	secrets, total, err := allowed(r.caller, page, func(page tokenstore.Page) ([]catalog.SecretInfo, int, error) {
+		return a.catalog.Secrets(ctx, page, realmID)
+	}, func(info catalog.SecretInfo) bool { return r.caller.may(access.AdminRead, info.Ref) })
 	return listOf(secrets, total, showSecret), err
 }
 
@@ -83,6 +87,9 @@ func (a *api) getSecret(ctx context.Context, r *request) (any, error) {
 func (a *api) saveSecret(ctx context.Context, r *request) (any, error) {
 	u, err := readSecretUpdate(r.body)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.require(access.Admin, u.Ref); err != nil {
 		return nil, err
 	}
 	info, err := a.catalog.SaveSecret(ctx, u.SecretUpdate)

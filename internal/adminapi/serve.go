@@ -14,7 +14,10 @@ import (
 
 // request is what a handler gets to see of a request.
 type request struct {
-	route *route
+	route  *route
+	caller Caller
+	// about is whose secret or realm the request is about, as far as it is known.
+	about realm.Ref
 	// words are the route's, or others that fit what was asked for.
 	words vocabulary
 	// ids are the segments of the path that stand for the names in the
@@ -82,6 +85,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 			return reply{}, err
 		}
 	}
+	req.caller = callerOf(r.Context())
+	if err := req.route.allow(req.caller, req.ids); err != nil {
+		return reply{}, err
+	}
 	if req.body, err = readBody(w, r, req.route.takes); err != nil {
 		return reply{}, err
 	}
@@ -101,7 +108,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 // away is not worth a line.
 func (a *api) refuse(r *http.Request, req *request, err error) reply {
 	d := document(req.words, err)
-	if e := (*realm.Error)(nil); errors.As(err, &e) && req.route.administrates() {
+	if e := (*realm.Error)(nil); errors.As(err, &e) && req.showsProviderMessage() {
 		d.ProviderMessage = e.ProviderMessage
 	}
 	if internal(d) && !gone(r, err) && !errors.Is(err, errPanicked) {

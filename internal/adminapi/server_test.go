@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
@@ -33,6 +34,7 @@ type server struct {
 	provider *fakeprovider.Provider
 	url      string // of the provider
 	view     *broker.View
+	clients  *access.View
 
 	log syncBuffer
 }
@@ -66,8 +68,11 @@ func (s *server) again(t testing.TB) caller {
 func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.Definition) http.Handler {
 	t.Helper()
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &s.log, zap.DebugLevel))
-	pool := broker.New(sqlstore.SQLite(s.path, keyring(t), sqlstore.WithLogger(log)), log, nil)
+	store := sqlstore.SQLite(s.path, keyring(t), sqlstore.WithLogger(log))
+	pool := broker.New(store, log, nil)
+	registry := access.NewRegistry(access.RegistryConfig{Store: store, Open: pool.Open, Log: log})
 	t.Cleanup(func() {
+		registry.Close()
 		if err := pool.Destruct(); err != nil {
 			t.Error(err)
 		}
@@ -77,7 +82,11 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 		t.Fatal(err)
 	}
 	s.view = view
-	return New(view, view.Catalog(), Options{Log: log})
+	if s.clients, err = registry.View(access.ViewConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	s.clients.Start()
+	return newLocal(view, view.Catalog(), Options{Log: log, Clients: s.clients})
 }
 
 // wxgzh posts the WeChat realm of the earlier service's documentation, but for

@@ -4,8 +4,12 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"slices"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // description is the OpenAPI 3.1 description of every route. The tests hold
@@ -15,8 +19,16 @@ import (
 var description json.RawMessage
 
 // status answers GET /api/status.
-func (a *api) status(ctx context.Context, _ *request) (any, error) {
+func (a *api) status(ctx context.Context, r *request) (any, error) {
 	s := a.broker.Status(ctx)
+	s.Tokens = slices.DeleteFunc(s.Tokens, func(t broker.TokenStatus) bool {
+		return !r.caller.may(access.AdminRead, realm.Ref{Realm: t.Realm, Key: t.Key})
+	})
+	if !r.caller.mayAll(access.AdminRead) {
+		s.Damaged = slices.DeleteFunc(s.Damaged, func(d tokenstore.Damage) bool {
+			return d.Realm == "" || !r.caller.may(access.AdminRead, realm.Ref{Realm: d.Realm, Key: d.Key})
+		})
+	}
 	if s.Stores == nil {
 		s.Stores = []broker.StoreStatus{}
 	}

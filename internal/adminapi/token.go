@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -17,6 +18,13 @@ import (
 func (a *api) token(ctx context.Context, r *request) (any, error) {
 	wanted, err := r.wantedToken()
 	if err != nil {
+		return nil, err
+	}
+	right := access.Read
+	if wanted.flush {
+		right = access.Flush
+	}
+	if err := r.require(right, wanted.ref); err != nil {
 		return nil, err
 	}
 	var lease *realm.Lease

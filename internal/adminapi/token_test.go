@@ -197,7 +197,7 @@ func BenchmarkToken(b *testing.B) {
 	p := &puppet{lease: realm.Lease{
 		Access: realm.Hidden(strings.Repeat("t", 512)), Expires: realm.InstantOf(noon.Add(time.Hour)), Source: realm.FromMemory,
 	}}
-	h := New(p, p, Options{})
+	h := newLocal(p, p, Options{})
 	r := httptest.NewRequest(http.MethodGet, "/api/token?realm=wxgzh&key=wxgzh_secret", nil)
 	w := blank{http.Header{}}
 	b.ReportAllocs()

@@ -34,7 +34,7 @@ func newKeyFileServer(t *testing.T) (c caller, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = caller{t, New(view, view.Catalog(), Options{})}
+	c = caller{t, newLocal(view, view.Catalog(), Options{})}
 	a := c.json(http.MethodPost, "/api/realm", `{"id": "wx", "config": {"url": "https://token.example.com/t", "token_path": "t", "shared": {"x": "canary-shared"}}}`)
 	if a.status != http.StatusOK {
 		t.Fatalf("%d: %s", a.status, a.body)

@@ -30,6 +30,12 @@ type StoreStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Two of the words of TokenStatus.State.
+const (
+	StateIdle = "idle"
+	StateLive = "live"
+)
+
 // TokenStatus is the state of one (realm, key) on this node.
 type TokenStatus struct {
 	Realm string `json:"realm"`
@@ -77,6 +83,16 @@ func (v *View) Status(ctx context.Context) Status {
 		return cmp.Or(cmp.Compare(a.Realm, b.Realm), cmp.Compare(a.Key, b.Key))
 	})
 	return s
+}
+
+// StatusOf tells the state of one token. Ok is false where memory knows nothing
+// of it.
+func (v *View) StatusOf(ref realm.Ref) (t TokenStatus, ok bool) {
+	e, ok := v.pool.entries.Load(ref)
+	if !ok {
+		return t, false
+	}
+	return e.describe(ref, realm.InstantOf(v.pool.now())), true
 }
 
 func (v *View) health(ctx context.Context) []StoreStatus {
@@ -164,7 +180,7 @@ const (
 
 // String is the word for it in the status and in metrics.
 func (s state) String() string {
-	return [states]string{"idle", "live", "expired", "failing", "reauth_required"}[s]
+	return [states]string{StateIdle, StateLive, "expired", "failing", "reauth_required"}[s]
 }
 
 // stateOf is the state of an entry with this token and failure.

@@ -45,14 +45,33 @@ func (v *View) leaseFor(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*
 // Proxyable returns the token for a proxied request. CodeNotProxyable if the
 // realm does not say where the API is or where the token goes.
 func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
-	c, err := v.catalog.Realm(ctx, ref.Realm)
+	c, err := v.proxyableRealm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	return v.leaseFor(ctx, c, ref)
+}
+
+func (v *View) proxyableRealm(ctx context.Context, id string) (*catalog.Realm, error) {
+	c, err := v.catalog.Realm(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if why := c.Program.NotProxyable(); why != "" {
 		return nil, &realm.Error{Code: realm.CodeNotProxyable, Status: http.StatusConflict, Detail: why}
 	}
-	return v.leaseFor(ctx, c, ref)
+	return c, nil
+}
+
+// CheckProxyable is the error that Proxyable has before a token is needed: of a
+// realm or secret that there is not, and of a realm that says too little.
+func (v *View) CheckProxyable(ctx context.Context, ref realm.Ref) error {
+	c, err := v.proxyableRealm(ctx, ref.Realm)
+	if err != nil {
+		return err
+	}
+	_, err = v.catalog.Secret(ctx, c, ref)
+	return err
 }
 
 // Flush fetches a new token and returns it. CodeFixedToken for a realm that has
