@@ -123,8 +123,8 @@ func TestAdminAccess(t *testing.T) {
 			}
 		}
 		c.admin.failures = newFailures(zap.NewNop(), time.Now)
-		if got := c.admin.admit(r) == nil; got != c.want {
-			t.Errorf("%s: %v", name, got)
+		if _, refused := c.admin.admit(r); (refused == nil) != c.want {
+			t.Errorf("%s: %v", name, refused)
 		}
 	}
 }
@@ -238,8 +238,9 @@ func TestProxyAccess(t *testing.T) {
 				r.Header.Set(header, value)
 			}
 		}
-		if got := (admission{local: c.auth == "", none: c.auth == authNone}).admit(r, repl) == nil; got != c.want {
-			t.Errorf("%s: %v", name, got)
+		a := admission{local: c.auth == "", none: c.auth == authNone, isProxy: true}
+		if _, refused := a.admit(r, repl); (refused == nil) != c.want {
+			t.Errorf("%s: %v", name, refused)
 		}
 	}
 }
@@ -266,8 +267,8 @@ func TestTransportAccess(t *testing.T) {
 			r.Header.Set("Origin", c.origin)
 		}
 		transport := &Transport{admission: admission{local: c.auth == "", none: c.auth == authNone}}
-		if got := transport.admit(r, repl) == nil; got != c.want {
-			t.Errorf("%+v: %v", c, got)
+		if _, refused := transport.admit(r, repl); (refused == nil) != c.want {
+			t.Errorf("%+v: %v", c, refused)
 		}
 	}
 }

@@ -86,8 +86,9 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		a.token = newAdminToken(token)
 	}
 	a.failures = app.failures
+	a.admission.connect(app)
 	a.refusals = adminapi.Sampled(ctx.Logger())
-	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Log: ctx.Logger()})
+	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Clients: app.clients, Log: ctx.Logger()})
 	return nil
 }
 
@@ -100,27 +101,38 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if confidential {
 		skipAccessLog(r)
 	}
-	if refused := a.admit(r); refused != nil {
+	who, refused := a.admit(r)
+	if refused == nil && who.client != nil {
+		var p *passage
+		if p, refused = beginPassage(r.Context(), who); refused == nil {
+			defer p.end()
+			r = r.WithContext(p.ctx)
+		}
+	}
+	if refused != nil {
 		if confidential {
 			a.refusals.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
 		}
 		forbid(w, refused)
 		return nil
 	}
-	a.api.ServeHTTP(w, r)
+	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(r.Context(), adminapi.Caller{
+		Kind: who.kind, ID: who.id(), Client: who.client, Address: addressOf(r).String(),
+	})))
 	return nil
 }
 
-// admit returns nil for a caller that may use the API, else why not. The API
-// itself refuses the pages of other sites, all but the callback's.
+// admit returns who may call the API, else why not; what a caller may do there
+// is decided by the API. It also refuses the pages of other sites, all but the
+// callback's.
 //
-// What is sent as Bearer claims to be the admin token. So a wrong one is refused
-// also where the caller would have been let in without any, except where
+// What is sent as Bearer claims to be the admin token or a key. So a wrong one is
+// refused also where the caller would have been let in without any, except where
 // everybody is and no token is configured: there something in front may have
 // asked for what was sent.
-func (a *Admin) admit(r *http.Request) *realm.Error {
+func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	if adminapi.ServesCallback(r.URL) {
-		return nil // whoever authorizes has no credential of ours
+		return caller{}, nil // whoever authorizes has no credential of ours
 	}
 	given, from, wait := credentialsOf(r), addressOf(r), time.Duration(0)
 	token := a.expected()
@@ -130,33 +142,36 @@ func (a *Admin) admit(r *http.Request) *realm.Error {
 		// one is not even compared.
 		if wait = a.failures.wait(from); wait == 0 && token.isAmong(given) {
 			if wait = a.failures.record(from, true); wait == 0 {
-				return nil
+				return caller{kind: adminapi.KindAdmin}, nil
 			}
 		}
 	}
-	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if a.admission.user(repl) != "" {
-		return nil // what was sent is the user's own password
-	}
-	if !claims || !given.bearer || a.admission.none && a.token == nil {
-		refused := a.admission.admitCaller(r, repl)
-		switch {
-		case refused == errLocalOnly:
-			refused = a.errNotAdmin()
-		case refused == nil:
-			return nil
+	if given.given() && a.admission.clients != nil {
+		if who, refused := a.admission.admitKey(r, given); who.client != nil || refused != nil {
+			return who, refused
 		}
-		if !claims {
-			return refused
+	}
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	// What a user sent is the user's own password.
+	if !claims || !given.bearer || a.admission.none && a.token == nil || a.admission.user(repl) != "" {
+		who, refused := a.admission.admitKeyless(r, repl)
+		switch {
+		case refused == nil:
+			return who, nil
+		case refused == errLocalOnly, refused == errClientsOnly:
+			refused = a.errNotAdmin()
+		}
+		if !claims || a.admission.user(repl) != "" {
+			return caller{}, refused
 		}
 	}
 	if wait == 0 {
 		wait = a.failures.record(from, false)
 	}
 	if wait > 0 {
-		return errTooManyFailures(wait)
+		return caller{}, errTooManyFailures(wait)
 	}
-	return a.errNotAdmin()
+	return caller{}, a.errNotAdmin()
 }
 
 // expected is the admin token; nil where there is none, since its file cannot be
@@ -177,7 +192,7 @@ func (a *Admin) errNotAdmin() *realm.Error {
 	}
 	return &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusForbidden,
-		Detail: "the admin API asks for the admin token, " + where + ", as Authorization: Bearer; or put an authentication directive " +
+		Detail: "the admin API asks for the admin token, " + where + ", or for the key of a client, as Authorization: Bearer; or put an authentication directive " +
 			"(such as basic_auth) in front, name the result of another one with 'auth {placeholder}', or write 'auth local' for callers on " +
 			"this machine that use a loopback name, or 'auth none' for everybody",
 	}

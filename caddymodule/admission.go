@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -37,6 +38,12 @@ type admission struct {
 	// placeholder, without its braces, names the result of another
 	// authenticator; "" for none.
 	placeholder string
+	// isProxy: local ends as soon as clients are required.
+	isProxy bool
+	// clients are who may use what; nil where there are none.
+	clients *access.View
+	// failures counts wrong keys.
+	failures *failures
 }
 
 // onePlaceholder matches a text that is one placeholder.
@@ -85,12 +92,12 @@ func parseProxyAdmission(text string) (admission, error) {
 	if a.local {
 		return admission{}, errors.New("auth local is for token_admin only: a proxy serves callers on this machine by default")
 	}
-	a.local = !a.none
+	a.local, a.isProxy = !a.none, true
 	return a, err
 }
 
 // user is who an authenticator says that the caller is; "" for nobody.
-func (a admission) user(repl *caddy.Replacer) string {
+func (a *admission) user(repl *caddy.Replacer) string {
 	if repl == nil {
 		return ""
 	}
@@ -102,32 +109,24 @@ func (a admission) user(repl *caddy.Replacer) string {
 	return ""
 }
 
-// admit returns nil for a caller that is served, else why not.
+// connect tells the admission who the clients of the configuration are.
+func (a *admission) connect(app *App) { a.clients, a.failures = app.clients, app.failures }
+
+// admit returns who is let in, else why not.
 //
 // A browser adds what it knows of its user to the requests of every page: a
 // password of basic_auth, a client certificate, the way to this machine. So a
 // page of another site is refused whatever else lets its visitor in.
-func (a admission) admit(r *http.Request, repl *caddy.Replacer) *realm.Error {
+func (a *admission) admit(r *http.Request, repl *caddy.Replacer) (caller, *realm.Error) {
 	if crossSite(r) {
-		return errCrossSite
+		return caller{}, errCrossSite
 	}
-	return a.admitCaller(r, repl)
-}
-
-// admitCaller is admit for what is no page's request, or is refused as one by
-// somebody else.
-func (a admission) admitCaller(r *http.Request, repl *caddy.Replacer) *realm.Error {
-	switch {
-	case a.user(repl) != "":
-		return nil
-	case a.none && a.mayHaveHost(r):
-		return nil
-	case a.none:
-		return errForeignHost
-	case a.local && local(r) && localHost(r.Host):
-		return nil
+	if given := credentialsOf(r); given.given() && a.clients != nil {
+		if who, refused := a.admitKey(r, given); who.client != nil || refused != nil {
+			return who, refused
+		}
 	}
-	return errLocalOnly
+	return a.admitKeyless(r, repl)
 }
 
 // mayHaveHost reports whether a caller without a credential may use the Host
@@ -137,7 +136,7 @@ func (a admission) admitCaller(r *http.Request, repl *caddy.Replacer) *realm.Err
 // then takes our answers for those of its page and hands them over, and sees no
 // other site in it. Such a name has a dot, and is none of ours; addresses, and
 // names of a local network without a dot, cannot be pointed anywhere.
-func (a admission) mayHaveHost(r *http.Request) bool {
+func (a *admission) mayHaveHost(r *http.Request) bool {
 	name := hostName(r.Host)
 	if !strings.Contains(name, ".") || slices.Contains(a.hosts, name) {
 		return true

@@ -144,8 +144,8 @@ func TestPlaceholderAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := request("192.0.2.1:1", "a.example", repl)
-		if got := a.admit(r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl)), repl) == nil; got != want {
-			t.Errorf("%q: %v", value, got)
+		if _, refused := a.admit(r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl)), repl); (refused == nil) != want {
+			t.Errorf("%q: %v", value, refused)
 		}
 		if got := a.user(repl); got != value {
 			t.Errorf("the user is %q", got)
@@ -155,7 +155,7 @@ func TestPlaceholderAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.admit(request("192.0.2.1:1", "a.example", caddy.NewReplacer()), caddy.NewReplacer()) == nil {
+	if _, refused := a.admit(request("192.0.2.1:1", "a.example", caddy.NewReplacer()), caddy.NewReplacer()); refused == nil {
 		t.Error("a placeholder that nobody set lets callers in")
 	}
 	for _, text := range []string{

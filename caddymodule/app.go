@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
@@ -66,15 +67,27 @@ type App struct {
 	// When and how tokens are renewed.
 	Refresh *Refresh `json:"refresh,omitempty"`
 
+	// Callers have to be clients, also while there is none. Default: from the
+	// first client on.
+	RequireClient bool `json:"require_client,omitempty"`
+
+	// The clients of this configuration: who may use what. More can be made by
+	// the admin API. Default: none.
+	Clients []Client `json:"clients,omitempty"`
+
 	// The realms of this configuration. More can be made by the admin API.
 	Realms []Realm `json:"realms,omitempty"`
 
-	log    *zap.Logger
-	id     *storeID // of the pool that is held; nil for none
-	pool   *broker.Pool
-	view   *broker.View
-	events *events
-	guard  netguard.Policy
+	log  *zap.Logger
+	id   *storeID // of the pool that is held; nil for none
+	pool *broker.Pool
+	view *broker.View
+	// registry has the clients of the store; clients are those that this
+	// configuration sees.
+	registry *access.Registry
+	clients  *access.View
+	events   *events
+	guard    netguard.Policy
 	// remote: the store is on another machine, so that a start does not fail
 	// where it cannot be reached.
 	remote bool
@@ -135,7 +148,10 @@ func (a *App) provision(ctx caddy.Context) error {
 		return err
 	}
 	a.history, a.failures = new(inject.History), newFailures(a.log, time.Now)
-	a.view, err = a.pool.View(cfg)
+	if a.view, err = a.pool.View(cfg); err != nil {
+		return err
+	}
+	a.clients, err = a.clientView()
 	return err
 }
 
@@ -148,6 +164,7 @@ func (a *App) Start() error {
 	a.events.work.Go(func() { a.events.run(a) })
 	a.warnInactive()
 	a.view.Drive()
+	a.clients.Start()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if err := a.open(ctx); err != nil {
@@ -159,6 +176,7 @@ func (a *App) Start() error {
 	go func() {
 		defer close(a.ended)
 		a.warnUnknown(looking)
+		a.warnUnknownRules(looking)
 	}()
 	return nil
 }
@@ -214,6 +232,9 @@ func (a *App) Cleanup() error {
 	if a.view != nil {
 		a.view.Rest()
 	}
+	if a.clients != nil {
+		a.clients.Close()
+	}
 	_, err := pools.Delete(*a.id)
 	a.id = nil
 	return err
@@ -258,13 +279,18 @@ func (a *App) nameRealm(t refTemplate) {
 // reached knows of none, and nothing is said.
 func (a *App) warnUnknown(ctx context.Context) {
 	for _, id := range slices.Sorted(maps.Keys(a.named)) {
-		_, err := a.view.Catalog().RealmInfo(ctx, id)
-		var unknown *realm.Error
-		if errors.As(err, &unknown) && unknown.Code == realm.CodeRealmNotFound {
+		if a.isUnknownRealm(ctx, id) {
 			a.log.Warn("a handler names a realm that is neither in the configuration nor in the database; its requests are "+
 				"answered with 404 until the realm is created", zap.String("realm", id))
 		}
 	}
+}
+
+// isUnknownRealm reports whether there certainly is no realm with this id.
+func (a *App) isUnknownRealm(ctx context.Context, id string) bool {
+	_, err := a.view.Catalog().RealmInfo(ctx, id)
+	var unknown *realm.Error
+	return errors.As(err, &unknown) && unknown.Code == realm.CodeRealmNotFound
 }
 
 // appOf returns the app, with default settings where the configuration has

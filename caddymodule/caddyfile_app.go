@@ -40,6 +40,8 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    encryption_key <keys...>      # the first one seals, all of them open
 //	    allow_private <prefixes, addresses or names...>
 //	    refresh { ... }               # see parseRefresh
+//	    require client
+//	    client <id> { ... }           # see clientParser
 //	    realm <id> { ... }            # see parseRealm
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -53,6 +55,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"encryption_key": {parse: a.parseKey, repeat: true},
 		"allow_private":  {parse: a.parseAllowPrivate, repeat: true},
 		"refresh":        {parse: a.parseRefresh},
+		"require":        {parse: a.parseRequire},
+		"client":         {parse: a.addClient, repeat: true},
 		"realm":          {parse: a.addRealm, repeat: true},
 	}.parse(d, appName)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -34,6 +35,17 @@ func credentialsOf(r *http.Request) (c credentials) {
 
 // given reports whether there is any.
 func (c credentials) given() bool { return c != credentials{} }
+
+// keys are those that may be a client's key: the first of the form of ours alone,
+// if there is one, since whoever sends it means it.
+func (c credentials) keys() [len(credentialHeaders)]string {
+	for _, value := range c.values {
+		if access.IsKey(value) {
+			return [len(credentialHeaders)]string{value}
+		}
+	}
+	return c.values
+}
 
 // credentialOf is what the value of a header holds: the token of Bearer (RFC
 // 6750 section 2.1) or the password of Basic (RFC 7617), so that whatever a

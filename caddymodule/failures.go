@@ -90,7 +90,7 @@ func (f *failures) record(from netip.Addr, right bool) time.Duration {
 	f.byAddress[from] = a
 	f.unlogged++
 	if now.Sub(f.lastLine) >= linePause {
-		f.log.Warn("a wrong admin token was sent", zap.Stringer("address", from), zap.Int("failures", f.unlogged))
+		f.log.Warn("a wrong admin token or API key was sent", zap.Stringer("address", from), zap.Int("failures", f.unlogged))
 		f.lastLine, f.unlogged = now, 0
 	}
 	return 0
@@ -139,6 +139,6 @@ func addressOf(r *http.Request) netip.Addr {
 func errTooManyFailures(wait time.Duration) *realm.Error {
 	return &realm.Error{
 		Code: realm.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: wait,
-		Detail: "too many wrong admin tokens came from this address",
+		Detail: "too many wrong admin tokens or API keys came from this address",
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -67,6 +69,8 @@ type Gateway struct {
 	// direct: the transport needs to be told nothing about a request. It saves
 	// each of them two allocations.
 	direct bool
+	// useAPI: the upstream is the realm's own api.
+	useAPI bool
 	// ready: the embedded handler is provisioned, and has to be cleaned up.
 	ready bool
 	log   *zap.Logger
@@ -94,8 +98,9 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 	}
 	g.ref = refTemplate{g.Realm, g.Key}
 	g.app.nameRealm(g.ref)
+	g.admission.connect(g.app)
 	r := g.chooseUpstreams()
-	g.ready = true
+	g.useAPI, g.ready = r.api, true
 	if err := g.Handler.Provision(ctx); err != nil {
 		return err
 	}
@@ -111,7 +116,16 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ctx := r.Context()
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if refused := g.admission.admit(r, repl); refused != nil {
+	who, refused := g.admission.admit(r, repl)
+	var p *passage // nil for a caller that is no client
+	if refused == nil && who.client != nil {
+		if p, refused = beginPassage(ctx, who); refused == nil {
+			defer p.end()
+			ctx = p.ctx
+		}
+	}
+	if refused != nil {
+		countRefusal(who.client, realm.Ref{}, refused)
 		forbid(w, refused)
 		return nil
 	}
@@ -120,25 +134,45 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		r, err = withSentPath(r)
 	}
 	if err != nil {
+		countRefusal(who.client, realm.Ref{}, err)
 		problem.From(err).Write(w)
 		return nil
 	}
-	res := resolved{}
+	res := resolved{passage: p}
 	if g.Realm != "" {
 		res.ref = g.ref.ref(repl)
 	} else if res.ref, r = g.cut(r); res.ref.Realm == "" {
+		countRefusal(who.client, realm.Ref{}, errNoPath)
 		problem.From(errNoPath).Write(w)
 		return nil
 	}
-	if res.lease, err = leaseOf(ctx, g.app, res.ref); err != nil {
-		g.refuse(w, r, res.ref, err)
+	if err = p.mayUse(g.app, res.ref, r, g.pathToSend(r), g.useAPI); err == nil {
+		res.lease, err = leaseOf(ctx, g.app, res.ref)
+	}
+	if err != nil {
+		g.refuse(w, r.WithContext(ctx), who.client, res.ref, err)
 		return nil
 	}
 	res.url = r.URL
-	if !g.direct {
+	if p != nil || !g.direct {
 		r = r.WithContext(context.WithValue(ctx, resolvedKey{}, &res))
 	}
-	return g.Handler.ServeHTTP(w, r, next)
+	if err := g.Handler.ServeHTTP(w, r, next); err != nil {
+		if isRevoked(ctx) {
+			return caddyhttp.Error(http.StatusForbidden, errRevoked)
+		}
+		return err
+	}
+	return nil
+}
+
+// pathToSend is the URL whose path goes to the API; nil where it is not known
+// before the proxy has rewritten it.
+func (g *Gateway) pathToSend(r *http.Request) *url.URL {
+	if g.Rewrite != nil {
+		return nil
+	}
+	return r.URL
 }
 
 // Cleanup cleans up the embedded reverse proxy.
@@ -212,9 +246,12 @@ func (g *Gateway) setsHost() bool {
 // refuse answers a request that gets no token. The broker has logged already why
 // a provider gave none. Of an error of an unknown type only the type is logged,
 // since its text may hold anything.
-func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, ref realm.Ref, err error) {
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, client *access.Client, ref realm.Ref, err error) {
+	countRefusal(client, ref, err)
 	var known *realm.Error
 	switch {
+	case isRevoked(r.Context()):
+		forbid(w, errNoRight)
 	case errors.Is(r.Context().Err(), context.Canceled):
 		w.WriteHeader(statusClientClosed)
 	case errors.As(err, &known):

@@ -12,7 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -71,67 +73,116 @@ type route struct {
 	keepHost bool
 }
 
-// resolved is what a gateway found out about one request.
+// resolved is what was found out about one request before the transport takes
+// it to the API.
 type resolved struct {
 	ref   realm.Ref
-	lease *realm.Lease
-	url   *url.URL // with the path as the caller sent it
+	lease *realm.Lease // nil behind a reverse_proxy that is none of ours
+	url   *url.URL     // with the path as the caller sent it
+	// passage is of a client; nil for a caller that is none.
+	passage *passage
 }
 
 // resolvedKey is the key of a *resolved in a request's context.
 type resolvedKey struct{}
 
-// resolvedOf returns what the gateway found out about the request, where it
-// came through one that is not direct.
+// resolvedOf returns what was found out about the request. Nothing is handed over
+// for a caller that is no client by a gateway that is direct, and by a
+// reverse_proxy.
 func resolvedOf(ctx context.Context) (*resolved, bool) {
 	res, ok := ctx.Value(resolvedKey{}).(*resolved)
 	return res, ok
 }
 
 // job tells the injection what was decided about a request: whose token it
-// gets, where it goes, and who sent it.
+// gets, where it goes, and who sent it. A request that gets no token is counted.
 func (t *Transport) job(req *http.Request) (inject.Job, error) {
+	var job inject.Job
+	res, _ := resolvedOf(req.Context())
+	if res == nil {
+		res = new(resolved)
+	}
+	err := t.complete(&job, res, req)
+	if err != nil {
+		countRefusal(res.passage.of(), job.Ref, err)
+	}
+	return job, err
+}
+
+func (t *Transport) complete(job *inject.Job, res *resolved, req *http.Request) error {
 	ctx := req.Context()
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	var job inject.Job
-	if t.route == nil {
-		if refused := t.admit(req, repl); refused != nil {
-			return job, refused
-		}
-	}
-	var sent *url.URL // nil behind a direct gateway: nothing changed the path since
-	if res, ok := resolvedOf(ctx); ok {
-		job.Ref, job.Lease, sent = res.ref, res.lease, res.url
-	} else {
+	sent := res.url // nil behind a direct gateway: nothing changed the path since
+	job.Ref, job.Lease = res.ref, res.lease
+	if job.Lease == nil {
 		job.Ref = t.ref.ref(repl)
 	}
 	var err error
 	if t.route == nil {
 		sent = sentURL(ctx)
 		if err = t.ref.check(sent); err != nil {
-			return job, err
+			return err
 		}
 	}
 	if req.URL, err = restorePath(sent, req.URL); err != nil {
-		return job, err
+		return err
 	}
 	if job.Lease == nil {
+		if t.route == nil {
+			if err := res.passage.mayUse(t.app, job.Ref, req, req.URL, false); err != nil {
+				return err
+			}
+		}
 		if job.Lease, err = leaseOf(ctx, t.app, job.Ref); err != nil {
-			return job, err
+			return err
 		}
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
-	t.setUpstream(&job, req, repl)
+	t.setUpstream(job, req, repl)
 	job.Authenticated = t.admission.user(repl) != ""
-	return job, nil
+	if res.passage != nil {
+		job.Sender = res.passage
+	}
+	if len(job.Lease.Target.Pass) > 0 {
+		res.passage.hideKey(req.Header)
+	}
+	return nil
 }
 
-// admit returns why a caller may not use the tokens, where no gateway has asked
-// that already; nil for one that may. The proxy may have changed the Host, to which an Origin
-// is compared. Only health checks, which are no caller's, have no peer.
-func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) *realm.Error {
+// roundTripAlone is RoundTrip where no gateway has asked who calls. What a
+// client has under way ends with the body of the answer.
+func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
+	repl, _ := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	who, refused := t.admit(req, repl)
+	if refused == nil && who.client == nil {
+		return t.inject.RoundTrip(req)
+	}
+	var p *passage
+	if refused == nil {
+		p, refused = beginPassage(req.Context(), who)
+	}
+	if refused != nil {
+		countRefusal(who.client, realm.Ref{}, refused)
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return problem.From(refused).Response(req), nil
+	}
+	resp, err := t.inject.RoundTrip(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p})))
+	if err != nil {
+		p.end()
+		return nil, err
+	}
+	p.endWith(resp)
+	return resp, nil
+}
+
+// admit returns who may use the tokens, else why not, where no gateway has asked
+// that already. The proxy may have changed the Host, to which an Origin is
+// compared. Only health checks, which are no caller's, have no peer.
+func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) (caller, *realm.Error) {
 	if req.RemoteAddr == "" {
-		return nil
+		return caller{kind: adminapi.KindLocal}, nil
 	}
 	if repl != nil {
 		if host, ok := repl.GetString("http.request.hostport"); ok && host != req.Host {

@@ -22,6 +22,7 @@ const (
 var counters = newCounters()
 
 type counterSet struct {
+	requests       *prometheus.CounterVec
 	fetches        *prometheus.CounterVec
 	fetchDuration  *prometheus.HistogramVec
 	renewals       *prometheus.CounterVec
@@ -37,6 +38,7 @@ type counterSet struct {
 
 func newCounters() *counterSet {
 	return &counterSet{
+		requests:       counter("requests_total", "Proxied requests, by result: ok, refused (4xx) or failed (5xx, or no answer). The client is empty for callers without one.", "client", "realm", "result"),
 		fetches:        counter("fetches_total", "Token requests to a provider, by outcome: ok, or the kind of the failure.", "realm", "outcome"),
 		renewals:       counter("renewals_total", "New tokens, by why they were got: load, renew (ahead of the end), heal or flush.", "realm", "why"),
 		deadTokens:     counter("dead_tokens_total", "Tokens that the provider's API refused.", "realm"),
@@ -71,7 +73,7 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, c := range []prometheus.Collector{
-		counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
+		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
 		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.surplusAnswers,
 		gauges{},
 	} {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -70,11 +71,15 @@ type storeID struct {
 // store.
 type lasting struct {
 	pool      *broker.Pool
+	clients   *access.Registry
 	adminFile *adminFile
 }
 
 // Destruct ends it with the last configuration that has the store.
-func (l *lasting) Destruct() error { return l.pool.Destruct() }
+func (l *lasting) Destruct() error {
+	l.clients.Close() // while the store is open
+	return l.pool.Destruct()
+}
 
 // storeSettings is what a store is made of, with the environment filled in.
 type storeSettings struct {
@@ -99,15 +104,18 @@ func (a *App) acquirePool() error {
 		if err != nil {
 			return nil, err
 		}
-		pool := broker.New(store, poolLog, nil, s.spool(id, keys)...)
-		pool.Observe(observer{})
-		return &lasting{pool, newAdminFile(s.adminPath())}, nil
+		l := &lasting{adminFile: newAdminFile(s.adminPath())}
+		l.pool = broker.New(store, poolLog, nil, s.spool(id, keys)...)
+		l.pool.Observe(observer{})
+		l.clients = access.NewRegistry(access.RegistryConfig{Store: store, Open: l.pool.Open, Deaf: l.pool.Deaf, Log: poolLog})
+		l.pool.OnClientChange(l.clients.Changed)
+		return l, nil
 	})
 	if err != nil {
 		return err
 	}
 	l := held.(*lasting)
-	a.id, a.pool, a.adminFile = &id, l.pool, l.adminFile
+	a.id, a.pool, a.registry, a.adminFile = &id, l.pool, l.clients, l.adminFile
 	return nil
 }
 

@@ -84,6 +84,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	if t.admission.none {
 		ctx.Logger().Warn("auth none: everybody who can reach this proxy uses the tokens")
 	}
+	t.admission.connect(t.app)
 	t.ref = refTemplate{t.Realm, t.Key}
 	t.app.nameRealm(t.ref)
 	if t.ProxyProtocol != "" {
@@ -95,7 +96,7 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	}
 	t.closer = guarded.CloseIdleConnections
 	t.inject = &inject.Transport{
-		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Renewed: renewed, Log: ctx.Logger(),
+		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Renewed: renewed, Ended: ended, Log: ctx.Logger(),
 		History: t.app.history,
 	}
 	return nil
@@ -104,6 +105,9 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 // RoundTrip sends the request with the token.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.SetScheme(req) // as the http transport does: the URL is the proxy's own copy
+	if t.route == nil {
+		return t.roundTripAlone(req)
+	}
 	return t.inject.RoundTrip(req)
 }
 

@@ -74,6 +74,30 @@ func (v *View) CheckProxyable(ctx context.Context, ref realm.Ref) error {
 	return err
 }
 
+// Destination returns where requests of a secret go, without asking for its
+// token: from memory, or from what the store says of the realm and the secret.
+// The errors are those of CheckProxyable, and of a secret that does not fit.
+func (v *View) Destination(ctx context.Context, ref realm.Ref) (*realm.Target, error) {
+	c, err := v.proxyableRealm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := v.pool.entries.Load(ref); ok {
+		if l := e.live.Load(); l != nil && l.owner == c {
+			return l.lease.Target, nil
+		}
+	}
+	secret, err := v.catalog.Secret(ctx, c, ref)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := c.Bind(secret)
+	if err != nil {
+		return nil, err
+	}
+	return bound.Target(), nil
+}
+
 // Flush fetches a new token and returns it. CodeFixedToken for a realm that has
 // no way to fetch one; else the errors of Token.
 func (v *View) Flush(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {

@@ -68,7 +68,12 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
 	if job.UseAPI {
-		joinPath(lease.Target.API, &out.url)
+		JoinPath(lease.Target.API, &out.url)
+	}
+	if job.Sender != nil {
+		if err := job.Sender.MaySend(job.Ref, &out.Request); err != nil {
+			return nil, err
+		}
 	}
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
 	f := filterOf(job, lease.Target)
@@ -83,10 +88,10 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	return out, nil
 }
 
-// joinPath puts the api's base path in front of u's path, byte by byte: it is
+// JoinPath puts the api's base path in front of u's path, byte by byte: it is
 // for the provider to interpret dot segments and escapes. The base path is a
 // convenience and not a restriction; the provider decides what a token may do.
-func joinPath(api, u *url.URL) {
+func JoinPath(api, u *url.URL) {
 	base := strings.TrimSuffix(api.Path, "/")
 	if base == "" {
 		return

@@ -46,10 +46,21 @@ type Job struct {
 	// proved itself to us do not go to the provider then, even where the realm
 	// passes on what callers send.
 	Authenticated bool
+	// Sender is who sends the request, and has the last word about it; nil for
+	// one that may send anything.
+	Sender Sender
+}
+
+// Sender is somebody who may not send everything.
+type Sender interface {
+	// MaySend is nil for a request that may go out with the token. It is asked
+	// about the very request that is sent: its method and URL will not change
+	// any more.
+	MaySend(ref realm.Ref, out *http.Request) error
 }
 
 // Transport puts tokens into requests. Its fields are set before the first
-// use; all but Renewed and Log are required.
+// use; all but Renewed, Ended and Log are required.
 type Transport struct {
 	Source Source
 	// Base makes the round trips to upstreams that the operator named,
@@ -63,6 +74,9 @@ type Transport struct {
 	// Renewed is told the lease with which a request is sent again; nil for
 	// nobody.
 	Renewed func(*http.Request, realm.Ref, *realm.Lease)
+	// Ended is told how a request ended that had a token, with the answer or the
+	// error that RoundTrip returns; nil for nobody.
+	Ended func(Job, *http.Response, error)
 	// History is what is remembered of answers, to tell a dead token from a
 	// request that no token cures. Transports may share it.
 	History *History
@@ -87,10 +101,19 @@ var _ http.RoundTripper = (*Transport)(nil)
 // do not go to a provider, see filter.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	job, err := t.Job(req)
-	if err == nil {
-		err = checkRequest(req, job.Lease)
-	}
 	if err != nil {
+		return t.refuse(req, job, err)
+	}
+	resp, err := t.roundTrip(req, job)
+	if t.Ended != nil {
+		t.Ended(job, resp, err)
+	}
+	return resp, err
+}
+
+// roundTrip is RoundTrip with a job.
+func (t *Transport) roundTrip(req *http.Request, job Job) (*http.Response, error) {
+	if err := checkRequest(req, job.Lease); err != nil {
 		return t.refuse(req, job, err)
 	}
 	lease := job.Lease

@@ -1,0 +1,193 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// watchDelay is how long a request is under way before it is watched whether its
+// client was revoked. Most end before that and cost no goroutine.
+const watchDelay = 250 * time.Millisecond
+
+// errRevoked ends what a client has under way.
+var errRevoked = errors.New("the client's key was revoked")
+
+// passage is one request of a client while it is under way. It counts for the
+// limits of the client, and ends when the client is revoked.
+type passage struct {
+	client *access.Client
+	// key is the credential by which the client was known, "" for none. It goes
+	// to nobody else.
+	key string
+	// ctx is cancelled, with errRevoked, when the client is revoked.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	watch  *time.Timer
+	once   sync.Once
+}
+
+// beginPassage counts a request that begins, and has to be ended. The error is
+// 429 rate_limited.
+func beginPassage(ctx context.Context, who caller) (*passage, *realm.Error) {
+	if refused := who.client.Begin(time.Now()); refused != nil {
+		return nil, refused
+	}
+	p := &passage{client: who.client, key: who.key}
+	p.ctx, p.cancel = context.WithCancelCause(broker.WithPayer(ctx, payer{who.client}))
+	p.watch = time.AfterFunc(watchDelay, func() {
+		select {
+		case <-p.client.Revoked():
+			p.cancel(errRevoked)
+		case <-p.ctx.Done():
+		}
+	})
+	return p, nil
+}
+
+// end ends the passage. It may be called more than once.
+func (p *passage) end() {
+	p.once.Do(func() {
+		p.watch.Stop()
+		p.cancel(nil)
+		p.client.End()
+	})
+}
+
+// of is the client; nil for a passage that is none.
+func (p *passage) of() *access.Client {
+	if p == nil {
+		return nil
+	}
+	return p.client
+}
+
+// isRevoked reports whether a context ended because the client was revoked.
+func isRevoked(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errRevoked) }
+
+// errNoRight is the one answer to a client that lacks the right, whether what it
+// asked for exists or not.
+var errNoRight = &realm.Error{
+	Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: "the client has no right to send this request with this token",
+}
+
+// mayUse is nil for a request that the client may send with the token of a
+// secret, and for a caller that is no client. It is asked before the token is, and looks up at most where the request
+// goes: the rules are about the path that is sent, with the base path of the api
+// in front of it, if useAPI is set. path is nil where it is not known yet; then
+// MaySend alone decides about it.
+//
+// A client without any right to the secret causes no look-up, so that neither
+// the answer nor its time tells what there is.
+func (p *passage) mayUse(app *App, ref realm.Ref, r *http.Request, path *url.URL, useAPI bool) error {
+	if p == nil {
+		return nil
+	}
+	if !p.client.MayAny(access.Use, ref.Realm, ref.Key) {
+		return errNoRight
+	}
+	if path == nil {
+		return nil
+	}
+	sent := *path
+	if useAPI && ref.Realm != "" && ref.Key != "" {
+		// What cannot be found is told by who asks for the token.
+		if target, err := app.view.Destination(p.ctx, ref); err == nil && target.API != nil {
+			inject.JoinPath(target.API, &sent)
+		}
+	}
+	return p.decide(ref, methodOf(r), &sent)
+}
+
+func (p *passage) decide(ref realm.Ref, method string, sent *url.URL) error {
+	q := access.Question{Right: access.Use, Ref: ref, Method: method, Path: sent.EscapedPath()}
+	if !p.client.Decide(q).Allowed {
+		return errNoRight
+	}
+	return nil
+}
+
+// MaySend is the last word, on the request as it goes out: nothing between the
+// decision and the API changes what was decided. It implements inject.Sender.
+func (p *passage) MaySend(ref realm.Ref, out *http.Request) error {
+	return p.decide(ref, methodOf(out), out.URL)
+}
+
+// methodOf is the method of a request. An extended CONNECT (RFC 8441) counts as
+// the GET that it is with HTTP/1.1, and is sent as.
+func methodOf(r *http.Request) string {
+	if len(r.Header[":protocol"]) > 0 || r.Method == "" {
+		return http.MethodGet
+	}
+	return r.Method
+}
+
+// hideKey removes the headers that hold the client's key, or what looks like one
+// of ours. It is for requests whose other credentials go to the API (pass
+// Authorization).
+func (p *passage) hideKey(h http.Header) {
+	for _, name := range credentialHeaders {
+		for _, value := range h[name] {
+			credential, _ := credentialOf(value)
+			if access.IsKey(credential) || p != nil && p.key != "" && credential == p.key {
+				h.Del(name)
+				break
+			}
+		}
+	}
+}
+
+// payer pays for the token requests that a client causes.
+type payer struct{ client *access.Client }
+
+// MayPay implements broker.Payer.
+func (p payer) MayPay() *realm.Error { return p.client.MayFetch(time.Now()) }
+
+// Paid implements broker.Payer.
+func (p payer) Paid() { p.client.Fetched(time.Now()) }
+
+// endWith has the passage end with a response, where no handler sees the end of
+// the request: when its body is closed.
+func (p *passage) endWith(resp *http.Response) {
+	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		// net/http does not look at the context any more.
+		stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+		resp.Body = endingConn{conn, endingBody{conn, func() { stop(); p.end() }}}
+		return
+	}
+	resp.Body = endingBody{resp.Body, p.end}
+}
+
+// endingBody is a body whose end is noticed.
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+// Close implements io.Closer.
+func (b endingBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
+
+// endingConn is the body of a request that left HTTP.
+type endingConn struct {
+	io.Writer
+	endingBody
+}
+
+// Interface guards
+var (
+	_ inject.Sender      = (*passage)(nil)
+	_ broker.Payer       = payer{}
+	_ io.ReadWriteCloser = endingConn{}
+)
