@@ -62,6 +62,35 @@ func asked(path string) Question {
 	return Question{Right: Use, Ref: realm.Ref{Realm: "wechat", Key: "main"}, Method: "GET", Path: path}
 }
 
+// BenchmarkReload is the first load of 10,000 clients, one in which nothing
+// changed, and a change of one client.
+func BenchmarkReload(b *testing.B) {
+	v, _ := bigView(b, 10_000)
+	s := v.registry.store
+	b.Run("first", func(b *testing.B) {
+		for range b.N {
+			r := NewRegistry(RegistryConfig{Store: s})
+			if err := r.Reload(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for range b.N {
+			if err := v.registry.Reload(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("one", func(b *testing.B) {
+		for range b.N {
+			if err := v.registry.loadOne(b.Context(), "client-17"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // onCPU reports how much of the processor an operation took, which other
 // programs on the machine change less than the time that went by.
 func onCPU(b *testing.B, loop func()) {

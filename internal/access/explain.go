@@ -45,7 +45,7 @@ func (v *View) Explain(id string, q Question) (Explanation, error) {
 	}
 	q.Path, _, _ = strings.Cut(q.Path, "?")
 	now := v.registry.now()
-	d := p.rules.decide(&q)
+	d := p.compile().rules.decide(&q)
 	e := Explanation{Allowed: d.Allowed, Rule: d.Rule}
 	e.Reasons = p.explainRules(&q, d)
 	p.explainEnds(&e, now)
@@ -67,7 +67,7 @@ func (p *policy) explainRules(q *Question, d Decision) []string {
 		return []string{describe(d.Rule, written[d.Rule])}
 	}
 	reasons := []string{"no rule allows " + q.Right.String() + ", and nothing is allowed that no rule allows"}
-	if nearest := p.rules.nearest(q); nearest != "" {
+	if nearest := p.compile().rules.nearest(q); nearest != "" {
 		reasons = append(reasons, nearest)
 	}
 	return reasons
@@ -155,8 +155,8 @@ func (p *policy) explainEnds(e *Explanation, now time.Time) {
 	case c.Damaged:
 		e.Refuse("what is stored of the client is damaged, so that nobody is this client")
 		return
-	case p.invalid != nil:
-		e.Refuse("what is stored of the client cannot be understood: " + p.invalid.Error())
+	case p.compile().invalid != nil:
+		e.Refuse("what is stored of the client cannot be understood: " + p.compile().invalid.Error())
 	}
 	if end := unixNano(c.ExpiresAt); end != 0 && now.UnixNano() >= end {
 		e.Refuse("the client expired at " + c.ExpiresAt.UTC().Format(time.RFC3339))

@@ -36,17 +36,24 @@ func TestExplain(t *testing.T) {
 	}{
 		"allowed":     {"c", main("GET", "/cgi-bin/a?x=../b;"), Explanation{true, 0, []string{allows}}},
 		"of the file": {"own", main("GET", "/cgi-bin/a"), Explanation{true, 0, []string{allows}}},
-		"denied": {"c", Question{Right: Read, Ref: realm.Ref{Realm: "crm", Key: "root"}},
-			Explanation{false, 1, []string{`rule 1 denies use, read on realms "*", keys "root"`}}},
+		"denied": {
+			"c",
+			Question{Right: Read, Ref: realm.Ref{Realm: "crm", Key: "root"}},
+			Explanation{false, 1, []string{`rule 1 denies use, read on realms "*", keys "root"`}},
+		},
 		"ambiguous": {"c", main("GET", "/cgi-bin/%2e%2e/b"), Explanation{false, 2, []string{
 			"the path has a dot segment: the provider may read it in another way than the rules do",
-			`rule 2 denies use on realms "w*", paths "/cgi-bin/token", which goes by paths, so that the request is refused`}}},
+			`rule 2 denies use on realms "w*", paths "/cgi-bin/token", which goes by paths, so that the request is refused`,
+		}}},
 		"no rule": {"c", Question{Ref: realm.Ref{Realm: "crm", Key: "main"}}, Explanation{false, -1, []string{
-			"no rule allows use, and nothing is allowed that no rule allows"}}},
+			"no rule allows use, and nothing is allowed that no rule allows",
+		}}},
 		"the nearest": {"c", main("DELETE", "/cgi-bin/a"), Explanation{false, -1, []string{
-			"no rule allows use, and nothing is allowed that no rule allows", "rule 0 comes closest; it does not fit the method"}}},
+			"no rule allows use, and nothing is allowed that no rule allows", "rule 0 comes closest; it does not fit the method",
+		}}},
 		"less near": {"c", Question{Right: Read, Ref: realm.Ref{Realm: "wechat", Key: "x"}, Method: "GET", Path: "/x"}, Explanation{false, -1, []string{
-			"no rule allows read, and nothing is allowed that no rule allows", "rule 0 comes closest; it does not fit the right, the key, the path"}}},
+			"no rule allows read, and nothing is allowed that no rule allows", "rule 0 comes closest; it does not fit the right, the key, the path",
+		}}},
 		"expired":  {"expired", main("GET", "/cgi-bin/a"), Explanation{false, 0, []string{allows, "the client expired at 2030-01-02T03:04:05Z"}}},
 		"old keys": {"old keys", main("GET", "/cgi-bin/a"), Explanation{false, 0, []string{allows, "all keys of the client have expired; rotate makes a new one"}}},
 		"nobody":   {"nobody", main("GET", "/cgi-bin/a"), Explanation{false, 0, []string{allows, "the client has no key, user, subject or source, so that nobody is this client"}}},

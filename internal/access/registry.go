@@ -306,7 +306,7 @@ func (r *Registry) stale(err error) {
 }
 
 // replaceAll publishes another table. Clients that are as they were are not
-// compiled again: there may be ten thousand, and one of them has changed.
+// made again: there may be ten thousand, and one of them has changed.
 func (r *Registry) replaceAll(list []tokenstore.Client) {
 	old, next := r.stored.Load(), newTable()
 	next.loaded = true
@@ -372,7 +372,7 @@ func (r *Registry) replace(changed map[string]*tokenstore.Client) {
 // the table before, or nil: what identifies it still goes on living.
 func (r *Registry) addLocked(next *table, was *policy, c *tokenstore.Client) {
 	lives := was.lives()
-	next.add(r.compileLocked(*c), func(by identity, expires int64) *life { return r.carryOn(lives[by], expires) })
+	next.add(r.newPolicyLocked(*c), func(by identity, expires int64) *life { return r.carryOn(lives[by], expires) })
 }
 
 // lives are those of a client's identities; p may be nil.
@@ -405,17 +405,12 @@ func (r *Registry) carryOn(l *life, expires int64) *life {
 	return newLife(r.now, expires)
 }
 
-// compileLocked makes the policy of a client, with the counters of its id.
-func (r *Registry) compileLocked(c tokenstore.Client) *policy {
-	p := &policy{written: c, concurrency: int64(c.Limits.Concurrency)}
+// newPolicyLocked makes the policy of a client, with the counters of its id.
+func (r *Registry) newPolicyLocked(c tokenstore.Client) *policy {
+	p := &policy{written: c, log: r.log, concurrency: int64(c.Limits.Concurrency)}
 	requests, errRequests := ParseLimit(c.Limits.Requests)
 	fetches, errFetches := ParseLimit(c.Limits.Fetches)
-	compiled, errRules := compileRules(c.Rules)
-	if p.invalid = errors.Join(errRules, errRequests, errFetches); p.invalid != nil {
-		r.log.Error("a stored client cannot be understood; it has no rights", zap.String("client", c.ID), zap.Error(p.invalid))
-	} else {
-		p.rules = compiled
-	}
+	p.badLimits = errors.Join(errRequests, errFetches)
 	t := r.tallies[c.ID]
 	if t == nil {
 		t = &tally{}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -23,11 +25,11 @@ func compiled(t testing.TB, lines ...string) *Client {
 		}
 		written = append(written, tokenstore.Rule{Effect: f[0], Rights: list(1), Realms: list(2), Keys: list(3), Methods: list(4), Paths: list(5)})
 	}
-	rules, err := compileRules(written)
-	if err != nil {
+	c := &Client{policy: &policy{written: tokenstore.Client{ID: "c", Rules: written}, log: zap.NewNop()}}
+	if err := c.policy.compile().invalid; err != nil {
 		t.Fatal(err)
 	}
-	return &Client{policy: &policy{written: tokenstore.Client{ID: "c", Rules: written}, rules: rules, tally: &tally{}}}
+	return c
 }
 
 func TestDecide(t *testing.T) {

@@ -49,7 +49,7 @@ func (r *Registry) View(c ViewConfig) (*View, error) {
 	defer r.mu.Unlock()
 	for _, client := range clients {
 		v.order = append(v.order, client.ID)
-		v.own.add(r.compileLocked(client), func(i identity, expires int64) *life {
+		v.own.add(r.newPolicyLocked(client), func(i identity, expires int64) *life {
 			d := r.defined[i]
 			if d == nil {
 				d = &definedLife{}
