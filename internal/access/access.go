@@ -8,6 +8,7 @@
 package access
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -83,13 +84,18 @@ func index(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]
 type Caller struct {
 	// Key is an API key, or what may be one: the credential of Authorization:
 	// Bearer, or the password of Basic. What is no key is ignored.
-	Key string
+	Key string `json:"-"`
 	// Subject is that of a verified mTLS certificate.
 	Subject string
 	// User is whom another authenticator accepted.
 	User string
 	// Source is the address that the request comes from.
 	Source netip.Addr
+}
+
+// Format prints a caller without the key, whatever the verb.
+func (c Caller) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{key %v, subject %q, user %q, source %v}", realm.Hidden(c.Key), c.Subject, c.User, c.Source)
 }
 
 // Question is what a caller wants to do.

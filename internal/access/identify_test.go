@@ -1,12 +1,19 @@
 package access
 
 import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -88,6 +95,24 @@ func TestIdentify(t *testing.T) {
 		"ctk_": "mistyped: has 4 characters", storedKey[:52]: "mistyped: has 52", storedKey[:52] + "\x00": "mistyped: character 53",
 	} {
 		wantRefused(t, v, Caller{Key: key, Subject: "CN=stored", User: "alice", Source: asSource("10.1.0.1")}, realm.CodeForbidden, 403, words)
+	}
+}
+
+// TestCallerHidesTheKey: callers get into logs.
+func TestCallerHidesTheKey(t *testing.T) {
+	key, _ := newKey(time.Time{})
+	c := Caller{Key: key, User: "alice", Source: asSource("10.0.0.1")}
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged bytes.Buffer
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&logged), zap.DebugLevel)
+	zap.New(core).Info("x", zap.Any("caller", c), zap.Any("callers", []Caller{c}))
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%s %v %+v %#v %q %x", c, c, &c, c, c, c), string(asJSON), logged.String()} {
+		if strings.Contains(text, key) || strings.Contains(text, hex.EncodeToString([]byte(key))) || !strings.Contains(text, "alice") {
+			t.Error(text)
+		}
 	}
 }
 
