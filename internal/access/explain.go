@@ -43,11 +43,13 @@ func (v *View) Explain(id string, q Question) (Explanation, error) {
 	if q.Right == 0 {
 		q.Right = Use
 	}
+	// A path that is copied from a log has its query.
 	q.Path, _, _ = strings.Cut(q.Path, "?")
 	now := v.registry.now()
 	d := p.compile().rules.decide(&q)
 	e := Explanation{Allowed: d.Allowed, Rule: d.Rule}
 	e.Reasons = p.explainRules(&q, d)
+	// What the rules say comes first: it stays true when a limit has room again.
 	p.explainEnds(&e, now)
 	p.explainLimits(&e, now)
 	return e, nil
@@ -110,6 +112,7 @@ func quoted(list []string) string {
 func (c *rules) nearest(q *Question) string {
 	p, text := readPath(q.Path)
 	least, words := 5, ""
+	// Rules for other realms are not near, however much of them fits.
 	for i := range c.allowances {
 		g := &c.allowances[i]
 		if !g.realms.match(q.Ref.Realm) {
@@ -162,6 +165,8 @@ func (p *policy) explainEnds(e *Explanation, now time.Time) {
 		e.Refuse("the client expired at " + c.ExpiresAt.UTC().Format(time.RFC3339))
 		return
 	}
+	// The question names the client and not how it is identified, so that one good
+	// identity is enough.
 	good := len(c.Users) + len(c.Subjects) + len(c.Sources)
 	for _, k := range c.Keys {
 		if end := unixNano(k.ExpiresAt); end == 0 || now.UnixNano() < end {

@@ -15,6 +15,9 @@ import (
 // run reads what changed, notes in the store what has to be noted, and tries
 // again what failed, until ctx ends.
 func (r *Registry) run(ctx context.Context) {
+	// Three things wake it up: a notice, the time for another try, and the time to
+	// tell the store who was here. A notice does not wait for the next try: the
+	// store may have come back, and the notice be the first sign of it.
 	used := time.NewTicker(usedInterval)
 	defer used.Stop()
 	retry := time.NewTimer(0)
@@ -54,6 +57,8 @@ func (r *Registry) guarded(ctx context.Context, f func(context.Context) error) (
 
 // catchUp does what there is to do. What fails stays to be done.
 func (r *Registry) catchUp(ctx context.Context) error {
+	// What there is to do is taken, and what is left of it is put back. What is
+	// asked for meanwhile is kept apart, or it would be forgotten with the rest.
 	r.mu.Lock()
 	all, mark, changed := r.all || !r.stored.Load().loaded, r.mark, r.changed
 	r.all, r.mark, r.changed = false, false, make(map[string]bool)
@@ -65,6 +70,8 @@ func (r *Registry) catchUp(ctx context.Context) error {
 		maps.Copy(r.changed, changed)
 	}()
 	return r.inTurn(ctx, func(ctx context.Context) error {
+		// The mark comes first. Until it is stored, another node would let callers
+		// without a key in.
 		if mark {
 			if err := r.markRequired(ctx); err != nil {
 				return err
@@ -90,6 +97,7 @@ func (r *Registry) catchUp(ctx context.Context) error {
 // loadSome reads some clients and takes from changed those that it has read. It
 // publishes them together: each table is a copy of the one before.
 func (r *Registry) loadSome(ctx context.Context, changed map[string]bool) error {
+	// If the store goes away in the middle, what was read before counts.
 	read := make(map[string]*tokenstore.Client, len(changed))
 	defer func() {
 		if len(read) > 0 {
@@ -123,6 +131,7 @@ func (r *Registry) markRequired(ctx context.Context) error {
 // flushUsed tells the store in which hour clients were last seen. Caddyfile
 // clients have no row.
 func (r *Registry) flushUsed(ctx context.Context) error {
+	// A client that was seen in this hour is told once, however often it comes.
 	at := make(map[string]time.Time)
 	hours := make(map[*tally]int64)
 	for id, p := range r.stored.Load().policies {

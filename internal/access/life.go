@@ -48,6 +48,9 @@ func (l *life) armLocked() {
 	if l.over || l.expires == 0 {
 		return
 	}
+	// Keys that last for years have timers, too. They are set again and again,
+	// so that a clock that was set, or a machine that slept, delays an end by an
+	// hour at most.
 	left := time.Duration(l.expires - l.now().UnixNano())
 	if left <= 0 {
 		l.endLocked()
@@ -60,7 +63,8 @@ func (l *life) armLocked() {
 	})
 }
 
-// renew sets another expiry, and reports false if the life is over already.
+// renew sets another expiry, and reports false if the life is over already: a
+// closed channel cannot be opened again, so that the identity needs a new life.
 func (l *life) renew(expires int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,6 +78,7 @@ func (l *life) renew(expires int64) bool {
 	return true
 }
 
+// end ends the life before its time, or again.
 func (l *life) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -107,6 +107,8 @@ func (v *View) List(ctx context.Context, page tokenstore.Page, keyword string) (
 			}
 		}
 	}
+	// The store has no pages of clients: it seals each as a whole, and there are
+	// thousands at most.
 	all = slices.DeleteFunc(all, func(i Info) bool { return !contains(i.ID, keyword) && !contains(i.Comment, keyword) })
 	total := len(all)
 	from := min(max(page.Number-1, 0)*page.Size, total)
@@ -180,6 +182,8 @@ func (v *View) Save(ctx context.Context, id string, change func(c tokenstore.Cli
 			return c, err
 		}
 		now := v.registry.now()
+		// Only a new end has to lie ahead: the comment of a client that has expired
+		// may be changed, and the same end be sent with it.
 		if !c.ExpiresAt.IsZero() && !c.ExpiresAt.Equal(stored.ExpiresAt) && !c.ExpiresAt.After(now) {
 			return c, realm.Fieldf("expires_at", "is in the past")
 		}
@@ -192,6 +196,7 @@ func (v *View) Save(ctx context.Context, id string, change func(c tokenstore.Cli
 			key, digest := NewKey()
 			result.Key, c.Keys = key, []tokenstore.ClientKey{{Digest: digest, CreatedAt: now}}
 		}
+		// The store knows its own clients; those of the Caddyfile it does not.
 		if other, field := v.own.collides(c); other != "" {
 			return c, conflict(field + ": client " + other + " of the Caddyfile has the same one")
 		}
@@ -239,6 +244,7 @@ func (v *View) update(ctx context.Context, id string, result *Saved, change func
 	if err := r.Ready(ctx); err != nil { // else nobody knows whether clients were required
 		return err
 	}
+	// Asked before the change: afterwards there is a client.
 	required := v.Required()
 	var saved tokenstore.Client
 	err := r.inStore(ctx, func(ctx context.Context) (err error) {
@@ -263,6 +269,7 @@ func (v *View) update(ctx context.Context, id string, result *Saved, change func
 // It is read again, because another node may have changed the client since; if
 // that fails, what was saved counts until it succeeds.
 func (r *Registry) notice(ctx context.Context, id string, saved *tokenstore.Client) {
+	// The change is made, whether the caller still waits or not.
 	ctx = context.WithoutCancel(ctx)
 	err := r.inTurn(ctx, func(ctx context.Context) error {
 		err := r.loadOne(ctx, id)
@@ -282,6 +289,7 @@ func (v *View) Delete(ctx context.Context, id, by string) error {
 	if err := v.checkStored(id); err != nil {
 		return err
 	}
+	// Who deletes himself cannot undo it, and nobody else may be left who can.
 	if by != "" && id == by {
 		return conflict("this is the client that you are using; another one has to delete it")
 	}

@@ -26,6 +26,8 @@ func newPrefixes(list []netip.Prefix) prefixes {
 		return a.Bits() - b.Bits()
 	})
 	p := prefixes{sorted: list, around: make([]int, len(list))}
+	// open is the innermost prefix that may still enclose the next one. All
+	// around it are open, too.
 	open := -1
 	for i, prefix := range list {
 		for open >= 0 && !list[open].Contains(prefix.Addr()) {

@@ -346,6 +346,8 @@ func (r *Registry) replace(changed map[string]*tokenstore.Client) {
 	if !old.loaded {
 		return // all of them will be read
 	}
+	// A copy of ten thousand entries takes a few milliseconds, which a change of a
+	// client may take, and a request would notice a lock.
 	next := old.clone()
 	for id := range changed {
 		next.remove(id) // all first: an identity may go from one to another
@@ -411,6 +413,8 @@ func (r *Registry) newPolicyLocked(c tokenstore.Client) *policy {
 	requests, errRequests := ParseLimit(c.Limits.Requests)
 	fetches, errFetches := ParseLimit(c.Limits.Fetches)
 	p.badLimits = errors.Join(errRequests, errFetches)
+	// The counters may be there already: of this client before its change, or of
+	// another configuration.
 	t := r.tallies[c.ID]
 	if t == nil {
 		t = &tally{}

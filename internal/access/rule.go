@@ -7,6 +7,11 @@ import (
 )
 
 // rules are those of one client, compiled. Denials win, so that they come first.
+//
+// A decision has to take less than a microsecond with a hundred rules. Three
+// things make that possible: rules that differ in their paths alone are one
+// group; the path is taken apart once for all rules; and a filter of two words
+// tells most patterns that do not match without looking at a segment.
 type rules struct {
 	denials, allowances []group
 	// byPath: a rule has paths.
@@ -137,6 +142,8 @@ func first(groups []group, denies bool, q *Question, method string, p *path, tex
 	segments := p.list()
 	for i := range groups {
 		g := &groups[i]
+		// Another group may have an earlier rule, but not if all of its rules stand
+		// behind the one that was found.
 		if match >= 0 && g.rules[0].index > match {
 			break
 		}
@@ -158,6 +165,8 @@ func first(groups []group, denies bool, q *Question, method string, p *path, tex
 				match = r.index
 				break
 			}
+			// Whether the pattern matches depends on who reads the path. The search
+			// goes on: a rule without paths may decide whatever the path is.
 			if p.ambiguous != "" {
 				if unclear < 0 || r.index < unclear {
 					unclear = r.index
@@ -204,6 +213,7 @@ func (c *rules) mayAny(rights Right, realmID, key string) bool {
 			allowed |= g.rights
 		}
 	}
+	// What is denied for some methods, paths or keys is still allowed for others.
 	if allowed &= rights; allowed == 0 {
 		return false
 	}
@@ -234,6 +244,8 @@ func (c *rules) maySomewhere(rights Right) bool {
 // mayAll reports whether all of the rights are allowed everywhere: rules with
 // the realm * and any key allow them, and no rule denies any of them to any.
 func (c *rules) mayAll(rights Right) bool {
+	// A denial for one realm is enough: who may change clients, but not of one
+	// realm, could make a client for that one.
 	for i := range c.denials {
 		if c.denials[i].rights&rights != 0 {
 			return false

@@ -9,7 +9,11 @@ import (
 )
 
 // table is a set of clients, found by what identifies them. It never changes: a
-// change makes another one.
+// change makes another one, and a pointer goes from one to the other. So a
+// request needs no lock, and sees all of a change or nothing of it.
+//
+// What an identity is found by leads to a Client of its own, which knows when it
+// expires and whether it has ended. So nothing has to be made for a request.
 type table struct {
 	// loaded: it is what the store said, and not the empty one of the start.
 	loaded   bool
@@ -73,7 +77,8 @@ func addTo[K comparable](m map[K]*Client, key K, p *policy, by identity, expires
 	p.faces = append(p.faces, face)
 }
 
-// adopt adds a client as it was in another table.
+// adopt adds a client as it was in another table, with the same lives: nothing
+// about it has changed.
 func (t *table) adopt(p *policy) {
 	t.policies[p.written.ID] = p
 	for _, face := range p.faces {
@@ -91,7 +96,8 @@ func (t *table) adopt(p *policy) {
 }
 
 // remove removes a client with its identities, but for those that are another
-// one's by now.
+// one's by now (see add). Otherwise a late notice about the client that lost a
+// user would take him from the client that got him.
 func (t *table) remove(id string) {
 	p := t.policies[id]
 	if p == nil {

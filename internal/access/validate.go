@@ -103,6 +103,7 @@ func checkIdentity(text string) error {
 	return nil
 }
 
+// checkRules checks the rules of a client. What is accepted here can be compiled.
 func checkRules(list []tokenstore.Rule) error {
 	if len(list) > maxRules {
 		return realm.Fieldf("rules", "has %d rules; %d is the limit", len(list), maxRules)
@@ -115,6 +116,9 @@ func checkRules(list []tokenstore.Rule) error {
 	return nil
 }
 
+// checkRule checks a rule. An absent list of keys, methods or paths stands for
+// all of them, but an absent list of realms does not: who forgets it would allow
+// everything.
 func checkRule(r tokenstore.Rule) error {
 	if r.Effect != effectAllow && r.Effect != effectDeny {
 		return realm.Fieldf(".effect", "is %q; there are %s and %s", r.Effect, effectAllow, effectDeny)
@@ -139,6 +143,8 @@ func checkRule(r tokenstore.Rule) error {
 		if err := checkList(l.field, l.list, maxListed, l.check); err != nil {
 			return err
 		}
+		// A denial of "read" with a path would deny nothing: reading a token has
+		// no path. So it is not accepted.
 		if isOfUse := l.field == ".methods" || l.field == ".paths"; isOfUse && len(l.list) > 0 && rights != Use {
 			return realm.Fieldf(l.field, "only the right use has methods and paths; write a rule of its own for %s", rights&^Use)
 		}
@@ -160,6 +166,7 @@ func checkMethod(text string) error {
 	if text == "" || strings.Trim(text, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" {
 		return realm.Fieldf("", "is not a method")
 	}
+	// Methods are case-sensitive: "get" would never match.
 	if upper := strings.ToUpper(text); upper != text {
 		return realm.Fieldf("", "is not a method; write %s", upper)
 	}
@@ -182,6 +189,7 @@ func checkPathGlob(text string) error {
 		if strings.Contains(s, "**") && s != "**" {
 			return realm.Fieldf("", "%s: ** stands for whole segments; write /**/, or a single * within a segment", text)
 		}
+		// It would mean the same, and is more likely to be a slip.
 		if i > 0 && s == "**" && segments[i-1] == "**" {
 			return realm.Fieldf("", "%s: one ** is enough", text)
 		}
@@ -205,6 +213,7 @@ func parseSource(text string) (netip.Prefix, error) {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
+	// 10.1.2.3/16 may stand for the network or for the host. Only the user knows.
 	if prefix.Masked() != prefix {
 		return netip.Prefix{}, realm.Fieldf("", "has host bits; write %s", prefix.Masked())
 	}

@@ -36,6 +36,8 @@ type View struct {
 // "clients[2].rules[0].effect". A view is released with Close.
 func (r *Registry) View(c ViewConfig) (*View, error) {
 	v := &View{registry: r, own: newTable(), require: c.Require || len(c.Clients) > 0}
+	// All clients are checked before any is registered, so that a configuration
+	// that is refused leaves nothing behind.
 	clients := make([]tokenstore.Client, len(c.Clients))
 	seen := newTable()
 	for i, client := range c.Clients {
@@ -50,6 +52,8 @@ func (r *Registry) View(c ViewConfig) (*View, error) {
 	for _, client := range clients {
 		v.order = append(v.order, client.ID)
 		v.own.add(r.newPolicyLocked(client), func(i identity, expires int64) *life {
+			// The view of the configuration before this one may have the same
+			// identity. They share its life, which ends with the last of them.
 			d := r.defined[i]
 			if d == nil {
 				d = &definedLife{}
@@ -182,6 +186,8 @@ func (v *View) Unavailable() *realm.Error {
 // as if it were not there. While the stored clients are not known, a caller that
 // may be one of them gets 503 store_unavailable.
 func (v *View) Identify(c Caller) (*Client, error) {
+	// One table for all steps: with two, a user who goes from one client to
+	// another could be found in neither.
 	stored, now := v.registry.stored.Load(), v.registry.now
 	if c.Key != "" {
 		if client, err := v.identifyKey(stored, c.Key); client != nil || err != nil {
@@ -213,6 +219,9 @@ var (
 	errExpiredKey = errors.New("the API key has expired")
 )
 
+// identifyKey returns the client of a key, nil without an error for what is no
+// key. A text that is not of our form is compared by its digest, too: how long
+// that takes tells nothing about how much of a key is right.
 func (v *View) identifyKey(stored *table, key string) (*Client, error) {
 	ours := IsKey(key)
 	if ours {
@@ -222,6 +231,8 @@ func (v *View) identifyKey(stored *table, key string) (*Client, error) {
 	} else if len(v.own.keys) == 0 || len(key) < minWrittenKey || len(key) > maxWrittenKey {
 		return nil, nil //nolint:nilnil // it is no key
 	}
+	// Only keys of our form are stored, so that a password is never looked for
+	// among them.
 	digest := Digest(key)
 	client := v.own.keys[digest]
 	if client == nil && ours {
@@ -248,6 +259,8 @@ func forbidden(detail string, cause error) *realm.Error {
 }
 
 // visible returns a stored client unless the configuration has one of its id.
+// That one would be shown in its place, and the keys of the stored one would be
+// good though nobody sees them.
 func (v *View) visible(c *Client) *Client {
 	if c != nil && len(v.order) > 0 && v.own.policies[c.ID()] != nil {
 		return nil
@@ -269,6 +282,8 @@ func (v *View) choose(own, stored *Client, now func() time.Time) *Client {
 // identifySource finds the client of the longest prefix. Of equal ones, that of
 // the configuration comes first.
 func (v *View) identifySource(stored *table, source netip.Addr) *Client {
+	// A socket for both kinds shows IPv4 within IPv6, and a link-local address
+	// has a zone, which no prefix holds.
 	source = source.Unmap().WithZone("")
 	var found *Client
 	longest := -1
