@@ -49,7 +49,7 @@ func (s *Store) Restore(ctx context.Context, backup io.Reader, verify bool) (don
 	}
 	defer func() { err = errors.Join(err, db.closeAll()) }()
 	err = s.dialect.locked(ctx, db.write, func(x execer) error {
-		r := restoration{store: s, x: x, verify: verify}
+		r := restoration{store: s, verify: verify, x: x}
 		err := r.run(ctx, backup)
 		done = r.done
 		return err
@@ -59,43 +59,41 @@ func (s *Store) Restore(ctx context.Context, backup io.Reader, verify bool) (don
 
 // restoration is one call of Restore.
 type restoration struct {
-	store *Store
+	store  *Store
+	verify bool
 	// x is the connection or, in SQLite, the transaction that everything is done
-	// in; tx is where the rows go.
-	x, tx   execer
-	commit  func() error
-	verify  bool
+	// in. rows is where the rows go: x, or the transaction own.
+	x, rows execer
+	own     *sql.Tx
 	inserts map[string]string // the statement for a row, by the name of its table
 	done    Restored
 }
 
 // run reads the backup. MySQL commits the tables one by one; the rows, which
 // come behind them, are one transaction in either database.
-func (r *restoration) run(ctx context.Context, backup io.Reader) error {
-	r.commit = func() error { return nil }
-	var err error
+func (r *restoration) run(ctx context.Context, backup io.Reader) (err error) {
 	r.done.Rows, err = tokenstore.ReadBackup(backup,
 		func(h tokenstore.BackupHeader) error { return r.begin(ctx, h) },
 		func(row tokenstore.BackupRow) error { return r.insert(ctx, row) })
-	if tx, ok := r.tx.(*sql.Tx); ok && r.tx != r.x {
-		defer func() { _ = tx.Rollback() }() // of no effect after a commit
-		r.commit = tx.Commit
+	if r.own != nil {
+		defer func() { _ = r.own.Rollback() }() // of no effect after a commit
 	}
 	if err == nil && r.verify {
 		err = r.verifyRows(ctx)
 	}
 	switch d := r.store.dialect; {
-	case err == nil:
-		return r.commit()
+	case err == nil && r.own != nil:
+		return r.own.Commit()
 	case errors.Is(err, tokenstore.ErrBackup):
 		return finalError{err}
-	case r.tx != nil && (d.isRejected(err) || d.isDuplicate(err)):
+	case r.rows != nil && (d.isRejected(err) || d.isDuplicate(err)):
 		return finalError{fmt.Errorf("%w: the database does not take it: %w", tokenstore.ErrBackup, err)}
 	}
 	return err
 }
 
-// begin makes the tables of the backup's version and checks that all are empty.
+// begin makes the tables of the backup's version, which have to be empty, and
+// the statements that fill them.
 func (r *restoration) begin(ctx context.Context, h tokenstore.BackupHeader) error {
 	r.done.Schema, r.done.Keys = h.Schema, h.Keys
 	if r.verify {
@@ -106,29 +104,9 @@ func (r *restoration) begin(ctx context.Context, h tokenstore.BackupHeader) erro
 	if err := r.store.createSchema(ctx, r.x, h.Schema); err != nil {
 		return err
 	}
-	tables, err := r.store.tableNames(ctx, r.x)
+	tables, err := r.store.emptyTables(ctx, r.x)
 	if err != nil {
 		return err
-	}
-	for _, table := range tables {
-		var n int
-		if table == schemaTable {
-			continue
-		}
-		if err := r.x.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+table+" LIMIT 1) t").Scan(&n); err != nil { // #nosec G202 -- checked names
-			return err
-		}
-		if n > 0 {
-			return finalError{fmt.Errorf("%w: there is something in its table %s; restore into a new one", ErrNotEmpty, table)}
-		}
-	}
-	r.tx = r.x
-	if conn, ok := r.x.(beginner); ok {
-		tx, err := conn.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		r.tx = tx
 	}
 	r.inserts = map[string]string{}
 	for _, t := range h.Tables {
@@ -137,13 +115,41 @@ func (r *restoration) begin(ctx context.Context, h tokenstore.BackupHeader) erro
 				return finalError{fmt.Errorf("line 1: table %q has a column %q: %w", t.Name, c.Name, tokenstore.ErrBackup)}
 			}
 		}
-		if !slices.Contains(tables, t.Name) || t.Name == schemaTable {
-			return finalError{fmt.Errorf("line 1: there is no table %q in schema %d: %w", t.Name, h.Schema, tokenstore.ErrBackup)}
+		if !slices.Contains(tables, t.Name) {
+			return finalError{fmt.Errorf("line 1: there is no table %q to fill in schema %d: %w", t.Name, h.Schema, tokenstore.ErrBackup)}
 		}
 		marks := strings.TrimSuffix(strings.Repeat("?, ", len(t.Columns)), ", ")
 		r.inserts[t.Name] = "INSERT INTO " + t.Name + " (" + names(t.Columns) + ") VALUES (" + marks + ")"
 	}
+	r.rows = r.x
+	if conn, ok := r.x.(beginner); ok {
+		if r.own, err = conn.BeginTx(ctx, nil); err != nil {
+			return err
+		}
+		r.rows = r.own
+	}
 	return nil
+}
+
+// emptyTables are the tables that a backup may fill. ErrNotEmpty if there is
+// anything in one.
+func (s *Store) emptyTables(ctx context.Context, x execer) ([]string, error) {
+	all, err := s.tableNames(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	tables := slices.DeleteFunc(all, func(name string) bool { return name == schemaTable })
+	for _, table := range tables {
+		var n int
+		query := "SELECT COUNT(*) FROM (SELECT 1 FROM " + table + " LIMIT 1) t" // #nosec G202 -- tableNames checks them
+		if err := x.QueryRowContext(ctx, query).Scan(&n); err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			return nil, finalError{fmt.Errorf("%w: there is something in its table %s; restore into a new one", ErrNotEmpty, table)}
+		}
+	}
+	return tables, nil
 }
 
 // isName is what tables and columns are called.
@@ -157,7 +163,7 @@ func (r *restoration) insert(ctx context.Context, row tokenstore.BackupRow) erro
 			return fmt.Errorf("column %s of %s: %w", row.Table.Columns[i].Name, row.Table.Name, err)
 		}
 	}
-	_, err := r.tx.ExecContext(ctx, r.inserts[row.Table.Name], values...)
+	_, err := r.rows.ExecContext(ctx, r.inserts[row.Table.Name], values...)
 	return err
 }
 
@@ -196,21 +202,21 @@ func (r *restoration) verifyRows(ctx context.Context) error {
 	if known, err := r.store.knownSchema(); err != nil || known != r.done.Schema {
 		return err
 	}
-	registered, err := registeredKeys(ctx, r.tx)
+	registered, err := registeredKeys(ctx, r.rows)
 	if err != nil {
 		return err
 	}
 	if err := r.store.checkValues(registered); err != nil {
 		return err
 	}
-	newest, _, err := r.store.allRegisters(ctx, r.tx)
+	newest, _, err := r.store.allRegisters(ctx, r.rows)
 	if err != nil {
 		return err
 	}
 	var bad []string
 	for _, t := range sealedTables {
 		for after := (realm.Ref{}); ; {
-			rows, err := t.rows(ctx, r.tx, "TRUE", after)
+			rows, err := t.rows(ctx, r.rows, "TRUE", after)
 			if err != nil {
 				return err
 			}
