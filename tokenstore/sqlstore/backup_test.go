@@ -169,6 +169,15 @@ func fill(t *testing.T, s tokenstore.Store) {
 		check(err)
 	}
 	check(s.DeleteCompany(t.Context(), "91110001"))
+	for _, id := range []string{"billing", "former"} {
+		_, err = s.UpdateClient(t.Context(), id, func(c tokenstore.Client, _ bool) (tokenstore.Client, error) {
+			c.Users, c.Keys = []string{id}, []tokenstore.ClientKey{{Digest: tokenstore.KeyDigest{byte(len(id))}}}
+			c.Rules = []tokenstore.Rule{{Effect: "allow", Rights: []string{"use"}, Realms: []string{"wx"}}}
+			return c, nil
+		})
+		check(err)
+	}
+	check(s.DeleteClient(t.Context(), "former"))
 	first, err := s.Once(t.Context(), "cron wx", time.Now()) // old ones are forgotten
 	if check(err); !first {
 		t.Fatal("the run was there")
@@ -219,6 +228,10 @@ func TestBackupAndRestore(t *testing.T) {
 					t.Errorf("damaged: %v, %v", bad, err)
 				}
 				saveMany(t, restored, "wx", 3) // it goes on
+				clients, required, err := restored.Clients(t.Context())
+				if err != nil || len(clients) != 1 || clients[0].ID != "billing" || len(clients[0].Keys) != 1 || !required {
+					t.Errorf("clients: %+v, %v, %v", clients, required, err)
+				}
 				if _, err := restored.TakeAuthorization(t.Context(), tokenstore.HashState("under way")); err != nil {
 					t.Error(err)
 				}
