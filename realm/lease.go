@@ -60,9 +60,10 @@ type Target struct {
 	// Trusted targets were named by the operator in the Caddyfile; any other
 	// may be reached on public addresses only.
 	Trusted bool
-	// AllowHTTP, Upgrade and Forwarded are the realm's.
+	// AllowHTTP, Upgrade, Scrub and Forwarded are the realm's.
 	AllowHTTP bool
 	Upgrade   bool
+	Scrub     bool
 	Forwarded bool
 	// Pass are the realm's, in canonical form; nil for none.
 	Pass []string

@@ -5,9 +5,6 @@ package realm
 func (r *Realm) NotYetActive() []string {
 	c := &r.Config
 	var paths []string
-	if c.Scrub {
-		paths = append(paths, "config.scrub")
-	}
 	if c.Grant != nil && c.Grant.Name == GrantTokenExchange {
 		paths = append(paths, "config.grant")
 	}

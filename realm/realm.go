@@ -126,7 +126,8 @@ type Config struct {
 	ReplayMax Size `json:"replay_max,omitempty"`
 	// Upgrade allows WebSocket and other upgrades.
 	Upgrade bool `json:"upgrade,omitempty"`
-	// Scrub removes the token from bodies that reflect it.
+	// Scrub masks the token in the bodies of answers, in clear and in the usual
+	// encodings. Upgrades are refused, and answers are always whole.
 	Scrub bool `json:"scrub,omitempty"`
 	// AllowHTTP allows plain http for the API and for token requests.
 	AllowHTTP bool `json:"allow_http,omitempty"`

@@ -29,7 +29,7 @@ func (p *Program) compileTarget() error {
 	t := &p.target
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
-		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Forwarded: cfg.Forwarded,
+		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Scrub: cfg.Scrub, Forwarded: cfg.Forwarded,
 		Pass: canonicalNames(cfg.Pass), Methods: cfg.Methods,
 		ReplayMax: int64(cfg.ReplayMax),
 	}

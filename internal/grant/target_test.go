@@ -61,8 +61,8 @@ func TestTarget(t *testing.T) {
 }
 
 func TestTargetFlags(t *testing.T) {
-	got, err := targetOf(t, `{"allow_http":true,"upgrade":true,"forwarded":true}`, false, map[string]string{})
-	if err != nil || !got.AllowHTTP || !got.Upgrade || !got.Forwarded || got.Trusted {
+	got, err := targetOf(t, `{"allow_http":true,"upgrade":true,"scrub":true,"forwarded":true}`, false, map[string]string{})
+	if err != nil || !got.AllowHTTP || !got.Upgrade || !got.Scrub || !got.Forwarded || got.Trusted {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -39,7 +39,7 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
-		strip(b.resp.Trailer, isHarmfulTrailer)
+		b.tokens.stripTrailers(b.resp)
 		scrubHeader(b.resp.Trailer, b.tokens)
 	case quotes(err.Error(), b.tokens):
 		err = errMalformed
@@ -56,9 +56,17 @@ func (out *outgoing) scrubTrailers(resp *http.Response, tokens sentTokens) {
 	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
 		return
 	}
-	strip(resp.Trailer, isHarmfulTrailer) // those that are announced
+	tokens.stripTrailers(resp) // those that are announced
 	out.answer = scrubbedBody{resp.Body, resp, tokens}
 	resp.Body = &out.answer
+}
+
+// stripTrailers removes the trailers of an answer that a caller must not get.
+func (tokens sentTokens) stripTrailers(resp *http.Response) {
+	strip(resp.Trailer, isHarmfulTrailer)
+	if tokens.wantScrubbed() {
+		strip(resp.Trailer, isDigest)
+	}
 }
 
 // keepPrivate adds "Cache-Control: private" to an answer that a shared cache

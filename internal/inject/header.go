@@ -11,7 +11,8 @@ import (
 // filter decides which of the caller's header fields and trailers do not go to
 // the provider: those that a provider might read in place of an injected one,
 // the caller's own credentials unless the realm passes them on, what tells about the
-// caller's network, and what overrides the request line.
+// caller's network, what overrides the request line, and what asks for a part of an
+// answer that is scrubbed.
 //
 // Where a header is injected, the first kind is left out of a copy of the header,
 // so that a log prints, and a retry sends, the request of the caller. All others
@@ -26,13 +27,16 @@ type filter struct {
 	pass          []string // canonical names
 	authenticated bool
 	forwarded     bool
+	// whole: an answer has to be the whole body, because a part of one may begin or
+	// end within a token.
+	whole bool
 }
 
 // filterOf returns the filter of a request.
 func filterOf(job Job, target *realm.Target) filter {
 	return filter{
 		places: target.Inject, pass: target.Pass,
-		authenticated: job.Authenticated, forwarded: target.Forwarded,
+		authenticated: job.Authenticated, forwarded: target.Forwarded, whole: target.Scrub,
 	}
 }
 
@@ -88,6 +92,8 @@ func (f filter) isPrivate(name string) bool {
 		return f.authenticated || !slices.Contains(f.pass, name)
 	case isAlias(name, "Cookie"):
 		return !slices.Contains(f.pass, name)
+	case isAlias(name, "Range"), isAlias(name, "If-Range"):
+		return f.whole
 	}
 	return !f.forwarded && isForwarded(name) || isOverride(name)
 }

@@ -79,7 +79,7 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	f := filterOf(job, lease.Target)
 	out.Header = f.outgoingHeader(req.Header, lease)
 	f.filterTrailers(out)
-	if dead := lease.Target.Dead; dead != nil && dead.Looks() {
+	if dead := lease.Target.Dead; dead != nil && dead.Looks() || lease.Target.Scrub {
 		out.Header = narrowAcceptEncoding(out.Header)
 	}
 	if !out.hasToken(lease) {

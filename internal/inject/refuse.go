@@ -29,6 +29,10 @@ var (
 		Code: realm.CodeForbidden, Status: http.StatusForbidden,
 		Detail: "the realm does not allow upgrades (upgrade: true)",
 	}
+	errScrubbedUpgrade = &realm.Error{
+		Code: realm.CodeForbidden, Status: http.StatusForbidden,
+		Detail: "upgrades are refused, because the token cannot be removed from what is no longer HTTP (scrub: true)",
+	}
 	errUnrequestedUpgrade = &realm.Error{
 		Code: realm.CodeForbidden, Status: http.StatusBadGateway,
 		Detail: "the upstream switched protocols without being asked",
@@ -53,7 +57,12 @@ func checkRequest(req *http.Request, lease *realm.Lease) error {
 	if err := checkMethod(req, lease.Target.Methods); err != nil {
 		return err
 	}
-	if isUpgrade(req) && !lease.Target.Upgrade {
+	switch {
+	case !isUpgrade(req):
+		return nil
+	case lease.Target.Scrub:
+		return errScrubbedUpgrade
+	case !lease.Target.Upgrade:
 		return errUpgrade
 	}
 	return nil
@@ -137,6 +146,8 @@ func (t *Transport) logRefusal(job Job, status int, err error) {
 		t.Log.Error("no token", append(where, zap.Int("status", status), zap.String("type", fmt.Sprintf("%T", err)))...)
 	case known.Code == realm.CodeHostNotAllowed:
 		t.Log.Warn("token kept back", append(where, zap.String("reason", known.Detail))...)
+	case known == errCoding:
+		t.Log.Warn("answer kept back", append(where, zap.String("reason", known.Detail))...)
 	case known == errPlacement, known == errUnrequestedUpgrade:
 		t.Log.Error("token kept back", append(where, zap.String("reason", known.Detail))...)
 	}

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
@@ -20,7 +21,7 @@ type sentTokens [2]*realm.Lease
 
 // scrubHeader masks the token wherever the answer's header, or its trailer,
 // quotes it: a Location back to the request's own URL, a Link, an error text. A
-// field whose name quotes it is dropped. The body passes unchanged.
+// field whose name quotes it is dropped. For the body see scrubBody.
 func scrubHeader(h http.Header, tokens sentTokens) {
 	var array [4]string
 	secrets, shortest := appendSecrets(array[:0], tokens)
@@ -127,21 +128,25 @@ var fold = func() (table [256]byte) {
 	return table
 }()
 
-// write returns the secret in a form, folded. Of base64 only those characters are
-// returned that no neighbour of the secret decides about.
-func (f form) write(secret string) []byte {
-	var text []byte
+// text returns the secret in a form. Of base64 only those characters are returned
+// that no neighbour of the secret decides about.
+func (f form) text(secret string) []byte {
 	switch f {
 	case plain:
-		text = []byte(secret)
+		return []byte(secret)
 	case hexadecimal:
-		text = hex.AppendEncode(nil, []byte(secret))
+		return hex.AppendEncode(nil, []byte(secret))
 	case base64At0, base64At1, base64At2, endOfForms:
-		offset := int(f - base64At0)
-		stream := append(make([]byte, offset, offset+len(secret)), secret...)
-		text = base64.RawStdEncoding.AppendEncode(nil, stream)
-		text = text[firstWhole(offset) : len(stream)*8/6]
 	}
+	offset := int(f - base64At0)
+	stream := append(make([]byte, offset, offset+len(secret)), secret...)
+	text := base64.RawStdEncoding.AppendEncode(nil, stream)
+	return text[firstWhole(offset) : len(stream)*8/6]
+}
+
+// folded returns the secret in a form, folded.
+func (f form) folded(secret string) []byte {
+	text := f.text(secret)
 	for i, c := range text {
 		text[i] = fold[c]
 	}
@@ -167,7 +172,7 @@ func appendProbes(probes []probe, secrets []string) []probe {
 	return probes
 }
 
-// probe is the probe of what write returns, without writing all of it.
+// probe is the probe of what folded returns, without writing all of it.
 func (f form) probe(secret string) probe {
 	var array [16]byte
 	end := array[:]
@@ -257,7 +262,7 @@ func mask(text string, secrets []string) (string, bool) {
 	var needles []needle
 	for _, s := range secrets {
 		for f := range endOfForms {
-			needles = append(needles, needleOf(f.write(s)))
+			needles = append(needles, needleOf(f.folded(s)))
 		}
 		if strings.IndexByte(s, '%') >= 0 { // the text has its escapes undone, too
 			r := reader{text: s, unescape: true}
@@ -280,9 +285,9 @@ func mask(text string, secrets []string) (string, bool) {
 	if len(found) == 0 {
 		return text, false
 	}
-	slices.SortFunc(found, func(a, b span) int { return a.begin - b.begin })
+	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.begin, b.begin) })
 	var b strings.Builder
-	kept := 0
+	kept := int64(0)
 	for i := 0; i < len(found); {
 		s := found[i]
 		for i++; i < len(found) && found[i].begin <= s.end; i++ {
@@ -296,8 +301,8 @@ func mask(text string, secrets []string) (string, bool) {
 	return b.String(), true
 }
 
-// span is a piece of a text.
-type span struct{ begin, end int }
+// span is a piece of a text or of a body.
+type span struct{ begin, end int64 }
 
 // needle is a form of a secret, prepared for the search by Knuth, Morris and
 // Pratt: border[i] is the length of the longest proper prefix of text[:i+1] that is
@@ -340,7 +345,7 @@ func (n needle) find(found []span, text string, unescape bool) []span {
 		if matched = n.advance(matched, r.char); matched < len(n.text) {
 			continue
 		}
-		s := span{begins[(i+1)%len(begins)], r.end}
+		s := span{int64(begins[(i+1)%len(begins)]), int64(r.end)}
 		if last := len(found) - 1; last >= first && found[last].end >= s.begin {
 			found[last].end = s.end
 		} else {

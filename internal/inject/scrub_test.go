@@ -83,7 +83,7 @@ func TestProbeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secret := rapid.StringOfN(rapid.Rune(), minScrubbed, 60, -1).Draw(t, "secret")
 		for f := range endOfForms {
-			text := f.write(secret)
+			text := f.folded(secret)
 			if len(text) < len(secret) {
 				t.Fatalf("form %d of %q has %d bytes", f, secret, len(text))
 			}

@@ -84,12 +84,15 @@ type Transport struct {
 
 	// after starts a timer for a peek; nil for the real clock.
 	after func(time.Duration) (expired <-chan time.Time, stop func() bool)
+	// tries are those of the tokens that are masked in bodies.
+	tries trieCache
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
 // RoundTrip sends the request with the token of its job and returns the
-// answer as it came, except for the token where a header quotes it. What is
+// answer as it came, except for the token where a header quotes it, and a body
+// where the realm wants that. What is
 // refused here is answered with a problem document. An error is the base
 // transport's, without anything confidential, or that of the request's own
 // context.
@@ -137,7 +140,15 @@ func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request
 		_ = resp.Body.Close()
 		return t.refuse(req, job, errUnrequestedUpgrade)
 	}
+	scrub := tokens.wantScrubbed()
+	if scrub && isUnscrubbable(resp, req.Method) {
+		_ = resp.Body.Close()
+		return t.refuse(req, job, errCoding)
+	}
 	out.finishAnswer(resp, req, tokens)
+	if scrub {
+		t.scrubBody(resp, req.Method, tokens)
+	}
 	return resp, nil
 }
 
