@@ -51,6 +51,23 @@ func MariaDB(tb testing.TB) *MySQL {
 	return m
 }
 
+// OwnMariaDB starts a MariaDB server for this test alone, with further options; it
+// ends with the test.
+func OwnMariaDB(tb testing.TB, options ...string) *MySQL {
+	tb.Helper()
+	s, err := startMariaDB(find(tb, "mariadb-install-db"), find(tb, "mariadbd"), options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = s.alive.Close() // the watchdog ends the server
+		<-s.exited()
+	})
+	m := &MySQL{Server: s, schema: "test_1"}
+	m.Exec(tb, "CREATE DATABASE "+m.schema)
+	return m
+}
+
 // DSN is the data source name of the schema, over TCP and with a password.
 func (m *MySQL) DSN() string { return m.DSNVia(m.addr) }
 
@@ -73,7 +90,7 @@ func (m *MySQL) Exec(tb testing.TB, query string, args ...any) {
 	}
 }
 
-func startMariaDB(install, program string) (*Server, error) {
+func startMariaDB(install, program string, options ...string) (*Server, error) {
 	dir, alive, err := newDir("mariadb")
 	if err != nil {
 		return nil, err
@@ -88,12 +105,12 @@ func startMariaDB(install, program string) (*Server, error) {
 	}
 	err = s.firstStart(func(addr, port string) {
 		s.addr = addr
-		s.args = []string{
+		s.args = append([]string{
 			program, "--no-defaults", asUser, "--datadir=" + s.Dir(), "--socket=" + s.socket(), "--tmpdir=" + dir,
 			"--bind-address=127.0.0.1", "--port=" + port, "--skip-name-resolve",
 			"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
 			"--max-connections=500",
-		}
+		}, options...)
 	})
 	if err != nil {
 		return nil, err
