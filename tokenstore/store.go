@@ -61,6 +61,7 @@ type Store interface {
 	AuthorizationStore
 	CompanyStore
 	ClientStore
+	AuditStore
 
 	// Open prepares the store for use: it connects, migrates the schema under
 	// a lock, and checks that the encryption keys are those that sealed what

@@ -75,6 +75,8 @@ func TestMemoryStore(t *testing.T) {
 
 // memoryStore is a handle of a memory.
 type memoryStore struct {
+	noAudit
+
 	db *memory
 	// around lets a test harm a transaction of Coordinate, or of an
 	// authorization; nil for none.

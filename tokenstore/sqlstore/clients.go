@@ -90,13 +90,14 @@ func (s *Store) scanClients(ctx context.Context, db *sql.DB) (list []tokenstore.
 // UpdateClient implements tokenstore.ClientStore.
 func (s *Store) UpdateClient(ctx context.Context, id string, change func(c tokenstore.Client, found bool) (tokenstore.Client, error)) (tokenstore.Client, error) {
 	var saved tokenstore.Client
-	err := s.write(ctx, "save client", realm.Ref{}, func(tx *txn) error {
+	err := s.change(ctx, "save client", realm.Ref{}, id, func(tx *txn) error {
 		query := "SELECT " + clientColumns + " FROM tokens_clients t WHERE t.id = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanClient(tx.QueryRowContext(ctx, query, []byte(id)))
 		found := !errors.Is(err, tokenstore.ErrClientNotFound)
 		if err != nil && found {
 			return err
 		}
+		tx.created = !found
 		l, err := s.lockLedger(ctx, tx, clientRow(id))
 		if err != nil {
 			return err
@@ -134,7 +135,7 @@ func (s *Store) UpdateClient(ctx context.Context, id string, change func(c token
 
 // DeleteClient implements tokenstore.ClientStore.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	return s.write(ctx, "delete client", realm.Ref{}, func(tx *txn) error {
+	return s.change(ctx, "delete client", realm.Ref{}, id, func(tx *txn) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_clients WHERE id = ?", []byte(id))
 		if err := expectRow(res, err, tokenstore.ErrClientNotFound); err != nil {
 			return err

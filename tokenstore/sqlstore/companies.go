@@ -87,13 +87,14 @@ func (s *Store) Companies(ctx context.Context, page tokenstore.Page, keyword str
 // that none has to be told.
 func (s *Store) UpdateCompany(ctx context.Context, taxpayerID string, change func(c tokenstore.Company, found bool) (tokenstore.Company, error)) (tokenstore.Company, error) {
 	var saved tokenstore.Company
-	err := s.write(ctx, "save company", realm.Ref{}, func(tx *txn) error {
+	err := s.change(ctx, "save company", realm.Ref{}, taxpayerID, func(tx *txn) error {
 		query := "SELECT " + companyColumns + " FROM tokens_companies t WHERE t.taxpayer_id = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanCompany(tx.QueryRowContext(ctx, query, []byte(taxpayerID)))
 		found := !errors.Is(err, tokenstore.ErrCompanyNotFound)
 		if err != nil && found {
 			return err
 		}
+		tx.created = !found
 		l, err := s.lockLedger(ctx, tx, companyRow(taxpayerID))
 		if err != nil {
 			return err
@@ -128,7 +129,7 @@ func (s *Store) UpdateCompany(ctx context.Context, taxpayerID string, change fun
 
 // DeleteCompany implements tokenstore.CompanyStore.
 func (s *Store) DeleteCompany(ctx context.Context, taxpayerID string) error {
-	return s.write(ctx, "delete company", realm.Ref{}, func(tx *txn) error {
+	return s.change(ctx, "delete company", realm.Ref{}, taxpayerID, func(tx *txn) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_companies WHERE taxpayer_id = ?", []byte(taxpayerID))
 		if err := expectRow(res, err, tokenstore.ErrCompanyNotFound); err != nil {
 			return err

@@ -87,13 +87,14 @@ func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string
 // UpdateRealm implements tokenstore.RealmStore.
 func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error) {
 	var saved realm.Realm
-	err := s.write(ctx, "save realm", realm.Ref{Realm: id}, func(tx *txn) error {
+	err := s.change(ctx, "save realm", realm.Ref{Realm: id}, "", func(tx *txn) error {
 		query := "SELECT " + realmColumns + " FROM tokens_realms t WHERE t.id = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanRealm(tx.QueryRowContext(ctx, query, []byte(id)))
 		found := !errors.Is(err, tokenstore.ErrRealmNotFound)
 		if err != nil && found {
 			return err
 		}
+		tx.created = !found
 		l, err := s.lockLedger(ctx, tx, realmRow(id))
 		if err != nil {
 			return err
@@ -133,7 +134,7 @@ func (s *Store) UpdateRealm(ctx context.Context, id string, change func(r realm.
 
 // DeleteRealm implements tokenstore.RealmStore.
 func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error {
-	return s.write(ctx, "delete realm", realm.Ref{Realm: id}, func(tx *txn) error {
+	return s.change(ctx, "delete realm", realm.Ref{Realm: id}, "", func(tx *txn) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_realms WHERE id = ?", []byte(id))
 		if err := expectRow(res, err, tokenstore.ErrRealmNotFound); err != nil {
 			return err

@@ -87,13 +87,14 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID strin
 // UpdateSecret implements tokenstore.SecretStore.
 func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, tokenstore.TokenChange, error)) (realm.Secret, error) {
 	var saved realm.Secret
-	err := s.write(ctx, "save secret", ref, func(tx *txn) error {
+	err := s.change(ctx, "save secret", ref, "", func(tx *txn) error {
 		query := "SELECT " + secretColumns + " FROM tokens_secrets t WHERE t.realm = ? AND t.ref_key = ?" + tx.dialect.forUpdate()
 		old, version, err := s.scanSecret(tx.QueryRowContext(ctx, query, []byte(ref.Realm), []byte(ref.Key)))
 		found := !errors.Is(err, tokenstore.ErrSecretNotFound)
 		if err != nil && found {
 			return err
 		}
+		tx.created = !found
 		l, err := s.lockLedger(ctx, tx, secretRow(ref))
 		if err != nil {
 			return err
@@ -136,7 +137,7 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 
 // DeleteSecret implements tokenstore.SecretStore.
 func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
-	return s.write(ctx, "delete secret", ref, func(tx *txn) error {
+	return s.change(ctx, "delete secret", ref, "", func(tx *txn) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM tokens_secrets WHERE realm = ? AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key))
 		if err := expectRow(res, err, tokenstore.ErrSecretNotFound); err != nil {
 			return err

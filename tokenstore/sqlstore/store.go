@@ -43,6 +43,9 @@ type Store struct {
 	rotating  chan struct{}
 	rotations atomic.Int64
 	backingUp chan struct{} // one backup at a time
+	// chain is where the audit's entries are appended, see auditchain.go.
+	chain   *chain
+	appends appendQueue
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
@@ -93,7 +96,7 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.now = 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
 	return &Store{
 		dialect: d, keys: keys, log: o.log, failed: o.failed, hosts: o.hosts,
-		gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1), backingUp: make(chan struct{}, 1),
+		gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1), backingUp: make(chan struct{}, 1), chain: newChain(),
 	}
 }
 
@@ -140,6 +143,9 @@ func (s *Store) prepare(ctx context.Context, db *pools) error {
 		if err := s.checkKeys(ctx, x, sealedTables); err != nil {
 			return err
 		}
+		if err := s.openAuditKey(ctx, x); err != nil {
+			return err
+		}
 		return s.voidDeadClaims(ctx, x)
 	})
 	if err != nil {
@@ -169,6 +175,7 @@ func (s *Store) Close() error {
 	s.gate <- struct{}{}
 	defer func() { <-s.gate }()
 	s.closed = true
+	s.appends.close()
 	db := s.db.Swap(nil)
 	if db == nil {
 		return nil

@@ -23,6 +23,9 @@ const (
 	clientLabel  = "tokens_clients.seal"
 )
 
+// auditSchema is the first schema with an audit.
+const auditSchema = 7
+
 // tableBatch is how many rows are read at a time, and written in one
 // transaction.
 const tableBatch = 200
@@ -74,6 +77,7 @@ var sealedTables = []sealedTable{
 		times: []string{"created_at", "updated_at"}, newest: func(ref realm.Ref) rowID { return clientRow(ref.Key) }, since: clientSchema,
 	},
 	{kind: "register", table: "tokens_registers", label: registerLabel, version: "version", realm: "x''", key: "name"},
+	{kind: "audit", table: "tokens_audit_heads", label: auditLabel, version: "version", realm: "kind", key: "node", since: auditSchema},
 }
 
 // tablesOf are the sealed tables of a schema.

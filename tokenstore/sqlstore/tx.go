@@ -37,6 +37,10 @@ type txn struct {
 	client string
 	// unchanged: nothing was written.
 	unchanged bool
+	// created: what was to be updated did not exist.
+	created bool
+	// link is what the transaction appends to the audit; nil for nothing.
+	link *link
 	// ledger is what the transaction wrote into registers; nil for nothing.
 	ledger *ledger
 }
@@ -87,8 +91,11 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // of no effect after a commit
 	t := &txn{Tx: tx, dialect: s.dialect, changed: ref}
+	defer func() {
+		_ = tx.Rollback() // of no effect after a commit
+		t.link.release()
+	}()
 	if err := do(t); err != nil || t.unchanged {
 		return err
 	}
@@ -101,12 +108,19 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 	}
 	if err := tx.Commit(); err != nil {
 		if err := s.resolveCommit(ctx, db, id, err); err != nil {
+			if errors.Is(err, errUncertain) {
+				t.link.abandon()
+			}
 			return err
 		}
 	}
 	t.ledger.written()
+	t.link.committed()
 	return nil
 }
+
+// errUncertain: a write may have been done or not.
+var errUncertain = errors.New("whether it was written is not known")
 
 // resolveCommit finds out whether a COMMIT that failed was done nevertheless:
 // the connection may have broken after the server committed and before its
@@ -122,7 +136,7 @@ func (s *Store) resolveCommit(ctx context.Context, db *sql.DB, id writeID, faile
 		case err == nil:
 			return failed
 		case sleep(ctx, pause) != nil:
-			return fmt.Errorf("whether it was written is not known: %w", failed)
+			return fmt.Errorf("%w: %w", errUncertain, failed)
 		}
 	}
 }

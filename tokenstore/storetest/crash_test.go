@@ -55,7 +55,8 @@ func TestCrashWriter(t *testing.T) {
 	for n := 1; ; n++ {
 		ref := realm.Ref{Realm: "crash", Key: fmt.Sprint(round, "-", n%5)}
 		value := fmt.Sprint(round, "-", n)
-		_, err := s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+		ctx := tokenstore.WithAudit(t.Context(), tokenstore.AuditEntry{Act: "secret.update", Result: tokenstore.AuditOK, Detail: value})
+		_, err := s.UpdateSecret(ctx, ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
 			old.Fields = map[string]realm.Hidden{"n": realm.Hidden(value)}
 			return old, tokenstore.TokenChange{}, nil
 		})
@@ -115,7 +116,7 @@ func TestMariaDBSurvivesKill(t *testing.T) {
 // written must be there.
 func crash(t *testing.T, driver, dsn string, alsoKill func(round int)) {
 	key := storetest.Key(t)
-	told := acknowledged{secrets: map[string]int{}, lineages: map[string]int64{}, states: map[string]bool{}}
+	told := acknowledged{secrets: map[string]int{}, audited: map[string]bool{}, lineages: map[string]int64{}, states: map[string]bool{}}
 	states := 0
 	for round := range crashRounds {
 		out, kill := startWriter(t, driver, dsn, key, round)
@@ -157,10 +158,11 @@ func startWriter(t *testing.T, driver, dsn string, key realm.Hidden, round int) 
 }
 
 // acknowledged is what the children were told is written: the last write of
-// each secret, the lineage of each token, and the authorizations since the last
+// each secret and the values of all, which the audit has, the lineage of each token, and the authorizations since the last
 // kill, true for one that was taken.
 type acknowledged struct {
 	secrets  map[string]int
+	audited  map[string]bool
 	lineages map[string]int64
 	states   map[string]bool
 }
@@ -178,6 +180,8 @@ func (a acknowledged) note(line string) {
 	switch f[0] {
 	case "SECRET":
 		a.secrets[f[1]] = n
+		round, _, _ := strings.Cut(f[1], "-")
+		a.audited[fmt.Sprint(round, "-", n)] = true
 	case "TOKEN":
 		a.lineages[f[1]] = int64(n)
 	case "STATE", "TAKEN":
@@ -212,6 +216,7 @@ func (a acknowledged) verify(t *testing.T, s tokenstore.Store) {
 			t.Fatalf("token %s: lineage %d was acknowledged, %d is there", key, lineage, token.Lineage)
 		}
 	}
+	a.verifyAudit(t, s)
 	for value, taken := range a.states {
 		_, err := s.TakeAuthorization(t.Context(), tokenstore.HashState(realm.Hidden(value)))
 		gone := errors.Is(err, tokenstore.ErrAuthorizationNotFound)
@@ -221,6 +226,33 @@ func (a acknowledged) verify(t *testing.T, s tokenstore.Store) {
 		}
 	}
 	clear(a.states)
+}
+
+// verifyAudit: each change that was acknowledged has its one entry, and all
+// chains are whole.
+func (a acknowledged) verifyAudit(t *testing.T, s tokenstore.Store) {
+	t.Helper()
+	entries := map[string]int{}
+	err := s.WalkAudit(t.Context(), tokenstore.AuditFilter{}, func(e tokenstore.AuditEntry) error {
+		entries[e.Detail]++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value := range a.audited {
+		if entries[value] != 1 {
+			t.Fatalf("change %s was acknowledged and has %d entries", value, entries[value])
+		}
+	}
+	err = s.VerifyAudit(t.Context(), func(c tokenstore.AuditChain) {
+		if c.Reason != "" {
+			t.Errorf("after a kill: %+v", c)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // odd says that the writer takes the authorization that it began.

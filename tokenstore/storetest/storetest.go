@@ -51,6 +51,7 @@ func Run(t *testing.T, b Backend) {
 	if !b.Unsealed {
 		t.Run("sealing", func(t *testing.T) { testSealing(t, b) })
 		t.Run("damage", func(t *testing.T) { testDamage(t, b) })
+		t.Run("audit", func(t *testing.T) { testAudit(t, b) })
 	}
 	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
 	t.Run("authorizations", func(t *testing.T) { testAuthorizations(t, b) })
