@@ -54,6 +54,7 @@ const (
 	CodeNotAuthorizable  Code = "not_authorizable"
 	CodeBadCallback      Code = "bad_callback"
 	CodeCompanyNotFound  Code = "company_not_found"
+	CodeAuditUnavailable Code = "audit_unavailable"
 	CodeRateLimited      Code = "rate_limited"
 )
 

@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	"internal/claim":   {"realm", "tokenstore", "internal/grant", "internal/quota"},
 	"internal/broker":  {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/reload", "internal/failpoint"},
 	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
+	"internal/audit":   {"realm", "tokenstore"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
 		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/access", "internal/problem",

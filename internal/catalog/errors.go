@@ -39,11 +39,18 @@ func IsNotFound(err error) bool {
 }
 
 // StoreError is the error of a store as a caller sees it: a *realm.Error with
-// CodeUnavailable, or with CodeDamaged where the store works and what it keeps
+// CodeUnavailable, or CodeAuditUnavailable where the entry of the audit could
+// not be written, or with CodeDamaged where the store works and what it keeps
 // about this one thing is damaged. Cancellations stay what they are.
 func StoreError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if errors.Is(err, tokenstore.ErrAudit) {
+		return &realm.Error{
+			Code: realm.CodeAuditUnavailable, Status: http.StatusServiceUnavailable,
+			Detail: "the audit cannot be written now, and nothing is done without it", RetryAfter: time.Second, Err: err,
+		}
 	}
 	if isDamaged(err) {
 		return &realm.Error{
