@@ -65,9 +65,9 @@ func (e *AuditEntry) Created() {
 	}
 }
 
-// auditTime is RFC 3339 with microseconds, in UTC. It has the same length
-// always, so that it sorts as text.
-const auditTime = "2006-01-02T15:04:05.000000Z"
+// AuditTime is how the time of an entry is written: RFC 3339 with microseconds,
+// in UTC. It has the same length always, so that it sorts as text.
+const AuditTime = "2006-01-02T15:04:05.000000Z"
 
 // auditText is the form in which an entry is stored, sealed into its chain and
 // exported. Fields may be added at the end; what was stored keeps its bytes.
@@ -95,7 +95,7 @@ type auditActor struct {
 // MarshalJSON writes the entry's one form.
 func (e AuditEntry) MarshalJSON() ([]byte, error) {
 	t := auditText{
-		Node: e.Node, Seq: e.Seq, Time: e.Time.UTC().Format(auditTime), Actor: auditActor{e.ActorKind, e.ActorID}, Address: e.Address,
+		Node: e.Node, Seq: e.Seq, Time: e.Time.UTC().Format(AuditTime), Actor: auditActor{e.ActorKind, e.ActorID}, Address: e.Address,
 		Act: e.Act, Realm: e.Realm, Key: e.Key, Target: e.Target, Result: e.Result, Code: e.Code, Detail: e.Detail,
 	}
 	if e.Count > 1 {
@@ -110,7 +110,7 @@ func (e *AuditEntry) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return err
 	}
-	at, err := time.Parse(auditTime, t.Time)
+	at, err := time.Parse(AuditTime, t.Time)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,9 @@ func (c *Client) MayAny(rights Right, realmID, key string) bool {
 
 // MaySomewhere reports whether one of the rights is allowed for anything at all,
 // as far as no rule denies it.
-func (c *Client) MaySomewhere(rights Right) bool { return c.policy.compile().rules.maySomewhere(rights) }
+func (c *Client) MaySomewhere(rights Right) bool {
+	return c.policy.compile().rules.maySomewhere(rights)
+}
 
 // MayAll reports whether the client has each of the rights everywhere: by rules
 // for the realm * and all keys, and with no rule that denies it to any. Without

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/account"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
@@ -67,6 +68,9 @@ var (
 type Options struct {
 	// Clients are who may use what. New needs them, NewCallback does not.
 	Clients Clients
+	// Audit has what is done, and is shown by the API. Nil: nothing is written,
+	// and there is nothing to show.
+	Audit *audit.Recorder
 	// Log gets internal errors, and a line for each request that IsConfidential
 	// keeps out of an access log; nothing confidential goes to it. Nil: none.
 	Log *zap.Logger
@@ -81,6 +85,7 @@ type api struct {
 	broker   Broker
 	clients  Clients
 	catalog  Catalog
+	audit    *audit.Recorder
 	accounts *account.Service
 	log      *zap.Logger
 	sampled  *zap.Logger
@@ -98,7 +103,10 @@ func NewCallback(b Broker, c Catalog, opts Options) http.Handler {
 }
 
 func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
-	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, log: opts.Log, now: opts.Now}
+	if opts.Audit != nil {
+		b = auditedBroker{b, opts.Audit}
+	}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, log: opts.Log, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

@@ -21,6 +21,7 @@ func (a *api) callback(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.about = ref
 	return htmlPage(http.StatusOK, workedPage(ref)), nil
 }
 

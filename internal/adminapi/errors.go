@@ -114,7 +114,7 @@ func document(words vocabulary, err error) problem.Document {
 // internal reports whether only the operator can do something about the error, so
 // that it is logged.
 func internal(d problem.Document) bool {
-	return d.Code == realm.CodeInternal || d.Code == realm.CodeUnavailable || d.Code == realm.CodeDamaged
+	return d.Code == realm.CodeInternal || d.Code == realm.CodeUnavailable || d.Code == realm.CodeDamaged || d.Code == realm.CodeAuditUnavailable
 }
 
 // cause is what is logged of an error: never the URL of a *url.Error, whose

@@ -43,15 +43,20 @@ func (l *lines) send(v any) {
 
 // Write sends whole lines, or parts of them, at once.
 func (l *lines) Write(text []byte) (int, error) {
+	l.start()
+	_ = l.control.SetWriteDeadline(time.Now().Add(linePatience))
+	n, err := l.w.Write(text)
+	_ = l.control.Flush()
+	return n, err
+}
+
+// start begins the answer, also one without a line.
+func (l *lines) start() {
 	if !l.started {
 		l.started = true
 		l.w.Header().Set("Content-Type", typeLines)
 		l.w.WriteHeader(http.StatusOK)
 	}
-	_ = l.control.SetWriteDeadline(time.Now().Add(linePatience))
-	n, err := l.w.Write(text)
-	_ = l.control.Flush()
-	return n, err
 }
 
 // accepts reports whether the caller names a type among those that it wants, and

@@ -62,6 +62,8 @@ var tries = map[string]struct {
 	"POST /api/client/{id}/rotate":               {"/api/client/none/rotate", "", "admin"},
 	"POST /api/explain":                          {"/api/explain", `{"client":"none","realm":"r","key":"k"}`, "admin_read"},
 	"GET /api/status":                            {"/api/status", "", "admin_read"},
+	"GET /api/audit":                             {"/api/audit", "", "audit"},
+	"POST /api/audit/verify":                     {"/api/audit/verify", "", "audit"},
 	"GET /api/openapi.json":                      {"/api/openapi.json", "", every},
 	"POST /{realm}-account/get-access-token":     {"/r-account/get-access-token?taxpayerId=9111", "", "read"},
 	"POST /{realm}-account/request-access-token": {"/r-account/request-access-token?taxpayerId=9111", "", "flush"},

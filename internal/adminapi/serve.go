@@ -18,6 +18,10 @@ type request struct {
 	caller Caller
 	// about is whose secret or realm the request is about, as far as it is known.
 	about realm.Ref
+	// tries is the act that is tried, where it is not the route's.
+	tries string
+	// trace is what the audit has of it.
+	trace trace
 	// words are the route's, or others that fit what was asked for.
 	words vocabulary
 	// ids are the segments of the path that stand for the names in the
@@ -51,6 +55,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		answer = a.refuse(r, req, err)
+		a.writeRefusal(r, req, err)
 	}
 	if req.route.kind != kindPlain {
 		a.logConfidential(r, req, answer.status, err)
@@ -96,7 +101,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 	if req.route.streams() || accepts(r.Header, typeLines) {
 		req.lines = newLines(w)
 	}
-	v, err := req.route.handle(a, r.Context(), req)
+	v, err := a.audited(r.Context(), req)
 	if err != nil {
 		return reply{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
@@ -35,6 +36,7 @@ type server struct {
 	url      string // of the provider
 	view     *broker.View
 	clients  *access.View
+	audit    *audit.Recorder
 
 	log syncBuffer
 }
@@ -71,8 +73,11 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 	store := sqlstore.SQLite(s.path, keyring(t), sqlstore.WithLogger(log))
 	pool := broker.New(store, log, nil)
 	registry := access.NewRegistry(access.RegistryConfig{Store: store, Open: pool.Open, Log: log})
+	s.audit = audit.New(audit.Config{Store: store, Open: pool.Open, Log: log})
+	s.audit.Start()
 	t.Cleanup(func() {
 		registry.Close()
+		s.audit.Close()
 		if err := pool.Destruct(); err != nil {
 			t.Error(err)
 		}
@@ -86,7 +91,7 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 		t.Fatal(err)
 	}
 	s.clients.Start()
-	return newLocal(view, view.Catalog(), Options{Log: log, Clients: s.clients})
+	return newLocal(view, view.Catalog(), Options{Log: log, Clients: s.clients, Audit: s.audit})
 }
 
 // wxgzh posts the WeChat realm of the earlier service's documentation, but for

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -22,7 +23,7 @@ func (a *api) token(ctx context.Context, r *request) (any, error) {
 	}
 	right := access.Read
 	if wanted.flush {
-		right = access.Flush
+		right, r.tries = access.Flush, audit.ActFlush
 	}
 	if err := r.require(right, wanted.ref); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/audit":   {"realm", "tokenstore"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
-		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/access", "internal/problem",
+		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/problem",
 	},
 	"internal/apiclient": {"realm"},
 	"internal/importer":  {"realm", "internal/apiclient"},

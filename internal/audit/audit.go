@@ -11,7 +11,6 @@ package audit
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -44,8 +43,9 @@ type Actor struct{ Kind, ID string }
 
 // Event is what happens.
 type Event struct {
-	Actor   Actor
-	Address netip.Addr
+	Actor Actor
+	// Address is the IP address that the request comes from, in its one form.
+	Address string
 	Act     string
 	Ref     realm.Ref
 	// Target is the id of a client or a company.
@@ -56,12 +56,8 @@ type Event struct {
 
 // entry is the event with a result.
 func (e Event) entry(result string, at time.Time) *tokenstore.AuditEntry {
-	address := ""
-	if e.Address.IsValid() {
-		address = e.Address.Unmap().WithZone("").String()
-	}
 	return &tokenstore.AuditEntry{
-		Time: at, ActorKind: e.Actor.Kind, ActorID: e.Actor.ID, Address: address, Act: e.Act,
+		Time: at, ActorKind: e.Actor.Kind, ActorID: e.Actor.ID, Address: e.Address, Act: e.Act,
 		Realm: e.Ref.Realm, Key: e.Ref.Key, Target: e.Target, Result: result, Code: e.Code, Detail: e.Detail,
 	}
 }

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,7 @@ const (
 // same address repeats itself.
 type readID struct {
 	actor   Actor
-	address netip.Addr
+	address string
 	ref     realm.Ref
 	lineage int64
 }

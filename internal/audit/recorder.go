@@ -225,11 +225,11 @@ func (b Begun) Failed(code string) {
 	b.recorder.later(e.entry(tokenstore.AuditFailed, b.recorder.now()))
 }
 
-// Failed notes that something that has no other entry failed. Nobody waits for
-// it.
-func (r *Recorder) Failed(e Event) {
+// Done notes that something was done of which it was not known before what it
+// would be about. Nobody waits for the entry.
+func (r *Recorder) Done(e Event) {
 	if r != nil {
-		r.later(e.entry(tokenstore.AuditFailed, r.now()))
+		r.later(e.entry(tokenstore.AuditOK, r.now()))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +19,7 @@ const maxRefusers = 256
 
 // refusalID tells refusals apart.
 type refusalID struct {
-	address   netip.Addr
-	act, code string
+	address, act, code, result string
 }
 
 // refusal counts equal ones.
@@ -47,26 +45,31 @@ func (r *refusals) init() { r.known = map[refusalID]*refusal{} }
 // Refused notes that somebody was refused, with the act that was tried and the
 // code of the error. Nobody waits for the entry: the first of equal ones is
 // written within a second or so, the others as one a minute.
-func (r *Recorder) Refused(e Event) {
+func (r *Recorder) Refused(e Event) { r.count(e, tokenstore.AuditRefused) }
+
+// Failed notes that an act failed that has no other entry, as Refused does.
+func (r *Recorder) Failed(e Event) { r.count(e, tokenstore.AuditFailed) }
+
+// count counts an event among equal ones.
+func (r *Recorder) count(e Event, result string) {
 	if r == nil {
 		return
 	}
-	e.Address = e.Address.Unmap().WithZone("")
 	now := r.now()
 	s := &r.refusals
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := refusalID{e.Address, e.Act, e.Code}
+	id := refusalID{e.Address, e.Act, e.Code, result}
 	known := s.known[id]
-	if known == nil && e.Address.IsValid() && s.addresses >= maxRefusers {
-		id.address = netip.Addr{}
+	if known == nil && e.Address != "" && s.addresses >= maxRefusers {
+		id.address = ""
 		e = Event{Act: e.Act, Code: e.Code, Detail: "from more addresses than are told apart"}
 		known = s.known[id]
 	}
 	if known == nil {
 		known = &refusal{event: e}
 		s.known[id] = known
-		if id.address.IsValid() {
+		if id.address != "" {
 			s.addresses++
 		}
 	}
@@ -103,18 +106,18 @@ func (r *Recorder) writeRefusals(ctx context.Context, at time.Time) error {
 	var entries []*tokenstore.AuditEntry
 	var written []refusalID
 	for _, id := range slices.SortedFunc(maps.Keys(s.known), func(a, b refusalID) int {
-		return cmp.Or(a.address.Compare(b.address), cmp.Compare(a.act, b.act), cmp.Compare(a.code, b.code))
+		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.act, b.act), cmp.Compare(a.code, b.code), cmp.Compare(a.result, b.result))
 	}) {
 		known := s.known[id]
 		switch {
 		case at.Before(known.next):
 		case known.count > 0:
-			e := known.event.entry(tokenstore.AuditRefused, known.first)
+			e := known.event.entry(id.result, known.first)
 			e.Count = known.count
 			entries, written = append(entries, e), append(written, id)
 		default:
 			delete(s.known, id)
-			if id.address.IsValid() {
+			if id.address != "" {
 				s.addresses--
 			}
 		}
