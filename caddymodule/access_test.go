@@ -190,7 +190,7 @@ func TestAdminPassesOn(t *testing.T) {
 // TestGatewayForbids: the gateway and the proxy serve this machine only.
 func TestGatewayForbids(t *testing.T) {
 	w := httptest.NewRecorder()
-	if err := new(Gateway).ServeHTTP(w, request("192.0.2.1:1", "localhost", caddy.NewReplacer()), nil); err != nil {
+	if err := (&Gateway{app: new(App)}).ServeHTTP(w, request("192.0.2.1:1", "localhost", caddy.NewReplacer()), nil); err != nil {
 		t.Fatal(err)
 	}
 	_, detail := problemOf(t, answer{w.Result(), w.Body.String()})

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -55,6 +56,7 @@ type Admin struct {
 	failures  *failures
 	api       http.Handler
 	refusals  *zap.Logger // anybody may cause one
+	recorder  *audit.Recorder
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,7 +90,8 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 	a.failures = app.failures
 	a.admission.connect(app)
 	a.refusals = adminapi.Sampled(ctx.Logger())
-	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Clients: app.clients, Log: ctx.Logger()})
+	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Clients: app.clients, Audit: app.recorder, Log: ctx.Logger()})
+	a.recorder = app.recorder
 	return nil
 }
 
@@ -113,11 +116,14 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		if confidential {
 			a.refusals.Info("refused a confidential request", zap.String("method", r.Method), zap.String("remote", r.RemoteAddr))
 		}
+		e := eventOf(r, audit.ActLogin, who, realm.Ref{})
+		e.Code = string(refused.Code)
+		a.recorder.Refused(e)
 		forbid(w, refused)
 		return nil
 	}
 	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(r.Context(), adminapi.Caller{
-		Kind: who.kind, ID: who.id(), Client: who.client, Address: addressOf(r).String(),
+		Kind: who.kind, ID: who.id(), Client: who.client, Address: auditAddress(r),
 	})))
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
@@ -75,6 +76,9 @@ type App struct {
 	// the admin API. Default: none.
 	Clients []Client `json:"clients,omitempty"`
 
+	// What is written down of who did what.
+	Audit *Audit `json:"audit,omitempty"`
+
 	// The realms of this configuration. More can be made by the admin API.
 	Realms []Realm `json:"realms,omitempty"`
 
@@ -99,6 +103,9 @@ type App struct {
 	// has ended.
 	ending context.CancelFunc
 	ended  chan struct{}
+	// recorder writes the audit, as auditSettings say.
+	recorder      *audit.Recorder
+	auditSettings audit.Settings
 	// adminFile has the admin token, unless a handler has one of its own.
 	adminFile *adminFile
 	// failures counts wrong admin tokens, whichever handler they were sent to.
@@ -144,6 +151,9 @@ func (a *App) provision(ctx caddy.Context) error {
 	if err := a.Refresh.apply(&cfg); err != nil {
 		return err
 	}
+	if a.auditSettings, err = a.Audit.settings(); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
 	if err := a.acquirePool(); err != nil {
 		return err
 	}
@@ -165,6 +175,8 @@ func (a *App) Start() error {
 	a.warnInactive()
 	a.view.Drive()
 	a.clients.Start()
+	a.recorder.Apply(a.auditSettings)
+	a.recorder.Start()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if err := a.open(ctx); err != nil {

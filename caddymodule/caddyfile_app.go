@@ -40,6 +40,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    encryption_key <keys...>      # the first one seals, all of them open
 //	    allow_private <prefixes, addresses or names...>
 //	    refresh { ... }               # see parseRefresh
+//	    audit { ... }                 # see parseAudit
 //	    require client
 //	    client <id> { ... }           # see clientParser
 //	    realm <id> { ... }            # see parseRealm
@@ -55,6 +56,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"encryption_key": {parse: a.parseKey, repeat: true},
 		"allow_private":  {parse: a.parseAllowPrivate, repeat: true},
 		"refresh":        {parse: a.parseRefresh},
+		"audit":          {parse: a.parseAudit},
 		"require":        {parse: a.parseRequire},
 		"client":         {parse: a.addClient, repeat: true},
 		"realm":          {parse: a.addRealm, repeat: true},

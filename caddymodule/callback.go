@@ -42,7 +42,7 @@ func (c *Callback) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	c.api = adminapi.NewCallback(app.view, app.view.Catalog(), adminapi.Options{Log: ctx.Logger()})
+	c.api = adminapi.NewCallback(app.view, app.view.Catalog(), adminapi.Options{Audit: app.recorder, Log: ctx.Logger()})
 	return nil
 }
 
@@ -52,7 +52,7 @@ func (c *Callback) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		return next.ServeHTTP(w, r)
 	}
 	skipAccessLog(r)
-	c.api.ServeHTTP(w, r)
+	c.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(r.Context(), adminapi.Caller{Address: auditAddress(r)})))
 	return nil
 }
 

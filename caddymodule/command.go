@@ -20,10 +20,10 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "tokens",
-		Usage: "import|keys|backup|restore [flags]",
+		Usage: "import|audit|keys|backup|restore [flags]",
 		Short: "Works with the realms, secrets and tokens of a running instance",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(importCommand(new(importFlags)), keysCommand(), backupCommand(), restoreCommand())
+			cmd.AddCommand(importCommand(new(importFlags)), auditCommand(), keysCommand(), backupCommand(), restoreCommand())
 		},
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -121,11 +120,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if refused == nil && who.client != nil {
 		if p, refused = beginPassage(ctx, who); refused == nil {
 			defer p.end()
-			ctx = p.ctx
+			ctx, p.app = p.ctx, g.app
 		}
 	}
 	if refused != nil {
-		countRefusal(who.client, realm.Ref{}, refused)
+		g.app.refused(r, who, realm.Ref{}, refused)
 		forbid(w, refused)
 		return nil
 	}
@@ -134,7 +133,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		r, err = withSentPath(r)
 	}
 	if err != nil {
-		countRefusal(who.client, realm.Ref{}, err)
+		g.app.refused(r, who, realm.Ref{}, err)
 		problem.From(err).Write(w)
 		return nil
 	}
@@ -142,7 +141,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if g.Realm != "" {
 		res.ref = g.ref.ref(repl)
 	} else if res.ref, r = g.cut(r); res.ref.Realm == "" {
-		countRefusal(who.client, realm.Ref{}, errNoPath)
+		g.app.refused(r, who, realm.Ref{}, errNoPath)
 		problem.From(errNoPath).Write(w)
 		return nil
 	}
@@ -150,7 +149,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		res.lease, err = leaseOf(ctx, g.app, res.ref)
 	}
 	if err != nil {
-		g.refuse(w, r.WithContext(ctx), who.client, res.ref, err)
+		g.refuse(w, r.WithContext(ctx), who, res.ref, err)
 		return nil
 	}
 	res.url = r.URL
@@ -246,8 +245,8 @@ func (g *Gateway) setsHost() bool {
 // refuse answers a request that gets no token. The broker has logged already why
 // a provider gave none. Of an error of an unknown type only the type is logged,
 // since its text may hold anything.
-func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, client *access.Client, ref realm.Ref, err error) {
-	countRefusal(client, ref, err)
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, who caller, ref realm.Ref, err error) {
+	g.app.refused(r, who, ref, err)
 	var known *realm.Error
 	switch {
 	case isRevoked(r.Context()):

@@ -104,7 +104,7 @@ func (t *Transport) job(req *http.Request) (inject.Job, error) {
 	}
 	err := t.complete(&job, res, req)
 	if err != nil {
-		countRefusal(res.passage.of(), job.Ref, err)
+		t.app.refused(req, res.passage.caller(), job.Ref, err)
 	}
 	return job, err
 }
@@ -155,20 +155,21 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 	repl, _ := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	who, refused := t.admit(req, repl)
 	if refused == nil && who.client == nil {
-		return t.inject.RoundTrip(req)
+		return t.send(req)
 	}
 	var p *passage
 	if refused == nil {
 		p, refused = beginPassage(req.Context(), who)
 	}
 	if refused != nil {
-		countRefusal(who.client, realm.Ref{}, refused)
+		t.app.refused(req, who, realm.Ref{}, refused)
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
 		return problem.From(refused).Response(req), nil
 	}
-	resp, err := t.inject.RoundTrip(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p})))
+	p.app = t.app
+	resp, err := t.send(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p})))
 	if err != nil {
 		p.end()
 		return nil, err

@@ -33,6 +33,7 @@ type counterSet struct {
 	reauthRequired *prometheus.CounterVec
 	storeErrors    *prometheus.CounterVec
 	droppedEvents  prometheus.Counter
+	droppedEntries prometheus.Counter
 	surplusAnswers prometheus.Counter
 }
 
@@ -55,6 +56,10 @@ func newCounters() *counterSet {
 			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "events_dropped_total",
 			Help: "Events that were not emitted, because their handlers are too slow.",
 		}),
+		droppedEntries: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "audit_dropped_total",
+			Help: "Proxied requests without an entry in the audit, because they came faster than entries can be written.",
+		}),
 		surplusAnswers: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "surplus_answers_total",
 			Help: "Connections to APIs that were closed, because something came that no request had asked for.",
@@ -74,7 +79,7 @@ func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	for _, c := range []prometheus.Collector{
 		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
-		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.surplusAnswers,
+		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.droppedEntries, counters.surplusAnswers,
 		gauges{},
 	} {
 		var again prometheus.AlreadyRegisteredError

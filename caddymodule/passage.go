@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -26,6 +28,9 @@ var errRevoked = errors.New("the client's key was revoked")
 // limits of the client, and ends when the client is revoked.
 type passage struct {
 	client *access.Client
+	// app has the audit of what the client may not send; nil where it sends
+	// nothing.
+	app *App
 	// key is the credential by which the client was known, "" for none. It goes
 	// to nobody else.
 	key string
@@ -69,6 +74,14 @@ func (p *passage) of() *access.Client {
 		return nil
 	}
 	return p.client
+}
+
+// caller is the client as a caller; the zero one for a passage that is none.
+func (p *passage) caller() caller {
+	if p == nil {
+		return caller{}
+	}
+	return caller{kind: adminapi.KindClient, client: p.client}
 }
 
 // isRevoked reports whether a context ended because the client was revoked.
@@ -119,7 +132,13 @@ func (p *passage) decide(ref realm.Ref, method string, sent *url.URL) error {
 // MaySend is the last word, on the request as it goes out: nothing between the
 // decision and the API changes what was decided. It implements inject.Sender.
 func (p *passage) MaySend(ref realm.Ref, out *http.Request) error {
-	return p.decide(ref, methodOf(out), out.URL)
+	err := p.decide(ref, methodOf(out), out.URL)
+	if err != nil && p.app != nil {
+		e := eventOf(out, audit.ActAccess, p.caller(), ref)
+		e.Code = string(realm.CodeForbidden)
+		p.app.recorder.Refused(e)
+	}
+	return err
 }
 
 // methodOf is the method of a request. An extended CONNECT (RFC 8441) counts as

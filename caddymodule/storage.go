@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -72,12 +73,14 @@ type storeID struct {
 type lasting struct {
 	pool      *broker.Pool
 	clients   *access.Registry
+	audit     *audit.Recorder
 	adminFile *adminFile
 }
 
 // Destruct ends it with the last configuration that has the store.
 func (l *lasting) Destruct() error {
 	l.clients.Close() // while the store is open
+	l.audit.Close()
 	return l.pool.Destruct()
 }
 
@@ -109,13 +112,14 @@ func (a *App) acquirePool() error {
 		l.pool.Observe(observer{})
 		l.clients = access.NewRegistry(access.RegistryConfig{Store: store, Open: l.pool.Open, Deaf: l.pool.Deaf, Log: poolLog})
 		l.pool.OnClientChange(l.clients.Changed)
+		l.audit = audit.New(audit.Config{Store: store, Open: l.pool.Open, Log: poolLog, Dropped: func(n int64) { counters.droppedEntries.Add(float64(n)) }})
 		return l, nil
 	})
 	if err != nil {
 		return err
 	}
 	l := held.(*lasting)
-	a.id, a.pool, a.registry, a.adminFile = &id, l.pool, l.clients, l.adminFile
+	a.id, a.pool, a.registry, a.recorder, a.adminFile = &id, l.pool, l.clients, l.audit, l.adminFile
 	return nil
 }
 

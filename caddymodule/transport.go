@@ -108,7 +108,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.route == nil {
 		return t.roundTripAlone(req)
 	}
-	return t.inject.RoundTrip(req)
+	return t.send(req)
 }
 
 // RequestHeaderOps sets no header: the Host is set per request, because one

@@ -12,13 +12,14 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// maxRefusers is how many addresses are told apart in a minute. The refusals of
-// all others are counted together, so that a flood from many addresses fills
+// maxRefusers is how many callers, by who and where they are and what they try,
+// are told apart in a minute. The refusals of all others are counted together, so that a flood from many addresses fills
 // neither memory nor disk.
 const maxRefusers = 256
 
 // refusalID tells refusals apart.
 type refusalID struct {
+	actor                      Actor
 	address, act, code, result string
 }
 
@@ -36,8 +37,8 @@ type refusal struct {
 type refusals struct {
 	mu    sync.Mutex
 	known map[refusalID]*refusal
-	// addresses counts the refusals in known that have one.
-	addresses int
+	// callers counts the refusals in known that have an address.
+	callers int
 }
 
 func (r *refusals) init() { r.known = map[refusalID]*refusal{} }
@@ -59,18 +60,18 @@ func (r *Recorder) count(e Event, result string) {
 	s := &r.refusals
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := refusalID{e.Address, e.Act, e.Code, result}
+	id := refusalID{e.Actor, e.Address, e.Act, e.Code, result}
 	known := s.known[id]
-	if known == nil && e.Address != "" && s.addresses >= maxRefusers {
-		id.address = ""
-		e = Event{Act: e.Act, Code: e.Code, Detail: "from more addresses than are told apart"}
+	if known == nil && e.Address != "" && s.callers >= maxRefusers {
+		id.actor, id.address = Actor{}, ""
+		e = Event{Act: e.Act, Code: e.Code, Detail: "of more callers than are told apart"}
 		known = s.known[id]
 	}
 	if known == nil {
 		known = &refusal{event: e}
 		s.known[id] = known
 		if id.address != "" {
-			s.addresses++
+			s.callers++
 		}
 	}
 	if known.count == 0 {
@@ -82,9 +83,6 @@ func (r *Recorder) count(e Event, result string) {
 
 // merge leaves of an event what an equal one has in common with it.
 func (e *Event) merge(other Event) {
-	if e.Actor != other.Actor {
-		e.Actor = Actor{}
-	}
 	if e.Ref.Realm != other.Ref.Realm {
 		e.Ref = realm.Ref{}
 	}
@@ -106,7 +104,8 @@ func (r *Recorder) writeRefusals(ctx context.Context, at time.Time) error {
 	var entries []*tokenstore.AuditEntry
 	var written []refusalID
 	for _, id := range slices.SortedFunc(maps.Keys(s.known), func(a, b refusalID) int {
-		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.act, b.act), cmp.Compare(a.code, b.code), cmp.Compare(a.result, b.result))
+		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.actor.Kind, b.actor.Kind), cmp.Compare(a.actor.ID, b.actor.ID),
+			cmp.Compare(a.act, b.act), cmp.Compare(a.code, b.code), cmp.Compare(a.result, b.result))
 	}) {
 		known := s.known[id]
 		switch {
@@ -118,7 +117,7 @@ func (r *Recorder) writeRefusals(ctx context.Context, at time.Time) error {
 		default:
 			delete(s.known, id)
 			if id.address != "" {
-				s.addresses--
+				s.callers--
 			}
 		}
 	}
