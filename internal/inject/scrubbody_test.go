@@ -13,6 +13,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -249,7 +251,10 @@ func TestScrubRefusesOtherCodings(t *testing.T) {
 		w.Header()["Content-Encoding"] = []string{"gzip", "gzip"}
 		_, _ = io.WriteString(w, quotation)
 	}, inQuery)
+	core, logs := observer.New(zap.WarnLevel)
+	p.transport.Log = zap.New(core)
 	equal(t, http.StatusBadGateway, p.do(t, p.request(t, http.MethodGet, "/", nil)).status, "two fields")
+	equal(t, []string{errCoding.Detail}, reasons(logs), "the log")
 	p = scrubbing(t, false, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "identity")
 		_, _ = io.WriteString(w, quotation)
