@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},

@@ -178,6 +178,7 @@ func fill(t *testing.T, s tokenstore.Store) {
 		check(err)
 	}
 	check(s.DeleteClient(t.Context(), "former"))
+	check(s.AppendAudit(t.Context(), &tokenstore.AuditEntry{Act: "login", ActorKind: "admin", Result: "ok", Detail: "é \u0000"}))
 	first, err := s.Once(t.Context(), "cron wx", time.Now()) // old ones are forgotten
 	if check(err); !first {
 		t.Fatal("the run was there")
@@ -231,6 +232,15 @@ func TestBackupAndRestore(t *testing.T) {
 				clients, required, err := restored.Clients(t.Context())
 				if err != nil || len(clients) != 1 || clients[0].ID != "billing" || len(clients[0].Keys) != 1 || !required {
 					t.Errorf("clients: %+v, %v, %v", clients, required, err)
+				}
+				chains := 0
+				err = restored.VerifyAudit(t.Context(), func(c tokenstore.AuditChain) {
+					if chains++; c.Reason != "" {
+						t.Errorf("the audit breaks: %+v", c)
+					}
+				})
+				if err != nil || chains == 0 {
+					t.Errorf("%d chains of the audit, %v", chains, err)
 				}
 				if _, err := restored.TakeAuthorization(t.Context(), tokenstore.HashState("under way")); err != nil {
 					t.Error(err)

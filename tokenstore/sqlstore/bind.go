@@ -31,7 +31,7 @@ type binder struct {
 // Secrets whose realm the configuration file defines are bound to no hosts. They
 // need none as long as it does: its hosts are the operator's.
 func bindRows(ctx context.Context, s *Store, x execer) (finish func(context.Context, execer) error, err error) {
-	if err := s.checkKeys(ctx, x, sealedTables); err != nil {
+	if err := s.checkKeys(ctx, x, tablesOf(boundSchema)); err != nil {
 		return nil, err
 	}
 	b := &binder{store: s, realms: map[string]realm.Realm{}}

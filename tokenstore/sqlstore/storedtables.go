@@ -25,6 +25,9 @@ var storedTables = []storedTable{
 		" bank_name text, bank_account text, accounts text, search bytes, created_at time, updated_at time, seal bytes, key_id bytes, version int"),
 	stored("tokens_clients", 1, "id bytes, seal bytes, key_id bytes, version int, created_at time, updated_at time, used_at time"),
 	stored("tokens_client_names", 1, "name bytes, client bytes"),
+	stored("tokens_audit", 2, "node bytes, seq int, at time, act bytes, realm bytes, ref_key bytes, actor_kind bytes, actor_id bytes,"+
+		" result bytes, entry text, digest bytes"),
+	stored("tokens_audit_heads", 2, "kind bytes, node bytes, seal bytes, key_id bytes, version int"),
 	stored("tokens_runs", 2, "name bytes, at time"),
 }
 
