@@ -180,10 +180,10 @@ func (p *passage) endWith(resp *http.Response) {
 	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
 		// net/http does not look at the context any more.
 		stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
-		resp.Body = endingConn{conn, endingBody{conn, func() { stop(); p.end() }}}
+		resp.Body = &endingConn{conn, endingBody{conn, func() { stop(); p.end() }}}
 		return
 	}
-	resp.Body = endingBody{resp.Body, p.end}
+	resp.Body = &endingBody{resp.Body, p.end}
 }
 
 // endingBody is a body whose end is noticed.
@@ -193,12 +193,13 @@ type endingBody struct {
 }
 
 // Close implements io.Closer.
-func (b endingBody) Close() error {
+func (b *endingBody) Close() error {
 	defer b.end()
 	return b.ReadCloser.Close()
 }
 
-// endingConn is the body of a request that left HTTP.
+// endingConn is the body of a request that left HTTP. The proxy keeps it in a
+// map, so that it is a pointer.
 type endingConn struct {
 	io.Writer
 	endingBody
@@ -208,5 +209,5 @@ type endingConn struct {
 var (
 	_ inject.Sender      = (*passage)(nil)
 	_ broker.Payer       = payer{}
-	_ io.ReadWriteCloser = endingConn{}
+	_ io.ReadWriteCloser = (*endingConn)(nil)
 )

@@ -49,7 +49,11 @@ func (l *clientLabels) of(c *access.Client) string {
 	if c == nil {
 		return ""
 	}
-	id := c.ID()
+	return l.name(c.ID())
+}
+
+// name is the id of a client, or what stands for those beyond the limit.
+func (l *clientLabels) name(id string) string {
 	l.mu.RLock()
 	known, full := l.known[id], len(l.known) >= maxClientLabels
 	l.mu.RUnlock()
