@@ -158,6 +158,9 @@ func (v *View) Required() bool {
 	return v.require || v.registry.required.Load() || !v.registry.stored.Load().loaded
 }
 
+// Since is Registry.Since.
+func (v *View) Since() time.Time { return v.registry.Since() }
+
 // Ready is Registry.Ready.
 func (v *View) Ready(ctx context.Context) error { return v.registry.Ready(ctx) }
 

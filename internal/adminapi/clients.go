@@ -18,6 +18,8 @@ type Clients interface {
 	Save(ctx context.Context, id string, change func(c tokenstore.Client, found bool) (tokenstore.Client, error)) (access.Saved, error)
 	Rotate(ctx context.Context, id string, keep time.Duration) (access.Saved, error)
 	Delete(ctx context.Context, id, by string) error
+	Required() bool
+	Since() time.Time
 	Explain(id string, q access.Question) (access.Explanation, error)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 )
@@ -192,4 +193,22 @@ func TestExplain(t *testing.T) {
 	s.json(http.MethodPost, "/api/explain", `{"client":"none","realm":"api","key":"k"}`).refused(http.StatusNotFound, "not_found", "")
 	s.json(http.MethodPost, "/api/explain", `{"client":"app","realm":"api","key":"k","path":"x"}`).wrong("path")
 	s.json(http.MethodPost, "/api/explain", `{"client":"app","key":"k"}`).wrong("realm")
+}
+
+// staleClients are clients whose changes may have gone unnoticed since noon.
+type staleClients struct{ Clients }
+
+func (staleClients) Required() bool   { return true }
+func (staleClients) Since() time.Time { return noon }
+
+// TestStatusOfClients: the status says whether clients are required, and since
+// when this node may not know them as they are.
+func TestStatusOfClients(t *testing.T) {
+	p := &puppet{}
+	caller{t, newLocal(p, p, Options{Clients: staleClients{}})}.get("/api/status").
+		ok(`{"stores":[],"tokens":[],"clients":{"required":true,"stale_since":"2026-11-22T12:00:00Z"}}`)
+	s := newServer(t)
+	if c, _ := s.get("/api/status").document()["clients"].(map[string]any); len(c) != 1 || c["required"] != false {
+		t.Errorf("clients: %v", c)
+	}
 }

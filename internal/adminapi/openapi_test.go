@@ -85,7 +85,7 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"Injection": reflect.TypeFor[realm.Injection](),
 		"Limits":    reflect.TypeFor[realm.Limits](),
 		"Realm":     reflect.TypeFor[realmDocument](),
-		"Status":    reflect.TypeFor[broker.Status](),
+		"Status":    reflect.TypeFor[statusDocument](),
 
 		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
 		"TokenStatus":    reflect.TypeFor[broker.TokenStatus](),

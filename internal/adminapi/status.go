@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
@@ -17,6 +18,22 @@ import (
 //
 //go:embed openapi.json
 var description json.RawMessage
+
+// statusDocument is the answer of GET /api/status.
+type statusDocument struct {
+	broker.Status
+	Clients clientsStatus `json:"clients"`
+}
+
+// clientsStatus tells whether this node knows the clients as they are now.
+type clientsStatus struct {
+	// Required: only clients are served.
+	Required bool `json:"required"`
+	// StaleSince is since when changes of clients may have gone unnoticed, because
+	// the database does not answer or the other nodes are not heard: the last
+	// known rights hold.
+	StaleSince *time.Time `json:"stale_since,omitempty"`
+}
 
 // status answers GET /api/status.
 func (a *api) status(ctx context.Context, r *request) (any, error) {
@@ -35,7 +52,8 @@ func (a *api) status(ctx context.Context, r *request) (any, error) {
 	if s.Tokens == nil {
 		s.Tokens = []broker.TokenStatus{}
 	}
-	return s, nil
+	clients := clientsStatus{Required: a.clients.Required(), StaleSince: endOf(a.clients.Since())}
+	return statusDocument{s, clients}, nil
 }
 
 // openAPI answers GET /api/openapi.json.
