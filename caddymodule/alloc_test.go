@@ -22,22 +22,37 @@ import (
 // detector, under which sync.Pool forgets at random.
 func TestAllocationsBesideReverseProxy(t *testing.T) {
 	i := newInstance(t)
-	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(allocationConfig(i, "http://"+cannedUpstream(t))), nil)
+	upstream := "http://" + cannedUpstream(t)
+	t.Setenv("TOKENS_TEST_KEY", ownKey)
+	compareAllocations(t, i, allocationConfig(i, upstream, ""), []allocationCase{
+		{"query", "/query", "", 3},
+		{"query behind a query", "/query?a=1&b=2", "", 3},
+		{"header", "/header", "", 3},
+		{"header, many fields", "/header", strings.Repeat("X-Field: value\r\n", 3) + "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n", 5},
+	})
+	// A client's request can be ended, pays for its token requests, and has the
+	// last word about what is sent.
+	compareAllocations(t, i, allocationConfig(i, upstream, "client app {\nkey {env.TOKENS_TEST_KEY}\nallow use q main {\npaths /query /x/**\n}\n}"), []allocationCase{
+		{"a client with a key", "/query", "Authorization: Bearer " + ownKey + "\r\n", 10},
+	})
+}
+
+// allocationCase is a request, and how much more it may cost.
+type allocationCase struct {
+	name, path, fields string
+	most               float64
+}
+
+func compareAllocations(t *testing.T, i *instance, caddyfile string, cases []allocationCase) {
+	t.Helper()
+	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := caddy.Load(cfg, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		name, path, fields string
-		most               float64
-	}{
-		{"query", "/query", "", 3},
-		{"query behind a query", "/query?a=1&b=2", "", 3},
-		{"header", "/header", "", 3},
-		{"header, many fields", "/header", strings.Repeat("X-Field: value\r\n", 3) + "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n", 5},
-	} {
+	for _, c := range cases {
 		plain, ours := math.Inf(1), math.Inf(1)
 		for range 5 { // noise only adds: the least is the truth
 			_, query, _ := strings.Cut(c.path, "?")
@@ -130,7 +145,7 @@ func allocations(t *testing.T, host, path, fields string) float64 {
 	return float64(after.Mallocs-before.Mallocs) / counted
 }
 
-func allocationConfig(i *instance, upstream string) string {
+func allocationConfig(i *instance, upstream, client string) string {
 	realm := `
 		realm %s {
 			api ` + upstream + `
@@ -154,7 +169,8 @@ func allocationConfig(i *instance, upstream string) string {
 	log {
 		level ERROR
 	}
-	tokens {` + fmt.Sprintf(realm, "q", "query access_token") + fmt.Sprintf(realm, "h", `header Authorization "Bearer {token}"`) + `
+	tokens {
+		` + client + fmt.Sprintf(realm, "q", "query access_token") + fmt.Sprintf(realm, "h", `header Authorization "Bearer {token}"`) + `
 	}
 }
 http://` + i.host + ` {

@@ -152,6 +152,43 @@ func TestKeyInProxyAuthorization(t *testing.T) {
 	}
 }
 
+// TestAdminTokenStaysHere: the proxy is no place for the admin token, so that who
+// sends it there by mistake does not tell the provider.
+func TestAdminTokenStaysHere(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token\npass Authorization"), proxyMain+longMain(p))
+	for _, path := range []string{"/p/x", "/any/p/main/x", "/long/x"} {
+		for sent, passes := range map[string]bool{"Bearer " + i.adminToken(): false, basicOf(i.adminToken()): false, "Bearer for-the-api": true} {
+			if a := i.get(path, "Authorization", sent); a.StatusCode != http.StatusOK || strings.Contains(a.body, "Authorization: ") != passes {
+				t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+			}
+		}
+	}
+}
+
+// TestRewrittenPaths: what decides is the path that goes to the API, also where
+// the proxy itself rewrites it.
+func TestRewrittenPaths(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	site := ""
+	for at, directives := range map[string]string{
+		"/a/*": "token_proxy {\nrealm p\nkey main\nrewrite /no\n}", "/b/*": "token_proxy {\nrealm p\nkey main\nrewrite /ok\n}",
+		"/c/*": "rewrite * /no\ntoken_proxy {\nrealm p\nkey main\n}", "/d/*": "uri replace no ok\ntoken_proxy {\nrealm p\nkey main\n}",
+	} {
+		site += "\nhandle_path " + at + " {\n" + directives + "\n}"
+	}
+	i.load(p.realm("p", "inject query access_token")+clientBlock(t, "allow use p * {\npaths /ok\n}"), site)
+	for path, want := range map[string]int{"/a/ok": 403, "/b/no": 200, "/c/ok": 403, "/d/no": 200, "/d/other": 403} {
+		a := i.get(path, withKey(ownKey)...)
+		if a.StatusCode != want || want == 200 && !strings.HasPrefix(a.body, "GET /ok?") {
+			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+		}
+	}
+	if n := p.calls.Load(); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}
+
 // TestWrongKeys: a key of ours that is wrong lets nobody in who would have been
 // let in without; what is no key is as if it were not there.
 func TestWrongKeys(t *testing.T) {

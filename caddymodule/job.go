@@ -144,7 +144,7 @@ func (t *Transport) complete(job *inject.Job, res *resolved, req *http.Request) 
 		job.Sender = res.passage
 	}
 	if len(job.Lease.Target.Pass) > 0 {
-		res.passage.hideKey(req.Header)
+		res.passage.hideKeys(t.app, req.Header)
 	}
 	return nil
 }

@@ -94,10 +94,10 @@ var errNoRight = &realm.Error{
 }
 
 // mayUse is nil for a request that the client may send with the token of a
-// secret, and for a caller that is no client. It is asked before the token is, and looks up at most where the request
-// goes: the rules are about the path that is sent, with the base path of the api
-// in front of it, if useAPI is set. path is nil where it is not known yet; then
-// MaySend alone decides about it.
+// secret, and for a caller that is no client. It is asked before the token is,
+// and looks up at most where the request goes: the rules are about the path that
+// is sent, with the base path of the api in front of it, if useAPI is set. path
+// is nil where it is not known yet; then MaySend alone decides about it.
 //
 // A client without any right to the secret causes no look-up, so that neither
 // the answer nor its time tells what there is.
@@ -150,14 +150,14 @@ func methodOf(r *http.Request) string {
 	return r.Method
 }
 
-// hideKey removes the headers that hold the client's key, or what looks like one
-// of ours. It is for requests whose other credentials go to the API (pass
-// Authorization).
-func (p *passage) hideKey(h http.Header) {
+// hideKeys removes the headers that hold the client's key, what looks like a key
+// of ours, or the admin token. It is for requests whose other credentials go to
+// the API (pass Authorization).
+func (p *passage) hideKeys(app *App, h http.Header) {
 	for _, name := range credentialHeaders {
 		for _, value := range h[name] {
 			credential, _ := credentialOf(value)
-			if access.IsKey(credential) || p != nil && p.key != "" && credential == p.key {
+			if access.IsKey(credential) || p != nil && p.key != "" && credential == p.key || app.adminFile.token.Load().equals(credential) {
 				h.Del(name)
 				break
 			}

@@ -288,6 +288,35 @@ func TestNotProxyable(t *testing.T) {
 	}
 }
 
+// Where a request goes is known without a token, also where a field of the secret
+// is in the path, and is the same as the lease then says.
+func TestDestination(t *testing.T) {
+	n := newNode(t)
+	c := n.wechat()
+	c.API = "http://api.example.com/{secret.key_1}/v1"
+	n.saveRealm(t, wx.Realm, c)
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	for range 2 { // without a token in memory, and with one
+		target, err := n.Destination(t.Context(), wx)
+		if err != nil || target.API.Path != "/app/v1" {
+			t.Fatalf("%v %v", target, err)
+		}
+		lease, err := n.Proxyable(t.Context(), wx)
+		if err != nil || lease.Target.API.Path != target.API.Path {
+			t.Fatal(err)
+		}
+	}
+	for ref, code := range map[realm.Ref]realm.Code{
+		{Realm: "nope", Key: "main"}: realm.CodeRealmNotFound, {Realm: wx.Realm, Key: "nope"}: realm.CodeSecretNotFound,
+	} {
+		_, err := n.Destination(t.Context(), ref)
+		wantError(t, err, code, http.StatusNotFound)
+	}
+	if got := n.provider.of("app"); got != 1 {
+		t.Errorf("%d token requests", got)
+	}
+}
+
 // A panic in a flight reaches its callers as an error, and the next flight
 // starts as if nothing had been.
 func TestPanicInAFlight(t *testing.T) {
