@@ -407,6 +407,28 @@ func TestEnteredForAnotherHost(t *testing.T) {
 	}
 }
 
+// TestEnteredAgainForAnotherHost: who had made all values his own, for the hosts
+// of before, knew what to enter again after he had moved the realm, and the
+// refresh token went with it.
+func TestEnteredAgainForAnotherHost(t *testing.T) {
+	f := newFixture(t)
+	c := wechat()
+	c.Refresh = &realm.Recipe{URL: "https://api.example.com/r?r={refresh_token}"}
+	f.saveRealm(t, "wx", c)
+	refresh := realm.Hidden("rt")
+	u := SecretUpdate{Ref: wx, Fields: values("key_1", "app", "key_2", "s3cret-value"), RefreshToken: &refresh}
+	if _, err := f.SaveSecret(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	f.saveSecret(t, wx, "key_1", "made", "key_2", "up")
+	c.Refresh = &realm.Recipe{URL: "https://evil.example/r?r={refresh_token}"}
+	f.saveRealm(t, "wx", c)
+	f.saveSecret(t, wx, "key_1", "made", "key_2", "up")
+	if token, _, err := f.store.Token(t.Context(), wx); !errors.Is(err, tokenstore.ErrTokenNotFound) {
+		t.Errorf("the refresh token of before is still there: %v, %v", token.Refresh == "rt", err)
+	}
+}
+
 // TestSecretWithoutFields: an update that enters nothing binds nothing.
 func TestSecretWithoutFields(t *testing.T) {
 	f := newFixture(t)

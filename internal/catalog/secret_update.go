@@ -74,9 +74,10 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time
 	if err != nil {
 		return s, what, err
 	}
-	if moved && found && !maps.Equal(before, s.Fields) {
-		// The tokens of before were got with other values, and are not for hosts
-		// that whoever enters these may have chosen.
+	if moved && found {
+		// Whoever enters the values has not shown that he knows the tokens, and may
+		// have chosen the hosts. That the values are those of before shows nothing:
+		// he may have entered these, too.
 		what.DropAccess, what.DropRefresh = true, true
 	}
 	if u.RefreshToken != nil && !r.Program.CanRefresh() {
