@@ -107,12 +107,9 @@ func (s *Store) deleteEntries(ctx context.Context, node string, start, end posit
 	})
 }
 
-// dropChain takes a chain of which nothing is left off the list, unless it is
-// this store's own. If its process lives after all, it begins another one.
+// dropChain takes a chain of which nothing is left off the list. If its process
+// lives after all, it begins another one.
 func (s *Store) dropChain(ctx context.Context, node string) error {
-	if own, _, _ := s.chain.current(); node == own {
-		return nil
-	}
 	start, _, err := s.chainStart(ctx, node)
 	if err != nil || start.seq == 0 {
 		return err

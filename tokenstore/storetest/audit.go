@@ -24,8 +24,11 @@ func testAudit(t *testing.T, b Backend) {
 	t.Run("tampering", func(t *testing.T) { testTampering(t, b) })
 	t.Run("old ends", func(t *testing.T) { testOldEnds(t, b) })
 	t.Run("lost list", func(t *testing.T) { testLostList(t, b) })
+	t.Run("old list", func(t *testing.T) { testOldList(t, b) })
 	t.Run("rotation", func(t *testing.T) { testAuditRotation(t, b) })
 	t.Run("retention", func(t *testing.T) { testRetention(t, b) })
+	t.Run("unverified", func(t *testing.T) { testUnverified(t, b) })
+	t.Run("lost end", func(t *testing.T) { testLostEnd(t, b) })
 	t.Run("dead chains", func(t *testing.T) { testDeadChains(t, b) })
 	t.Run("not written", func(t *testing.T) { testUnwrittenAudit(t, b) })
 }
@@ -409,12 +412,12 @@ func testLostList(t *testing.T, b Backend) {
 	db.Alter(t, "DELETE FROM tokens_audit WHERE node = ?", []byte(second))
 	db.Alter(t, "DELETE FROM tokens_audit_heads WHERE node = ?", []byte(second))
 	putBack(" WHERE kind = ?", []byte("chains"))
-	if found, _ := breaks(t, s); len(found) == 0 || !strings.Contains(found[0].Reason, "list of the chains") {
+	if found, _ := breaks(t, s); len(found) == 0 || found[0].Node != "" || !strings.Contains(found[0].Reason, "list of the chains") {
 		t.Errorf("an old list: %+v", found)
 	}
 	db.Alter(t, "DELETE FROM tokens_audit_heads WHERE kind = ?", []byte("chains"))
 	found, _ := breaks(t, s)
-	if len(found) != 3 || !strings.Contains(found[0].Reason, "list of the chains") {
+	if len(found) != 3 || found[0].Node != "" || !strings.Contains(found[0].Reason, "list of the chains") {
 		t.Errorf("no list: %+v", found)
 	}
 	// Another list is made, which says that the one before was lost.
@@ -422,6 +425,30 @@ func testLostList(t *testing.T, b Backend) {
 	found, entries := breaks(t, s)
 	if len(found) != 1 || !strings.Contains(found[0].Reason, "lost") || entries != 9 {
 		t.Errorf("with a new list: %+v, %d entries of %s, %s", found, entries, gone, third)
+	}
+}
+
+// testOldList: an old list is not taken for the newest one when the next chain
+// begins.
+func testOldList(t *testing.T, b Backend) {
+	db, ring := b.Fresh(t), Ring(t)
+	s := Open(t, db.Handle(t, ring))
+	appendAudit(t, s, 1, 2)
+	putBack := copyTable(t, db, "tokens_audit_heads")
+	for range 2 {
+		ok(t, s.Close())
+		s = Open(t, db.Handle(t, ring))
+		appendAudit(t, s, 3, 4)
+		putBack(" WHERE kind = ?", []byte("chains"))
+	}
+	if found, _ := breaks(t, s); len(found) == 0 || found[0].Node != "" {
+		t.Errorf("an old list: %+v", found)
+	}
+	ok(t, s.Close())
+	s = Open(t, db.Handle(t, ring))
+	appendAudit(t, s, 5, 6)
+	if found, entries := breaks(t, s); len(found) != 1 || !strings.Contains(found[0].Reason, "lost") || entries != 8 {
+		t.Errorf("with a new list: %+v, %d entries", found, entries)
 	}
 }
 
@@ -473,18 +500,46 @@ func testRetention(t *testing.T, b Backend) {
 		t.Errorf("got %d entries, checkpoints %+v", len(all), checkpoints)
 	}
 
-	// What cannot be verified is not deleted: it would be forgotten.
-	db.Alter(t, "UPDATE tokens_audit SET entry = REPLACE(entry, '192.0.2.1', '192.0.2.2') WHERE seq = 1307")
-	if n, err := s.PruneAudit(t.Context(), auditEntry(1310).Time); err != nil || n > 6 {
-		t.Errorf("%d were deleted, %v", n, err)
-	}
-	if found, _ := breaks(t, s); len(found) != 1 || found[0].Seq != 1307 {
-		t.Errorf("got %+v", found)
-	}
 	// An old beginning does not hide that somebody else deletes.
 	db.Alter(t, "DELETE FROM tokens_audit_heads WHERE kind = ?", []byte("start"))
 	if found, _ := breaks(t, s); len(found) != 1 || found[0].Seq != 1 {
 		t.Errorf("without a beginning: %+v", found)
+	}
+}
+
+// testUnverified: what cannot be verified is not deleted for its age, because
+// nobody could tell any more that it was altered.
+func testUnverified(t *testing.T, b Backend) {
+	db := b.Fresh(t)
+	s := Open(t, db.Handle(t, Ring(t)))
+	appendAudit(t, s, 1, 10)
+	db.Alter(t, "UPDATE tokens_audit SET entry = REPLACE(entry, '192.0.2.1', '192.0.2.2') WHERE seq = 7")
+	for _, want := range []int{6, 0} {
+		if n, err := s.PruneAudit(t.Context(), auditEntry(11).Time); err != nil || n != want {
+			t.Errorf("%d were deleted, %v", n, err)
+		}
+		if found, _ := breaks(t, s); len(found) != 1 || found[0].Seq != 7 || !strings.Contains(found[0].Reason, "altered") {
+			t.Errorf("got %+v", found)
+		}
+	}
+}
+
+// testLostEnd: a process whose chain somebody removed goes on with another one.
+func testLostEnd(t *testing.T, b Backend) {
+	db := b.Fresh(t)
+	s := Open(t, db.Handle(t, Ring(t)))
+	appendAudit(t, s, 1, 3)
+	lost := audited(t, s)[0].Node
+	db.Alter(t, "DELETE FROM tokens_audit_heads WHERE kind = ?", []byte("end"))
+	_, err := SaveRealm(by(t, "realm.update"), s, sample("wx"))
+	ok(t, err)
+	e := auditEntry(5)
+	ok(t, s.AppendAudit(t.Context(), e))
+	if e.Node == lost || e.Seq != 2 {
+		t.Errorf("got %+v", e)
+	}
+	if found, _ := breaks(t, s); len(found) != 1 || found[0].Node != lost {
+		t.Errorf("got %+v", found)
 	}
 }
 
