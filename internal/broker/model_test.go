@@ -115,7 +115,7 @@ func newModel(p plan, dir string) *model {
 		plan: p, dir: dir, db: newMemory(time.Now), refOf: map[string]realm.Ref{}, oracle: newOracle(), authorizations: newAuthorizations(),
 		lineages: map[realm.Ref]int64{}, seeds: map[realm.Ref]string{}, consents: map[string]bool{}, changed: map[realm.Ref]int64{}, changedAt: map[realm.Ref]time.Time{},
 		digests: map[realm.Ref]realm.Digest{},
-		refs:    []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "C"}},
+		refs:    []realm.Ref{{Realm: "a|b", Key: "c"}, {Realm: "a", Key: "b|c"}, {Realm: "a|b", Key: "c|"}},
 	}
 	m.keys, _ = tokenstore.NewKeyring(realm.Hidden(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))))
 	m.db.committed, m.db.took = m.committed, m.took

@@ -52,6 +52,26 @@ func moved() map[string]func(c *realm.Config) {
 		"delegate": func(c *realm.Config) {
 			c.Recipe, c.Grant = realm.Recipe{}, &realm.Grant{Name: realm.GrantDelegate, TokenURL: "https://evil.example/"}
 		},
+		"a fixed token": func(c *realm.Config) {
+			c.Recipe, c.Grant = realm.Recipe{}, &realm.Grant{Name: realm.GrantStatic, Token: "{secret.key_2}"}
+		},
+		"part of a fixed token": func(c *realm.Config) {
+			c.Recipe, c.Grant = realm.Recipe{}, &realm.Grant{Name: realm.GrantStatic, Token: "x{secret.key_1}"}
+		},
+		"the link of an authorization": func(c *realm.Config) {
+			c.CallbackURL = "https://tokens.example.com/wx-account/callback-token"
+			c.Exchange = &realm.Recipe{URL: "https://api.example.com/token", Arguments: []realm.Argument{{Name: "code", Place: realm.PlaceURL, Value: "{code}"}}}
+			c.Authorize = &realm.Recipe{URL: "https://api.example.com/authorize", Arguments: []realm.Argument{
+				{Name: "state", Place: realm.PlaceURL, Value: "{state}"}, {Name: "hint", Place: realm.PlaceURL, Value: "{secret.key_2}"},
+			}}
+		},
+		"an expression in the link": func(c *realm.Config) {
+			c.CallbackURL = "https://tokens.example.com/wx-account/callback-token"
+			c.Exchange = &realm.Recipe{URL: "https://api.example.com/token", Arguments: []realm.Argument{{Name: "code", Place: realm.PlaceURL, Value: "{code}"}}}
+			c.Authorize = &realm.Recipe{URL: "https://api.example.com/authorize", Arguments: []realm.Argument{
+				{Name: "state", Place: realm.PlaceURL, Value: "{state}"}, {Name: "hint", Place: realm.PlaceURL, Expr: "hex(secret.key_2)"},
+			}}
+		},
 		"a field in the host": func(c *realm.Config) { c.URL = "https://{secret.key_1}.example.com/token" },
 	}
 }

@@ -60,8 +60,35 @@ func (p *Program) hosts(fill func(name string) (value string, known bool)) []Hos
 			list = append(list, Host{Name: name, Written: d.host.written()})
 		}
 	}
+	list = append(list, p.shown(fill)...)
 	slices.SortFunc(list, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(list, func(a, b Host) bool { return a.Name == b.Name })
+}
+
+// shown are the ways by which people, and not hosts, get to see a value: as a
+// fixed token, which is read out, and in the link of an authorization. They
+// count as hosts, one for each field, so that nobody who may change a realm has
+// a value shown that was entered to be sent.
+func (p *Program) shown(fill func(name string) (value string, known bool)) []Host {
+	ways := []struct {
+		name, written string
+		fields        []string
+	}{{name: "token:", written: "the token that is read out", fields: p.fixed.fields(nil)}}
+	if p.authorize != nil {
+		ways = append(ways, struct {
+			name, written string
+			fields        []string
+		}{"link:", "the link of the authorization", p.authorize.fields()})
+	}
+	var list []Host
+	for _, way := range ways {
+		for _, field := range way.fields {
+			if _, known := fill(field); known {
+				list = append(list, Host{Name: way.name + field, Written: way.written + " ({secret." + field + "})"})
+			}
+		}
+	}
+	return list
 }
 
 // name is the host's spelling with what is filled in; false for a value that is

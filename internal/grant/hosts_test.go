@@ -14,7 +14,17 @@ func TestHosts(t *testing.T) {
 		config, logic string
 		shared, hosts []string
 	}{
-		{`{}`, "", nil, nil},
+		{`{}`, "", nil, []string{"token:token"}},
+		{
+			`{"grant":{"name":"static","token":"{secret.id}.{secret.token}"},"shared":{"id":"7"}}`, "",
+			[]string{"token:id"}, []string{"token:id", "token:token"},
+		},
+		{
+			`{"token_path":"t","authorize":{"url":"https://x.example/a?s={state}&c={secret.id}","arguments":[{"name":"h","place":"url","expr":"hex(secret.shop)"}]},
+				"exchange":{"url":"https://e.example/e?c={code}","arguments":[{"name":"p","place":"body","value":"{secret.password}"}]},
+				"callback_url":"https://me.example/","shared":{"id":"7"}}`, "",
+			[]string{"e.example", "link:id", "x.example"}, []string{"e.example", "link:id", "link:shop", "x.example"},
+		},
 		{`{` + recipe + `}`, "", []string{"t.example"}, []string{"t.example"}},
 		{`{"url":"https://t.example:443/t","token_path":"t"}`, "", []string{"t.example"}, []string{"t.example"}},
 		{`{"url":"https://t.example:8443/t","token_path":"t"}`, "", []string{"t.example:8443"}, []string{"t.example:8443"}},
