@@ -272,6 +272,19 @@ func TestRefusalFlood(t *testing.T) {
 	})
 }
 
+// TestRefusalsThatGoOn: equal refusals are one entry a minute.
+func TestRefusalsThatGoOn(t *testing.T) {
+	run(t, func(t *testing.T, r *Recorder, s *fakeStore) {
+		for range 300 {
+			r.Refused(read("a"))
+			after(time.Second)
+		}
+		if all := s.all(); len(all) < 5 || len(all) > 6 {
+			t.Errorf("%d entries in five minutes", len(all))
+		}
+	})
+}
+
 // TestRefusedOfMany: an entry for several says only what they have in common.
 func TestRefusedOfMany(t *testing.T) {
 	run(t, func(t *testing.T, r *Recorder, s *fakeStore) {

@@ -313,15 +313,16 @@ type chainList struct {
 // listRow is the list of the chains in its register.
 var listRow = idOf("audit", realm.Ref{Realm: auditListKind})
 
-// lockList reads the list of the chains and holds it, together with its
-// register.
+// lockList reads the list of the chains and holds it. Its register is locked
+// first: it is there when the list is not yet, so that two that begin the first
+// chains wait for each other.
 func (s *Store) lockList(ctx context.Context, tx *txn) (list chainList, l *ledger, err error) {
+	if l, err = s.lockLedger(ctx, tx, listRow); err != nil {
+		return list, nil, err
+	}
 	plain, version, found, err := s.headRow(ctx, tx, auditListKind, "", tx.dialect.forUpdate())
 	damaged := err
 	if err != nil && !cannotBeOpened(err) {
-		return list, nil, err
-	}
-	if l, err = s.lockLedger(ctx, tx, listRow); err != nil {
 		return list, nil, err
 	}
 	register := l.registers[listRow.register()]

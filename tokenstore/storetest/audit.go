@@ -20,6 +20,7 @@ func testAudit(t *testing.T, b Backend) {
 	t.Run("append", func(t *testing.T) { testAppendAudit(t, b) })
 	t.Run("filters", func(t *testing.T) { testAuditFilters(t, b) })
 	t.Run("at once", func(t *testing.T) { testAuditAtOnce(t, b) })
+	t.Run("first chains", func(t *testing.T) { testFirstChains(t, b) })
 	t.Run("odd texts", func(t *testing.T) { testAuditTexts(t, b) })
 	t.Run("tampering", func(t *testing.T) { testTampering(t, b) })
 	t.Run("old ends", func(t *testing.T) { testOldEnds(t, b) })
@@ -270,6 +271,33 @@ func testAuditAtOnce(t *testing.T, b Backend) {
 	})
 	work.Wait()
 	if all := audited(t, stores[0]); len(all) != 2*workers*each {
+		t.Errorf("%d entries", len(all))
+	}
+	wantWhole(t, stores[0])
+}
+
+// testFirstChains: several nodes that begin the first chains of a database at
+// the same time are all in the list. Whoever came second took the list, which was
+// not there when it looked, for a lost one.
+func testFirstChains(t *testing.T, b Backend) {
+	const nodes = 8
+	db, ring := b.Fresh(t), Ring(t)
+	var work sync.WaitGroup
+	begin := make(chan struct{})
+	var stores []tokenstore.Store
+	for n := range nodes {
+		s := Open(t, db.Handle(t, ring))
+		stores = append(stores, s)
+		work.Go(func() {
+			<-begin
+			if err := s.AppendAudit(t.Context(), auditEntry(n)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(begin)
+	work.Wait()
+	if all := audited(t, stores[0]); len(all) != nodes {
 		t.Errorf("%d entries", len(all))
 	}
 	wantWhole(t, stores[0])
