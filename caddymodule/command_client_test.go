@@ -416,7 +416,11 @@ func TestClientCommandsOnAnotherServer(t *testing.T) {
 	})
 	for _, path := range []string{"", "/gone"} {
 		for _, args := range [][]string{
-			{"client", "add", "c"}, {"client", "add", "c", "--update"}, {"client", "list"}, {"client", "show", "c"}, {"client", "rotate", "c"},
+			{"client", "add", "c"},
+			{"client", "add", "c", "--update"},
+			{"client", "list"},
+			{"client", "show", "c"},
+			{"client", "rotate", "c"},
 			{"explain", "--client", "c", "--realm", "r", "--key", "k"},
 		} {
 			stdout, stderr, err := tokens(t, append(args, "--api", base+path)...)
