@@ -140,6 +140,9 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	if adminapi.ServesCallback(r.URL) {
 		return caller{}, nil // whoever authorizes has no credential of ours
 	}
+	if refused := refuseMisplacedKey(r); refused != nil {
+		return caller{}, refused
+	}
 	given, from, wait := credentialsOf(r), addressOf(r), time.Duration(0)
 	token := a.expected()
 	claims := token != nil && given.given()

@@ -121,6 +121,9 @@ func (a *admission) admit(r *http.Request, repl *caddy.Replacer) (caller, *realm
 	if crossSite(r) {
 		return caller{}, errCrossSite
 	}
+	if refused := refuseMisplacedKey(r); refused != nil {
+		return caller{}, refused
+	}
 	if given := credentialsOf(r); given.given() && a.clients != nil {
 		if who, refused := a.admitKey(r, given); who.client != nil || refused != nil {
 			return who, refused

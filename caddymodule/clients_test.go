@@ -226,6 +226,53 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
+// TestMisplacedKeys: a key of ours that a program sends where no key may stand
+// went to the API, and into the access log.
+func TestMisplacedKeys(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token\npass Authorization"), proxyMain+longMain(p)+"\n"+guarded)
+	key := i.createClient(`{"id": "good", "rules": [{"effect": "allow", "rights": ["use", "admin_read"], "realms": ["*"]}]}`)
+	user := base64.StdEncoding.EncodeToString([]byte(key + ":"))
+	for _, path := range []string{"/p/x", "/any/p/main/x", "/long/x", "/admin/api/status"} {
+		for _, c := range []struct {
+			path   string
+			header []string
+		}{
+			{path, []string{"X-Api-Key", key}},
+			{path, []string{"Referer", "https://example.com/?key=" + key}},
+			{path, []string{"Authorization", key}},
+			{path, []string{"Authorization", "token " + key}},
+			{path, []string{"Authorization", "Basic " + user}},
+			{path, []string{"Authorization", "Basic " + strings.TrimRight(user, "=")}},
+			{path + "?api_key=" + key, nil},
+			{path + "/" + key, nil},
+		} {
+			a := i.get(c.path, append(withKey(key), c.header...)...)
+			if code, _ := problemOf(t, a); a.StatusCode != http.StatusForbidden || code != "forbidden" || strings.Contains(a.body, key) {
+				t.Errorf("%s %v: %s\n%s", c.path, c.header, a.Status, a.body)
+			}
+		}
+		if a := i.get(path, withKey(key)...); a.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+		}
+	}
+	if n := p.calls.Load(); n != 3 {
+		t.Errorf("%d calls reached the API", n)
+	}
+	handled := 0
+	for line := range strings.Lines(i.log()) {
+		if !strings.Contains(line, "handled request") {
+			continue
+		}
+		if handled++; strings.Contains(line, key) || strings.Contains(line, user) {
+			t.Errorf("the access log: %s", line)
+		}
+	}
+	if handled < 4 {
+		t.Errorf("%d lines in the access log", handled)
+	}
+}
+
 // TestFirstClientCloses: from the first client on, clients alone are served, also
 // when it is gone; a block that says auth none stays open, but a key decides.
 func TestFirstClientCloses(t *testing.T) {

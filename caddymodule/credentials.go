@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
@@ -57,14 +58,63 @@ func credentialOf(header string) (credential string, isBearer bool) {
 	case strings.EqualFold(scheme, "Bearer"):
 		return rest, true
 	case strings.EqualFold(scheme, "Basic"):
-		decoded, err := base64.StdEncoding.DecodeString(rest)
-		if err != nil {
-			return "", false
-		}
-		_, password, _ := strings.Cut(string(decoded), ":")
+		_, password, _ := strings.Cut(decodeBasic(rest), ":")
 		return password, false
 	}
 	return "", false
+}
+
+// decodeBasic is what the credentials of Basic say, also without the padding,
+// which some clients leave out; "" for what is no base64.
+func decodeBasic(credentials string) string {
+	decoded, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(credentials, "="))
+	if err != nil {
+		return ""
+	}
+	return string(decoded)
+}
+
+// isKeyMisplaced reports whether a key of ours stands where none may: in the
+// URL, in another header, or in one of credentialHeaders where it is no
+// credential, such as the user name of Basic or behind another scheme. There it
+// would go to the API, and into logs.
+func isKeyMisplaced(r *http.Request) bool {
+	if access.HoldsKey(r.URL.RawQuery) || access.HoldsKey(r.URL.Path) {
+		return true
+	}
+	for name, values := range r.Header {
+		for _, value := range values {
+			if slices.Contains(credentialHeaders[:], name) {
+				credential, _ := credentialOf(value)
+				if access.IsKey(credential) {
+					continue
+				}
+				if scheme, rest, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Basic") {
+					value = decodeBasic(strings.TrimSpace(rest))
+				}
+			}
+			if access.HoldsKey(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuseMisplacedKey refuses a request with a misplaced key, which is left out of
+// the access log.
+func refuseMisplacedKey(r *http.Request) *realm.Error {
+	if !isKeyMisplaced(r) {
+		return nil
+	}
+	skipAccessLog(r)
+	return errMisplacedKey
+}
+
+var errMisplacedKey = &realm.Error{
+	Code: realm.CodeForbidden, Status: http.StatusForbidden,
+	Detail: "an API key stands in the URL or in another header than Authorization and Proxy-Authorization, where it would get into logs; " +
+		"send it as Bearer or as the password of Basic, and replace it: it may be in a log already",
 }
 
 // adminToken is a token that opens the admin API, as its digest.

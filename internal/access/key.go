@@ -66,6 +66,21 @@ func appendBase62(b []byte, n *big.Int, width int) []byte {
 // like one. Whether it is one, CheckKey tells.
 func IsKey(text string) bool { return strings.HasPrefix(text, keyPrefix) }
 
+// HoldsKey reports whether an API key of ours stands anywhere in a text. The
+// checksum makes sure of it, so that nothing else is taken for one.
+func HoldsKey(text string) bool {
+	for {
+		at := strings.Index(text, keyPrefix)
+		if at < 0 || len(text)-at < keyLength {
+			return false
+		}
+		if CheckKey(text[at:at+keyLength]) == nil {
+			return true
+		}
+		text = text[at+1:]
+	}
+}
+
 var (
 	errKeyPrefix   = errors.New("does not begin with " + keyPrefix)
 	errKeyChecksum = errors.New("its last characters do not fit the others: a character is wrong")

@@ -34,6 +34,19 @@ func TestKeyOfFewBits(t *testing.T) {
 	}
 }
 
+func TestHoldsKey(t *testing.T) {
+	hidden, _ := NewKey()
+	key := hidden.Reveal()
+	for text, want := range map[string]bool{
+		key: true, "a=" + key + "&b": true, "ctk_ctk_" + key: true, key[:20] + key: true, key + key[1:]: true,
+		"": false, "ctk_": false, key[1:]: false, key[:52]: false, "ctk_" + strings.Repeat("a", 49): false,
+	} {
+		if HoldsKey(text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}
+
 func TestMistypedKey(t *testing.T) {
 	hidden, _ := NewKey()
 	key := hidden.Reveal()
