@@ -7,18 +7,40 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // local reports whether the request comes from this machine. It believes the
-// connection and no header: anybody can send X-Forwarded-For.
+// connection and no header: anybody can send X-Forwarded-For. Only a proxy on
+// this machine that Caddy trusts (trusted_proxies) is believed when it names a
+// caller who is elsewhere.
 func local(r *http.Request) bool {
-	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && strings.HasPrefix(addr.Network(), "unix") {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok || !strings.HasPrefix(addr.Network(), "unix") {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !peer.Addr().Unmap().IsLoopback() {
+			return false
+		}
+	}
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
 		return true
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && peer.Addr().Unmap().IsLoopback()
+	// Caddy takes the first of several addresses, which the caller may have sent
+	// himself; his own is one of those behind it.
+	if from := addressOf(r); from.IsValid() && !from.Unmap().IsLoopback() {
+		return false
+	}
+	for _, line := range r.Header["X-Forwarded-For"] {
+		for hop := range strings.SplitSeq(line, ",") {
+			if from, err := netip.ParseAddr(strings.TrimSpace(hop)); err != nil || !from.Unmap().IsLoopback() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // localHost reports whether the Host header is a name of this machine. A page of

@@ -43,6 +43,32 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+// TestLocalBehindAProxy: a proxy on this machine that Caddy trusts had every
+// caller of its own taken for one on this machine, since many proxies send the
+// name of this machine as Host.
+func TestLocalBehindAProxy(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	address, sites := openSites(t, i, map[string]string{
+		"admin": "token_admin {\nauth local\n}",
+		"proxy": "token_proxy {\nrealm p\nkey main\n}",
+		"long":  "reverse_proxy " + p.URL + " {\ntransport token {\nrealm p\nkey main\n}\n}",
+	})
+	for trusted, want := range map[string]int{"": http.StatusOK, "trusted_proxies static 127.0.0.1/32": http.StatusForbidden} {
+		i.servers = trusted
+		i.load(p.realm("p", "inject query access_token"), sites)
+		for way, at := range address {
+			for _, from := range []string{"192.0.2.1", "127.0.0.1, 192.0.2.1", "192.0.2.1, 127.0.0.1", "127.0.0.1, unknown"} {
+				if a := i.do(http.MethodGet, "http://"+at+"/api/status", "", "X-Forwarded-For", from); a.StatusCode != want {
+					t.Errorf("%q: %s: for %s: %s", trusted, way, from, a.Status)
+				}
+			}
+			if a := i.do(http.MethodGet, "http://"+at+"/api/status", "", "X-Forwarded-For", "127.0.0.1"); a.StatusCode != http.StatusOK {
+				t.Errorf("%q: %s: for a caller here: %s", trusted, way, a.Status)
+			}
+		}
+	}
+}
+
 func TestLocalHost(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "LOCALHOST:8081": true, "localhost.": true, "127.0.0.1:8081": true,

@@ -34,6 +34,8 @@ type instance struct {
 	config string
 	// global are more global options.
 	global string
+	// servers are more options of the servers.
+	servers string
 }
 
 // newInstance reserves ports and directories; load starts it. There is one
@@ -73,6 +75,7 @@ func (i *instance) caddyfile(tokens, site string) string {
 	servers {
 		protocols h1 h2c
 		expected_underscore_headers X_Access_Token Access_Token
+		%[8]s
 	}
 	tokens {
 		%[2]s
@@ -88,7 +91,7 @@ http://%[5]s {
 		auth local
 	}
 }
-`, i.dir, tokens, i.host, site, i.api, i.config, i.global)
+`, i.dir, tokens, i.host, site, i.api, i.config, i.global, i.servers)
 }
 
 // load starts the configuration, in place of the one before.
