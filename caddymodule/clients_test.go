@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // ownKey is a key of the operator's own choice.
@@ -128,6 +133,37 @@ func TestClientRights(t *testing.T) {
 	}
 	if !strings.Contains(i.log(), `"client":"app","realm":"gone"`) {
 		t.Error("nothing warns of the rule for a realm that there is not")
+	}
+}
+
+// TestNoRightNoLookUp: the time of an answer would tell what there is. There is no
+// app here that anything could be looked up in.
+func TestNoRightNoLookUp(t *testing.T) {
+	digest, err := access.ParseWrittenKey(ownKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := access.NewRegistry(access.RegistryConfig{}).View(access.ViewConfig{Clients: []tokenstore.Client{{
+		ID: "app", Keys: []tokenstore.ClientKey{{Digest: digest}},
+		Rules: []tokenstore.Rule{{Effect: "allow", Rights: []string{"use"}, Realms: []string{"p"}, Paths: []string{"/ok"}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := view.Identify(access.Caller{Key: ownKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, refused := beginPassage(t.Context(), caller{client: client, key: ownKey})
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	defer p.end()
+	r := request("192.0.2.1:1", "a.example", caddy.NewReplacer())
+	for _, ref := range []realm.Ref{{Realm: "other", Key: "main"}, {Realm: "other", Key: "x"}, {Realm: "P", Key: "main"}} {
+		if err := p.mayUse(nil, ref, r, r.URL, true); !errors.Is(err, errNoRight) {
+			t.Errorf("%s: %v", ref, err)
+		}
 	}
 }
 
