@@ -59,8 +59,8 @@ func (c shownClient) tellSaved(notes io.Writer) {
 		_, _ = fmt.Fprintln(notes, "warning:", warning)
 	}
 	if c.ClosesLoopback {
-		_, _ = fmt.Fprintln(notes, "This is the first client. From now on the proxy serves clients alone, also on this machine, except where "+
-			"auth none is written. That stays so when the client is deleted.")
+		_, _ = fmt.Fprintln(notes, "This is the first client. From now on the proxy serves clients alone, also on this machine, and the HTTP API "+
+			"clients and the admin token, except where auth none or auth local is written. That stays so when the client is deleted.")
 	}
 }
 

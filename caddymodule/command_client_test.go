@@ -100,7 +100,7 @@ func TestClientCommands(t *testing.T) {
 	v := newClientVerbs(t, p.realm("p", "inject query access_token"), proxyMain)
 	first, stderr := v.key("client", "add", "billing", "--allow", "use p main methods GET POST paths /ok/** /x", "--allow", "read gone",
 		"--deny", "use * * paths /ok/not", "--limit", "requests 100/s", "--limit", "concurrency 20", "--comment", "ours")
-	for _, want := range []string{"This is the first client.", `rules[1].realms[0]: there is no realm "gone"`, "client billing was created"} {
+	for _, want := range []string{"This is the first client.", "except where auth none or auth local is written", `rules[1].realms[0]: there is no realm "gone"`, "client billing was created"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("nothing says %q:\n%s", want, stderr)
 		}
@@ -360,6 +360,48 @@ func TestClientCommandsRefuse(t *testing.T) {
 	}
 	if notes := v.notes.String(); strings.Contains(notes, old) || leaks(notes) != nil {
 		t.Error("an error shows what is confidential")
+	}
+}
+
+// TestClientCommandsWithAKey: a client with the rights can make other clients.
+// One without them is told what is wrong, and so is one that deletes itself.
+func TestClientCommandsWithAKey(t *testing.T) {
+	v := newClientVerbs(t, "", "")
+	as := func(name string, flags ...string) (file string) {
+		t.Helper()
+		key, _ := v.key(append([]string{"client", "add", name}, flags...)...)
+		file = filepath.Join(t.TempDir(), name)
+		writeFile(t, file, key+"\n")
+		t.Cleanup(func() {
+			if strings.Contains(v.notes.String()+v.log(), key) {
+				t.Errorf("the key of %s is in an error, in a note or in the log", name)
+			}
+		})
+		return file
+	}
+	root := as("root", "--allow", "admin,admin_read *")
+	writer := as("writer", "--allow", "admin *")
+	user := as("user", "--allow", "use,read *")
+
+	v.key("client", "add", "new", "--api-token-file", root)
+	if stdout, _, err := v.run("explain", "--client", "user", "--realm", "r", "--key", "k", "--api-token-file", root); !strings.HasPrefix(stdout, "refused\n") {
+		t.Errorf("explain: %v %s", err, stdout)
+	}
+	v.key("client", "add", "by-writer", "--update", "--api-token-file", writer)
+	v.wantErr("the client that you are using", "client", "delete", "root", "--api-token-file", root)
+	for file, verbs := range map[string][][]string{
+		writer: {{"client", "add", "x"}, {"client", "list"}, {"client", "show", "new"}, {"explain", "--client", "new", "--realm", "r", "--key", "k"}},
+		user: {
+			{"client", "add", "x", "--update"}, {"client", "list"}, {"client", "show", "new"}, {"client", "rotate", "new"}, {"client", "delete", "new"},
+			{"explain", "--client", "new", "--realm", "r", "--key", "k"},
+		},
+	} {
+		for _, args := range verbs {
+			v.wantErr("the key of a client with the right", append(args, "--api-token-file", file)...)
+		}
+	}
+	if stdout, _ := v.ok("client", "list", "--json", "--keyword", "x"); stdout != "[]\n" {
+		t.Errorf("a client was made: %s", stdout)
 	}
 }
 

@@ -33,7 +33,8 @@ func (r *RefusedError) Error() string { return r.Detail }
 
 // waysIn tells what an API may be shown.
 const waysIn = "give it token_admin's admin_token in TOKENS_API_TOKEN or --api-token-file (where none is configured, it is what " +
-	"the file tokens.admin holds), or the user of a basic_auth in TOKENS_API_USER and TOKENS_API_PASSWORD"
+	"the file tokens.admin holds), or the key of a client with the right there, or the user of a basic_auth in TOKENS_API_USER and " +
+	"TOKENS_API_PASSWORD"
 
 // Error turns an answer without success into an error; nil for one with.
 func (c *Client) Error(a Answer) error {
