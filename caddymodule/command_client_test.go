@@ -392,7 +392,11 @@ func TestClientCommandsWithAKey(t *testing.T) {
 	for file, verbs := range map[string][][]string{
 		writer: {{"client", "add", "x"}, {"client", "list"}, {"client", "show", "new"}, {"explain", "--client", "new", "--realm", "r", "--key", "k"}},
 		user: {
-			{"client", "add", "x", "--update"}, {"client", "list"}, {"client", "show", "new"}, {"client", "rotate", "new"}, {"client", "delete", "new"},
+			{"client", "add", "x", "--update"},
+			{"client", "list"},
+			{"client", "show", "new"},
+			{"client", "rotate", "new"},
+			{"client", "delete", "new"},
 			{"explain", "--client", "new", "--realm", "r", "--key", "k"},
 		},
 	} {
