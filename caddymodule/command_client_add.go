@@ -75,7 +75,7 @@ func clientAddCommand() *cobra.Command {
 	flags.StringArrayVar(&f.users, "user", nil, "a user by whom the client is known (may be repeated)")
 	flags.StringArrayVar(&f.subjects, "subject", nil, "the subject of a client certificate, such as CN=billing (may be repeated)")
 	flags.StringArrayVar(&f.sources, "source", nil, "a prefix of addresses, such as 10.1.0.0/16 (may be repeated)")
-	flags.BoolVar(&f.edge, "edge", false, "the client is an instance that takes its tokens from this one")
+	flags.BoolVar(&f.edge, "edge", false, "the client is an instance that takes its tokens from this one; it has no effect yet")
 	flags.StringVar(&f.expires, "expires", "", "when it ends: in 30d or 12h, at 2027-01-31T12:00:00Z, or never (default: never)")
 	flags.StringVar(&f.file, "file", "", "a file with the client as JSON, in place of the flags above; - for standard input")
 	flags.BoolVar(&f.update, "update", false, "update the client if it exists")
