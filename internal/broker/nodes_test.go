@@ -68,7 +68,8 @@ func (n *node) has(t *testing.T, token string) bool {
 
 // TestLiveTokenStays: a token that is in memory, and one that is in the store,
 // go to no new host of the API either, on whatever node. Back at the old one,
-// both serve again. Once the values are entered again, they go to the new one.
+// both serve again. Once the values are entered again, a token that is got with
+// them goes to the new one.
 func TestLiveTokenStays(t *testing.T) {
 	for name, move := range map[string]func(c *realm.Config){
 		"api":     func(c *realm.Config) { c.API = "https://evil.example" },
@@ -108,12 +109,12 @@ func TestLiveTokenStays(t *testing.T) {
 			eventually(t, "the other node serves it again", func() bool { return b.has(t, "T-1-app") })
 			a.saveRealm(t, "wx", moved)
 			a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
-			if lease, err := a.Proxyable(t.Context(), wx); err != nil || lease.Access != "T-1-app" {
+			if lease, err := a.Proxyable(t.Context(), wx); err != nil || lease.Access != "T-2-app" {
 				t.Errorf("entered again: %v", err)
 			}
 			eventually(t, "the other node serves it, too", func() bool {
 				lease, err := b.Proxyable(t.Context(), wx)
-				return err == nil && lease.Target.API.String() == moved.API
+				return err == nil && lease.Target.API.String() == moved.API && lease.Access == "T-2-app"
 			})
 		})
 	}
