@@ -233,8 +233,9 @@ func (f readersFiles) environment(text string) []string {
 	for _, m := range ofEnv.FindAllStringSubmatch(text, -1) {
 		switch name := m[1]; {
 		case values[name] != "":
-		case strings.HasSuffix(name, "_KEY"):
-			values[name] = sealingKey
+		case strings.HasSuffix(name, "_KEY"): // 32 bytes, as sealing wants, and no two clients may have the same
+			sum := sha256.Sum256([]byte(name))
+			values[name] = base64.StdEncoding.EncodeToString(sum[:])
 		default:
 			values[name] = "value-of-" + strings.ToLower(name)
 		}
