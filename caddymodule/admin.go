@@ -109,7 +109,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		var p *passage
 		if p, refused = beginPassage(r.Context(), who); refused == nil {
 			defer p.end()
-			r = r.WithContext(p.ctx)
+			r = r.WithContext(p.ctx) //nolint:contextcheck // it is made of the request's
 		}
 	}
 	if refused != nil {
@@ -164,10 +164,10 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	// What a user sent is the user's own password.
 	if !claims || !given.bearer || a.admission.none && a.token == nil || a.admission.user(repl) != "" {
 		who, refused := a.admission.admitKeyless(r, repl)
-		switch {
-		case refused == nil:
+		switch refused {
+		case nil:
 			return who, nil
-		case refused == errLocalOnly, refused == errClientsOnly:
+		case errLocalOnly, errClientsOnly:
 			refused = a.errNotAdmin()
 		}
 		if !claims || a.admission.user(repl) != "" {

@@ -61,7 +61,8 @@ func TestAdminToken(t *testing.T) {
 			t.Errorf("%s without the token: %s %s", path, a.Status, a.body)
 		}
 		for _, header := range [][]string{
-			{"Authorization", "Bearer " + token}, {"Proxy-Authorization", "Bearer " + token},
+			{"Authorization", "Bearer " + token},
+			{"Proxy-Authorization", "Bearer " + token},
 			{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("any:"+token))},
 		} {
 			if a := i.do(method, url, "", header...); a.StatusCode != want {

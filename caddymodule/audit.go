@@ -106,7 +106,7 @@ func (a *App) refused(r *http.Request, who caller, ref realm.Ref, err error) {
 	}
 	e := eventOf(r, audit.ActAccess, who, ref)
 	e.Code = string(known.Code)
-	switch known.Code { //nolint:exhaustive // all others are no refusals
+	switch known.Code {
 	case realm.CodeForbidden, realm.CodeRateLimited:
 		a.recorder.Refused(e)
 	default:

@@ -197,7 +197,7 @@ func (p *clientParser) rule(d *caddyfile.Dispenser) error {
 }
 
 // rightNames are the words of all rights.
-func rightNames() []string { return strings.Split(access.Right(access.Every).String(), ", ") }
+func rightNames() []string { return strings.Split(access.Every.String(), ", ") }
 
 // limit reads one limit.
 func (p *clientParser) limit(d *caddyfile.Dispenser) error {
@@ -208,7 +208,7 @@ func (p *clientParser) limit(d *caddyfile.Dispenser) error {
 	if p.client.Limits == nil {
 		p.client.Limits = new(tokenstore.ClientLimits)
 	}
-	limits, twice := p.client.Limits, false
+	limits, twice := p.client.Limits, false //nolint:wastedassign // the linter does not see the use
 	switch what := words[0]; what {
 	case "requests":
 		twice, limits.Requests = limits.Requests != "", words[1]

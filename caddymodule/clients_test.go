@@ -563,7 +563,7 @@ func TestRevocationEndsStreams(t *testing.T) {
 		key := i.createClient(`{"id": "app", "rules": [{"effect": "allow", "rights": ["use"], "realms": ["*"]}]}`)
 		var streams []io.ReadCloser
 		for _, path := range []string{"/p/events", "/any/p/main/events", "/long/events"} {
-			streams = append(streams, i.open(path, withKey(key)...).Body)
+			streams = append(streams, i.open(path, withKey(key)...).Body) //nolint:bodyclose // it is one of the streams
 		}
 		for _, path := range []string{"/p/ws", "/any/p/main/ws", "/long/ws"} {
 			streams = append(streams, i.upgrade(path, key))
@@ -631,7 +631,7 @@ func (i *instance) upgrade(path, key string) io.ReadCloser {
 		i.t.Fatal(err)
 	}
 	buffered := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(buffered, nil)
+	resp, err := http.ReadResponse(buffered, nil) //nolint:bodyclose // what follows is no body any more
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		i.t.Fatalf("%s: %v %+v", path, err, resp)
 	}

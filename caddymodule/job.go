@@ -169,7 +169,7 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 		return problem.From(refused).Response(req), nil
 	}
 	p.app = t.app
-	resp, err := t.send(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p})))
+	resp, err := t.send(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p}))) //nolint:contextcheck // it is made of the request's
 	if err != nil {
 		p.end()
 		return nil, err

@@ -74,9 +74,9 @@ type ClientLimits struct {
 	Fetches string `json:"fetches,omitempty"`
 }
 
-// IdentityTaken is the error of an update after which two clients would be told
+// IdentityTakenError is the error of an update after which two clients would be told
 // by the same key, user, subject or prefix.
-type IdentityTaken struct {
+type IdentityTakenError struct {
 	// Field is "keys", "users", "subjects" or "sources".
 	Field string
 	// Client is the id of the client that has it.
@@ -84,7 +84,7 @@ type IdentityTaken struct {
 }
 
 // Error names the field and the other client.
-func (e *IdentityTaken) Error() string {
+func (e *IdentityTakenError) Error() string {
 	return e.Field + ": client " + e.Client + " has the same one"
 }
 
@@ -101,7 +101,7 @@ type ClientStore interface {
 	Clients(ctx context.Context) (list []Client, required bool, err error)
 	// UpdateClient is for clients what UpdateRealm is for realms. The id stays
 	// as it is, whatever change returns. The first client of all has the effect
-	// of RequireClients, in the same transaction. *IdentityTaken where another
+	// of RequireClients, in the same transaction. *IdentityTakenError where another
 	// client has one of its keys, users, subjects or sources; a damaged client
 	// keeps what it had until it is deleted.
 	UpdateClient(ctx context.Context, id string, change func(c Client, found bool) (Client, error)) (Client, error)

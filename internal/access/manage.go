@@ -69,7 +69,7 @@ func changeError(err error) error {
 	var (
 		field *realm.FieldError
 		own   *realm.Error
-		taken *tokenstore.IdentityTaken
+		taken *tokenstore.IdentityTakenError
 	)
 	switch {
 	case err == nil, errors.As(err, &field), errors.As(err, &own):

@@ -102,7 +102,8 @@ func modelDecide(rules []tokenstore.Rule, q Question) Decision {
 			if effect == "deny" {
 				isAbout = rights&q.Right != 0
 			}
-			if r.Effect != effect || !isAbout || !modelList(r.Realms, q.Ref.Realm) || !(modelList(r.Keys, q.Ref.Key) || effect == effectDeny && q.Ref.Key == "") || !modelList(r.Methods, method) {
+			isAboutKey := modelList(r.Keys, q.Ref.Key) || effect == effectDeny && q.Ref.Key == ""
+			if r.Effect != effect || !isAbout || !modelList(r.Realms, q.Ref.Realm) || !isAboutKey || !modelList(r.Methods, method) {
 				continue
 			}
 			switch {

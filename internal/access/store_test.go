@@ -101,7 +101,7 @@ func (s *memoryStore) UpdateClient(_ context.Context, id string, change func(tok
 			"sources":  overlaps(c.Sources, other.Sources),
 		} {
 			if common {
-				return c, &tokenstore.IdentityTaken{Field: field, Client: other.ID}
+				return c, &tokenstore.IdentityTakenError{Field: field, Client: other.ID}
 			}
 		}
 	}

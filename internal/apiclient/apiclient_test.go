@@ -61,7 +61,7 @@ func TestJSON(t *testing.T) {
 	})
 	c := newClient(t, Options{Base: base + "/x/", Token: canary})
 	var got struct{ Method, Got string }
-	if err := c.JSON(t.Context(), http.MethodPost, "/api/echo", map[string]int{"a": 1}, &got); err != nil || got.Method != "POST" || got.Got != "{a:1}" {
+	if err := c.JSON(t.Context(), http.MethodPost, "/api/echo", map[string]int{"a": 1}, &got); err != nil || got.Method != http.MethodPost || got.Got != "{a:1}" {
 		t.Errorf("%+v %v", got, err)
 	}
 	if err := c.JSON(t.Context(), http.MethodDelete, "/api/echo", nil, nil); err != nil {

@@ -566,7 +566,7 @@ func (s *memoryStore) UpdateClient(ctx context.Context, id string, change func(t
 		c.ID, c.CreatedAt, c.UpdatedAt, c.UsedAt, c.Damaged = id, created, now, used, false
 		for _, other := range m.clients {
 			if field := sharedIdentity(c, other); field != "" && other.ID != id {
-				return &tokenstore.IdentityTaken{Field: field, Client: other.ID}
+				return &tokenstore.IdentityTakenError{Field: field, Client: other.ID}
 			}
 		}
 		saved = microClient(c)

@@ -177,7 +177,7 @@ func TestNoCallForAPayerOverHisLimit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantRefused(t, ask())
-			n.wantNoClaim(t, wx)
+			n.wantNoClaim(t, wx) //nolint:contextcheck // the payer's is for what is asked
 			if failed, _ := n.pool.entry(wx).state(); failed != nil {
 				t.Errorf("others hear of it: %+v", failed)
 			}

@@ -382,8 +382,7 @@ func chainsThere(ctx context.Context, x execer) (nodes []string, err error) {
 // beginChain begins this store's chain where it has none, in a transaction of
 // its own: the registers may be held by only one part of a transaction.
 func (s *Store) beginChain(ctx context.Context) error {
-	node, _, key := s.chain.current()
-	if node != "" {
+	if node, _, _ := s.chain.current(); node != "" {
 		return nil
 	}
 	select {
@@ -392,7 +391,8 @@ func (s *Store) beginChain(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if node, _, key = s.chain.current(); node != "" {
+	node, _, key := s.chain.current()
+	if node != "" { // somebody else was faster
 		return nil
 	}
 	if key == nil && s.db.Load() != nil {

@@ -274,7 +274,7 @@ func (s *Store) entryBefore(ctx context.Context, node string, start position) (s
 func (s *Store) nextEntries(ctx context.Context, w *walk) (end position, rows []entryRow, reason string, err error) {
 	err = s.read(ctx, "verify the audit", func(db *sql.DB) error {
 		own, written, _ := s.chain.current()
-		found := false
+		var found bool
 		end, reason, found, err = s.readPosition(ctx, db, auditEndKind, w.node, "")
 		switch {
 		case err != nil:

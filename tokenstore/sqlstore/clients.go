@@ -284,7 +284,7 @@ func putClientNames(ctx context.Context, tx *txn, c tokenstore.Client) error {
 		case err != nil:
 			return err
 		case isThere:
-			return finalError{&tokenstore.IdentityTaken{Field: named.field, Client: owner}}
+			return finalError{&tokenstore.IdentityTakenError{Field: named.field, Client: owner}}
 		}
 		if _, err := tx.ExecContext(ctx, query, []byte(c.ID), named.name[:]); err != nil {
 			return err

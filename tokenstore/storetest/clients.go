@@ -209,8 +209,8 @@ func testIdentities(t *testing.T, s tokenstore.Store) {
 			edit(&c)
 			return c, nil
 		})
-		var taken *tokenstore.IdentityTaken
-		if !errors.As(err, &taken) || *taken != (tokenstore.IdentityTaken{Field: field, Client: "first"}) || errors.Is(err, tokenstore.ErrUnavailable) {
+		var taken *tokenstore.IdentityTakenError
+		if !errors.As(err, &taken) || *taken != (tokenstore.IdentityTakenError{Field: field, Client: "first"}) || errors.Is(err, tokenstore.ErrUnavailable) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -332,7 +332,7 @@ func testIdentityRace(t *testing.T, b Backend) {
 				c.Keys = []tokenstore.ClientKey{{Digest: digestOf(1)}}
 				return c, nil
 			})
-			var taken *tokenstore.IdentityTaken
+			var taken *tokenstore.IdentityTakenError
 			switch {
 			case err == nil:
 				wins.Add(1)
