@@ -137,7 +137,7 @@ func TestReadmeRealmsHeal(t *testing.T) {
 		t.Run(filepath.Base(readme), func(t *testing.T) {
 			t.Parallel()
 			r := newReader(t)
-			r.follow(blocksOf(t, readme))
+			r.follow(beforeExample(blocksOf(t, readme)))
 			r.node().keepsSecret(r.world.wechat, "wx-secret-01", "crm-secret-01")
 			calls := map[string]func() (issued, dead int){
 				"/wechat/main/cgi-bin/get_api_domain_ip": countsOf(r.world.wechat),
@@ -164,7 +164,7 @@ func TestReadmeRealmsHeal(t *testing.T) {
 func TestReadmeWeChatFlush(t *testing.T) {
 	for _, readme := range readmes {
 		r := newReader(t)
-		r.follow(blocksOf(t, readme))
+		r.follow(beforeExample(blocksOf(t, readme)))
 		before := r.node().token("wechat", "main").Token
 		r.world.passed.Store(int64(forceGap)) // a token forced within 30 s of the last one would be the same
 		r.node().get(r.node().admin+"/api/token?realm=wechat&key=main&flush=true", 200)

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -233,9 +234,10 @@ func (f readersFiles) environment(text string) []string {
 	for _, m := range ofEnv.FindAllStringSubmatch(text, -1) {
 		switch name := m[1]; {
 		case values[name] != "":
-		case strings.HasSuffix(name, "_KEY"): // 32 bytes, as sealing wants, and no two clients may have the same
-			sum := sha256.Sum256([]byte(name))
-			values[name] = base64.StdEncoding.EncodeToString(sum[:])
+		case name == "TOKENS_KEY":
+			values[name] = sealingKey
+		case strings.HasSuffix(name, "_KEY"): // of a client: no two have the same
+			values[name] = "value-of-" + strings.ToLower(name) + "-0123456789abcdef0123456789abcdef"
 		default:
 			values[name] = "value-of-" + strings.ToLower(name)
 		}
@@ -258,6 +260,7 @@ type reader struct {
 	changed   bool
 	practice  int // the port of the practice provider
 	requests  int
+	key       string // what the shell's variable KEY has: the key of a client
 }
 
 func newReader(t *testing.T) *reader {
@@ -269,11 +272,15 @@ func newReader(t *testing.T) *reader {
 
 // follow goes through a page: a Caddyfile with the two sites takes the place of
 // the configuration, what belongs into tokens is added to it, and a curl is run.
+// Where the page goes back to Caddyfile.example, its block is within "example".
 func (r *reader) follow(blocks []block) {
 	r.t.Helper()
 	for _, b := range blocks {
 		switch {
 		case b.lang == "sh":
+			if b.within == ofExample {
+				r.caddyfile, r.changed = readDoc(r.t, example), true
+			}
 			for _, command := range curls(b.text) {
 				r.run(command)
 			}
@@ -287,8 +294,24 @@ func (r *reader) follow(blocks []block) {
 	}
 }
 
-// curls are the commands of a block that begin with curl; one goes on in the
-// next line as long as a quote is open, or behind a backslash.
+const (
+	// ofExample is where commands belong that are for Caddyfile.example.
+	ofExample = "example"
+	// setsKey is the beginning of a command that keeps the key of a client.
+	setsKey = "KEY=$("
+)
+
+// beforeExample are the blocks of a page before it goes back to the example.
+func beforeExample(blocks []block) []block {
+	if i := slices.IndexFunc(blocks, func(b block) bool { return b.within == ofExample }); i >= 0 {
+		return blocks[:i]
+	}
+	return blocks
+}
+
+// curls are the commands of a block that begin with curl, or keep what it
+// answers as KEY; one goes on in the next line as long as a quote is open, or
+// behind a backslash.
 func curls(text string) []string {
 	var commands []string
 	open := false
@@ -296,7 +319,7 @@ func curls(text string) []string {
 		switch {
 		case open:
 			commands[len(commands)-1] += line
-		case strings.HasPrefix(line, "curl "):
+		case strings.HasPrefix(strings.TrimPrefix(line, setsKey), "curl "):
 			commands = append(commands, line)
 		default:
 			continue
@@ -359,9 +382,18 @@ func (r *reader) run(command string) {
 		`"key": "acme-jd", `, fmt.Sprintf(`"key": "acme-jd", "token": "seeded", "expires_at": %d, `, time.Now().Add(time.Hour).UnixMilli()),
 	).Replace(command)
 	script = `curl() { command curl -q --silent --show-error --noproxy '*' --write-out '\n%{http_code}' "$@"; }` + "\n" + script
-	cmd := exec.CommandContext(within(r.t), "bash", "-c", script)                 // #nosec G204 -- our own documents
-	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(n.dir, "data")) // where the reader's Caddy keeps its data
+	if strings.HasPrefix(command, setsKey) {
+		script += `echo "$KEY"`
+	}
+	cmd := exec.CommandContext(within(r.t), "bash", "-c", script)                               // #nosec G204 -- our own documents
+	cmd.Env = append(os.Environ(), "KEY="+r.key, "XDG_DATA_HOME="+filepath.Join(n.dir, "data")) // where the reader's Caddy keeps its data
 	out, err := cmd.CombinedOutput()
+	if strings.HasPrefix(command, setsKey) { // grep sees the status in place of us
+		if r.key = strings.TrimSpace(string(out)); err != nil || !strings.HasPrefix(r.key, "ctk_") {
+			r.t.Errorf("%s%v %s", command, err, out)
+		}
+		return
+	}
 	status := strings.TrimSpace(string(out[strings.LastIndexByte(string(out), '\n')+1:]))
 	if err != nil || !strings.HasPrefix(status, "2") {
 		r.t.Errorf("%s%v %s", command, err, out)
