@@ -273,10 +273,13 @@ func TestClientList(t *testing.T) {
 			_, _ = w.Write([]byte(`{"data": {"list": [{"id": "a\u001b[2J"}], "total": 2}}`))
 			return
 		}
-		_, _ = w.Write([]byte(`{"data": {"list": [{"id": "b", "damaged": true, "used_at": "2026-11-29T19:00:00Z", "keys": []}], "total": 2}}`))
+		_, _ = w.Write([]byte(`{"data": {"list": [{"id": "b", "comment": "<&>", "damaged": true, "used_at": "2026-11-29T19:00:00Z", "keys": []}], "total": 2}}`))
 	})
 	stdout, _, err := tokens(t, "client", "list", "--api", base)
 	if err != nil || strings.Contains(stdout, "\x1b") || !strings.Contains(stdout, `"a\x1b[2J"`) || !strings.Contains(stdout, "unknown  unknown  unknown  2026-11-29 19h  never    database (damaged)") {
+		t.Errorf("%v\n%s", err, stdout)
+	}
+	if stdout, _, err = tokens(t, "client", "list", "--json", "--api", base); err != nil || !strings.Contains(stdout, `"comment": "<&>"`) {
 		t.Errorf("%v\n%s", err, stdout)
 	}
 }
