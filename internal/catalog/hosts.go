@@ -21,17 +21,18 @@ import (
 // are the operator's, and not concerned; see rebind for those that a secret
 // fills in.
 func (r *Realm) Bind(s realm.Secret) (*grant.Bound, error) {
-	bound, err := r.Program.Bind(s)
-	if err != nil || r.Defined {
-		return bound, err
+	if r.Defined {
+		return r.Program.Bind(s)
 	}
+	// The hosts come first: whether the values fit the realm tells something
+	// about them, which a realm could be changed to ask.
 	if host, ok := r.newHost(s); ok {
 		return nil, notEnteredFor("the secret was", host, "enter its values again, or save the realm with ?keep_values=true")
 	}
 	if host, ok := r.newSharedHost(s); ok {
 		return nil, notEnteredFor("the realm's shared fields were", host, "enter them again, or save the realm with ?keep_values=true")
 	}
-	return bound, nil
+	return r.Program.Bind(s)
 }
 
 // newHost is a host that the secret was not entered for; false for none.

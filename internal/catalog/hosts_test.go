@@ -72,6 +72,19 @@ func moved() map[string]func(c *realm.Config) {
 				{Name: "state", Place: realm.PlaceURL, Value: "{state}"}, {Name: "hint", Place: realm.PlaceURL, Expr: "hex(secret.key_2)"},
 			}}
 		},
+		"a callback URL in the link": func(c *realm.Config) {
+			c.CallbackURL = "https://api.example.com/{secret.key_2}"
+			c.Exchange = &realm.Recipe{URL: "https://api.example.com/token", Arguments: []realm.Argument{{Name: "code", Place: realm.PlaceURL, Value: "{code}"}}}
+			c.Authorize = &realm.Recipe{URL: "https://api.example.com/authorize", Arguments: []realm.Argument{
+				{Name: "state", Place: realm.PlaceURL, Value: "{state}"}, {Name: "redirect_uri", Place: realm.PlaceURL, Value: "{callback_url}"},
+			}}
+		},
+		"a question in an expression": func(c *realm.Config) {
+			c.Arguments = append(c.Arguments, realm.Argument{Name: "q", Place: realm.PlaceURL, Expr: "secret.key_2 < 'm' ? 'a' : string(1 / 0)"})
+		},
+		"a question about another argument": func(c *realm.Config) {
+			c.Arguments = append(c.Arguments, realm.Argument{Name: "q", Place: realm.PlaceURL, Expr: "args.secret < 'm' ? 'a' : string(1 / 0)"})
+		},
 		"a field in the host": func(c *realm.Config) { c.URL = "https://{secret.key_1}.example.com/token" },
 	}
 }

@@ -142,7 +142,7 @@ func (u *SecretUpdate) imported(r *Realm, s realm.Secret, now time.Time) (realm.
 		return realm.Token{}, realm.Fieldf("expires_at", "is needed with a token, in epoch milliseconds (only a realm with a fixed token does without)")
 	}
 	token := realm.Token{IssuedAt: now}
-	bound, err := r.Program.Bind(s)
+	bound, err := r.Bind(s)
 	if err == nil {
 		token.Fingerprint = bound.Fingerprint()
 	}

@@ -100,6 +100,38 @@ func TestReads(t *testing.T) {
 	}
 }
 
+// TestJudged: what decides something is told from what is sent alone.
+func TestJudged(t *testing.T) {
+	for text, want := range map[string][]string{
+		"upper(md5(secret.a + sorted_join(args, '', '') + secret.a))": nil,
+		"force ? secret.a : secret.b":                                 nil,
+		"jwt('RS256', secret.a, {'iss': secret.b, 'iat': epoch_s()})": nil,
+		"secret.a == 'x' ? secret.b : 'c'":                            {"a"},
+		"secret.a != 'x' && force ? 'b' : 'c'":                        {"a"},
+		"string(!(secret.a <= 'x'))":                                  {"a", "a"},
+		"secret.a > 'x' || secret.b >= 'x' ? 'b' : 'c'":               {"a", "b", "a", "b"},
+		"string(size(lower(secret.a)))":                               {"a"},
+		"string(1 / int(secret.a))":                                   {"a"},
+		"args[secret.a]":                                              {"a"},
+		"string(secret.a in args)":                                    {"a"},
+		"md5(sorted_join({secret.a: 'x', 'm': secret.b}, '', ''))":    {"a"},
+	} {
+		e, err := Compile(text, []string{"force"})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		slices.Sort(want)
+		got := slices.Sorted(slices.Values(e.Judged()))
+		if !slices.Equal(slices.Compact(got), slices.Compact(want)) {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+		if by := strings.Contains(text, " in args") || strings.Contains(text, "args["); e.JudgesArguments() != by {
+			t.Errorf("%s: judges arguments: %v", text, !by)
+		}
+	}
+}
+
 func TestTypes(t *testing.T) {
 	for text, want := range map[string]Type{
 		`secret.x`: Text, `epoch_s()`: Number, `force`: Boolean, `1 + 1`: Number, `secret.x == 'a' ? 'b' : 'c'`: Text,

@@ -7,6 +7,7 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -18,6 +19,8 @@ type reads struct {
 	arguments []string // by name
 	args      bool     // args at all
 	layouts   []clock
+	judged    []string // fields, see Judged
+	judgesAny bool     // args are judged
 }
 
 // Fields are the secret's fields that the expression reads.
@@ -36,6 +39,31 @@ func (r *reads) ReadsArguments() bool { return r.args }
 // Arguments are the other arguments of the request that the expression names.
 func (r *reads) Arguments() []string { return r.arguments }
 
+// Judged are the fields that decide which way the expression takes, or whether it
+// fails. Whoever writes such expressions and sees what becomes of them learns the
+// value by asking often enough, though it is masked. JudgesArguments reports
+// whether other arguments do so.
+func (r *reads) Judged() []string { return r.judged }
+
+// JudgesArguments belongs to Judged.
+func (r *reads) JudgesArguments() bool { return r.judgesAny }
+
+// judge notes what is read by expressions whose values decide something.
+func (r *reads) judge(list []ast.Expr, known []string) error {
+	var inner reads
+	err := inner.readAll(list, known)
+	r.judged = append(r.judged, inner.fields...)
+	r.judgesAny = r.judgesAny || inner.args
+	return err
+}
+
+// judging are the operators and functions of which an operand decides
+// something; of a conditional, it is the first one.
+var judging = []string{
+	operators.Equals, operators.NotEquals, operators.In, operators.Index, operators.LogicalNot,
+	operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, overloads.Size, overloads.TypeConvertInt,
+}
+
 // read walks a parsed expression, which is not deeper than the parser allows.
 func (r *reads) read(e ast.Expr, known []string) error {
 	switch e.Kind() {
@@ -51,6 +79,10 @@ func (r *reads) read(e ast.Expr, known []string) error {
 	case ast.MapKind:
 		for _, entry := range e.AsMap().Entries() {
 			m := entry.AsMapEntry()
+			// Names are put in order, and two that are equal fail.
+			if err := r.judge([]ast.Expr{m.Key()}, known); err != nil {
+				return err
+			}
 			if err := r.readAll([]ast.Expr{m.Key(), m.Value()}, known); err != nil {
 				return err
 			}
@@ -87,6 +119,16 @@ func (r *reads) readCall(c ast.CallExpr, known []string) error {
 	}
 	if c.IsMemberFunction() {
 		args = append([]ast.Expr{c.Target()}, args...)
+	}
+	decides := args
+	switch {
+	case c.FunctionName() == operators.Conditional:
+		decides = args[:1]
+	case !slices.Contains(judging, c.FunctionName()):
+		decides = nil
+	}
+	if err := r.judge(decides, known); err != nil {
+		return err
 	}
 	return r.readAll(args, known)
 }

@@ -66,26 +66,46 @@ func (p *Program) hosts(fill func(name string) (value string, known bool)) []Hos
 }
 
 // shown are the ways by which people, and not hosts, get to see a value: as a
-// fixed token, which is read out, and in the link of an authorization. They
-// count as hosts, one for each field, so that nobody who may change a realm has
-// a value shown that was entered to be sent.
+// fixed token, which is read out, in the link of an authorization, and by what
+// becomes of an expression that the value decides. They count as hosts, one for
+// each field, so that nobody who may change a realm has a value shown that was
+// entered to be sent.
 func (p *Program) shown(fill func(name string) (value string, known bool)) []Host {
-	ways := []struct {
-		name, written string
-		fields        []string
-	}{{name: "token:", written: "the token that is read out", fields: p.fixed.fields(nil)}}
-	if p.authorize != nil {
-		ways = append(ways, struct {
-			name, written string
-			fields        []string
-		}{"link:", "the link of the authorization", p.authorize.fields()})
-	}
 	var list []Host
-	for _, way := range ways {
-		for _, field := range way.fields {
+	add := func(name, written string, fields []string) {
+		for _, field := range fields {
 			if _, known := fill(field); known {
-				list = append(list, Host{Name: way.name + field, Written: way.written + " ({secret." + field + "})"})
+				list = append(list, Host{Name: name + field, Written: written + " ({secret." + field + "})"})
 			}
+		}
+	}
+	add("token:", "the token that is read out", p.fixed.fields(nil))
+	if r := p.authorize; r != nil {
+		fields := r.fields()
+		if r.holds("callback_url") {
+			fields = p.callback.fields(fields)
+		}
+		add("link:", "the link of the authorization", fields)
+	}
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
+		if r := p.recipe(kind); r != nil {
+			add("judged:", "what becomes of an expression", r.judged())
+		}
+	}
+	return list
+}
+
+// judged are the fields that decide something in an expression of the recipe,
+// also by other arguments that hold them.
+func (r *recipe) judged() []string {
+	var list []string
+	for _, a := range r.arguments() {
+		if a.expr == nil {
+			continue
+		}
+		list = append(list, a.expr.Judged()...)
+		if a.expr.JudgesArguments() {
+			list = append(list, r.fields()...)
 		}
 	}
 	return list
