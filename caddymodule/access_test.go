@@ -148,7 +148,7 @@ func TestAdminAccess(t *testing.T) {
 				r.Header.Set(header, value)
 			}
 		}
-		c.admin.failures = newFailures(zap.NewNop(), time.Now)
+		c.admin.failures = newFailures("admin token", zap.NewNop(), time.Now)
 		if _, refused := c.admin.admit(r); (refused == nil) != c.want {
 			t.Errorf("%s: %v", name, refused)
 		}

@@ -87,7 +87,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		}
 		a.token = newAdminToken(token)
 	}
-	a.failures = app.failures
+	a.failures = app.tokenFailures
 	a.admission.connect(app)
 	a.refusals = adminapi.Sampled(ctx.Logger())
 	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Clients: app.clients, Audit: app.recorder, Log: ctx.Logger()})

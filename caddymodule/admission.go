@@ -110,7 +110,7 @@ func (a *admission) user(repl *caddy.Replacer) string {
 }
 
 // connect tells the admission who the clients of the configuration are.
-func (a *admission) connect(app *App) { a.clients, a.failures = app.clients, app.failures }
+func (a *admission) connect(app *App) { a.clients, a.failures = app.clients, app.keyFailures }
 
 // admit returns who is let in, else why not.
 //

@@ -108,8 +108,9 @@ type App struct {
 	auditSettings audit.Settings
 	// adminFile has the admin token, unless a handler has one of its own.
 	adminFile *adminFile
-	// failures counts wrong admin tokens, whichever handler they were sent to.
-	failures *failures
+	// tokenFailures counts wrong admin tokens, and keyFailures wrong API keys,
+	// whichever handler they were sent to.
+	tokenFailures, keyFailures *failures
 	// history is what all transports of this configuration remember of answers.
 	history *inject.History
 }
@@ -157,7 +158,8 @@ func (a *App) provision(ctx caddy.Context) error {
 	if err := a.acquirePool(); err != nil {
 		return err
 	}
-	a.history, a.failures = new(inject.History), newFailures(a.log, time.Now)
+	a.history = new(inject.History)
+	a.tokenFailures, a.keyFailures = newFailures("admin token", a.log, time.Now), newFailures("API key", a.log, time.Now)
 	if a.view, err = a.pool.View(cfg); err != nil {
 		return err
 	}

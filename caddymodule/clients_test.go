@@ -12,6 +12,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -257,7 +259,15 @@ func TestWrongKeys(t *testing.T) {
 	if a := i.get("/p/x", withKey(key)...); a.StatusCode != http.StatusOK {
 		t.Errorf("a right key: %s\n%s", a.Status, a.body)
 	}
-	if log := i.log(); strings.Contains(log, mistyped) || strings.Contains(log, key) || !strings.Contains(log, "a wrong admin token or API key was sent") {
+	// And so is the operator of the machine.
+	token, err := os.ReadFile(filepath.Join(i.dir, "caddy", "tokens.admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := i.get("/admin/api/status", "Authorization", "Bearer "+strings.TrimSpace(string(token))); a.StatusCode != http.StatusOK {
+		t.Errorf("the admin token: %s\n%s", a.Status, a.body)
+	}
+	if log := i.log(); strings.Contains(log, mistyped) || strings.Contains(log, key) || !strings.Contains(log, "a wrong API key was sent") {
 		t.Errorf("the log:\n%s", log)
 	}
 }
@@ -443,7 +453,7 @@ func TestSubject(t *testing.T) {
 	}
 	i := newInstance(t)
 	i.load("client billing {\nsubject CN=billing\nallow use *\n}", "")
-	a := admission{isProxy: true, local: true, clients: newestApp.Load().clients, failures: newFailures(zap.NewNop(), time.Now)}
+	a := admission{isProxy: true, local: true, clients: newestApp.Load().clients, failures: newFailures("API key", zap.NewNop(), time.Now)}
 	r := request("192.0.2.1:1", "a.example", caddy.NewReplacer())
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
 	if who, refused := a.admit(r, caddy.NewReplacer()); refused != nil || who.id() != "billing" {

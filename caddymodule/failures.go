@@ -27,10 +27,12 @@ const (
 
 // failures counts the wrong credentials that addresses send. Nobody guesses 256
 // random bits, but an operator may have chosen less, and whoever tries should
-// neither cost much nor go unnoticed.
+// neither cost much nor go unnoticed. Admin tokens and API keys are counted apart:
+// an app with an old key must not keep the operator of its machine out.
 type failures struct {
-	log *zap.Logger
-	now func() time.Time
+	log  *zap.Logger
+	line string // of the log
+	now  func() time.Time
 
 	mu        sync.Mutex
 	byAddress map[netip.Addr]attempts
@@ -45,8 +47,9 @@ type attempts struct {
 	until  time.Time // when the next one is looked at
 }
 
-func newFailures(log *zap.Logger, now func() time.Time) *failures {
-	return &failures{log: log, now: now, byAddress: make(map[netip.Addr]attempts)}
+// newFailures counts the failures of a kind of credential, which what names.
+func newFailures(what string, log *zap.Logger, now func() time.Time) *failures {
+	return &failures{log: log, line: "a wrong " + what + " was sent", now: now, byAddress: make(map[netip.Addr]attempts)}
 }
 
 // wait is how long an address has to wait before its next credential is looked
@@ -90,7 +93,7 @@ func (f *failures) record(from netip.Addr, right bool) time.Duration {
 	f.byAddress[from] = a
 	f.unlogged++
 	if now.Sub(f.lastLine) >= linePause {
-		f.log.Warn("a wrong admin token or API key was sent", zap.Stringer("address", from), zap.Int("failures", f.unlogged))
+		f.log.Warn(f.line, zap.Stringer("address", from), zap.Int("failures", f.unlogged))
 		f.lastLine, f.unlogged = now, 0
 	}
 	return 0

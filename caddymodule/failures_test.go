@@ -19,7 +19,7 @@ import (
 func TestWrongTokensWait(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	core, logs := observed.New(zap.DebugLevel)
-	a := &Admin{token: newAdminToken("s3cret"), failures: newFailures(zap.New(core), func() time.Time { return now }), refusals: zap.NewNop()}
+	a := &Admin{token: newAdminToken("s3cret"), failures: newFailures("admin token", zap.New(core), func() time.Time { return now }), refusals: zap.NewNop()}
 	a.api = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	send := func(peer, token string) *httptest.ResponseRecorder {
 		r := request(peer, "a.example", caddy.NewReplacer())
@@ -85,7 +85,7 @@ func TestWrongTokensWait(t *testing.T) {
 // memory of a flood is bounded.
 func TestFailuresAreForgotten(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	f := newFailures(zap.NewNop(), func() time.Time { return now })
+	f := newFailures("admin token", zap.NewNop(), func() time.Time { return now })
 	addr := netip.MustParseAddr("192.0.2.1")
 	for range maxFailures {
 		f.record(addr, false)
