@@ -112,7 +112,8 @@ const (
 	// scopeSome: for some key of the realm that the path names; the handler
 	// looks at each.
 	scopeSome
-	// scopeSomewhere: for anything; the handler shows what the caller may see.
+	// scopeSomewhere: for anything; the handler shows what the caller may see, and
+	// asks again where the caller means one thing.
 	scopeSomewhere
 	// scopeHandler: the handler asks, because the query or the body says what it
 	// is about.

@@ -131,6 +131,33 @@ func TestNoRightTellsNothing(t *testing.T) {
 	}
 }
 
+// TestNoRightLooksNothingUp: a client that has the right of a route for nothing
+// that the path could be about asks no store, so that the time of the refusal
+// tells nothing either.
+func TestNoRightLooksNothingUp(t *testing.T) {
+	s := newServer(t)
+	key, _ := s.must(http.MethodPost, "/api/client", `{"id":"app","rules":[{"effect":"allow","rights":["use"],"realms":["*"]}]}`).document()["key"].(string)
+	client, err := s.clients.Identify(access.Caller{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, c := newPuppet(t)
+	p.panics = "something was looked up"
+	for _, rt := range routes {
+		try := tries[rt.method+" "+rt.path]
+		if try.rights == every {
+			continue
+		}
+		r := httptest.NewRequestWithContext(t.Context(), rt.method, try.target, strings.NewReader(try.body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		c.h.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), Caller{Kind: KindClient, ID: "app", Client: client})))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s %s: %d %s", rt.method, rt.path, w.Code, w.Body)
+		}
+	}
+}
+
 // TestListsAreFiltered: who may administrate some realms or keys sees those.
 func TestListsAreFiltered(t *testing.T) {
 	s := newServer(t)
