@@ -98,7 +98,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 // ServeHTTP serves the API.
 func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !adminapi.Serves(r.URL) {
-		return next.ServeHTTP(w, a.withoutToken(r))
+		return next.ServeHTTP(w, a.withoutCredentials(r))
 	}
 	confidential := adminapi.IsConfidential(r.URL)
 	if confidential {
@@ -207,18 +207,22 @@ func (a *Admin) errNotAdmin() *realm.Error {
 	}
 }
 
-// withoutToken takes the admin token off a request that is not for us, so
-// that no handler behind forwards it.
-func (a *Admin) withoutToken(r *http.Request) *http.Request {
+// withoutCredentials takes the admin token and clients' keys off a request that is
+// not for us, so that no handler behind forwards them.
+func (a *Admin) withoutCredentials(r *http.Request) *http.Request {
 	token, given := a.expected(), credentialsOf(r)
-	if !token.isAmong(given) {
+	if !given.given() {
 		return r
 	}
-	clean := r.Clone(r.Context())
+	clean := r
 	for i, name := range credentialHeaders {
-		if token.equals(given.values[i]) {
-			clean.Header.Del(name)
+		if !token.equals(given.values[i]) && !a.admission.isKeyOfClient(given.values[i]) {
+			continue
 		}
+		if clean == r {
+			clean = r.Clone(r.Context())
+		}
+		clean.Header.Del(name)
 	}
 	return clean
 }

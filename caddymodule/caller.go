@@ -57,6 +57,15 @@ func (a *admission) admitKey(r *http.Request, given credentials) (caller, *realm
 	return caller{}, nil
 }
 
+// isKeyOfClient reports whether a credential is the key of a client.
+func (a *admission) isKeyOfClient(credential string) bool {
+	if a.clients == nil || credential == "" {
+		return false
+	}
+	client, err := a.clients.Identify(access.Caller{Key: credential})
+	return err == nil && client != nil
+}
+
 // refuseKey is the answer to a wrong key.
 func (a *admission) refuseKey(r *http.Request, err error) *realm.Error {
 	refused := refusalOf(err)

@@ -319,6 +319,26 @@ func TestMisplacedKeys(t *testing.T) {
 	}
 }
 
+// TestKeyStaysHere: the admin API lets requests pass that are not for it, and let
+// the caller's key pass with them.
+func TestKeyStaysHere(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token")+clientBlock(t, "allow use p"), `
+		route /behind {
+			token_admin
+			reverse_proxy `+p.URL+`
+		}`)
+	key := i.createClient(`{"id": "good", "rules": []}`)
+	for _, of := range []string{key, ownKey} {
+		if a := i.get("/behind", "Authorization", basicOf(of), "Proxy-Authorization", "Bearer "+of); a.StatusCode != http.StatusOK || strings.Contains(a.body, "Authorization") {
+			t.Errorf("behind the admin API: %s", a.body)
+		}
+	}
+	if a := i.get("/behind", "Authorization", "Bearer another", "Proxy-Authorization", "Bearer "+key); !strings.Contains(a.body, "Bearer another") {
+		t.Errorf("a credential of another: %s", a.body)
+	}
+}
+
 // TestFirstClientCloses: from the first client on, clients alone are served, also
 // when it is gone; a block that says auth none stays open, but a key decides.
 func TestFirstClientCloses(t *testing.T) {
