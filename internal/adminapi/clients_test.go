@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -150,6 +151,12 @@ func TestExplain(t *testing.T) {
 	s.must(http.MethodPost, "/api/realm", `{"id":"api","config":{"api":"`+s.url+`","allow_http":true,"url":"`+s.url+`/cgi-bin/token","token_path":"access_token",
 		"inject":[{"place":"url","name":"access_token"}],"methods":["GET"]}}`)
 	s.must(http.MethodPost, "/api/secret", `{"realm":"api","key":"k"}`)
+	moved := `{"id":"moved","config":{"api":"%s","allow_http":true,"url":"` + s.url + `","token_path":"t","arguments":[{"name":"a","place":"url","value":"{secret.a}"}],
+		"inject":[{"place":"url","name":"access_token"}]}}`
+	s.must(http.MethodPost, "/api/realm", fmt.Sprintf(moved, s.url))
+	s.must(http.MethodPost, "/api/secret", `{"realm":"moved","key":"k","fields":{"a":"1"}}`)
+	s.must(http.MethodPost, "/api/realm", fmt.Sprintf(moved, "https://elsewhere.example"))
+	s.must(http.MethodPost, "/api/secret", `{"realm":"moved","key":"fresh"}`)
 	s.postClient(`{"id":"app","rules":[{"effect":"allow","rights":["use"],"realms":["*"],"paths":["/cgi-bin/**"]},
 		{"effect":"deny","rights":["use"],"realms":["*"],"paths":["/cgi-bin/token"]}],"limits":{"requests":"1/h"}}`)
 	ask := func(realmID, key, method, path string) (bool, any, string) {
@@ -181,6 +188,8 @@ func TestExplain(t *testing.T) {
 		{"api", "none", "GET", "/cgi-bin/user", false, 0.0, "secret"},
 		{"none", "k", "GET", "/cgi-bin/user", false, 0.0, "realm"},
 		{"wxgzh", "wxgzh_secret", "GET", "/cgi-bin/user", false, 0.0, "api"},
+		{"moved", "k", "GET", "/cgi-bin/user", false, 0.0, "elsewhere.example"},
+		{"moved", "fresh", "GET", "/cgi-bin/user", false, 0.0, "does not fit"},
 	} {
 		allowed, rule, words := ask(tt.realm, tt.key, tt.method, tt.path)
 		if allowed != tt.allowed || rule != tt.rule || !strings.Contains(words, tt.words) {

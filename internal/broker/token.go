@@ -64,14 +64,21 @@ func (v *View) proxyableRealm(ctx context.Context, id string) (*catalog.Realm, e
 }
 
 // CheckProxyable is the error that Proxyable has before a token is needed: of a
-// realm or secret that there is not, and of a realm that says too little.
+// realm or secret that there is not, of a realm that says too little, and of a
+// secret that does not fit or was entered for other hosts.
 func (v *View) CheckProxyable(ctx context.Context, ref realm.Ref) error {
 	c, err := v.proxyableRealm(ctx, ref.Realm)
 	if err != nil {
 		return err
 	}
-	_, err = v.catalog.Secret(ctx, c, ref)
-	return err
+	secret, err := v.catalog.Secret(ctx, c, ref)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Bind(secret); err != nil {
+		return unfitSecret(c.Program, secret, err)
+	}
+	return nil
 }
 
 // Destination returns where requests of a secret go, without asking for its
