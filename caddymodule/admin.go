@@ -104,12 +104,13 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if confidential {
 		skipAccessLog(r)
 	}
+	ctx := r.Context()
 	who, refused := a.admit(r)
 	if refused == nil && who.client != nil {
 		var p *passage
-		if p, refused = beginPassage(r.Context(), who); refused == nil {
+		if p, refused = beginPassage(ctx, who); refused == nil {
 			defer p.end()
-			r = r.WithContext(p.ctx) //nolint:contextcheck // it is made of the request's
+			ctx = p
 		}
 	}
 	if refused != nil {
@@ -122,7 +123,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		forbid(w, refused)
 		return nil
 	}
-	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(r.Context(), adminapi.Caller{
+	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(ctx, adminapi.Caller{
 		Kind: who.kind, ID: who.id(), Client: who.client, Address: auditAddress(r),
 	})))
 	return nil

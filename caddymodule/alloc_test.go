@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 )
 
 // TestAllocationsBesideReverseProxy counts through the whole of Caddy what a
@@ -23,18 +25,75 @@ import (
 func TestAllocationsBesideReverseProxy(t *testing.T) {
 	i := newInstance(t)
 	upstream := "http://" + cannedUpstream(t)
-	t.Setenv("TOKENS_TEST_KEY", ownKey)
+	key, _ := access.NewKey()
+	t.Setenv("TOKENS_TEST_KEY", key.Reveal())
+	authorization := "Authorization: Bearer " + key.Reveal() + "\r\n"
 	compareAllocations(t, i, allocationConfig(i, upstream, ""), []allocationCase{
-		{"query", "/query", "", 3},
-		{"query behind a query", "/query?a=1&b=2", "", 3},
-		{"header", "/header", "", 3},
-		{"header, many fields", "/header", strings.Repeat("X-Field: value\r\n", 3) + "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n", 5},
+		{"query", "/query", "", -1},
+		{"query behind a query", "/query?a=1&b=2", "", -1},
+		{"header", "/header", "", -5},
+		{"header, many fields", "/header", strings.Repeat("X-Field: value\r\n", 3) + "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\n", -3},
+		{"nobody's token", "/query", "Authorization: Bearer " + strings.Repeat("x", len(key)) + "\r\n", -4},
 	})
-	// A client's request can be ended, pays for its token requests, and has the
-	// last word about what is sent.
+	// A client's request can be ended, which reverse_proxy waits for, pays for its
+	// token requests, and has the last word about what is sent. It has the same
+	// header as the last one above.
 	compareAllocations(t, i, allocationConfig(i, upstream, "client app {\nkey {env.TOKENS_TEST_KEY}\nallow use q main {\npaths /query /x/**\n}\n}"), []allocationCase{
-		{"a client with a key", "/query", "Authorization: Bearer " + ownKey + "\r\n", 10},
+		{"a client with a key", "/query", authorization, 6},
 	})
+}
+
+// TestAllocationsOfReadOuts counts what GET /api/token costs more than respond,
+// for the admin token and for a client. Both read-outs are in the audit, and so
+// are their repeats, which are counted here.
+func TestAllocationsOfReadOuts(t *testing.T) {
+	i := newInstance(t)
+	key, _ := access.NewKey()
+	t.Setenv("TOKENS_TEST_KEY", key.Reveal())
+	const end, adminToken = "\"lineage\":0}", "0123456789abcdef"
+	loadCaddyfile(t, `{
+	admin off
+	auto_https off
+	storage file_system `+i.dir+`/caddy
+	log {
+		level ERROR
+	}
+	tokens {
+		client app {
+			key {env.TOKENS_TEST_KEY}
+			allow read q main
+		}
+		realm q {
+			api http://127.0.0.1:1
+			grant static
+			secret main {
+				token 0123456789abcdef0123456789abcdef
+			}
+		}
+	}
+}
+http://`+i.host+` {
+	respond /plain* "{\"token\":\"0123456789abcdef0123456789abcdef\",\"lineage\":0}"
+	token_admin {
+		admin_token `+adminToken+`
+	}
+}
+`)
+	for _, c := range []struct {
+		name, credential string
+		most             float64
+	}{
+		{"the admin token", adminToken, 5},
+		{"a client with a key", key.Reveal(), 7}, // its limits count, and it can be ended
+	} {
+		fields := "Authorization: Bearer " + c.credential + "\r\n"
+		plain := leastAllocations(t, i.host, "/plain?realm=q&key=main", fields, end)
+		ours := leastAllocations(t, i.host, "/api/token?realm=q&key=main", fields, end)
+		t.Logf("%s: %.2f allocations more than respond's %.2f", c.name, ours-plain, plain)
+		if ours-plain > c.most+0.3 {
+			t.Errorf("%s: %.2f allocations more than respond, want at most %v", c.name, ours-plain, c.most)
+		}
+	}
 }
 
 // allocationCase is a request, and how much more it may cost.
@@ -45,6 +104,20 @@ type allocationCase struct {
 
 func compareAllocations(t *testing.T, i *instance, caddyfile string, cases []allocationCase) {
 	t.Helper()
+	loadCaddyfile(t, caddyfile)
+	for _, c := range cases {
+		_, query, _ := strings.Cut(c.path, "?")
+		plain := leastAllocations(t, i.host, "/plain?"+query, c.fields, cannedBody)
+		ours := leastAllocations(t, i.host, c.path, c.fields, cannedBody)
+		t.Logf("%s: %.2f allocations more than reverse_proxy's %.2f", c.name, ours-plain, plain)
+		if ours-plain > c.most+0.3 {
+			t.Errorf("%s: %.2f allocations more than reverse_proxy, want at most %v", c.name, ours-plain, c.most)
+		}
+	}
+}
+
+func loadCaddyfile(t *testing.T, caddyfile string) {
+	t.Helper()
 	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -52,18 +125,17 @@ func compareAllocations(t *testing.T, i *instance, caddyfile string, cases []all
 	if err := caddy.Load(cfg, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range cases {
-		plain, ours := math.Inf(1), math.Inf(1)
-		for range 5 { // noise only adds: the least is the truth
-			_, query, _ := strings.Cut(c.path, "?")
-			plain = min(plain, allocations(t, i.host, "/plain?"+query, c.fields))
-			ours = min(ours, allocations(t, i.host, c.path, c.fields))
-		}
-		t.Logf("%s: %.2f allocations more than reverse_proxy's %.2f", c.name, ours-plain, plain)
-		if ours-plain > c.most+0.3 {
-			t.Errorf("%s: %.2f allocations more than reverse_proxy, want at most %v", c.name, ours-plain, c.most)
-		}
+}
+
+// leastAllocations counts those of one request. Noise only adds, so that the
+// least of several counts is the truth.
+func leastAllocations(t *testing.T, host, path, fields, end string) float64 {
+	t.Helper()
+	least := math.Inf(1)
+	for range 5 {
+		least = min(least, allocations(t, host, path, fields, end))
 	}
+	return least
 }
 
 // cannedBody ends every answer of the upstream.
@@ -114,8 +186,9 @@ func readUntil(conn net.Conn, buf, mark []byte) bool {
 	return false
 }
 
-// allocations counts those of one request in the proxy.
-func allocations(t *testing.T, host, path, fields string) float64 {
+// allocations counts those of one request in the proxy; end is the end of its
+// answer.
+func allocations(t *testing.T, host, path, fields, end string) float64 {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", host)
 	if err != nil {
@@ -123,12 +196,12 @@ func allocations(t *testing.T, host, path, fields string) float64 {
 	}
 	defer func() { _ = conn.Close() }()
 	request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "\r\n")
-	buf, end := make([]byte, 64<<10), []byte(cannedBody)
+	buf, mark := make([]byte, 64<<10), []byte(end)
 	send := func() {
 		if _, err := conn.Write(request); err != nil {
 			t.Fatal(err)
 		}
-		if !readUntil(conn, buf, end) {
+		if !readUntil(conn, buf, mark) {
 			t.Fatalf("%s: %s", path, buf[:300])
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/audit"
@@ -92,7 +93,14 @@ func auditAddress(r *http.Request) string {
 	if !from.IsValid() {
 		return ""
 	}
-	return from.Unmap().WithZone("").String()
+	from = from.Unmap().WithZone("")
+	// Nearly always Caddy has the same text already.
+	var buf [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]byte
+	text := from.AppendTo(buf[:0])
+	if ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ip == string(text) {
+		return ip
+	}
+	return string(text)
 }
 
 // refused counts a proxied request that gets no token, and has the audit note

@@ -132,7 +132,7 @@ func (t *adminToken) equals(credential string) bool {
 	if t == nil || credential == "" {
 		return false
 	}
-	digest := sha256.Sum256([]byte(credential))
+	digest := access.Digest(credential)
 	return subtle.ConstantTimeCompare(digest[:], t[:]) == 1
 }
 

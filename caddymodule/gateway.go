@@ -120,7 +120,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if refused == nil && who.client != nil {
 		if p, refused = beginPassage(ctx, who); refused == nil {
 			defer p.end()
-			ctx, p.app = p.ctx, g.app
+			ctx, p.app = p, g.app
 		}
 	}
 	if refused != nil {
@@ -154,7 +154,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	res.url = r.URL
 	if p != nil || !g.direct {
-		r = r.WithContext(context.WithValue(ctx, resolvedKey{}, &res))
+		r = r.WithContext(withResolved(ctx, res))
 	}
 	if err := g.Handler.ServeHTTP(w, r, next); err != nil {
 		if isRevoked(ctx) {

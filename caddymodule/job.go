@@ -95,6 +95,17 @@ func resolvedOf(ctx context.Context) (*resolved, bool) {
 	return res, ok
 }
 
+// withResolved hands over what was found out about a request. A passage has a
+// place for it.
+func withResolved(ctx context.Context, res resolved) context.Context {
+	if p := res.passage; p != nil {
+		p.resolved = res
+		return p
+	}
+	kept := res
+	return context.WithValue(ctx, resolvedKey{}, &kept)
+}
+
 // job tells the injection what was decided about a request: whose token it
 // gets, where it goes, and who sent it. A request that gets no token is counted.
 func (t *Transport) job(req *http.Request) (inject.Job, error) {
@@ -170,7 +181,7 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 		return problem.From(refused).Response(req), nil
 	}
 	p.app = t.app
-	resp, err := t.send(req.WithContext(context.WithValue(p.ctx, resolvedKey{}, &resolved{passage: p}))) //nolint:contextcheck // it is made of the request's
+	resp, err := t.send(req.WithContext(withResolved(p, resolved{passage: p})))
 	if err != nil {
 		p.end()
 		return nil, err

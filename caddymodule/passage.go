@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
@@ -25,7 +26,11 @@ const watchDelay = 250 * time.Millisecond
 var errRevoked = errors.New("the client's key was revoked")
 
 // passage is one request of a client while it is under way. It counts for the
-// limits of the client, and ends when the client is revoked.
+// limits of the client. It is the context of the request, which is cancelled,
+// with errRevoked, when the client is revoked.
+//
+// Only who asks for Done or Err learns of that, and most read-outs end without
+// it. So nothing is made for it before.
 type passage struct {
 	client *access.Client
 	// app has the audit of what the client may not send; nil where it sends
@@ -34,11 +39,20 @@ type passage struct {
 	// key is the credential by which the client was known, "" for none. It goes
 	// to nobody else.
 	key string
-	// ctx is cancelled, with errRevoked, when the client is revoked.
-	ctx    context.Context
+	// resolved is what a gateway found out, see resolvedOf.
+	resolved resolved
+	// came is the context that the request came with, and knows who pays.
+	came context.Context
+
+	// ends is came, and can be cancelled. It is set once somebody asked for the
+	// end, before isWatched is.
+	ends      context.Context
+	isWatched atomic.Bool
+
+	mu     sync.Mutex
 	cancel context.CancelCauseFunc
 	watch  *time.Timer
-	once   sync.Once
+	isOver bool
 }
 
 // beginPassage counts a request that begins, and has to be ended. The error is
@@ -47,25 +61,72 @@ func beginPassage(ctx context.Context, who caller) (*passage, *realm.Error) {
 	if refused := who.client.Begin(time.Now()); refused != nil {
 		return nil, refused
 	}
-	p := &passage{client: who.client, key: who.key}
-	p.ctx, p.cancel = context.WithCancelCause(broker.WithPayer(ctx, payer{who.client}))
-	p.watch = time.AfterFunc(watchDelay, func() {
-		select {
-		case <-p.client.Revoked():
-			p.cancel(errRevoked)
-		case <-p.ctx.Done():
-		}
-	})
-	return p, nil
+	return &passage{client: who.client, key: who.key, came: broker.WithPayer(ctx, payer{who.client})}, nil
 }
 
 // end ends the passage. It may be called more than once.
 func (p *passage) end() {
-	p.once.Do(func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isOver {
+		return
+	}
+	p.isOver = true
+	if p.isWatched.Load() {
 		p.watch.Stop()
 		p.cancel(nil)
-		p.client.End()
-	})
+	}
+	p.client.End()
+}
+
+// watched returns the context that ends with the passage, and has it watched from
+// now on whether the client is revoked.
+func (p *passage) watched() context.Context {
+	if p.isWatched.Load() {
+		return p.ends
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isWatched.Load() {
+		return p.ends
+	}
+	p.ends, p.cancel = context.WithCancelCause(p.came)
+	p.watch = time.AfterFunc(watchDelay, p.awaitRevocation)
+	if p.isOver {
+		p.watch.Stop()
+		p.cancel(nil)
+	}
+	p.isWatched.Store(true)
+	return p.ends
+}
+
+func (p *passage) awaitRevocation() {
+	select {
+	case <-p.client.Revoked():
+		p.cancel(errRevoked)
+	case <-p.ends.Done():
+	}
+}
+
+// Done implements context.Context.
+func (p *passage) Done() <-chan struct{} { return p.watched().Done() }
+
+// Err implements context.Context.
+func (p *passage) Err() error { return p.watched().Err() }
+
+// Deadline implements context.Context.
+func (p *passage) Deadline() (time.Time, bool) { return p.came.Deadline() }
+
+// Value implements context.Context. Contexts that are made of this one call Done
+// first, and then find by its value what cancels them.
+func (p *passage) Value(key any) any {
+	switch {
+	case key == resolvedKey{} && p.resolved.passage != nil:
+		return &p.resolved
+	case p.isWatched.Load():
+		return p.ends.Value(key)
+	}
+	return p.came.Value(key)
 }
 
 // of is the client; nil for a passage that is none.
@@ -114,7 +175,7 @@ func (p *passage) mayUse(app *App, ref realm.Ref, r *http.Request, path *url.URL
 	sent := *path
 	if useAPI && ref.Realm != "" && ref.Key != "" {
 		// What cannot be found is told by who asks for the token.
-		if target, err := app.view.Destination(p.ctx, ref); err == nil && target.API != nil {
+		if target, err := app.view.Destination(p, ref); err == nil && target.API != nil {
 			inject.JoinPath(target.API, &sent)
 		}
 	}
@@ -179,7 +240,7 @@ func (p payer) Paid() { p.client.Fetched(time.Now()) }
 func (p *passage) endWith(resp *http.Response) {
 	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
 		// net/http does not look at the context any more.
-		stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+		stop := context.AfterFunc(p, func() { _ = conn.Close() })
 		resp.Body = &endingConn{conn, endingBody{conn, func() { stop(); p.end() }}}
 		return
 	}
@@ -207,6 +268,7 @@ type endingConn struct {
 
 // Interface guards
 var (
+	_ context.Context    = (*passage)(nil)
 	_ inject.Sender      = (*passage)(nil)
 	_ broker.Payer       = payer{}
 	_ io.ReadWriteCloser = (*endingConn)(nil)

@@ -69,7 +69,7 @@ func IsKey(text string) bool { return strings.HasPrefix(text, keyPrefix) }
 // HoldsKey reports whether an API key of ours stands anywhere in a text. The
 // checksum makes sure of it, so that nothing else is taken for one.
 func HoldsKey(text string) bool {
-	for {
+	for len(text) >= keyLength { // most texts are shorter
 		at := strings.Index(text, keyPrefix)
 		if at < 0 || len(text)-at < keyLength {
 			return false
@@ -79,6 +79,7 @@ func HoldsKey(text string) bool {
 		}
 		text = text[at+1:]
 	}
+	return false
 }
 
 var (
@@ -118,12 +119,9 @@ func CheckKey(text string) error {
 
 // Digest is by what a key is kept and found.
 func Digest(key string) tokenstore.KeyDigest {
-	if len(key) == keyLength {
-		var b [keyLength]byte
-		copy(b[:], key)
-		return sha256.Sum256(b[:])
-	}
-	return sha256.Sum256([]byte(key))
+	// Of a key that fits, the copy needs no allocation.
+	var b [128]byte
+	return sha256.Sum256(append(b[:0], key...))
 }
 
 // ParseWrittenKey reads a key that is written in a Caddyfile: one of ours, or

@@ -101,8 +101,6 @@ type trace struct {
 	begun atomic.Bool
 }
 
-type traceKey struct{}
-
 // audited runs the handler of a route, so that the audit has what it does.
 func (a *api) audited(ctx context.Context, r *request) (any, error) {
 	act, ok := r.route.act()
@@ -112,18 +110,16 @@ func (a *api) audited(ctx context.Context, r *request) (any, error) {
 	switch act.writer {
 	case byStore:
 		ctx = a.audit.Change(ctx, event(ctx, act.name, realm.Ref{}))
-	case byBroker:
-		ctx = context.WithValue(ctx, traceKey{}, &r.trace)
 	case before:
 		begun, err := a.audit.Begin(ctx, r.event(ctx))
 		if err != nil {
 			return nil, err
 		}
-		r.trace.begun.Store(true)
+		visitOf(ctx).trace.begun.Store(true)
 		v, err := r.route.handle(a, ctx, r)
 		failed(begun, err)
 		return v, err
-	case behind:
+	case byBroker, behind:
 	}
 	v, err := r.route.handle(a, ctx, r)
 	if err == nil && act.writer == behind {
@@ -139,7 +135,7 @@ func (a *api) writeRefusal(r *http.Request, req *request, err error) {
 	d := document(req.words, err)
 	_, isAct := req.route.act()
 	switch {
-	case a.audit == nil, req.trace.begun.Load(), gone(r, err), d.Code == realm.CodeAuditUnavailable,
+	case a.audit == nil, visitOf(r.Context()).trace.begun.Load(), gone(r, err), d.Code == realm.CodeAuditUnavailable,
 		!isAct && d.Status != http.StatusForbidden && d.Status != http.StatusTooManyRequests:
 		return
 	}
@@ -162,8 +158,8 @@ type auditedBroker struct {
 // begin writes that something is allowed and begins.
 func (b auditedBroker) begin(ctx context.Context, name string, ref realm.Ref) (audit.Begun, error) {
 	begun, err := b.audit.Begin(ctx, event(ctx, name, ref))
-	if t, ok := ctx.Value(traceKey{}).(*trace); ok && err == nil {
-		t.begun.Store(true)
+	if err == nil {
+		visitOf(ctx).trace.begun.Store(true)
 	}
 	return begun, err
 }

@@ -34,15 +34,15 @@ const maxBody = 1 << 20
 
 // readBody reads the body as the route's rule says; nil where there is none.
 func readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, error) {
-	if rule == bodyIgnored || (rule == bodyOptional && (r.Body == nil || r.Body == http.NoBody)) {
+	// Caddy has put something around http.NoBody, which looks like a body.
+	if rule == bodyIgnored || (rule == bodyOptional && (r.Body == nil || r.ContentLength == 0)) {
 		return nil, nil
 	}
-	errNoJSON := mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
 	if rule == bodyNeeded && !hasContentType(r.Header, typeJSON) {
 		return nil, errNoJSON
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+	if _, isTooLarge := errors.AsType[*http.MaxBytesError](err); isTooLarge {
 		return nil, &realm.Error{
 			Code: realm.CodeTooLarge, Status: http.StatusRequestEntityTooLarge,
 			Detail: fmt.Sprintf("the body is larger than %s", realm.Size(maxBody)),
@@ -71,6 +71,8 @@ func hasContentType(h http.Header, kind string) bool {
 	declared, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	return err == nil && declared == kind
 }
+
+var errNoJSON = mediaType("send JSON, with Content-Type: application/json and without Content-Encoding")
 
 // mediaType is the error of a body in a form that the route does not take.
 func mediaType(detail string) *realm.Error {

@@ -35,19 +35,43 @@ const (
 	KindLocal  CallerKind = "local" // auth local, auth none
 )
 
-// callerKey is the key of a Caller in a context.
-type callerKey struct{}
+// visit is the context of one request, which knows who makes it and what the
+// audit has of it. One type for all three costs a request one allocation, and
+// context.WithValue would cost it two for each value.
+type visit struct {
+	context.Context
+	caller Caller
+	trace  trace
+}
 
-// WithCaller tells the API who makes the request.
+// visitKey is the key by which a visit finds itself in a context.
+type visitKey struct{}
+
+// Value implements context.Context.
+func (v *visit) Value(key any) any {
+	if key == (visitKey{}) {
+		return v
+	}
+	return v.Context.Value(key)
+}
+
+// WithCaller tells the API who makes the request. The context is for one request
+// only.
 func WithCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
+	return &visit{Context: ctx, caller: c}
+}
+
+// visitOf is the visit of a context; one of nobody, who may do nothing, where
+// there is none.
+func visitOf(ctx context.Context) *visit {
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
+		return v
+	}
+	return new(visit)
 }
 
 // callerOf is who makes the request.
-func callerOf(ctx context.Context) Caller {
-	c, _ := ctx.Value(callerKey{}).(Caller)
-	return c
-}
+func callerOf(ctx context.Context) Caller { return visitOf(ctx).caller }
 
 // hasAll reports whether the caller has every right, because it is no client.
 func (c Caller) hasAll() bool { return c.Client == nil && c.Kind != "" && c.Kind != KindClient }

@@ -129,8 +129,7 @@ func onPath(u *url.URL) func(route) bool {
 // as it was sent, each id is decoded once, and nothing else is done to it: an
 // id may hold slashes, dots and percent signs.
 func find(routes []route, r *http.Request) (req *request, allow string, err error) {
-	path := r.URL.EscapedPath()
-	none := &route{path: "none"}
+	path, isConfidential := r.URL.EscapedPath(), false
 	for i := range routes {
 		rt := &routes[i]
 		ids, ok := rt.fits(path)
@@ -139,10 +138,12 @@ func find(routes []route, r *http.Request) (req *request, allow string, err erro
 			return &request{route: rt, words: rt.words, ids: ids, query: query(r.URL.RawQuery)}, "", nil
 		case ok:
 			allow = appendMethods(allow, rt)
-			if rt.kind != kindPlain {
-				none.kind = kindConfidential
-			}
+			isConfidential = isConfidential || rt.kind != kindPlain
 		}
+	}
+	none := &route{path: "none"}
+	if isConfidential {
+		none.kind = kindConfidential
 	}
 	req = &request{route: none}
 	if allow == "" {

@@ -20,8 +20,6 @@ type request struct {
 	about realm.Ref
 	// tries is the act that is tried, where it is not the route's.
 	tries string
-	// trace is what the audit has of it.
-	trace trace
 	// words are the route's, or others that fit what was asked for.
 	words vocabulary
 	// ids are the segments of the path that stand for the names in the

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -78,7 +79,7 @@ func (r *request) wantedToken() (t tokenRequest, err error) {
 		}
 	}
 	if !isPost {
-		if err = t.takeQuery(r.query); err != nil {
+		if t, err = t.withQuery(r.query); err != nil {
 			return t, err
 		}
 	}
@@ -91,23 +92,20 @@ func (r *request) wantedToken() (t tokenRequest, err error) {
 	return t, nil
 }
 
-// takeQuery takes what the query says; it counts more than a body.
-func (t *tokenRequest) takeQuery(q query) error {
-	for _, p := range []struct {
-		name  string
-		value *string
-	}{{"realm", &t.ref.Realm}, {"key", &t.ref.Key}} {
-		s, err := q.text(p.name)
-		if err != nil {
-			return err
-		}
-		if s != "" {
-			*p.value = s
-		}
+// withQuery is the request with what the query says, which counts more than a
+// body.
+func (t tokenRequest) withQuery(q query) (tokenRequest, error) {
+	realmID, err := q.text("realm")
+	if err != nil {
+		return t, err
 	}
-	var err error
+	key, err := q.text("key")
+	if err != nil {
+		return t, err
+	}
+	t.ref = realm.Ref{Realm: cmp.Or(realmID, t.ref.Realm), Key: cmp.Or(key, t.ref.Key)}
 	t.flush, err = q.flag("flush", t.flush)
-	return err
+	return t, err
 }
 
 // readTokenRequest reads a JSON body. Only that of a POST has rejected.

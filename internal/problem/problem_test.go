@@ -46,3 +46,26 @@ func TestFrom(t *testing.T) {
 		}
 	}
 }
+
+// TestSecurityHeadersAreOfOneAnswer: Caddy's directive header changes values in
+// place, and adds some. Neither reaches another header or another answer.
+func TestSecurityHeadersAreOfOneAnswer(t *testing.T) {
+	want, changed := http.Header{}, http.Header{}
+	SetSecurityHeaders(want)
+	SetSecurityHeaders(changed)
+	changed["Cache-Control"][0] = "changed"
+	changed.Add("Referrer-Policy", "added")
+	if got := changed.Get("X-Content-Type-Options"); got != "nosniff" {
+		t.Errorf("what was added stands in another header: %s", got)
+	}
+	next := http.Header{}
+	SetSecurityHeaders(next)
+	if diff := cmp.Diff(want, next); diff != "" {
+		t.Error(diff)
+	}
+	for name, values := range next {
+		if len(values) != 1 || http.CanonicalHeaderKey(name) != name {
+			t.Errorf("%s: %q", name, values)
+		}
+	}
+}
