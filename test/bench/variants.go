@@ -1,6 +1,11 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
+)
 
 // comparison is a set of variants under the same load; the first is the base
 // of the ratios.
@@ -41,10 +46,12 @@ const tuned = `transport http {
 			%s
 		}`
 
-// tokenRealm is a realm with a fixed token on the upstream.
-func tokenRealm(api, inject string) string {
+// tokenRealm is a realm with a fixed token on the upstream, and the clients that
+// may use it.
+func tokenRealm(api, inject string, clients ...string) string {
 	return fmt.Sprintf(`tokens {
 		storage sqlite tokens.db
+		%s
 		realm bench {
 			api %s
 			allow_http
@@ -54,7 +61,7 @@ func tokenRealm(api, inject string) string {
 				token 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 			}
 		}
-	}`, api, inject)
+	}`, strings.Join(clients, "\n"), api, inject)
 }
 
 const tokenProxy = `token_proxy {
@@ -74,7 +81,11 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 		return caddyfile(tokenRealm("https://"+upstream, "query access_token"),
 			fmt.Sprintf(tokenProxy, fmt.Sprintf("transport token {\n\t\t\ttls_trust_pool file %s\n\t\t}", up.ca)))
 	}
-	api := caddyfile(tokenRealm("http://"+up.http, "query access_token"), "token_admin {\n\t\tadmin_token bench-admin-token\n\t}")
+	key, _ := access.NewKey()
+	bearer := "Authorization: Bearer " + key.Reveal()
+	client := fmt.Sprintf("client app {\n\t\t\tkey %s\n\t\t\tallow use,read bench main\n\t\t}", key.Reveal())
+	used := caddyfile(tokenRealm("http://"+up.http, "query access_token", client), fmt.Sprintf(tokenProxy, ""))
+	api := caddyfile(tokenRealm("http://"+up.http, "query access_token", client), "token_admin")
 	respond := caddyfile("", `header Content-Type application/json
 	respond /api/token "{\"token\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"expires_in\":null,\"expires_at\":null,\"source\":\"memory\"}"`)
 	return []comparison{
@@ -91,12 +102,16 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 			variants: []variant{{"reverse_proxy as shipped", shipped(up.https2), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https2), "/v1/things?a=1&b=2", ""}},
 		},
 		{
-			title: "P5 GET /api/token from memory, authenticated, c=64", target: "at least 0.9 of a bare Caddy handler", conns: 64,
-			variants: []variant{{"respond", respond, "/api/token?realm=bench&key=main", ""}, {"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
+			title: "A client's request, http upstream, c=64", target: "none; it is identified by its key, its rules decide, and its limits count", conns: 64,
+			variants: []variant{{"token_proxy, no clients", query, "/v1/things?a=1&b=2", bearer}, {"token_proxy, a client", used, "/v1/things?a=1&b=2", bearer}},
+		},
+		{
+			title: "P5 GET /api/token from memory, by the key of a client that may read, c=64", target: "at least 0.9 of a bare Caddy handler, which gets the same request", conns: 64,
+			variants: []variant{{"respond", respond, "/api/token?realm=bench&key=main", bearer}, {"GET /api/token", api, "/api/token?realm=bench&key=main", bearer}},
 		},
 		{
 			title: "The earlier service's load test: GET /api/token, c=300", target: "about 1,700 requests per second, as there, and no errors", conns: 300,
-			variants: []variant{{"GET /api/token", api, "/api/token?realm=bench&key=main", "Authorization: Bearer bench-admin-token"}},
+			variants: []variant{{"GET /api/token", api, "/api/token?realm=bench&key=main", bearer}},
 		},
 	}
 }
