@@ -113,7 +113,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP proxies a request with its token.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ctx := r.Context() //nolint:contextcheck // that of the passage is made of it
+	ctx := r.Context()
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	who, refused := g.admission.admit(r, repl)
 	var p *passage // nil for a caller that is no client

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
@@ -79,7 +80,14 @@ func instanceWith(t *testing.T, dial netguard.Dialer) *instance {
 	if i.view, err = pool.View(broker.ViewConfig{Client: grant.NewClient(dial, i.clock.now)}); err != nil {
 		t.Fatal(err)
 	}
-	i.api = adminapi.New(i.view, i.view.Catalog(), adminapi.Options{Now: i.clock.now})
+	clients, err := access.NewRegistry(access.RegistryConfig{}).View(access.ViewConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := adminapi.New(i.view, i.view.Catalog(), adminapi.Options{Now: i.clock.now, Clients: clients})
+	i.api = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(r.Context(), adminapi.Caller{Kind: adminapi.KindAdmin})))
+	})
 	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
 	i.url = server.URL
