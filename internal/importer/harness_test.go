@@ -20,7 +20,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	rights "github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
@@ -80,7 +80,7 @@ func instanceWith(t *testing.T, dial netguard.Dialer) *instance {
 	if i.view, err = pool.View(broker.ViewConfig{Client: grant.NewClient(dial, i.clock.now)}); err != nil {
 		t.Fatal(err)
 	}
-	clients, err := access.NewRegistry(access.RegistryConfig{}).View(access.ViewConfig{})
+	clients, err := rights.NewRegistry(rights.RegistryConfig{}).View(rights.ViewConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
