@@ -194,7 +194,7 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 // that already. The proxy may have changed the Host, to which an Origin is
 // compared. Health checks, which are no caller's, come from no server.
 func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) (caller, *realm.Error) {
-	if req.RemoteAddr == "" && req.Context().Value(caddyhttp.ServerCtxKey) == nil {
+	if server, _ := req.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); req.RemoteAddr == "" && server == nil {
 		return caller{kind: adminapi.KindLocal}, nil
 	}
 	if repl != nil {
