@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 func TestTokenAnswer(t *testing.T) {
@@ -192,24 +196,75 @@ func FuzzTokenText(f *testing.F) {
 	})
 }
 
-// BenchmarkToken is the handler's own share of GET /api/token.
+// quietStore is an audit that keeps nothing.
+type quietStore struct{ tokenstore.AuditStore }
+
+func (quietStore) AppendAudit(context.Context, ...*tokenstore.AuditEntry) error { return nil }
+
+// TestRepeatedReadsCostTheAuditNothing: a read-out that was written costs no
+// allocation when it is repeated.
+func TestRepeatedReadsCostTheAuditNothing(t *testing.T) {
+	p := new(puppet)
+	audited := auditedBroker{p, audit.New(audit.Config{Store: quietStore{}})}
+	ctx := WithCaller(t.Context(), Caller{Kind: KindClient, ID: "billing", Address: "192.0.2.1"})
+	cost := func(b Broker) float64 {
+		return testing.AllocsPerRun(100, func() { // after a first one, which does not count
+			if _, err := b.Read(ctx, realm.Ref{Realm: "r", Key: "k"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if with, without := cost(audited), cost(p); with != without {
+		t.Errorf("%v allocations, and %v without an audit", with, without)
+	}
+}
+
+// BenchmarkToken is the handler's own share of GET /api/token: without clients
+// and audit, and by a client of which the audit has every read-out.
 func BenchmarkToken(b *testing.B) {
 	p := &puppet{lease: realm.Lease{
 		Access: realm.Hidden(strings.Repeat("t", 512)), Expires: realm.InstantOf(noon.Add(time.Hour)), Source: realm.FromMemory,
 	}}
-	h := newLocal(p, p, Options{})
-	r := httptest.NewRequest(http.MethodGet, "/api/token?realm=wxgzh&key=wxgzh_secret", nil)
-	w := blank{http.Header{}}
-	b.ReportAllocs()
-	for b.Loop() {
-		clear(w.Header())
-		h.ServeHTTP(w, r)
+	view, err := access.NewRegistry(access.RegistryConfig{}).View(access.ViewConfig{Clients: []tokenstore.Client{{
+		ID: "billing", Users: []string{"billing"}, Rules: []tokenstore.Rule{{Effect: "allow", Rights: []string{"read"}, Realms: []string{"wx*"}}},
+	}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err := view.Identify(access.Caller{User: "billing"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		caller Caller
+		opts   Options
+	}{
+		{"local", Caller{Kind: KindLocal}, Options{}},
+		{"client", Caller{Kind: KindClient, ID: "billing", Client: client, Address: "192.0.2.1"}, Options{Audit: audit.New(audit.Config{Store: quietStore{}})}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			h := New(p, p, c.opts)
+			r := httptest.NewRequest(http.MethodGet, "/api/token?realm=wxgzh&key=wxgzh_secret", nil)
+			w := &blank{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.Header())
+				h.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c.caller)))
+			}
+			if w.status != http.StatusOK {
+				b.Fatal(w.status)
+			}
+		})
 	}
 }
 
 // blank is a ResponseWriter that costs nothing.
-type blank struct{ header http.Header }
+type blank struct {
+	header http.Header
+	status int
+}
 
-func (b blank) Header() http.Header       { return b.header }
-func (blank) Write(p []byte) (int, error) { return len(p), nil }
-func (blank) WriteHeader(int)             {}
+func (b *blank) Header() http.Header       { return b.header }
+func (*blank) Write(p []byte) (int, error) { return len(p), nil }
+func (b *blank) WriteHeader(status int)    { b.status = status }
