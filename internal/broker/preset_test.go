@@ -103,7 +103,7 @@ func TestJDWithoutAPerson(t *testing.T) {
 			b = other
 			if delivery != fakeprovider.Redirects {
 				fake.SetRedirect("K", server.URL+"/callback")
-				a.saveSecret(t, jd, "username", "buyer", "password", "hunter2", "redirect_uri", server.URL+"/callback")
+				a.saveSecret(t, jd, "redirect_uri", server.URL+"/callback")
 			}
 			token := func(n *node) {
 				t.Helper()

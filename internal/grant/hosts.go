@@ -53,8 +53,11 @@ func (p *Program) WrittenHosts() []Host {
 func (p *Program) hosts(fill func(name string) (value string, known bool)) []Host {
 	var list []Host
 	for _, d := range p.destinations() {
-		if d.field == callbackField && len(d.reads) == 0 {
-			continue // no value leaves by it
+		// By a callback URL a value leaves that stands in it, but not one that is the
+		// URL itself: it may be filled in, or moved, after the others were entered.
+		isItself := len(d.host) == 1 && d.host[0].field
+		if d.field == callbackField && (len(d.reads) == 0 || isItself) {
+			continue
 		}
 		if name, ok := d.name(fill); ok {
 			list = append(list, Host{Name: name, Written: d.host.written()})

@@ -80,8 +80,8 @@ func TestHosts(t *testing.T) {
 		{
 			`{"token_path":"t","authorize":{"url":"https://x.example/a?s={state}"},"exchange":{"url":"https://e.example/e?c={code}"},
 				"callback_url":"{secret.back}"}`, "",
-			[]string{"e.example", "x.example", "{secret.back}"},
-			[]string{"back.example:8080", "e.example", "x.example"},
+			[]string{"e.example", "x.example"},
+			[]string{"e.example", "x.example"},
 		},
 		{`{"url":"https://{secret.evil}/t","token_path":"t"}`, "", []string{"{secret.evil}"}, nil}, // no part of a host
 	} {
