@@ -48,7 +48,7 @@ func (a *api) explain(ctx context.Context, r *request) (any, error) {
 // readQuestion reads who wants what. The method is GET, and the path "/", where
 // none is given.
 func readQuestion(body []byte) (client string, q access.Question, err error) {
-	o, err := decodeObject(body)
+	o, err := decodeWithoutKey(body)
 	if err != nil {
 		return "", q, err
 	}
