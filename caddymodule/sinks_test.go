@@ -3,13 +3,9 @@ package caddymodule
 import (
 	"context"
 	"database/sql"
-	"encoding/base32"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,98 +13,67 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/secretscan"
 )
 
 // planted is confidential to nobody: it is put into every sink, to see that the
 // search would find what is there.
-const planted = "planted7e3b"
+const planted = secretscan.Planted
 
-// encodingsOf are the encodings in which a text is looked for. Those that are alike
-// in both cases stand in lower case, and are looked for in lower case.
-func encodingsOf(text string) (exact, inLowerCase map[string]string) {
-	each := func(format string) string {
-		var b strings.Builder
-		for _, c := range []byte(text) {
-			fmt.Fprintf(&b, format, c)
+// leaks returns the secrets that a sink shows.
+func leaks(sink string) []secretscan.Finding { return secretscan.Find(sink, canary) }
+
+// sinks are the places where somebody else may read, by their names.
+type sinks map[string]string
+
+// wantNoSecret looks for secrets in every sink, and for what was planted there.
+func (s sinks) wantNoSecret(t *testing.T, secrets ...string) {
+	t.Helper()
+	for name, text := range s {
+		for _, found := range secretscan.Find(text, secrets...) {
+			t.Errorf("%s: a secret is shown, %s", name, found)
 		}
-		return b.String()
-	}
-	var wide []byte
-	for _, unit := range utf16.Encode([]rune(text)) {
-		wide = append(wide, byte(unit), byte(unit>>8))
-	}
-	inLowerCase = map[string]string{
-		"plain": text, "percent": each("%%%02x"), "percent twice": each("%%25%02x"), "JSON": each(`\u%04x`), "JSON twice": each(`\\u%04x`),
-		`\x`: each(`\x%02x`), "HTML": each("&#%d;"), "HTML hex": each("&#x%x;"), "hex": each("%02x"), "hex dump": strings.TrimSpace(each("%02x ")),
-		"quoted-printable": each("=%02x"), "UTF-16": string(wide), "zero width": strings.Join(strings.Split(text, ""), "\u200b"),
-	}
-	exact = map[string]string{}
-	for name, bytes := range map[string][]byte{"base64": []byte(text), "base64 of UTF-16": wide} {
-		for shift := range 3 { // three bytes make four digits
-			digits := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), bytes...))
-			exact[fmt.Sprint(name, " at ", shift)] = digits[(8*shift+5)/6 : len(digits)-1]
+		if secretscan.Find(text, planted) == nil {
+			t.Errorf("%s: what was planted is not found (%d bytes)", name, len(text))
 		}
 	}
-	for shift := range 5 { // five bytes make eight digits
-		digits := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(append(make([]byte, shift), text...))
-		exact[fmt.Sprint("base32 at ", shift)] = digits[(8*shift+4)/5 : len(digits)-1]
-	}
-	return exact, inLowerCase
 }
 
-// leaksOf returns the encodings in which a sink shows a text.
-func leaksOf(sink, text string) (found []string) {
-	exact, inLowerCase := encodingsOf(text)
-	lower := strings.ToLower(sink)
-	for name, form := range exact {
-		if strings.Contains(sink, form) {
-			found = append(found, name)
-		}
+// plant puts the planted text wherever a request leads, if there is a realm of
+// that name in the Caddyfile. It makes a client, so that the proxy serves clients
+// alone from now on.
+func (i *instance) plant() {
+	i.t.Helper()
+	key := i.createClient(`{"id": "` + planted + `", "rules": [{"effect": "allow", "rights": ["use"], "realms": ["` + planted + `"]}]}`)
+	if a := i.get("/any/"+planted+"/main/x", withKey(key)...); a.StatusCode != http.StatusOK {
+		i.t.Errorf("%s\n%s", a.Status, a.body)
 	}
-	for name, form := range inLowerCase {
-		if strings.Contains(lower, form) {
-			found = append(found, name)
-		}
-	}
-	slices.Sort(found)
-	return found
+	i.must(http.MethodGet, "/api/token?realm="+planted+"&key=main", "")
 }
 
-// leaks returns the encodings in which a sink shows a secret.
-func leaks(sink string) []string { return leaksOf(sink, canary) }
-
-// TestLeaksAreFound: the search finds a text in each of its encodings, wherever
-// it stands among other bytes.
-func TestLeaksAreFound(t *testing.T) {
-	exact, inLowerCase := encodingsOf(canary)
-	if n := len(exact) + len(inLowerCase); n < 12 {
-		t.Errorf("%d encodings", n)
-	}
-	for before := range 6 {
-		text := strings.Repeat("<", before) + canary + ">more"
-		wide := make([]byte, 0, 2*len(text))
-		for _, c := range []byte(text) {
-			wide = append(wide, c, 0)
-		}
-		for name, sink := range map[string]string{
-			"plain": text, "other case": strings.ToUpper(text), "percent": url.PathEscape(text), "hex": hex.EncodeToString([]byte(text)),
-			"capital hex": strings.ToUpper(hex.EncodeToString([]byte(text))), "base64": base64.StdEncoding.EncodeToString([]byte(text)),
-			"base64 for URLs": base64.RawURLEncoding.EncodeToString([]byte(text)), "base32": base32.StdEncoding.EncodeToString([]byte(text)),
-			"UTF-16": string(wide), "base64 of UTF-16": base64.StdEncoding.EncodeToString(wide),
-			"base64 of wide UTF-16": base64.StdEncoding.EncodeToString(append([]byte{0}, wide...)),
-		} {
-			if leaksOf(sink, canary) == nil {
-				t.Errorf("%s behind %d bytes is not found", name, before)
-			}
-		}
-	}
-	if found := leaksOf(strings.Repeat("canary 5f1c, ordinary text ", 1000), canary); found != nil {
-		t.Errorf("found where it is not: %v", found)
+// sinks are those of every instance with SQLite. The files that may hold a secret
+// are named.
+func (i *instance) sinks(but ...string) sinks {
+	i.t.Helper()
+	i.must(http.MethodPost, "/api/client", `{"id": "`+planted+`", "comment": "new"}`) // for the first page of the audit
+	question := `{"client": "` + planted + `", "realm": "` + planted + `", "key": "main", "path": "/x"}`
+	return sinks{
+		"/metrics": i.metrics(), "the log": i.log(), "the access log": accessLog(i.log()),
+		"autosave.json": autosaved(i.t), "/config/": i.do(http.MethodGet, "http://"+i.config+"/config/", "").body,
+		"pprof": i.profiles(), "the process list": i.processes(),
+		"the status": i.must(http.MethodGet, "/api/status", ""), "an explanation": i.must(http.MethodPost, "/api/explain", question),
+		"the clients":             i.must(http.MethodGet, "/api/client", "") + i.must(http.MethodGet, "/api/client/"+planted, ""),
+		"the realms":              i.must(http.MethodGet, "/api/realm", "") + i.must(http.MethodGet, "/api/realm/"+planted, ""),
+		"the secrets":             i.must(http.MethodGet, "/api/secret", "") + i.must(http.MethodGet, "/api/secret/"+planted+"/main", ""),
+		"the audit":               i.must(http.MethodGet, "/api/audit?pageSize=100", ""),
+		"the export of the audit": i.do(http.MethodGet, "http://"+i.api+"/api/audit", "", "Accept", "application/x-ndjson").body,
+		"the backup":              i.must(http.MethodGet, "/api/backup", ""),
+		"the files":               i.files(but...), "the database": i.dump("%"), "the rows of the audit": i.dump("tokens_audit"),
 	}
 }
 
@@ -213,8 +178,8 @@ func (i *instance) files(but ...string) string {
 	return all.String()
 }
 
-// dump is every value of every row of the database.
-func (i *instance) dump() string {
+// dump is every value of every row of the tables that match a pattern.
+func (i *instance) dump(tables string) string {
 	i.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(i.dir, "caddy", "tokens.db")+"?mode=ro")
 	if err != nil {
@@ -222,7 +187,7 @@ func (i *instance) dump() string {
 	}
 	defer func() { _ = db.Close() }()
 	var all strings.Builder
-	for _, table := range rowsOf(i.t, db, "SELECT name FROM sqlite_master WHERE type = 'table'") {
+	for _, table := range rowsOf(i.t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?", tables) {
 		for _, row := range rowsOf(i.t, db, `SELECT * FROM "`+table[0]+`"`) {
 			fmt.Fprintln(&all, table[0], strings.Join(row, "\t"))
 		}
@@ -230,9 +195,9 @@ func (i *instance) dump() string {
 	return all.String()
 }
 
-func rowsOf(t *testing.T, db *sql.DB, query string) (list [][]string) {
+func rowsOf(t *testing.T, db *sql.DB, query string, args ...any) (list [][]string) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query)
+	rows, err := db.QueryContext(t.Context(), query, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

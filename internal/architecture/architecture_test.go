@@ -63,6 +63,7 @@ var arrows = map[string][]string{
 	"internal/testserver":   {},
 	"internal/faultproxy":   {},
 	"internal/leaktest":     {},
+	"internal/secretscan":   {},
 	"internal/fakeprovider": {},
 	"internal/architecture": {},
 }
