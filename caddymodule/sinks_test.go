@@ -53,7 +53,6 @@ func (i *instance) plant() {
 	if a := i.get("/any/"+planted+"/main/x", withKey(key)...); a.StatusCode != http.StatusOK {
 		i.t.Errorf("%s\n%s", a.Status, a.body)
 	}
-	i.must(http.MethodGet, "/api/token?realm="+planted+"&key=main", "")
 }
 
 // sinks are those of every instance with SQLite. The files that may hold a secret
@@ -61,6 +60,7 @@ func (i *instance) plant() {
 func (i *instance) sinks(but ...string) sinks {
 	i.t.Helper()
 	i.must(http.MethodPost, "/api/client", `{"id": "`+planted+`", "comment": "new"}`) // for the first page of the audit
+	i.must(http.MethodGet, "/api/token?realm="+planted+"&key=main", "")               // for the status
 	question := `{"client": "` + planted + `", "realm": "` + planted + `", "key": "main", "path": "/x"}`
 	return sinks{
 		"/metrics": i.metrics(), "the log": i.log(), "the access log": accessLog(i.log()),
