@@ -3,13 +3,17 @@ package adminapi
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/secretscan"
 )
 
-// Nothing confidential that was ever posted, and no token, is in any answer or
-// in the log at its lowest level, but for the token where it is what was asked
-// for. Nor is what a callback brings.
+// Nothing confidential that was ever posted, no token and no key of a client is in
+// any answer, in the log at its lowest level, or in the database, in whatever
+// encoding; but for the token or the key where it is what was asked for. Nor is
+// what a callback brings.
 func TestNothingLeaks(t *testing.T) {
 	s := newServer(t, definition())
 	canaries := []string{"fixed-1", "wx1-secret"}
@@ -95,15 +99,57 @@ func TestNothingLeaks(t *testing.T) {
 		send(http.MethodGet, target, "")
 	}
 	send(http.MethodDelete, "/api/secret/r/k", "")
+	s.plant()
+	send(http.MethodGet, "/api/realm/"+secretscan.Planted, "")
+	for _, path := range []string{"/api/client", "/api/client/app/rotate", "/api/client/app/rotate"} {
+		body := `{"keep":"1h"}`
+		if path == "/api/client" {
+			body = `{"id":"app","rules":[{"effect":"allow","rights":["use"],"realms":["wxgzh"]}]}`
+		}
+		key, _ := s.must(http.MethodPost, path, body).document()["key"].(string)
+		canaries = append(canaries, key)
+	}
+	for _, body := range []string{
+		`{"id":"app","limits":{"requests":"%s"}}`, `{"id":"app","expires_at":"%s"}`, `{"id":"app","key":"%s"}`, `{"id":"app","rules":[{"effect":"allow","rights":["%s"]}]}`,
+		`{"id":"app","sources":["%s"]}`, `{"id":"app","edge":"%s"}`,
+	} {
+		send(http.MethodPost, "/api/client", fmt.Sprintf(body, canary()))
+	}
+	send(http.MethodPost, "/api/explain", `{"client":"app","realm":"wxgzh","key":"wxgzh_secret","path":"/cgi-bin/x?access_token=`+canary()+`"}`)
 
-	for _, where := range []struct{ name, text string }{{"answers", answers.String()}, {"log", s.log.String()}} {
-		if !strings.Contains(where.text, "wxgzh") { // the scan would see what is there
-			t.Errorf("the %s are empty", where.name)
+	var files strings.Builder
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(s.path + suffix)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, c := range canaries {
-			if i := strings.Index(where.text, c); i >= 0 {
-				t.Errorf("the %s hold %q: ...%s", where.name, c, where.text[max(0, i-200):i+len(c)])
-			}
+		files.Write(content)
+	}
+	places := map[string]string{"the answers": answers.String(), "the log": s.log.String(), "the files": files.String()}
+	for _, path := range []string{"/api/audit?pageSize=100", "/api/backup", "/api/client", "/api/client/" + secretscan.Planted, "/api/status", "/api/realm", "/api/secret"} {
+		places[path] = s.must(http.MethodGet, path, "").body
+	}
+	places["the export of the audit"] = s.send(http.MethodGet, "/api/audit", nil, "Accept", "application/x-ndjson").body
+	places["an explanation"] = s.must(http.MethodPost, "/api/explain", `{"client":"`+secretscan.Planted+`","realm":"`+secretscan.Planted+`","key":"k"}`).body
+	for name, text := range places {
+		for _, found := range secretscan.Find(text, canaries...) {
+			t.Errorf("%s: %s", name, found)
 		}
+		if secretscan.Find(text, secretscan.Planted) == nil {
+			t.Errorf("%s: what was planted is not found (%d bytes)", name, len(text))
+		}
+	}
+}
+
+// plant puts what is confidential to nobody wherever a realm, a secret and a client
+// show: the search would see what is there.
+func (s *server) plant() {
+	s.t.Helper()
+	const id = secretscan.Planted
+	s.must(http.MethodPost, "/api/realm", `{"id":"`+id+`","config":{"url":"`+s.url+`/`+id+`","allow_http":true,"token_path":"t"}}`)
+	s.must(http.MethodPost, "/api/secret", `{"realm":"`+id+`","key":"k","key_1":"x"}`)
+	s.must(http.MethodPost, "/api/client", `{"id":"`+id+`","rules":[{"effect":"allow","rights":["use"],"realms":["`+id+`"]}]}`)
+	if a := s.get("/api/token?realm=" + id + "&key=k"); a.status == http.StatusOK {
+		s.t.Errorf("there is a token: %s", a.body)
 	}
 }
