@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -114,10 +115,24 @@ func (q *appendQueue) close() {
 type appendCall struct {
 	entries []*tokenstore.AuditEntry
 	done    chan error
+	// settled is set by whoever is first: the transaction that writes the
+	// entries, or the caller, who has left.
+	settled atomic.Bool
+	// taken is whether it was the transaction. Only appendCalls uses it.
+	taken bool
 }
 
-// AppendAudit implements tokenstore.AuditStore. The entries of a caller that
-// does not wait any more may be written nevertheless.
+// take reports whether the entries are still wanted. It is asked once the
+// transaction has the database: until then the caller may leave.
+func (c *appendCall) take() bool {
+	c.taken = c.taken || c.settled.CompareAndSwap(false, true)
+	return c.taken
+}
+
+// AppendAudit implements tokenstore.AuditStore. What a caller does not wait for
+// any more is not written later, when the database answers again: the caller has
+// answered that nothing was done, or tries again and would be written twice. Only
+// if its transaction has begun already, the entries may be written nevertheless.
 func (s *Store) AppendAudit(ctx context.Context, entries ...*tokenstore.AuditEntry) error {
 	if len(entries) == 0 {
 		return nil
@@ -147,6 +162,7 @@ func (s *Store) AppendAudit(ctx context.Context, entries ...*tokenstore.AuditEnt
 		}
 		return err
 	case <-ctx.Done():
+		call.settled.Store(true)
 		return fmt.Errorf("%w: %w", tokenstore.ErrAudit, ctx.Err())
 	}
 }
@@ -178,12 +194,19 @@ func (s *Store) appendWaiting() {
 func (s *Store) appendCalls(calls []*appendCall) error {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenstore.Timeout)
 	defer cancel()
-	var all []*tokenstore.AuditEntry
-	for _, call := range calls {
-		all = append(all, call.entries...)
-	}
 	err := s.appending(ctx, func() error {
-		return s.write(ctx, "append to the audit", realm.Ref{}, func(tx *txn) error { return s.appendEntries(ctx, tx, all) })
+		return s.write(ctx, "append to the audit", realm.Ref{}, func(tx *txn) error {
+			var all []*tokenstore.AuditEntry
+			for _, call := range calls {
+				if call.take() {
+					all = append(all, call.entries...)
+				}
+			}
+			if tx.unchanged = len(all) == 0; tx.unchanged {
+				return nil
+			}
+			return s.appendEntries(ctx, tx, all)
+		})
 	})
 	if err != nil && !errors.Is(err, tokenstore.ErrAudit) {
 		return fmt.Errorf("%w: %w", tokenstore.ErrAudit, err)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -367,5 +368,52 @@ func BenchmarkSQLiteToken(b *testing.B) {
 			b.Fatal(err)
 		}
 		i += 7
+	}
+}
+
+// TestEntriesOfWhoLeftAreNotWritten: what waited for a database that was locked
+// was written when the lock had gone, though its caller had answered that
+// nothing was done, or had tried again: an audit had flushes that never were,
+// and one refusal five times.
+func TestEntriesOfWhoLeftAreNotWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	s := openSQLite(t, path, keyring(t))
+	entry := func(act string) *tokenstore.AuditEntry {
+		return &tokenstore.AuditEntry{Act: act, Result: tokenstore.AuditOK}
+	}
+	if err := s.AppendAudit(t.Context(), entry("before")); err != nil {
+		t.Fatal(err)
+	}
+	other, err := plainDB(t, path).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 { // the first one's transaction begins; the others wait for its end
+		if err := s.AppendAudit(gone, entry("gone")); !errors.Is(err, tokenstore.ErrAudit) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AppendAudit(t.Context(), entry("after")); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := s.Audit(t.Context(), tokenstore.AuditFilter{}, tokenstore.Page{Number: 1, Size: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acts []string
+	for _, e := range list {
+		acts = append(acts, e.Act)
+	}
+	if want := []string{"after", "before"}; !slices.Equal(acts, want) {
+		t.Errorf("the audit has %q, not %q", acts, want)
 	}
 }
