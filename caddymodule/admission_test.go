@@ -9,9 +9,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 )
 
 // openSites are sites without a name, each with one way in; they listen on
@@ -133,21 +130,6 @@ http://tokens.example:%[1]s, http://*.wild.example:%[1]s {
 		if a := i.do(http.MethodGet, "http://"+at+"/x", "", "Host", host+":"+port); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "access_token") {
 			t.Errorf("%s: %s %s", host, a.Status, a.body)
 		}
-	}
-}
-
-// TestPeerWithoutAddress: a listener may know no address of a peer, which is no
-// health check for that.
-func TestPeerWithoutAddress(t *testing.T) {
-	repl := caddy.NewReplacer()
-	r := request("", "localhost", repl)
-	transport := &Transport{admission: admission{local: true, isProxy: true}}
-	if who, refused := transport.admit(r, repl); refused != nil || who.kind != adminapi.KindLocal {
-		t.Errorf("a health check: %v %v", who.kind, refused)
-	}
-	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, &caddyhttp.Server{}))
-	if who, refused := transport.admit(r, repl); refused == nil {
-		t.Errorf("a peer without an address is let in as %s", who.kind)
 	}
 }
 

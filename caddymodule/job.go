@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
@@ -192,9 +191,9 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 
 // admit returns who may use the tokens, else why not, where no gateway has asked
 // that already. The proxy may have changed the Host, to which an Origin is
-// compared. Health checks, which are no caller's, come from no server.
+// compared. Only health checks, which are no caller's, have no peer.
 func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) (caller, *realm.Error) {
-	if server, _ := req.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); req.RemoteAddr == "" && server == nil {
+	if req.RemoteAddr == "" {
 		return caller{kind: adminapi.KindLocal}, nil
 	}
 	if repl != nil {
