@@ -145,6 +145,16 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 		return caller{}, refused
 	}
 	given, from, wait := credentialsOf(r), addressOf(r), time.Duration(0)
+	// A key decides first, and of a key and something else the key alone is looked
+	// at: who has a key, or sends a wrong one, has no tries at the token beside it.
+	var badKey *realm.Error
+	if given.given() && a.admission.clients != nil {
+		who, refused := a.admission.admitKey(r, given)
+		if who.client != nil {
+			return who, nil
+		}
+		badKey, given.values = refused, given.keys()
+	}
 	token := a.expected()
 	claims := token != nil && given.given()
 	if claims {
@@ -156,10 +166,8 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 			}
 		}
 	}
-	if given.given() && a.admission.clients != nil {
-		if who, refused := a.admission.admitKey(r, given); who.client != nil || refused != nil {
-			return who, refused
-		}
+	if badKey != nil {
+		return caller{}, badKey
 	}
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// What a user sent is the user's own password.

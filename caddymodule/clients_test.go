@@ -339,6 +339,26 @@ func TestKeyStaysHere(t *testing.T) {
 	}
 }
 
+// TestNoTriesBesideAKey: whoever sent a key in one header could try admin tokens
+// in the other, as fast as he liked and unnoticed.
+func TestNoTriesBesideAKey(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token")+clientBlock(t, "allow use p"), guarded)
+	key := i.createClient(`{"id": "good", "rules": []}`)
+	token := i.adminToken()
+	for _, beside := range []string{key, ownKey, "ctk_" + strings.Repeat("a", 49)} {
+		for n, name := range credentialHeaders {
+			a := i.get("/admin/api/client", name, "Bearer "+token, credentialHeaders[1-n], "Bearer "+beside)
+			if code, _ := problemOf(t, a); a.StatusCode != http.StatusForbidden || code != "forbidden" {
+				t.Errorf("beside %.6s: %s\n%s", beside, a.Status, a.body)
+			}
+		}
+	}
+	if a := i.get("/admin/api/client", "Authorization", "Bearer "+token, "Proxy-Authorization", "Bearer dummy"); a.StatusCode != http.StatusOK {
+		t.Errorf("beside what is no key: %s\n%s", a.Status, a.body)
+	}
+}
+
 // TestFirstClientCloses: from the first client on, clients alone are served, also
 // when it is gone; a block that says auth none stays open, but a key decides.
 func TestFirstClientCloses(t *testing.T) {
