@@ -48,9 +48,16 @@ const tuned = `transport http {
 
 // tokenRealm is a realm with a fixed token on the upstream, and the clients that
 // may use it.
+//
+// A store that has seen a client lets nobody in without one, so that those with
+// clients have a store of their own.
 func tokenRealm(api, inject string, clients ...string) string {
+	file := "tokens.db"
+	if len(clients) > 0 {
+		file = "clients.db"
+	}
 	return fmt.Sprintf(`tokens {
-		storage sqlite tokens.db
+		storage sqlite %s
 		%s
 		realm bench {
 			api %s
@@ -61,7 +68,7 @@ func tokenRealm(api, inject string, clients ...string) string {
 				token 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 			}
 		}
-	}`, strings.Join(clients, "\n"), api, inject)
+	}`, file, strings.Join(clients, "\n"), api, inject)
 }
 
 const tokenProxy = `token_proxy {
@@ -83,6 +90,7 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 	}
 	key, _ := access.NewKey()
 	bearer := "Authorization: Bearer " + key.Reveal()
+	noKey := "Authorization: Bearer " + strings.Repeat("x", len(key)) // a wrong one would be refused
 	client := fmt.Sprintf("client app {\n\t\t\tkey %s\n\t\t\tallow use,read bench main\n\t\t}", key.Reveal())
 	used := caddyfile(tokenRealm("http://"+up.http, "query access_token", client), fmt.Sprintf(tokenProxy, ""))
 	api := caddyfile(tokenRealm("http://"+up.http, "query access_token", client), "token_admin")
@@ -103,7 +111,7 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 		},
 		{
 			title: "A client's request, http upstream, c=64", target: "none; it is identified by its key, its rules decide, and its limits count", conns: 64,
-			variants: []variant{{"token_proxy, no clients", query, "/v1/things?a=1&b=2", bearer}, {"token_proxy, a client", used, "/v1/things?a=1&b=2", bearer}},
+			variants: []variant{{"token_proxy, no clients", query, "/v1/things?a=1&b=2", noKey}, {"token_proxy, a client", used, "/v1/things?a=1&b=2", bearer}},
 		},
 		{
 			title: "P5 GET /api/token from memory, by the key of a client that may read, c=64", target: "at least 0.9 of a bare Caddy handler, which gets the same request", conns: 64,
