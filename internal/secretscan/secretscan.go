@@ -14,9 +14,9 @@ import (
 // searches, to see that the search would find what is there.
 const Planted = "planted7e3b"
 
-// halved is the length from which on a half of a secret counts as the secret: a
-// part of a random one is enough to look it up, or to guess the rest.
-const halved = 24
+// part is how much of a long secret counts as the secret: what shows a good deal
+// of a random one leaves less to guess, and tells which one it is.
+const part = 12
 
 // surroundings is how much of a place is shown around what was found.
 const surroundings = 200
@@ -83,13 +83,14 @@ func lowerCase(text string) string {
 	return string(lower)
 }
 
-// formsOf is a secret, or the halves of a long one, in each encoding.
-func formsOf(secret string) []form {
-	if len(secret) < halved {
-		return encodingsOf(secret)
+// formsOf is a secret, or the parts of a long one, in each encoding. Whatever shows
+// two parts' length of it shows one of them whole.
+func formsOf(secret string) (forms []form) {
+	n := max(1, len(secret)/part)
+	for i := range n {
+		forms = append(forms, encodingsOf(secret[i*len(secret)/n:(i+1)*len(secret)/n])...)
 	}
-	half := len(secret) / 2
-	return append(encodingsOf(secret[:half]), encodingsOf(secret[half:])...)
+	return forms
 }
 
 // encodingsOf is a text in each encoding. Those that pack bytes into digits stand
