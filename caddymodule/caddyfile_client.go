@@ -179,7 +179,10 @@ func (p *clientParser) rule(d *caddyfile.Dispenser) error {
 	if len(words) < 2 || len(words) > 3 {
 		return d.Errf("%s takes rights, a realm and perhaps a key: %s use,read crm *", r.Effect, r.Effect)
 	}
-	r.Rights, r.Realms, r.Keys = strings.Split(words[0], ","), words[1:2], words[2:]
+	r.Rights, r.Realms = strings.Split(words[0], ","), words[1:2]
+	if len(words) > 2 {
+		r.Keys = words[2:]
+	}
 	for i, right := range r.Rights {
 		if _, err := access.ParseRights(r.Rights[i : i+1]); err != nil {
 			return d.Errf("client '%s': '%s' is not a right%s; there are %s", p.client.ID, right, didYouMean(right, rightNames()), strings.Join(rightNames(), ", "))

@@ -238,7 +238,10 @@ func (f ruleFlag) Set(text string) error {
 	if n < 2 || n > 3 {
 		return errors.New("takes rights, a realm and perhaps a key, then perhaps methods and paths: 'use,read crm *'")
 	}
-	r := tokenstore.Rule{Effect: f.effect, Rights: strings.Split(words[0], ","), Realms: words[1:2], Keys: words[2:n]}
+	r := tokenstore.Rule{Effect: f.effect, Rights: strings.Split(words[0], ","), Realms: words[1:2]}
+	if n > 2 {
+		r.Keys = words[2:n]
+	}
 	for rest := words[n:]; len(rest) > 0; {
 		name, list := rest[0], &r.Paths
 		if name == "methods" {

@@ -156,6 +156,9 @@ func drawRules(t *rapid.T) []tokenstore.Rule {
 			Realms: rapid.SliceOfNDistinct(somePatterns, 1, 2, rapid.ID[string]).Draw(t, "realms"),
 			Keys:   rapid.SliceOfNDistinct(somePatterns, 0, 2, rapid.ID[string]).Draw(t, "keys"),
 		}
+		if len(r.Keys) == 0 { // an empty list is refused
+			r.Keys = nil
+		}
 		switch rapid.IntRange(0, 4).Draw(t, "kind") {
 		case 0:
 			r.Rights = rapid.SliceOfNDistinct(rapid.SampledFrom(rightNames), 1, 4, rapid.ID[string]).Draw(t, "rights")

@@ -140,6 +140,10 @@ func checkRule(r tokenstore.Rule) error {
 		{".methods", r.Methods, checkMethod},
 		{".paths", r.Paths, checkPathGlob},
 	} {
+		// Whoever made an empty list meant nothing, and not everything.
+		if l.list != nil && len(l.list) == 0 {
+			return realm.Fieldf(l.field, "is empty; leave it out for all")
+		}
 		if err := checkList(l.field, l.list, maxListed, l.check); err != nil {
 			return err
 		}
