@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,9 +75,15 @@ func TestRotateCommandWithGivenKeys(t *testing.T) {
 	if done := rotate(); done.Generated || len(done.Keys) != 1 || done.Keys[0].State != tokenstore.KeySealing {
 		t.Errorf("got %+v", done)
 	}
+	// It was logged at each start, and named a key of zeros.
+	const older = "rows are sealed with an older encryption key"
+	if strings.Contains(i.log(), older) {
+		t.Error("the log says that an older key is needed, and there is only one")
+	}
 	i.load("encryption_key {env.TOKENS_TEST_SECOND} {env.TOKENS_TEST_FIRST}", "")
-	if !strings.Contains(i.log(), "rows are sealed with an older encryption key") {
-		t.Error("the log does not say that the older key is needed")
+	line := regexp.MustCompile(older + `.*`).FindString(i.log())
+	if fingerprint := rotate().Keys[1].Fingerprint; !strings.Contains(line, fingerprint) {
+		t.Errorf("the log does not say that the older key %s is needed: %q", fingerprint, line)
 	}
 	if done := rotate(); done.Generated || len(done.Keys) != 2 || done.Keys[1].State != tokenstore.KeyRemovable {
 		t.Errorf("got %+v", done)

@@ -38,7 +38,7 @@ func (s *Store) checkKeys(ctx context.Context, x execer, tables []sealedTable) e
 		return finalError{err}
 	}
 	ring := s.keys.IDs()
-	missing := slices.DeleteFunc(used, func(id tokenstore.KeyID) bool { return slices.Contains(ring, id) })
+	missing := slices.DeleteFunc(slices.Clone(used), func(id tokenstore.KeyID) bool { return slices.Contains(ring, id) })
 	if len(missing) > 0 {
 		return finalError{&tokenstore.KeyError{Missing: missing}}
 	}
