@@ -257,7 +257,7 @@ func (v *View) update(ctx context.Context, id string, result *Saved, change func
 	}
 	result.ClosesLoopback = !required
 	if !required {
-		r.log.Info("the first client was created: from now on the proxy serves clients only, and the admin API clients and the admin token", zap.String("client", id))
+		r.log.Info("the first client was created: from now on the proxy serves clients only, and the admin API clients, the admin token and, with auth local, this machine", zap.String("client", id))
 	}
 	r.required.Store(true)
 	r.notice(ctx, id, &saved)
