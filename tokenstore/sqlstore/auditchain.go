@@ -290,6 +290,14 @@ func (s *Store) openAuditKey(ctx context.Context, x execer) error {
 	case found:
 		copy(key[:], plain)
 	default:
+		there, err := chainsThere(ctx, x)
+		if err != nil {
+			return err
+		}
+		if len(there) > 0 {
+			s.log.Error("the key of the audit is missing; another one is made, and the entries of before cannot be verified any more",
+				zap.String("store", s.dialect.name()))
+		}
 		if _, err := rand.Read(key[:]); err != nil {
 			return err
 		}

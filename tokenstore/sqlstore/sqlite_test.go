@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
@@ -415,5 +418,29 @@ func TestEntriesOfWhoLeftAreNotWritten(t *testing.T) {
 	}
 	if want := []string{"after", "before"}; !slices.Equal(acts, want) {
 		t.Errorf("the audit has %q, not %q", acts, want)
+	}
+}
+
+// TestMissingKeyOfTheAudit: where somebody deleted the key, the next start made
+// another one and said nothing.
+func TestMissingKeyOfTheAudit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	core, logs := observer.New(zap.ErrorLevel)
+	s := openSQLite(t, path, keyring(t), sqlstore.WithLogger(zap.New(core)))
+	if err := s.AppendAudit(t.Context(), &tokenstore.AuditEntry{Act: "login", Result: tokenstore.AuditOK}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if logs.Len() > 0 {
+		t.Errorf("a new database: %v", logs.All())
+	}
+	if _, err := plainDB(t, path).ExecContext(t.Context(), "DELETE FROM tokens_audit_heads WHERE kind = ?", []byte("key")); err != nil {
+		t.Fatal(err)
+	}
+	openSQLite(t, path, keyring(t), sqlstore.WithLogger(zap.New(core)))
+	if logs.FilterMessageSnippet("the key of the audit is missing").Len() != 1 {
+		t.Errorf("the log has %v", logs.All())
 	}
 }
