@@ -82,7 +82,7 @@ func (r *request) event(ctx context.Context) audit.Event {
 	case r.route.namesRealm() && e.Ref == (realm.Ref{}):
 		e.Ref = realm.Ref{Realm: r.ids[0], Key: r.ids[1]}
 	case !r.route.namesRealm() && target == "":
-		target = r.ids[0] // of the client or the company; often none
+		target = cmp.Or(r.ids[0], r.target) // of the client or the company; often none
 	}
 	e.Target = target
 	return e

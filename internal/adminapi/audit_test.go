@@ -117,6 +117,9 @@ func TestRefusalsAreWritten(t *testing.T) {
 	app.get("/api/nothing").refused(404, "not_found", "")
 	s.json(http.MethodPost, "/api/secret", `{"realm":"none","key":"k"}`).refused(400, "realm_not_found", "")
 	s.json(http.MethodDelete, "/api/client/none", "")
+	// The entry did not say which client or company it was about.
+	s.json(http.MethodPost, "/api/client", `{"id":"wrong","rules":[{"effect":"allow","rights":["bogus"],"realms":["*"]}]}`).refused(400, "invalid_field", "")
+	s.json(http.MethodPost, "/api/company", `{"taxpayer_id":"T9","accounts":{"none":"k"}}`).refused(400, "invalid_field", "")
 	s.provider.Set(fakeprovider.Faults{Refuse: fakeprovider.Busy})
 	if a := s.get("/api/token?realm=wxgzh&key=wxgzh_secret&flush=true"); a.status != http.StatusServiceUnavailable {
 		t.Fatalf("%d %s", a.status, a.body)
@@ -129,6 +132,7 @@ func TestRefusalsAreWritten(t *testing.T) {
 		"client:app access ///api/status refused forbidden",
 		"local: secret.update none/k/ refused realm_not_found",
 		"local: client.delete //none refused not_found",
+		"local: client.update //wrong refused invalid_field", "local: company.update //T9 refused invalid_field",
 		"local: token.flush wxgzh/wxgzh_secret/ ok", "local: token.flush wxgzh/wxgzh_secret/ failed token_unavailable",
 	)
 }

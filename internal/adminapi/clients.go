@@ -109,6 +109,7 @@ func (a *api) getClient(ctx context.Context, r *request) (any, error) {
 
 func (a *api) saveClient(ctx context.Context, r *request) (any, error) {
 	u, err := readClientUpdate(r.body)
+	r.target = u.id
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ func (a *api) getCompany(ctx context.Context, r *request) (any, error) {
 
 func (a *api) saveCompany(ctx context.Context, r *request) (any, error) {
 	u, err := readCompanyUpdate(r.body)
+	r.target = u.TaxpayerID
 	if err != nil {
 		return nil, err
 	}

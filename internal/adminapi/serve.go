@@ -18,6 +18,8 @@ type request struct {
 	caller Caller
 	// about is whose secret or realm the request is about, as far as it is known.
 	about realm.Ref
+	// target is the id of the client or the company that the body names.
+	target string
 	// tries is the act that is tried, where it is not the route's.
 	tries string
 	// words are the route's, or others that fit what was asked for.
