@@ -104,7 +104,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if confidential {
 		skipAccessLog(r)
 	}
-	ctx := r.Context()
+	ctx := r.Context() //nolint:contextcheck // a passage is a context, made of it
 	who, refused := a.admit(r)
 	if refused == nil && who.client != nil {
 		var p *passage

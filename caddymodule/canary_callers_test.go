@@ -130,10 +130,18 @@ type misplaced struct {
 func misplacements(key string) []misplaced {
 	user := "Basic " + base64.StdEncoding.EncodeToString([]byte(key+":x"))
 	return []misplaced{
-		{"?api_key=" + key, nil}, {"?" + key, nil}, {"?key=" + url.QueryEscape("x "+key), nil}, {"/" + key, nil},
-		{"", []string{"X-Api-Key", key}}, {"", []string{"Cookie", "key=" + key}}, {"", []string{"Referer", "https://example.com/?key=" + key}},
-		{"", []string{"User-Agent", key}}, {"", []string{"X-Forwarded-For", key}},
-		{"", []string{"Authorization", key}}, {"", []string{"Authorization", "token " + key}}, {"", []string{"Authorization", user}},
+		{"?api_key=" + key, nil},
+		{"?" + key, nil},
+		{"?key=" + url.QueryEscape("x "+key), nil},
+		{"/" + key, nil},
+		{"", []string{"X-Api-Key", key}},
+		{"", []string{"Cookie", "key=" + key}},
+		{"", []string{"Referer", "https://example.com/?key=" + key}},
+		{"", []string{"User-Agent", key}},
+		{"", []string{"X-Forwarded-For", key}},
+		{"", []string{"Authorization", key}},
+		{"", []string{"Authorization", "token " + key}},
+		{"", []string{"Authorization", user}},
 	}
 }
 
@@ -178,17 +186,29 @@ func (i *instance) runVerbs(key string) (shown string, made []string) {
 	}
 	backup := filepath.Join(i.t.TempDir(), "backup")
 	verbs := [][]string{
-		{"client", "list"}, {"client", "show", planted}, {"client", "delete", "by-verb"},
-		{"explain", "--client", planted, "--realm", planted, "--key", "main", "--path", "/x"}, {"explain", "--client", "app", "--realm", "p", "--key", "main", "--json"},
-		{"audit", "verify"}, {"audit", "export"}, {"backup", "--file", backup}, {"keys", "rotate"}, {"keys", "rotate", "--json"},
+		{"client", "list"},
+		{"client", "show", planted},
+		{"client", "delete", "by-verb"},
+		{"explain", "--client", planted, "--realm", planted, "--key", "main", "--path", "/x"},
+		{"explain", "--client", "app", "--realm", "p", "--key", "main", "--json"},
+		{"audit", "verify"},
+		{"audit", "export"},
+		{"backup", "--file", backup},
+		{"keys", "rotate"},
+		{"keys", "rotate", "--json"},
 	}
 	for _, args := range verbs {
 		shown += run(append(args, api...)...)
 	}
 	for _, args := range verbs { // with what is wrong, or in the wrong place
 		for _, wrongly := range [][]string{
-			{"--api", "http://" + i.host + "/operator"}, {"--api", "http://" + i.host + "/elsewhere"}, {"--api", base, "--api-token-file", wrong},
-			{"--api", "http://alice:" + canaryPassword + "@" + i.host + "/admin"}, {"--api", base + "?key=" + key}, {"--api", "http://[" + canary}, {"--api", canary + "://x"},
+			{"--api", "http://" + i.host + "/operator"},
+			{"--api", "http://" + i.host + "/elsewhere"},
+			{"--api", base, "--api-token-file", wrong},
+			{"--api", "http://alice:" + canaryPassword + "@" + i.host + "/admin"},
+			{"--api", base + "?key=" + key},
+			{"--api", "http://[" + canary},
+			{"--api", canary + "://x"},
 		} {
 			for name, value := range map[string]string{"TOKENS_API_TOKEN": key, "TOKENS_API_USER": "alice", "TOKENS_API_PASSWORD": canaryPassword} {
 				i.t.Setenv(name, value)

@@ -113,7 +113,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP proxies a request with its token.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ctx := r.Context()
+	ctx := r.Context() //nolint:contextcheck // a passage is a context, made of it
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	who, refused := g.admission.admit(r, repl)
 	var p *passage // nil for a caller that is no client

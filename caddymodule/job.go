@@ -140,7 +140,7 @@ func (t *Transport) complete(job *inject.Job, res *resolved, req *http.Request) 
 	}
 	if job.Lease == nil {
 		if t.route == nil {
-			if err := res.passage.mayUse(t.app, job.Ref, req, req.URL, false); err != nil {
+			if err := res.passage.mayUse(t.app, job.Ref, req, req.URL, false); err != nil { //nolint:contextcheck // a passage is a context
 				return err
 			}
 		}
@@ -180,12 +180,12 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 		return problem.From(refused).Response(req), nil
 	}
 	p.app = t.app
-	resp, err := t.send(req.WithContext(withResolved(p, resolved{passage: p})))
+	resp, err := t.send(req.WithContext(withResolved(p, resolved{passage: p}))) //nolint:contextcheck // a passage is a context
 	if err != nil {
 		p.end()
 		return nil, err
 	}
-	p.endWith(resp)
+	p.endWith(resp) //nolint:contextcheck // a passage is a context
 	return resp, nil
 }
 

@@ -109,11 +109,19 @@ func encodingsOf(text string) []form {
 		wide = append(wide, byte(unit), byte(unit>>8))
 	}
 	forms := []form{
-		{encoding: "plain", text: text}, {encoding: "percent", text: each("%%%02x")}, {encoding: "percent twice", text: each("%%25%02x")},
-		{encoding: "JSON", text: each(`\u%04x`)}, {encoding: "JSON twice", text: each(`\\u%04x`)}, {encoding: `\x`, text: each(`\x%02x`)},
-		{encoding: "HTML", text: each("&#%d;")}, {encoding: "HTML hex", text: each("&#x%x;")}, {encoding: "hex", text: each("%02x")},
-		{encoding: "hex dump", text: strings.TrimSpace(each("%02x "))}, {encoding: "quoted-printable", text: each("=%02x")},
-		{encoding: "bytes in decimal", text: strings.TrimSpace(each("%d "))}, {encoding: "UTF-16", text: string(wide)},
+		{encoding: "plain", text: text},
+		{encoding: "percent", text: each("%%%02x")},
+		{encoding: "percent twice", text: each("%%25%02x")},
+		{encoding: "JSON", text: each(`\u%04x`)},
+		{encoding: "JSON twice", text: each(`\\u%04x`)},
+		{encoding: `\x`, text: each(`\x%02x`)},
+		{encoding: "HTML", text: each("&#%d;")},
+		{encoding: "HTML hex", text: each("&#x%x;")},
+		{encoding: "hex", text: each("%02x")},
+		{encoding: "hex dump", text: strings.TrimSpace(each("%02x "))},
+		{encoding: "quoted-printable", text: each("=%02x")},
+		{encoding: "bytes in decimal", text: strings.TrimSpace(each("%d "))},
+		{encoding: "UTF-16", text: string(wide)},
 		{encoding: "zero width", text: strings.Join(strings.Split(text, ""), "\u200b")},
 	}
 	for name, bytes := range map[string][]byte{"base64": []byte(text), "base64 of UTF-16": wide} {

@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 			"plain": text, "other case": strings.ToUpper(text), "percent": url.PathEscape(text), "hex": hex.EncodeToString([]byte(text)),
 			"capital hex": strings.ToUpper(hex.EncodeToString([]byte(text))), "base64": base64.StdEncoding.EncodeToString([]byte(text)),
 			"base64 for URLs": base64.RawURLEncoding.EncodeToString([]byte(text)), "base32": base32.StdEncoding.EncodeToString([]byte(text)),
-			"small base32": strings.ToLower(base32.StdEncoding.EncodeToString([]byte(text))), "decimal": fmt.Sprint([]byte(text)),
+			"small base32": strings.ToLower(base32.StdEncoding.EncodeToString([]byte(text))), "decimal": fmt.Sprint([]byte(text)), //nolint:staticcheck // the numbers are meant
 			"UTF-16": string(wide), "base64 of UTF-16": base64.StdEncoding.EncodeToString(wide),
 			"base64 of wide UTF-16": base64.StdEncoding.EncodeToString(append([]byte{0}, wide...)),
 			"among other bytes":     "\xff\xfe" + text + "\x80",
