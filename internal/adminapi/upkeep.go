@@ -2,8 +2,12 @@ package adminapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 
+	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
@@ -22,7 +26,13 @@ func (a *api) rotateKeys(ctx context.Context, r *request) (any, error) {
 			r.lines.send(p)
 		}
 	})
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &file):
+		return nil, &realm.Error{
+			Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable,
+			Detail: fmt.Sprintf("the key file cannot be written: %v; Caddy has to be able to write it, and other files in its directory", file.Err), Err: err,
+		}
 	case err != nil:
 		return nil, err
 	case r.lines != nil:

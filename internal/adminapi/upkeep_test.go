@@ -61,6 +61,16 @@ func TestRotateKeys(t *testing.T) {
 	}
 }
 
+// A key file that cannot be written was an internal error, "a fault of the
+// product". The answer says what the operator has to mend.
+func TestRotateKeysWithoutFile(t *testing.T) {
+	c, path := newKeyFileServer(t)
+	if err := os.MkdirAll(filepath.Join(sqlstore.KeyFileBeside(path)+".new", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.json(http.MethodPost, "/api/keys/rotate", "").refused(503, "store_unavailable", "")
+}
+
 // Told line by line, the progress comes first and the result last.
 func TestRotateKeysByLines(t *testing.T) {
 	c, _ := newKeyFileServer(t)
