@@ -146,12 +146,20 @@ func (i *instance) profiles() string {
 // planted text in its own.
 func (i *instance) processes() string {
 	i.t.Helper()
-	child := exec.CommandContext(i.t.Context(), "sh", "-c", "read line", planted)
+	child := exec.CommandContext(i.t.Context(), "sh", "-c", "echo; read line", planted)
 	stdin, err := child.StdinPipe()
 	if err != nil {
 		i.t.Fatal(err)
 	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		i.t.Fatal(err)
+	}
 	if err := child.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+	// Its command line is there once it runs.
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
 		i.t.Fatal(err)
 	}
 	lines := contentOf(i.t, "/proc/self/cmdline") + contentOf(i.t, fmt.Sprintf("/proc/%d/cmdline", child.Process.Pid))
