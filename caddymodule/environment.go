@@ -190,10 +190,16 @@ func lookup(name string) (string, error) {
 	name = strings.TrimPrefix(name, "env.")
 	value := os.Getenv(name)
 	if value == "" {
-		return "", fmt.Errorf("the environment variable %s is not set", name)
+		return "", &unsetError{name}
 	}
 	return value, nil
 }
+
+// unsetError is the error about a variable that is not set. It comes before any
+// value is looked at, so that no value is in it.
+type unsetError struct{ name string }
+
+func (e *unsetError) Error() string { return "the environment variable " + e.name + " is not set" }
 
 // readFile returns the content of a file without the newline at its end.
 func readFile(path string) (string, error) {

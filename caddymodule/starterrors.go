@@ -23,8 +23,8 @@ const telling = 6
 // and quote the part of it that is wrong. What is left is the beginning of the
 // text, which names the option, and the name of the variable.
 func withoutValues(config any, err error) error {
-	if err == nil {
-		return nil
+	if unset := new(unsetError); err == nil || errors.As(err, &unset) {
+		return err
 	}
 	values := environmentOf(config)
 	parts := strings.Split(err.Error(), ": ")

@@ -57,3 +57,14 @@ func TestStartErrorsHideValues(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsetVariableIsNamed: a short value of another variable, which any text may
+// hold, was taken for the fault.
+func TestUnsetVariableIsNamed(t *testing.T) {
+	i := newInstance(t)
+	t.Setenv("SHORT", "a")
+	err := i.tryLoad("realm p {\napi https://{env.SHORT}.example\ninject query t\nsecret main {\ntoken {env.TOKENS_TEST_UNSET}\n}\n}", "respond hello")
+	if err == nil || !strings.Contains(err.Error(), "the environment variable TOKENS_TEST_UNSET is not set") {
+		t.Errorf("got %v", err)
+	}
+}
