@@ -191,6 +191,7 @@ func (a *App) Start() error {
 		defer close(a.ended)
 		a.warnUnknown(looking)
 		a.warnUnknownRules(looking)
+		a.warnShadowed(looking)
 	}()
 	return nil
 }

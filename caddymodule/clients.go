@@ -115,3 +115,15 @@ func (a *App) warnUnknownRules(ctx context.Context) {
 		}
 	}
 }
+
+// warnShadowed names the clients of the database that a client of the
+// configuration takes the place of: their keys are good for nothing.
+func (a *App) warnShadowed(ctx context.Context) {
+	if len(a.Clients) == 0 || a.clients.Ready(ctx) != nil {
+		return
+	}
+	for _, id := range a.clients.Shadowed() {
+		a.log.Warn("a client of the configuration takes the place of the one in the database with its id, whose keys are refused",
+			zap.String("client", id))
+	}
+}

@@ -743,6 +743,26 @@ func TestClientLabels(t *testing.T) {
 	}
 }
 
+// TestShadowedClient: a client of the configuration takes the place of a stored
+// one, whose key is refused; the log says so.
+func TestShadowedClient(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject query access_token"), proxyMain)
+	key := i.createClient(`{"id": "app", "rules": [{"effect": "allow", "rights": ["use"], "realms": ["p"]}]}`)
+	if a := i.get("/p/x", withKey(key)...); a.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", a.Status, a.body)
+	}
+	t.Setenv("TOKENS_TEST_KEY", ownKey)
+	i.load(p.realm("p", "inject query access_token")+"\nclient app {\nkey {env.TOKENS_TEST_KEY}\nallow use p\n}", proxyMain)
+	if a := i.get("/p/x", withKey(key)...); a.StatusCode != http.StatusForbidden {
+		t.Errorf("the stored client's key: %s %s", a.Status, a.body)
+	}
+	if a := i.get("/p/x", withKey(ownKey)...); a.StatusCode != http.StatusOK {
+		t.Errorf("the configuration's key: %s %s", a.Status, a.body)
+	}
+	waitFor(t, "the warning", func() bool { return strings.Contains(i.log(), `takes the place of the one in the database`) })
+}
+
 // TestClientsThatCannotBe: what is wrong with a client of the configuration, and
 // known only from the environment or from another client, stops the start.
 func TestClientsThatCannotBe(t *testing.T) {

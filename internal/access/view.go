@@ -158,6 +158,19 @@ func (v *View) Required() bool {
 	return v.require || v.registry.required.Load() || !v.registry.stored.Load().loaded
 }
 
+// Shadowed are the ids of stored clients that do not count, because the
+// configuration has a client of the same id.
+func (v *View) Shadowed() []string {
+	stored := v.registry.stored.Load()
+	var ids []string
+	for _, id := range v.order {
+		if stored.policies[id] != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Since is Registry.Since.
 func (v *View) Since() time.Time { return v.registry.Since() }
 
