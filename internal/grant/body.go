@@ -211,7 +211,7 @@ func renderSecret(v *values, ref realm.Ref) []byte {
 			continue
 		}
 		to = append(appendString(append(to, ','), name), ':')
-		to = appendString(to, v.get(part{name: name, field: true}))
+		to = appendString(to, v.get(part{name: name, from: fromSecret}))
 		if v.overflow = len(to) > maxRendered; v.overflow {
 			break
 		}

@@ -129,7 +129,7 @@ func (a *argument) compute(v *values, in expression.Input) error {
 	}
 	in.Secret, in.Names = make(map[string]string), make(map[string]any)
 	for _, name := range a.expr.Fields() {
-		in.Secret[name] = v.get(part{name: name, field: true})
+		in.Secret[name] = v.get(part{name: name, from: fromSecret})
 	}
 	for _, name := range a.expr.Names() {
 		in.Names[name] = v.get(part{name: name})

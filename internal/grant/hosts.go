@@ -55,7 +55,7 @@ func (p *Program) hosts(fill func(name string) (value string, known bool)) []Hos
 	for _, d := range p.destinations() {
 		// By a callback URL a value leaves that stands in it, but not one that is the
 		// URL itself: it may be filled in, or moved, after the others were entered.
-		isItself := len(d.host) == 1 && d.host[0].field
+		isItself := len(d.host) == 1 && d.host[0].isField()
 		if d.field == callbackField && (len(d.reads) == 0 || isItself) {
 			continue
 		}
@@ -166,7 +166,7 @@ func (t template) written() string {
 		switch {
 		case p.name == "":
 			b.WriteString(p.text)
-		case p.field:
+		case p.isField():
 			b.WriteString("{secret." + p.name + "}")
 		default:
 			b.WriteString("{" + p.name + "}")

@@ -71,7 +71,7 @@ func operand(field, value string) (string, error) {
 	}
 	parts := make([]string, len(t))
 	for i, p := range t {
-		if parts[i] = strconv.QuoteToASCII(p.text); p.field {
+		if parts[i] = strconv.QuoteToASCII(p.text); p.isField() {
 			parts[i] = "secret[" + strconv.Quote(p.name) + "]"
 		}
 	}

@@ -182,7 +182,7 @@ func (r *recipe) addPath(a argument, sc scope) error {
 	if slices.ContainsFunc(r.path, func(o argument) bool { return o.name == a.name }) {
 		return realm.Fieldf(a.at(".name"), "stands twice in the path's arguments")
 	}
-	named := func(p part) bool { return p.name == a.name && !p.field }
+	named := func(p part) bool { return p.isCallName(a.name) }
 	if a.name == "" || !slices.ContainsFunc(r.url.path, named) {
 		return realm.Fieldf(a.at(".name"), "the path of %s has no {%s}", r.url.field, a.name)
 	}

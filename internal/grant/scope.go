@@ -72,7 +72,7 @@ func dollarName(name string, sc scope) (template, error) {
 	if slices.Contains(columns, name) && (name != "token" || !sc.tokenField) {
 		return nil, fmt.Errorf("$%s is not a field of a secret and cannot be read", name)
 	}
-	return template{{name: name, field: true}}, nil
+	return template{{name: name, from: fromSecret}}, nil
 }
 
 // braceName reads "name}..." and returns what stands behind it.
@@ -85,7 +85,7 @@ func braceName(s string, sc scope) (p part, rest string, err error) {
 		if !validField(field) {
 			return p, "", fmt.Errorf("{%s} does not name a field", name)
 		}
-		return part{name: field, field: true}, rest, nil
+		return part{name: field, from: fromSecret}, rest, nil
 	}
 	if !slices.Contains(sc.names, name) {
 		return p, "", fmt.Errorf("{%s} is not known here: %s; write {{ for a brace", name, sc)

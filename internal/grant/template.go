@@ -12,10 +12,24 @@ type template []part
 
 // part is a literal text, or a name that is filled in.
 type part struct {
-	text  string // literal, where name is empty
-	name  string
-	field bool // name is a field of the secret; else one of the scope's names
+	text string // literal, where name is empty
+	name string
+	from source // what the name belongs to
 }
+
+// source is what gives a name its value.
+type source uint8
+
+const (
+	fromCall   source = iota // the call itself: one of the scope's names
+	fromSecret               // a field of the secret, or a shared one of the realm
+)
+
+// isField reports whether the part is a field of the secret.
+func (p part) isField() bool { return p.name != "" && p.from == fromSecret }
+
+// isCallName reports whether the part is one of the scope's names.
+func (p part) isCallName(name string) bool { return p.name == name && p.from == fromCall }
 
 // literal appends text, joined to a literal before it. It changes t: what is
 // compiled already must be cloned first.
@@ -55,12 +69,12 @@ func (t template) constant() (string, bool) {
 
 // is reports whether the template is exactly one of the scope's names.
 func (t template) is(name string) bool {
-	return len(t) == 1 && t[0].name == name && !t[0].field
+	return len(t) == 1 && t[0].isCallName(name)
 }
 
 // holds reports whether one of the scope's names stands in the template.
 func (t template) holds(name string) bool {
-	return slices.ContainsFunc(t, func(p part) bool { return p.name == name && !p.field })
+	return slices.ContainsFunc(t, func(p part) bool { return p.isCallName(name) })
 }
 
 // cut splits the template at the first of the characters that stands in its
@@ -82,7 +96,7 @@ func (t template) cut(chars string) (before template, sep byte, after template) 
 // fields appends the secret's fields that the template reads.
 func (t template) fields(to []string) []string {
 	for _, p := range t {
-		if p.field {
+		if p.isField() {
 			to = append(to, p.name)
 		}
 	}

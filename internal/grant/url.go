@@ -81,7 +81,7 @@ func (u *urlTemplate) check() error {
 		}
 	}
 	for _, p := range u.host {
-		if p.name != "" && !p.field {
+		if p.name != "" && !p.isField() {
 			return errors.New("only {secret.x} may stand in the host")
 		}
 	}

@@ -63,13 +63,13 @@ func (v *values) field(name string) (realm.Hidden, bool) {
 
 // get returns the value of a name. Bind has made sure that fields exist.
 func (v *values) get(p part) string {
-	if value, ok := v.path[p.name]; ok && !p.field {
+	if value, ok := v.path[p.name]; ok && p.from == fromCall {
 		return value
 	}
 	switch {
-	case v.masked && (p.field || slices.Contains(confidentialNames, p.name)):
+	case v.masked && (p.isField() || slices.Contains(confidentialNames, p.name)):
 		return realm.Mask
-	case p.field:
+	case p.isField():
 		value, _ := v.field(p.name)
 		return value.Reveal()
 	}
