@@ -226,6 +226,7 @@ func (r *rotation) killSometime(c *toll) {
 	reused := len(r.provider.Reuses())
 	r.kill()
 	asking.Wait()
+	r.provider.Settle(r.t)
 	// Whatever a client was told of is on a disk.
 	r.judge(len(r.provider.Issued()), reused, answered != r.provider.Newest(), c)
 }

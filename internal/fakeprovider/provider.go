@@ -76,6 +76,10 @@ type Provider struct {
 	answerGate chan struct{} // between a decision and its answer
 	toHold     int           // how many answers have to wait there
 	open       traffic
+
+	// address is that of the server, connections are those that it has.
+	address     string
+	connections *connections
 }
 
 // New makes a provider.
@@ -94,6 +98,7 @@ func New(opts Options) *Provider {
 		secrets: map[string]string{}, users: map[string]string{}, redirects: map[string]string{}, codes: map[string]*codeRecord{},
 		lives: map[string]time.Duration{}, windows: map[string][]time.Time{},
 		mint: newMint(), refresh: newRefreshBook(), open: newTraffic(), book: newBook(),
+		connections: newConnections(),
 	}
 	maps.Copy(p.secrets, opts.Credentials)
 	maps.Copy(p.users, opts.Users)
@@ -105,7 +110,10 @@ func New(opts Options) *Provider {
 // returns its base URL.
 func (p *Provider) Start(tb testing.TB) string {
 	tb.Helper()
-	srv := httptest.NewServer(p)
+	srv := httptest.NewUnstartedServer(p)
+	srv.Config.ConnState = p.connections.note
+	srv.Start()
+	p.address = srv.Listener.Addr().String()
 	tb.Cleanup(func() {
 		srv.CloseClientConnections() // an answer that is held would keep Close waiting
 		srv.Close()
