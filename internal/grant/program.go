@@ -144,6 +144,10 @@ func (p *Program) requiredFields() []string {
 	return sortedSet(list)
 }
 
+// NeededFields are the fields that a secret, or the realm's shared ones, must
+// have, sorted. The slice is the caller's.
+func (p *Program) NeededFields() []string { return slices.Clone(p.required) }
+
 // checkVolatile refuses a name that no recipe reads: it is a mistake, and to
 // ignore it would drop a token with every value that is pushed.
 func (p *Program) checkVolatile() error {

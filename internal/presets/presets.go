@@ -5,6 +5,7 @@ package presets
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,18 +20,8 @@ const (
 	extension = ".json"
 )
 
-// preset is one file of the catalogue.
-type preset struct {
-	// Name is the file's, without its extension.
-	Name string `json:"name"`
-	// Doc is the provider's page.
-	Doc string `json:"doc"`
-	// Comment says which fields a secret needs, what is known of the provider
-	// by whom, and what is not.
-	Comment string `json:"comment"`
-	// Config is what the realm says where a stored one is silent.
-	Config realm.Config `json:"config"`
-}
+// ErrUnknown: the catalogue has no preset of that name.
+var ErrUnknown = errors.New("no preset has this name")
 
 // Names lists the presets, sorted.
 func Names() []string {
@@ -45,35 +36,52 @@ func Names() []string {
 	return names
 }
 
+// Get returns a preset, or ErrUnknown. It is another value each time: nobody can
+// change the catalogue.
+func Get(name string) (Preset, error) {
+	data, err := files.ReadFile(folder + "/" + name + extension) // not joined: "./jd" is no name
+	if err != nil {
+		return Preset{}, ErrUnknown
+	}
+	var p Preset
+	if err := realm.Decode(data, "", &p); err != nil {
+		return Preset{}, fmt.Errorf("preset %s: %w", name, err)
+	}
+	p.fillLists()
+	return p, nil
+}
+
+// List returns all presets by name. A file that cannot be read would be left
+// out, so that it harms nobody who does not use it; a test holds that there is
+// none.
+func List() []Preset {
+	var list []Preset
+	for _, name := range Names() {
+		if p, err := Get(name); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // Apply returns the config of c's preset with what c says laid over it; c
 // itself where it names none. Preset stays set.
 //
 // Whatever stands in JSON at the top level of c replaces the preset's, recipes
 // and lists as a whole; of shared, limits and grant, each field does. What is
 // empty, zero or false says nothing: a preset's cannot be taken away with it.
-// An unknown name is a *realm.FieldError that lists the known ones.
+// An unknown name is a *realm.FieldError.
 func Apply(c realm.Config) (realm.Config, error) {
 	if c.Preset == "" {
 		return c, nil
 	}
-	p, err := load(c.Preset)
+	p, err := Get(c.Preset)
+	if errors.Is(err, ErrUnknown) {
+		return realm.Config{}, realm.Fieldf("config.preset", "%.40q is not known; `caddy tokens presets` lists what there is", c.Preset)
+	}
 	if err != nil {
 		return realm.Config{}, err
 	}
 	overlay(&p.Config, &c)
 	return p.Config, nil
-}
-
-// load reads a preset. It is another value each time: nobody can change the
-// catalogue.
-func load(name string) (preset, error) {
-	data, err := files.ReadFile(folder + "/" + name + extension) // not joined: "./jd" is no name
-	if err != nil {
-		return preset{}, realm.Fieldf("config.preset", "%.40q is not known; there are: %s", name, strings.Join(Names(), ", "))
-	}
-	var p preset
-	if err := realm.Decode(data, "", &p); err != nil {
-		return preset{}, fmt.Errorf("preset %s: %w", name, err)
-	}
-	return p, nil
 }

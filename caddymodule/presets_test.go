@@ -1,0 +1,77 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+)
+
+// goldenFields are the fields that the golden file of a preset has.
+func goldenFields(t *testing.T, name string) map[string]string {
+	t.Helper()
+	const testdata = "../internal/presets/testdata"
+	content, err := os.ReadFile(filepath.Join(testdata, "golden", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Secret, Shared map[string]string }
+	if err := json.Unmarshal(content, &file); err != nil {
+		t.Fatal(err)
+	}
+	fields := maps.Clone(file.Shared)
+	if fields == nil {
+		fields = make(map[string]string)
+	}
+	maps.Copy(fields, file.Secret)
+	for field, value := range fields {
+		if key, ok := strings.CutPrefix(value, "@"); ok {
+			pem, err := os.ReadFile(filepath.Join(testdata, "keys", key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fields[field] = string(pem)
+		}
+	}
+	return fields
+}
+
+// The name of a preset and the fields of a secret are all that a user writes: it
+// adapts, every program compiles, and the secret fits.
+func TestPresetsNeedOnlyASecret(t *testing.T) {
+	for _, name := range presets.Names() {
+		t.Run(name, func(t *testing.T) {
+			fields := goldenFields(t, name)
+			text := "realm x {\npreset " + name + "\nsecret main {\n"
+			for _, field := range slices.Sorted(maps.Keys(fields)) {
+				text += field + " `" + fields[field] + "`\n"
+			}
+			text += "}\n}\n"
+			i := newInstance(t)
+			adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(i.caddyfile(text, "token_gateway")), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range warnings {
+				if !strings.Contains(w.Message, "caddy fmt") {
+					t.Errorf("warning: %s", w.Message)
+				}
+			}
+			var cfg caddy.Config
+			if err := json.Unmarshal(adapted, &cfg); err != nil {
+				t.Fatal(err)
+			}
+			if err := caddy.Validate(&cfg); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
