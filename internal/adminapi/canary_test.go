@@ -94,7 +94,7 @@ func TestNothingLeaks(t *testing.T) {
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`)
 	for _, target := range []string{
 		"/api/realm", "/api/realm/r", "/api/realm/file", "/api/secret", "/api/secret/r/k", "/api/secret/file/main",
-		"/api/secret/wxgzh/moved", "/api/status", "/api/openapi.json",
+		"/api/secret/wxgzh/moved", "/api/status", "/api/openapi.json", "/api/preset", "/api/preset/jd",
 	} {
 		send(http.MethodGet, target, "")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -109,6 +110,13 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"AuditVerification": reflect.TypeFor[verification](),
 
 		"Authorization": reflect.TypeFor[authorization](),
+
+		"Preset":        reflect.TypeFor[presets.Preset](),
+		"PresetText":    reflect.TypeFor[presets.Text](),
+		"PresetNotes":   reflect.TypeFor[presets.Notes](),
+		"PresetField":   reflect.TypeFor[presets.Field](),
+		"PresetError":   reflect.TypeFor[presets.KnownError](),
+		"PresetExample": reflect.TypeFor[presets.Example](),
 
 		"Rotation":      reflect.TypeFor[tokenstore.Rotation](),
 		"RotationDone":  reflect.TypeFor[rotation](),

@@ -64,6 +64,8 @@ var tries = map[string]struct {
 	"GET /api/status":                            {"/api/status", "", "admin_read"},
 	"GET /api/audit":                             {"/api/audit", "", "audit"},
 	"POST /api/audit/verify":                     {"/api/audit/verify", "", "audit"},
+	"GET /api/preset":                            {"/api/preset", "", every},
+	"GET /api/preset/{name}":                     {"/api/preset/suning", "", every},
 	"GET /api/openapi.json":                      {"/api/openapi.json", "", every},
 	"POST /{realm}-account/get-access-token":     {"/r-account/get-access-token?taxpayerId=9111", "", "read"},
 	"POST /{realm}-account/request-access-token": {"/r-account/request-access-token?taxpayerId=9111", "", "flush"},

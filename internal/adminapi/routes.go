@@ -68,6 +68,8 @@ var routes = []route{
 	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
 	{http.MethodGet, "/api/audit", (*api).listAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
 	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
+	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen},
+	{http.MethodGet, "/api/preset/{name}", (*api).getPreset, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 
 	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeSome},

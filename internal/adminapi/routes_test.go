@@ -58,7 +58,7 @@ func TestMethods(t *testing.T) {
 	}
 	_, c := newPuppet(t)
 	for path, allow := range allowed {
-		target := strings.NewReplacer("{id}", "a", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(path)
+		target := strings.NewReplacer("{id}", "a", "{name}", "jd", "{realm}", "b", "{key}", "c", "{taxpayer_id}", "9111").Replace(path)
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "X"} {
 			a := c.json(method, target, "{}")
 			if strings.Contains(", "+allow+",", ", "+method+",") {

@@ -46,14 +46,14 @@ var arrows = map[string][]string{
 	"internal/audit":   {"realm", "tokenstore"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
 	"internal/adminapi": {
-		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/problem",
+		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/presets", "internal/problem",
 	},
 	"internal/apiclient": {"realm"},
 	"internal/importer":  {"realm", "internal/apiclient"},
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/problem", "internal/reload",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 	"":                 {"caddymodule"},
