@@ -12,23 +12,25 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// The variables that stand for the instant and the UUID of a request. No
+// The variables that stand for the instant and the chance of a request. No
 // expression can name them itself: "@" does not begin a name.
 const (
 	varNow     = "@now" // texts by zone and layout
 	varSeconds = "@epoch_s"
 	varMillis  = "@epoch_ms"
 	varUUID    = "@uuid"
+	varRandom  = "@random" // texts by number of bytes
 )
 
-// clockMacros turn the functions of the instant into variables, so that
-// everything about zones and layouts is found out when an expression is
-// compiled.
+// clockMacros turn the functions of the instant and of chance into variables, so
+// that everything about zones, layouts and sizes is found out when an expression
+// is compiled.
 var clockMacros = []cel.Macro{
 	cel.GlobalMacro("now", 2, expandNow),
 	variableMacro("epoch_s", varSeconds),
 	variableMacro("epoch_ms", varMillis),
 	variableMacro("uuid", varUUID),
+	cel.GlobalMacro("random_hex", 1, expandRandom),
 }
 
 // variableMacro makes a function without arguments the variable that stands for

@@ -40,7 +40,9 @@ func TestCompileRefuses(t *testing.T) {
 
 		{`secret.x == 'a' && 1`, "line 1, column 20: expected type 'bool' but found 'int'"},
 		{`hmac('sha256', 'k', 'x')`, "gives bytes: hex() or base64() makes a text of them"},
-		{`{'a': 'b'}`, "gives map(string, string): it must be a text"},
+		{`{'a': 'b'}`, "gives a list or a map, which stands in a JSON body only: json() makes a text of it"},
+		{`[]`, "gives a list or a map"},
+		{`args`, "gives a list or a map"},
 		{`1.5`, "gives double"},
 		{`{'a': 1, 'b': 'x'}['a']`, "gives dyn"},
 		{`null`, "gives null"},
@@ -59,6 +61,17 @@ func TestCompileRefuses(t *testing.T) {
 
 		{`hex(hmac('sha3', 'k', 'x'))`, "the first argument of hmac must be one of 'md5', 'sha1', 'sha256', 'sha512', written out"},
 		{`hex(hmac(secret.alg, 'k', 'x'))`, "the first argument of hmac must be one of"},
+		{`hex(rsa_encrypt('x', secret.k, 'pkcs1'))`, "the third argument of rsa_encrypt must be one of 'oaep', 'oaep_sha256', written out"},
+		{`hex(aes('ecb', secret.k, '', 'x'))`, "the first argument of aes must be one of 'cbc', 'gcm', written out"},
+		{`random_hex(secret.n)`, "the number of bytes of random_hex must be written out, 1 to 64"},
+		{`random_hex(0)`, "the number of bytes of random_hex must be written out, 1 to 64"},
+		{`random_hex(65)`, "the number of bytes of random_hex must be written out, 1 to 64"},
+		{`random_hex('8')`, "the number of bytes of random_hex must be written out, 1 to 64"},
+		{`random_hex()`, "undeclared reference to 'random_hex'"},
+		{`json({1: 'x'})`, "found no matching overload for 'json'"},
+		{`json(b'x')`, "found no matching overload for 'json'"},
+		{`replace('a', 'b')`, "found no matching overload for 'replace'"},
+
 		{`hex(rsa('SHA256', secret.k, 'x'))`, "the first argument of rsa must be one of"},
 		{`jwt('none', 'k', {})`, "the first argument of jwt must be one of 'RS256', 'PS256', 'ES256', 'HS256'"},
 		{`jwt('RS256', 'k', 'claims')`, "found no matching overload for 'jwt'"},
@@ -115,6 +128,9 @@ func TestJudged(t *testing.T) {
 		"args[secret.a]":                                              {"a"},
 		"string(secret.a in args)":                                    {"a"},
 		"md5(sorted_join({secret.a: 'x', 'm': secret.b}, '', ''))":    {"a"},
+		"md5(replace(secret.a, secret.b, 'x') + secret.c)":            {"a", "b"},
+		"urlencode(crc32(secret.a)) + json([secret.b])":               nil,
+		"string(1 / int(crc32(secret.a)))":                            {"a"},
 	} {
 		e, err := Compile(text, []string{"force"})
 		if err != nil {
@@ -135,9 +151,32 @@ func TestJudged(t *testing.T) {
 func TestTypes(t *testing.T) {
 	for text, want := range map[string]Type{
 		`secret.x`: Text, `epoch_s()`: Number, `force`: Boolean, `1 + 1`: Number, `secret.x == 'a' ? 'b' : 'c'`: Text,
+		`[]`: JSON, `[1, 'a']`: JSON, `{}`: JSON, `{'a': [1]}`: JSON, `args`: JSON,
 	} {
-		if e, err := Compile(text, []string{"force"}); err != nil || e.Type() != want {
+		if e, err := CompileJSON(text, []string{"force"}); err != nil || e.Type() != want {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestKeys: what is used as a key is told from what may come out.
+func TestKeys(t *testing.T) {
+	for text, want := range map[string]struct{ keys, open string }{
+		"jwt('HS256', secret.k, {'iss': secret.a}, {'kid': secret.b})":        {"k", "a b"},
+		"hex(rsa(secret.k, secret.a)) + hex(rsa('sha1', secret.l, secret.b))": {"k l", "a b"},
+		"hex(hmac('md5', secret.k + secret.l, secret.a))":                     {"k l", "a"},
+		"hex(hmac('md5', hmac('md5', secret.k, secret.l), secret.a))":         {"k l", "a"},
+		"hex(aes('cbc', secret.k, secret.a, secret.b))":                       {"k", "a b"},
+		"hex(rsa_encrypt(secret.a, secret.k)) + secret.k":                     {"k", "a k"},
+		"upper(md5(secret.a))": {"", "a"},
+	} {
+		e, err := Compile(text, nil)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if keys, open := strings.Join(e.Keys(), " "), strings.Join(e.Open(), " "); keys != want.keys || open != want.open {
+			t.Errorf("%s: keys %q, open %q", text, keys, open)
 		}
 	}
 }

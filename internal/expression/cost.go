@@ -101,6 +101,13 @@ func sizeOf(v ref.Val) uint64 {
 		}
 		return size
 	}
+	if l, ok := v.(traits.Lister); ok {
+		size := uint64(0)
+		for it := l.Iterator(); it.HasNext() == types.True; {
+			size += sizeOf(it.Next())
+		}
+		return size
+	}
 	return bytesPerCost
 }
 

@@ -46,6 +46,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable(varSeconds, cel.IntType),
 		cel.Variable(varMillis, cel.IntType),
 		cel.Variable(varUUID, cel.StringType),
+		cel.Variable(varRandom, texts),
 	}
 	for name, typ := range variables {
 		options = append(options, cel.Variable(name, typ))

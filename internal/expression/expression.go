@@ -28,6 +28,7 @@ const (
 	Text    Type = iota
 	Number       // a whole number
 	Boolean      // true or false
+	JSON         // a list or a map, which Eval writes as JSON
 )
 
 // Expression is a compiled expression: immutable and safe for concurrent use.
@@ -46,10 +47,12 @@ type Input struct {
 	Names map[string]any
 	// Arguments are the other arguments of the request, by name.
 	Arguments map[string]string
-	// Now is the instant of now(), epoch_s() and epoch_ms(), and UUID what
-	// uuid() gives: the same in all expressions of one request.
+	// Now is the instant of now(), epoch_s() and epoch_ms(), UUID what uuid()
+	// gives, and Seed what random_hex() is made of: the same in all expressions
+	// of one request.
 	Now  time.Time
 	UUID string
+	Seed Seed
 }
 
 // refusal is an error of ours: it can be shown, because it quotes no value.
@@ -58,8 +61,18 @@ type refusal string
 func (r refusal) Error() string { return string(r) }
 
 // Compile reads an expression that may use the names besides secret.x and
-// args. Errors are for whoever wrote the expression.
+// args, and gives a text, a whole number or a boolean. Errors are for whoever
+// wrote the expression.
 func Compile(text string, names []string) (*Expression, error) {
+	e, err := CompileJSON(text, names)
+	if err == nil && e.typ == JSON {
+		return nil, errors.New("gives a list or a map, which stands in a JSON body only: json() makes a text of it")
+	}
+	return e, err
+}
+
+// CompileJSON is Compile for an expression that may give a list or a map, too.
+func CompileJSON(text string, names []string) (*Expression, error) {
 	env, err := environment()
 	if err != nil {
 		return nil, err
@@ -109,10 +122,12 @@ func resultType(t *cel.Type) (Type, error) {
 		return Number, nil
 	case t.IsExactType(cel.BoolType):
 		return Boolean, nil
+	case t.Kind() == types.ListKind, t.Kind() == types.MapKind:
+		return JSON, nil
 	case t.IsExactType(cel.BytesType):
 		return 0, errors.New("gives bytes: hex() or base64() makes a text of them")
 	}
-	return 0, fmt.Errorf("gives %s: it must be a text, a whole number or a boolean", cel.FormatCELType(t))
+	return 0, fmt.Errorf("gives %s: it must be a text, a whole number, a boolean, a list or a map", cel.FormatCELType(t))
 }
 
 // Type is what the expression gives.
@@ -124,7 +139,10 @@ func (e *Expression) Eval(in Input) (string, error) {
 	if err != nil {
 		return "", shown(err)
 	}
-	text := textOf(out)
+	text, err := textOf(out)
+	if err != nil {
+		return "", shown(err)
+	}
 	if len(text) > maxResult {
 		return "", errTooLarge
 	}
@@ -136,6 +154,7 @@ func (e *Expression) activation(in *Input) map[string]any {
 	values := map[string]any{
 		varSecret: in.Secret, varArgs: in.Arguments, varNow: e.clocks(in.Now),
 		varSeconds: in.Now.Unix(), varMillis: in.Now.UnixMilli(), varUUID: in.UUID,
+		varRandom: e.randoms(in.Seed),
 	}
 	for name, value := range in.Names {
 		values[name] = value
@@ -144,16 +163,16 @@ func (e *Expression) activation(in *Input) map[string]any {
 }
 
 // textOf writes a result; Compile has seen that it is one of these.
-func textOf(v ref.Val) string {
+func textOf(v ref.Val) (string, error) {
 	switch v := v.(type) {
 	case types.String:
-		return string(v)
+		return string(v), nil
 	case types.Int:
-		return strconv.FormatInt(int64(v), 10)
+		return strconv.FormatInt(int64(v), 10), nil
 	case types.Bool:
-		return strconv.FormatBool(bool(v))
+		return strconv.FormatBool(bool(v)), nil
 	}
-	return ""
+	return jsonText(v)
 }
 
 // shown is an error that can be shown. Those of CEL quote the values.

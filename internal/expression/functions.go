@@ -24,18 +24,25 @@ type function struct {
 	call func(args []ref.Val) (any, error)
 	// cost of a call beyond that of its arguments' size.
 	cost uint64
-	// words are what the first of wordForm or more parameters may be: a word
-	// that must be written out, so that a wrong one is found when the
-	// expression is compiled.
+	// words are what the parameter wordAt may be where there are wordForm or
+	// more parameters: a word that must be written out, so that a wrong one is
+	// found when the expression is compiled.
 	words    []string
 	wordForm int
+	wordAt   int
+	// keyAt returns which of n parameters is the key; nil where there is none.
+	// What stands there is used and does not come out of the function.
+	keyAt func(n int) int
 }
+
+// second is the place of a key behind a word or a text.
+func second(int) int { return 1 }
 
 // functions are all functions by name.
 var functions = func() map[string]*function {
 	byName := make(map[string]*function)
-	for _, list := range [][]*function{textFunctions, signatures} {
-		for _, f := range list {
+	for _, group := range [][]*function{textFunctions, signatures, ciphers} {
+		for _, f := range group {
 			byName[f.name] = f
 		}
 	}
@@ -45,8 +52,12 @@ var functions = func() map[string]*function {
 // bytesOrText is a parameter that takes both.
 var bytesOrText = cel.DynType
 
-// table is a parameter that takes a map with names.
-var table = cel.MapType(cel.StringType, cel.DynType)
+// table is a parameter that takes a map with names, and list one that takes a
+// list.
+var (
+	table = cel.MapType(cel.StringType, cel.DynType)
+	list  = cel.ListType(cel.DynType)
+)
 
 // declare makes the function known to CEL, with an overload for every
 // combination of types.
@@ -106,14 +117,15 @@ func (f *function) bind(args ...ref.Val) ref.Val {
 	return types.WrapErr(errTooLarge)
 }
 
-// checkWord judges the first argument of a function that takes a word.
+// checkWord judges the argument of a function that takes a word.
 func checkWord(name string, args []ast.Expr) error {
 	f, ok := functions[name]
 	if !ok || len(f.words) == 0 || len(args) < f.wordForm {
 		return nil
 	}
-	if word, ok := literal(args[0]); !ok || !slices.Contains(f.words, word) {
-		return fmt.Errorf("the first argument of %s must be one of '%s', written out", name, strings.Join(f.words, "', '"))
+	if word, ok := literal(args[f.wordAt]); !ok || !slices.Contains(f.words, word) {
+		ordinal := [...]string{"first", "second", "third"}[f.wordAt]
+		return fmt.Errorf("the %s argument of %s must be one of '%s', written out", ordinal, name, strings.Join(f.words, "', '"))
 	}
 	return nil
 }

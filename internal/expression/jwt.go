@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -101,61 +99,4 @@ func compact(key jose.SigningKey, options *jose.SignerOptions, claims map[string
 		return nil, failed
 	}
 	return token, nil
-}
-
-// native is a value as encoding/json takes it. It is as deep as the
-// expression, which is bounded.
-func native(v ref.Val) (any, error) {
-	switch v := v.(type) {
-	case types.String:
-		return string(v), nil
-	case types.Int:
-		return int64(v), nil
-	case types.Double:
-		return float64(v), nil
-	case types.Bool:
-		return bool(v), nil
-	case types.Null:
-		return nil, nil
-	case traits.Mapper:
-		return nativeMap(v)
-	case traits.Lister:
-		return nativeList(v)
-	}
-	return nil, refusal("a map takes texts, numbers, booleans, null, lists and maps")
-}
-
-// nativeMap is a map of CEL as one of Go.
-func nativeMap(v ref.Val) (map[string]any, error) {
-	m, ok := v.(traits.Mapper)
-	if !ok {
-		return nil, refusal("a map is needed")
-	}
-	out := make(map[string]any)
-	for it := m.Iterator(); it.HasNext() == types.True; {
-		key := it.Next()
-		name, ok := key.(types.String)
-		if !ok {
-			return nil, refusal("the names of a map must be texts")
-		}
-		value, err := native(m.Get(key))
-		if err != nil {
-			return nil, err
-		}
-		out[string(name)] = value
-	}
-	return out, nil
-}
-
-// nativeList is a list of CEL as one of Go; an empty one is [] and not null.
-func nativeList(l traits.Lister) ([]any, error) {
-	out := []any{}
-	for it := l.Iterator(); it.HasNext() == types.True; {
-		value, err := native(it.Next())
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, value)
-	}
-	return out, nil
 }

@@ -63,8 +63,7 @@ func privateKey(text string) (crypto.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	body = strings.Join(strings.Fields(strings.ReplaceAll(body, `\n`, "\n")), "")
-	der, err := base64.StdEncoding.DecodeString(body)
+	der, err := base64.StdEncoding.DecodeString(joinLines(body))
 	if err != nil {
 		return nil, errKey
 	}
@@ -78,6 +77,12 @@ func privateKey(text string) (crypto.PrivateKey, error) {
 		return key, nil
 	}
 	return nil, errKey
+}
+
+// joinLines takes the ends of lines away, also those that are written out as
+// "\n", and all blanks.
+func joinLines(body string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(body, `\n`, "\n")), "")
 }
 
 // pemBody finds the base64 of the private key in PEM; openssl puts others

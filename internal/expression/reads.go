@@ -19,8 +19,12 @@ type reads struct {
 	arguments []string // by name
 	args      bool     // args at all
 	layouts   []clock
+	random    []string // numbers of bytes
+	keys      []string // fields, see Keys
+	open      []string // fields, see Open
 	judged    []string // fields, see Judged
 	judgesAny bool     // args are judged
+	inKey     bool     // what is read now is, or is a part of, a key
 }
 
 // Fields are the secret's fields that the expression reads.
@@ -38,6 +42,14 @@ func (r *reads) ReadsArguments() bool { return r.args }
 
 // Arguments are the other arguments of the request that the expression names.
 func (r *reads) Arguments() []string { return r.arguments }
+
+// Keys are the fields that stand where a function takes its key, and Open those
+// that stand elsewhere. Who sees a result does not learn the first, and may learn
+// the others.
+func (r *reads) Keys() []string { return r.keys }
+
+// Open belongs to Keys.
+func (r *reads) Open() []string { return r.open }
 
 // Judged are the fields that decide which way the expression takes, or whether it
 // fails. Whoever writes such expressions and sees what becomes of them learns the
@@ -62,6 +74,7 @@ func (r *reads) judge(list []ast.Expr, known []string) error {
 var judging = []string{
 	operators.Equals, operators.NotEquals, operators.In, operators.Index, operators.LogicalNot,
 	operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, overloads.Size, overloads.TypeConvertInt,
+	"replace", // a long text in place of a short one fails where the short one occurs
 }
 
 // read walks a parsed expression, which is not deeper than the parser allows.
@@ -130,7 +143,23 @@ func (r *reads) readCall(c ast.CallExpr, known []string) error {
 	if err := r.judge(decides, known); err != nil {
 		return err
 	}
+	if f := functions[c.FunctionName()]; f != nil && f.keyAt != nil {
+		return r.readKeyed(args, f.keyAt(len(args)), known)
+	}
 	return r.readAll(args, known)
+}
+
+// readKeyed reads the arguments of a function that takes a key.
+func (r *reads) readKeyed(args []ast.Expr, key int, known []string) error {
+	outer := r.inKey
+	defer func() { r.inKey = outer }()
+	for i, a := range args {
+		r.inKey = outer || i == key
+		if err := r.read(a, known); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readMember reads "operand.name" and operand["name"].
@@ -141,10 +170,17 @@ func (r *reads) readMember(operand ast.Expr, name string, known []string) error 
 	switch operand.AsIdent() {
 	case varSecret:
 		r.fields = append(r.fields, name)
+		if r.inKey {
+			r.keys = append(r.keys, name)
+		} else {
+			r.open = append(r.open, name)
+		}
 	case varArgs:
 		r.args, r.arguments = true, append(r.arguments, name)
 	case varNow:
 		return r.readClock(name)
+	case varRandom:
+		r.random = append(r.random, name)
 	default:
 		return r.readName(operand.AsIdent(), known)
 	}

@@ -20,15 +20,16 @@ var hashWords = []string{"md5", "sha1", "sha256", "sha512"}
 // signatures need a key.
 var signatures = []*function{
 	{
-		name: "hmac", result: cel.BytesType, call: signHMAC, words: hashWords, wordForm: 1,
+		name: "hmac", result: cel.BytesType, call: signHMAC, words: hashWords, wordForm: 1, keyAt: second,
 		forms: [][]*cel.Type{{cel.StringType, bytesOrText, bytesOrText}},
 	},
 	{
 		name: "rsa", result: cel.BytesType, call: signRSA, cost: signatureCost, words: hashWords, wordForm: 3,
+		keyAt: func(n int) int { return n - 2 },
 		forms: [][]*cel.Type{{cel.StringType, bytesOrText}, {cel.StringType, cel.StringType, bytesOrText}},
 	},
 	{
-		name: "jwt", result: cel.StringType, call: signJWT, cost: signatureCost, words: jwtWords, wordForm: 1,
+		name: "jwt", result: cel.StringType, call: signJWT, cost: signatureCost, words: jwtWords, wordForm: 1, keyAt: second,
 		forms: [][]*cel.Type{{cel.StringType, cel.StringType, table}, {cel.StringType, cel.StringType, table, table}},
 	},
 }

@@ -34,6 +34,7 @@ func TestVectors(t *testing.T) {
 		Secret: map[string]string{
 			"rsa_key": file(t, "rsa1024.base64"), "rsa_pem": file(t, "rsa1024.pem"), "key": file(t, "rsa2048.pem"),
 			"password": "jd-password", "key_2": "SECRET", "client_id": "CLIENT", "user-name": "buyer",
+			"certificate": file(t, "rsa2048.crt"),
 		},
 		Arguments: map[string]string{
 			"type": "pdd.pop.auth.token.create", "client_id": "PDDID", "timestamp": "1773016200", "code": "CODE-1", "data_type": "JSON",
@@ -109,6 +110,60 @@ func TestVectors(t *testing.T) {
 		{"SHA-256", `sha256('abc')`, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
 		{"the bytes of a digest", `base64(unhex(md5('abc')))`, "kAFQmDzST7DWlj99KOF/cg=="},
 		{"there and back", `base64(unbase64('aGk=')) + hex('hi') + lower('ÄB') + upper('ß')`, "aGk=6869äbß"},
+
+		{
+			// python3: urllib.parse.quote(..., safe='')
+			"percent-encoding", `urlencode("a b+c/d?e=f&g~h-i_j.k*l'(m)!n%ü中:,@")`,
+			"a%20b%2Bc%2Fd%3Fe%3Df%26g~h-i_j.k%2Al%27%28m%29%21n%25%C3%BC%E4%B8%AD%3A%2C%40",
+		},
+		{
+			// developer.mozilla.org, encodeURIComponent: what Aliyun changes in it
+			"Aliyun's percent-encoding", `replace(replace(urlencode('a+b *~'), '+', '%20'), '%7E', '~')`, "a%2Bb%20%2A~",
+		},
+		{"nothing to replace", `replace('abc', 'x', 'y') + replace('aaa', 'aa', 'b') + replace('a-b-c', '-', '')`, "abcbaabc"},
+		{
+			// the check value of CRC-32/ISO-HDLC; printf %s jd-password | gzip -c | tail -c8 | head -c4 | od -An -tu4
+			"CRC-32", `crc32('123456789') + ' ' + crc32(secret.password) + ' ' + crc32(b'')`, "3421780262 581838610 0",
+		},
+		{
+			// python3: json.dumps(..., sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+			"JSON", `json({'b': [1, 2.5, true, null, '<&>ü'], 'a': {'y': 9223372036854775807, 'x': '"'}})`,
+			`{"a":{"x":"\"","y":9223372036854775807},"b":[1,2.5,true,null,"<&>ü"]}`,
+		},
+		{
+			"JSON of all that there is", `json([]) + json({}) + json('a"b') + json(-5) + json(true) + json([18446744073709551615u, 0.1, 1e21])`,
+			`[]{}"a\"b"-5true[18446744073709551615,0.1,1e+21]`,
+		},
+		{
+			"JSON of the arguments", `json(args)`,
+			`{"client_id":"PDDID","code":"CODE-1","data_type":"JSON","timestamp":"1773016200","type":"pdd.pop.auth.token.create"}`,
+		},
+		{
+			// printf 'plain text of the request' | openssl enc -aes-128-cbc -K 0001...0f -iv 1011...1f | base64 -w0
+			"AES-128-CBC", `base64(aes('cbc', unhex('000102030405060708090a0b0c0d0e0f'), unhex('101112131415161718191a1b1c1d1e1f'), 'plain text of the request'))`,
+			"PzYLGXguiOmDYd3JpoSVgauYruEEBL5uuBlVZedhFXA=",
+		},
+		{
+			// the same with -aes-256-cbc and a text of one block, behind which a whole block is padding
+			"AES-256-CBC", `hex(aes('cbc', unhex('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'), unhex('101112131415161718191a1b1c1d1e1f'), '0123456789abcdef'))`,
+			"879adb94b99e35f6f6d9680548bb71d1a509dfb8c1d49c21bd828cbaa86365eb",
+		},
+		{
+			// test case 1 of McGrew and Viega, The Galois/Counter Mode of Operation, appendix B
+			"AES-128-GCM of nothing", `hex(aes('gcm', unhex('00000000000000000000000000000000'), unhex('000000000000000000000000'), ''))`,
+			"58e2fccefa7e3061367f1d57a4e7455a",
+		},
+		{
+			// test case 3 of the same
+			"AES-128-GCM", `hex(aes('gcm', unhex('feffe9928665731c6d6a8f9467308308'), unhex('cafebabefacedbaddecaf888'),
+				unhex('d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255')))`,
+			"42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985" +
+				"4d5c2af327cd64a62cf35abd2ba6fab4",
+		},
+		{
+			// openssl x509 -in rsa2048.crt -outform DER | openssl dgst -sha256 -binary | b64u
+			"x5t#S256", `x5t_s256(secret.certificate)`, "22j0hHmDt6KrpF1oBEQ5ci90wyUmOIoUOc8akC1V47Y",
+		},
 
 		{"seconds", `epoch_s()`, "1773016200"},
 		{"milliseconds", `epoch_ms()`, "1773016200123"},

@@ -89,6 +89,8 @@ func typed(text, typ string) bool {
 		return text == "true" || text == "false"
 	case realm.TypeNumber:
 		return text != "" && (text[0] == '-' || text[0] >= '0' && text[0] <= '9') && json.Valid([]byte(text))
+	case typeJSON:
+		return text != realm.Mask // the rest was written as JSON
 	}
 	return true
 }

@@ -18,9 +18,14 @@ const maxComputed = 16
 // sampleInstant stands for the time of a call where there is none yet.
 var sampleInstant = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// compileExpr compiles the expression of an argument.
-func (a *argument) compileExpr(text string, sc scope) (err error) {
-	if a.expr, err = expression.Compile(text, sc.names); err != nil {
+// compileExpr compiles the expression of an argument. Only a JSON body can carry
+// a list or a map, and only as what it is, or as a text of it.
+func (a *argument) compileExpr(text string, sc scope, inJSON bool) (err error) {
+	compile := expression.Compile
+	if inJSON && a.typ != realm.TypeNumber && a.typ != realm.TypeBoolean {
+		compile = expression.CompileJSON
+	}
+	if a.expr, err = compile(text, sc.names); err != nil {
 		return realm.Fieldf(a.at(".expr"), "%v", err)
 	}
 	for _, name := range a.expr.Fields() {
@@ -99,6 +104,7 @@ func (r *recipe) checkComputed() error {
 func (r *recipe) compute(v *values) error {
 	v.computed = make(map[*expression.Expression]string)
 	in := expression.Input{Now: v.now, UUID: newUUID()}
+	_, _ = rand.Read(in.Seed[:]) // never fails
 	for _, signing := range []bool{false, true} {
 		if signing {
 			in.Arguments = make(map[string]string)
@@ -157,14 +163,20 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
+// typeJSON is the type of a list or a map that was computed. No realm can say it:
+// the expression does.
+const typeJSON = "json"
+
 // jsonType is the type that a value has in JSON where the realm says none: a
-// boolean or a whole number that was computed is one.
+// boolean, a whole number, a list or a map that was computed is one.
 func (a *argument) jsonType() string {
 	switch {
 	case a.typ != "":
 		return a.typ
 	case a.expr != nil && a.expr.Type() == expression.Number:
 		return realm.TypeNumber
+	case a.expr != nil && a.expr.Type() == expression.JSON:
+		return typeJSON
 	case a.expr != nil && a.expr.Type() == expression.Boolean, a.value.is("force"):
 		return realm.TypeBoolean
 	}

@@ -93,6 +93,46 @@ func TestComputedPlaces(t *testing.T) {
 	}
 }
 
+// A list or a map stands in a JSON body as what it is, and elsewhere as a text
+// that json makes. Signed is the text, byte by byte, as it is sent.
+func TestComputedJSON(t *testing.T) {
+	const config = `{"url":"@/t","method":"POST","token_path":"t","arguments":[
+		{"name":"q","place":"url","expr":"json([secret.client_id])"},
+		{"name":"a.methods","place":"body","expr":"['password', {'id': secret.client_id, 'n': 9007199254740993, 'f': 0.1}]"},
+		{"name":"empty","place":"body","expr":"[]"},
+		{"name":"text","place":"body","type":"string","expr":"{'<': true}"},
+		{"name":"sign","place":"body","expr":"md5(args['a.methods'])"}]}`
+	r := sentBy(t, config, signing, Request{})
+	// printf %s '["password",{"f":0.1,"id":"PDDID","n":9007199254740993}]' | md5sum
+	const want = `{"a":{"methods":["password",{"f":0.1,"id":"PDDID","n":9007199254740993}]},"empty":[],"text":"{\"\u003c\":true}","sign":"735e1a97896b27b4a1c89fd187cf785a"}`
+	if r.body != want || r.query != "q=%5B%22PDDID%22%5D" {
+		t.Errorf("sent %s %s", r.query, r.body)
+	}
+	var report Report
+	p := newProvider(t, answering(200, "", `{"t":"TOKEN-0123456789"}`))
+	if _, err := bind(t, realmOf(t, config, p.URL), signing).Fetch(t.Context(), testClient(t), Request{Report: &report}); err != nil {
+		t.Fatal(err)
+	}
+	if masked := `{"a":{"methods":"` + realm.Mask + `"},"empty":"` + realm.Mask + `"`; !strings.HasPrefix(report.Request.Body, masked) {
+		t.Errorf("shown %s", report.Request.Body)
+	}
+}
+
+// One random value serves a whole request, and the next one has another.
+func TestOneRandomValue(t *testing.T) {
+	const config = `{"url":"@/t","token_path":"t","arguments":[{"name":"a","place":"url","expr":"random_hex(16)"},{"name":"b","place":"url","expr":"random_hex(16)"}]}`
+	first, second := sentBy(t, config, nil, Request{}).query, sentBy(t, config, nil, Request{}).query
+	form := regexp.MustCompile(`^a=([0-9a-f]{32})&b=([0-9a-f]{32})$`)
+	for _, query := range []string{first, second} {
+		if m := form.FindStringSubmatch(query); m == nil || m[1] != m[2] {
+			t.Errorf("sent %s", query)
+		}
+	}
+	if first == second {
+		t.Errorf("sent %s twice", first)
+	}
+}
+
 // One request has one instant and one UUID, the next one others.
 func TestOneInstantAndOneUUID(t *testing.T) {
 	p := newProvider(t, answering(200, "", `{"t":"TOKEN-0123456789"}`))
@@ -143,6 +183,10 @@ func TestCompileRefusesExpressions(t *testing.T) {
 		{head + arg("args.s") + `]}`, "config.arguments[1].expr", `args["s"] is no other argument of the query or the body, or is itself computed from args`},
 		{head + arg("args.d") + `,{"name":"d","place":"body","expr":"args.a"}]}`, "config.arguments[1].expr", `args["d"] is no other argument of the query or the body, or is itself computed from args`},
 		{head + arg("args.h") + `,{"name":"h","place":"header","value":"x"}]}`, "config.arguments[1].expr", `args["h"] is no other argument of the query or the body, or is itself computed from args`},
+		{head + arg("[secret.x]") + `]}`, "config.arguments[1].expr", "gives a list or a map, which stands in a JSON body only: json() makes a text of it"},
+		{head + `{"name":"s","place":"header","expr":"args"}]}`, "config.arguments[1].expr", "gives a list or a map, which stands in a JSON body only: json() makes a text of it"},
+		{head + `{"name":"s","place":"body","type":"number","expr":"[1]"}]}`, "config.arguments[1].expr", "gives a list or a map, which stands in a JSON body only: json() makes a text of it"},
+		{`{"content_type":"form",` + head[1:] + `{"name":"s","place":"body","expr":"[1]"}]}`, "config.arguments[1].expr", "gives a list or a map, which stands in a JSON body only: json() makes a text of it"},
 		{head + arg("sorted_join(args, '', '')") + `,{"name":"a","place":"body","value":"x"}]}`, "config.arguments[1].expr", `cannot read args: there are two arguments "a"`},
 		{head + many + arg("'x'") + `]}`, "config.arguments[16].expr", "is one too many: a request has at most 16 computed arguments"},
 		{

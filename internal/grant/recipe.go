@@ -150,7 +150,8 @@ func (r *recipe) compileArgument(p planned, sc scope) error {
 		return realm.Fieldf(p.at(".value"), "%v", err)
 	}
 	if p.Expr != "" {
-		if err := a.compileExpr(p.Expr, sc); err != nil {
+		inJSON := p.Place == realm.PlaceBody && (r.body.contentType == "" || r.body.contentType == realm.ContentJSON)
+		if err := a.compileExpr(p.Expr, sc, inJSON); err != nil {
 			return err
 		}
 	}
