@@ -34,11 +34,14 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 		"refresh_token_path":      text(&r.RefreshTokenPath),
 		"refresh_expires_in_path": text(&r.RefreshExpiresInPath),
 		"refresh_expires_in_unit": text(&r.RefreshExpiresInUnit),
-		"success":                 {parse: p.success, repeat: true},
+		"success":                 p.rules("success", &r.Success),
+		"reauth_on":               p.rules("reauth_on", &r.ReauthOn),
+		"hopeless_on":             p.rules("hopeless_on", &r.HopelessOn),
+		"throttled_on":            p.rules("throttled_on", &r.ThrottledOn),
 		"arguments":               {parse: p.arguments},
 	}
 	for name, o := range p.fields {
-		if name != "success" && name != "arguments" {
+		if !o.repeat && name != "arguments" {
 			p.fields[name] = at.tracked(path+"."+name, o)
 		}
 	}
@@ -56,7 +59,7 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 //	    refresh_token_path <path>
 //	    refresh_expires_in_path <path>
 //	    refresh_expires_in_unit <unit>
-//	    success <rule>                               # see parseRule
+//	    success|reauth_on|hopeless_on|throttled_on <rule>   # see parseRule
 //	}
 //
 // All but fetch may stand without a method and a URL: they then add to what a
@@ -157,14 +160,19 @@ func (p *recipeParser) needBody(d *caddyfile.Dispenser, word, body string) error
 	return nil
 }
 
-// success reads one rule; all of them must match:
+// rules is an option that reads one rule of a list:
 //
-//	success <rule>
-func (p *recipeParser) success(d *caddyfile.Dispenser) error {
-	p.at.here(d, fmt.Sprintf("%s.success[%d]", p.path, len(p.recipe.Success)))
-	rule, err := parseRule(d)
-	p.recipe.Success = append(p.recipe.Success, rule)
-	return err
+//	success <rule>          # all of them must match
+//	reauth_on <rule>        # of the other lists, any
+//	hopeless_on <rule>
+//	throttled_on <rule>
+func (p *recipeParser) rules(name string, to *[]realm.Rule) option {
+	return option{repeat: true, parse: func(d *caddyfile.Dispenser) error {
+		p.at.here(d, fmt.Sprintf("%s.%s[%d]", p.path, name, len(*to)))
+		rule, err := parseRule(d)
+		*to = append(*to, rule)
+		return err
+	}}
 }
 
 // finish gives the recipe the content type of its lines, where it names none.

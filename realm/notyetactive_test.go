@@ -13,12 +13,12 @@ var activeFields = []string{
 	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
 	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].expr", "arguments[0].type",
 	"refresh_token_path", "refresh_expires_in_path", "refresh_expires_in_unit", "refresh_semantics", "refresh_grace",
-	"refresh.url", "refresh.method", "refresh.content_type", "refresh.success*",
+	"refresh.url", "refresh.method", "refresh.content_type", "refresh.success*", "refresh.reauth_on*", "refresh.hopeless_on*", "refresh.throttled_on*",
 	"refresh.token_path", "refresh.expires_in_path", "refresh.expires_in_unit",
 	"refresh.refresh_token_path", "refresh.refresh_expires_in_path", "refresh.refresh_expires_in_unit",
 	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].expr", "refresh.arguments[0].type",
 	"preset", "authorize*", "exchange*", "default_key", "callback_url", "unattended",
-	"success*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "scrub", "allow_http", "forwarded", "pass*", "methods*", "inject_only", "limits*",
+	"success*", "reauth_on*", "hopeless_on*", "throttled_on*", "renew_on*", "replay_max", "lifetime*", "shared*", "upgrade", "scrub", "allow_http", "forwarded", "pass*", "methods*", "inject_only", "limits*",
 	"semantics", "overlap", "keep_warm", "volatile*", "renew_before*",
 	"grant*",                                               // all fields; some names are not active, see below
 	"inject[0].name", "inject[0].value", "inject[0].place", // some places are not active, see below

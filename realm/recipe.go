@@ -61,6 +61,15 @@ type Recipe struct {
 	ExpiresInUnit string `json:"expires_in_unit,omitempty"`
 	// Success rules must all match, or the answer is a refusal.
 	Success []Rule `json:"success,omitempty"`
+	// ReauthOn, HopelessOn and ThrottledOn tell what a refusal means, whatever
+	// its status, where the words of the provider are not known without them;
+	// any rule of a list. ReauthOn: the refresh token is dead, and somebody must
+	// authorize again; of a fetch, the same as HopelessOn. HopelessOn: the
+	// secret or the realm must be corrected. ThrottledOn: too often. If several
+	// match, the first of them in this order counts.
+	ReauthOn    []Rule `json:"reauth_on,omitempty"`
+	HopelessOn  []Rule `json:"hopeless_on,omitempty"`
+	ThrottledOn []Rule `json:"throttled_on,omitempty"`
 
 	// RefreshTokenPath, RefreshExpiresInPath and RefreshExpiresInUnit read
 	// the refresh token.

@@ -42,7 +42,7 @@ func (in Injection) validate(at string) error {
 	return validText(at+".value", in.Value)
 }
 
-// validateRules checks success and renew_on.
+// validateRules checks the rules of one list: success, renew_on and so on.
 func validateRules(path string, rules []Rule) error {
 	for i, r := range rules {
 		if err := r.validate(indexPath(path, i)); err != nil {

@@ -70,6 +70,9 @@ func (r *Recipe) validate(path string, base assumed) error {
 		func() error { return validText(path+".refresh_token_path", r.RefreshTokenPath) },
 		func() error { return validText(path+".refresh_expires_in_path", r.RefreshExpiresInPath) },
 		func() error { return validateRules(path+".success", r.Success) },
+		func() error { return validateRules(path+".reauth_on", r.ReauthOn) },
+		func() error { return validateRules(path+".hopeless_on", r.HopelessOn) },
+		func() error { return validateRules(path+".throttled_on", r.ThrottledOn) },
 		func() error { return r.validateArguments(path+".arguments", base) },
 	)
 }

@@ -84,11 +84,14 @@ func (b *Bound) Exchange(ctx context.Context, c *Client, a Authorization, code r
 
 // readAuthorization reads the answer to the authorize request.
 func (c *call) readAuthorization(a *answer) (*Callback, *Error) {
+	r := &c.recipe.reading
+	root, _ := parseDocument(a.body, r.contentType)
+	if r.refusals.match(a.status, root).found() {
+		return nil, c.refused(a, root, nil)
+	}
 	if a.redirect() {
 		return c.readRedirect(a)
 	}
-	r := &c.recipe.reading
-	root, _ := parseDocument(a.body, r.contentType)
 	ok, unmet, err := succeeded(r.success, a.status, root)
 	switch {
 	case err != nil:

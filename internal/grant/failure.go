@@ -34,25 +34,39 @@ func redirected(a *answer) *Error {
 }
 
 // refused is a provider that said no, in its own words. unmet is the rule of
-// success that did not match, nil where it was the status or the token. The
-// rule is named only where it may be the mistake: the provider gave no reason,
-// or a token.
+// success that did not match, nil where it was the status, the token or a rule
+// about refusals. A rule is named only where it may be the mistake: the
+// provider gave no reason, or a token.
 func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	said, redact := wordsOf(root), c.redactor(root)
+	match, holdsToken := c.recipe.reading.refusals.match(a.status, root), c.holdsToken(root)
+	mistakable := said.none() || holdsToken
+	said.code = orDefault(said.code, match.code(root))
 	e := &Error{
 		Class: classify(a.status, said), Kind: KindRefused, Status: a.status,
 		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
 		RetryAfter: retryAfter(a.header, c.client.now()),
-		doubtful:   said.broken() || a.status < http.StatusBadRequest && (said.code == "" || c.holdsToken(root)),
+		doubtful:   said.broken() || a.status < http.StatusBadRequest && said.code == "",
 	}
-	if c.refreshing && said.invalidGrant() && !e.Uncertain() {
+	isInvalidGrant := said.invalidGrant()
+	if match.found() { // the realm knows better what its provider means
+		e.Class, e.doubtful = match.class, false
+		isInvalidGrant = match.list == reauthOn
+	}
+	e.doubtful = e.doubtful || a.status < http.StatusBadRequest && holdsToken
+	switch {
+	case !isInvalidGrant:
+	case c.refreshing && !e.doubtful && (match.found() || !e.Uncertain()):
 		e.Class, e.Kind = Hopeless, KindInvalidGrant
-	}
-	if c.exchanging && said.invalidGrant() {
+	case c.exchanging:
 		e.Class = Retryable // the next code may be good
 	}
-	if unmet != nil && (said.none() || c.holdsToken(root)) {
+	switch {
+	case !mistakable:
+	case unmet != nil:
 		e.Detail = "the success rule for " + orDefault(unmet.name, "the status") + " does not match"
+	case match.found():
+		e.Detail = match.describe()
 	}
 	return e
 }

@@ -164,11 +164,14 @@ func (c *call) timeout() time.Duration {
 
 // read finds the token in an answer.
 func (c *call) read(a *answer) (Result, *Error) {
+	r := &c.recipe.reading
+	root, problem := parseDocument(a.body, r.contentType)
+	if r.refusals.match(a.status, root).found() {
+		return Result{}, c.refused(a, root, nil)
+	}
 	if a.redirect() {
 		return Result{}, redirected(a)
 	}
-	r := &c.recipe.reading
-	root, problem := parseDocument(a.body, r.contentType)
 	ok, unmet, err := succeeded(r.success, a.status, root)
 	success := a.status >= http.StatusOK && a.status < http.StatusMultipleChoices
 	switch {

@@ -34,8 +34,8 @@ type decisive struct {
 func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 	cfg := &p.realm.Config
 	d := decisive{
-		Version: fingerprintVersion, Recipe: cfg.Recipe, Lifetime: cfg.Lifetime,
-		Authorize: cfg.Authorize, Exchange: cfg.Exchange, Grant: cfg.Grant,
+		Version: fingerprintVersion, Recipe: *withoutRefusals(&cfg.Recipe), Lifetime: cfg.Lifetime,
+		Authorize: withoutRefusals(cfg.Authorize), Exchange: withoutRefusals(cfg.Exchange), Grant: cfg.Grant,
 	}
 	if g := cfg.Grant; g != nil && g.Name == realm.GrantAuthorizationCode {
 		plain := *g
@@ -43,13 +43,24 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 		d.Grant = &plain
 	}
 	if p.refreshDecides() {
-		d.Refresh = cfg.Refresh
+		d.Refresh = withoutRefusals(cfg.Refresh)
 	}
 	if p.fetch != nil && p.fetch.url.field == "logic_code" { // config does not win over it
 		d.LogicCode = p.realm.LogicCode
 	}
 	b, err := json.Marshal(d)
 	return sha256.Sum256(b), err
+}
+
+// withoutRefusals is a recipe without its rules about refusals: they decide what
+// becomes of a failure, and not about a token that was obtained.
+func withoutRefusals(r *realm.Recipe) *realm.Recipe {
+	if r == nil {
+		return nil
+	}
+	plain := *r
+	plain.ReauthOn, plain.HopelessOn, plain.ThrottledOn = nil, nil, nil
+	return &plain
 }
 
 // Fingerprint identifies recipe and secret together: the recipes, and the

@@ -107,8 +107,12 @@ func inherit(r, fetch realm.Recipe) realm.Recipe {
 	if r.RefreshExpiresInPath == "" {
 		r.RefreshExpiresInPath, r.RefreshExpiresInUnit = fetch.RefreshExpiresInPath, orDefault(r.RefreshExpiresInUnit, fetch.RefreshExpiresInUnit)
 	}
-	if r.Success == nil {
-		r.Success = fetch.Success
+	for _, rules := range []struct{ own, inherited *[]realm.Rule }{
+		{&r.Success, &fetch.Success}, {&r.ReauthOn, &fetch.ReauthOn}, {&r.HopelessOn, &fetch.HopelessOn}, {&r.ThrottledOn, &fetch.ThrottledOn},
+	} {
+		if *rules.own == nil {
+			*rules.own = *rules.inherited
+		}
 	}
 	return r
 }

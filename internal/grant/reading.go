@@ -23,6 +23,7 @@ type reading struct {
 	tokenName   string
 	expiry      expiry
 	success     []rule
+	refusals    refusalRules
 	refresh     path // nil: there is none
 	refreshEnd  expiry
 }
@@ -49,8 +50,16 @@ func (p *plan) compileReading() (reading, error) {
 	if r.refreshEnd, err = compileExpiry(p.recipe.RefreshExpiresInPath, p.recipe.RefreshExpiresInUnit, p.field+".refresh_expires_in", realm.Lifetime{}); err != nil {
 		return r, err
 	}
-	r.success, err = compileRules(p.recipe.Success, p.field+".success")
-	return r, err
+	return r, p.compileJudging(&r)
+}
+
+// compileJudging compiles the rules that tell an answer from a refusal.
+func (p *plan) compileJudging(r *reading) (err error) {
+	if r.success, err = compileRules(p.recipe.Success, p.field+".success"); err != nil {
+		return err
+	}
+	r.refusals, err = p.compileRefusalRules()
+	return err
 }
 
 // text is an answer that is the token as a whole.

@@ -121,8 +121,7 @@ func (p *plan) compile(sc scope) (*recipe, error) {
 	}
 	if p.unread {
 		r.reading.contentType = p.recipe.ContentType
-		r.reading.success, err = compileRules(p.recipe.Success, p.field+".success")
-		return r, err
+		return r, p.compileJudging(&r.reading)
 	}
 	r.reading, err = p.compileReading()
 	return r, err
