@@ -52,12 +52,8 @@ var hopelessCodes = []string{
 // here: nobody must be asked for consent because a secret was mistyped.
 var refusedGrants = map[string][]string{
 	"": {
-		"invalid_grant",             // RFC 6749 section 5.2
-		"invalid_refresh_token",     // Slack
-		"bad_refresh_token",         // GitHub
-		"expired_token",             // Baidu: used or expired
-		"invalidrefreshtoken",       // Aliyun
-		"isv.refresh-token-invalid", // Alipay
+		"invalid_grant", // RFC 6749 section 5.2
+		"expired_token", // Baidu: used or expired
 	},
 	"errcode": {
 		"40030", "42002", // WeChat: invalid, expired
@@ -68,6 +64,23 @@ var refusedGrants = map[string][]string{
 	"code":                      {"20026", "20037", "20064"}, // Feishu: invalid, expired, revoked
 	"error_response.sub_code":   {"10035"},                   // Pinduoduo
 	"error_response.error_code": {"10035"},
+}
+
+// refusedTokenWords are codes that name the refresh token and what is wrong with
+// it, in plain spelling and without what stands before a dot. They mean the
+// same with every provider.
+var refusedTokenWords = []string{
+	"invalidrefreshtoken", // Slack, Aliyun
+	"refreshtokeninvalid", // Alipay
+	"badrefreshtoken",     // GitHub
+	"expiredrefreshtoken", "refreshtokenexpired", "refreshtokenisexpired", "refreshtokenisinvalid",
+	"revokedrefreshtoken", "refreshtokenrevoked", "refreshtokenhasexpired",
+}
+
+// isRefusedTokenWord reports whether a code is such a word:
+// isv.refresh-token-invalid is.
+func isRefusedTokenWord(code string) bool {
+	return slices.Contains(refusedTokenWords, plainName(code[strings.LastIndexByte(code, '.')+1:]))
 }
 
 // refusedIfNamed are numbers that several providers use, each for something of
@@ -87,7 +100,7 @@ func (w refusalWords) invalidGrant() bool {
 	named := mentionsRefreshToken(w.message)
 	return slices.ContainsFunc(w.codes, func(s codeAt) bool {
 		code := strings.ToLower(s.code)
-		return slices.Contains(refusedGrants[""], code) || slices.Contains(refusedGrants[s.at], code) ||
+		return slices.Contains(refusedGrants[""], code) || isRefusedTokenWord(code) || slices.Contains(refusedGrants[s.at], code) ||
 			named && slices.Contains(refusedIfNamed[s.at], code)
 	})
 }

@@ -93,7 +93,15 @@ func TestRefusedRefreshTokens(t *testing.T) {
 			t.Errorf("%s: %+v", c.Provider, failed)
 		}
 	}
+	for _, word := range []string{"REFRESH_TOKEN_EXPIRED", "RefreshTokenExpired", "auth.refresh-token-revoked", "invalid_refresh_token", "bad_refresh_token", "isv.refresh-token-invalid"} {
+		_, failed, _ := refreshFrom(t, config, answering(400, "", `{"code":"`+word+`","message":"no"}`))
+		if failed == nil || failed.Kind != KindInvalidGrant || failed.ProviderCode != word {
+			t.Errorf("%s: %+v", word, failed)
+		}
+	}
 	for name, body := range map[string]string{
+		"a word about another matter":            `{"code":"refresh_token_missing","message":"no"}`,
+		"an expired token of another kind":       `{"code":"TokenExpired","message":"no"}`,
 		"another reason under the number of one": `{"code":404,"message":"no such method"}`,
 		"a number of another place":              `{"errcode":40107,"errmsg":"refresh_token expired"}`,
 		"a secret":                               `{"code":40107,"message":"the app secret is wrong"}`,
