@@ -53,7 +53,9 @@ type Recipe struct {
 	ContentType string `json:"content_type,omitempty"`
 
 	// TokenPath leads to the token in the answer: names and array indexes
-	// joined by dots. Absent for text: the whole answer is the token.
+	// joined by dots, or $ where the answer is the token as a JSON string.
+	// Absent for text: the whole answer is the token, without the quotes of a
+	// JSON string.
 	TokenPath string `json:"token_path,omitempty"`
 	// ExpiresInPath leads to the expiry, ExpiresInUnit is its unit: s
 	// (default), ms, epoch_s, epoch_ms or rfc3339.
@@ -80,6 +82,9 @@ type Recipe struct {
 
 // Argument is one part of a token request.
 type Argument struct {
+	// Name of the parameter, header or field. In a JSON body, dots nest it
+	// (auth.user) and indexes make lists (auth.methods.0). Arguments of one
+	// name in a query or a form are repeated parameters.
 	Name string `json:"name"`
 	// Place: url, header, body, basic or path. A path argument replaces
 	// {name} in the URL's path.

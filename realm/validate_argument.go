@@ -13,7 +13,7 @@ import (
 const maxArguments = 64
 
 // validateArguments checks the arguments one by one, and that no two of them
-// fill the same place.
+// fill the same place. A parameter of the query or of a form may repeat.
 func (r *Recipe) validateArguments(path string, base assumed) error {
 	if len(r.Arguments) > maxArguments {
 		return Fieldf(path, "must be at most %d", maxArguments)
@@ -25,7 +25,7 @@ func (r *Recipe) validateArguments(path string, base assumed) error {
 			return err
 		}
 		slot := a.slot(base.contentType)
-		if first, ok := seen[slot]; ok {
+		if first, ok := seen[slot]; ok && !a.mayRepeat(base.contentType) {
 			return Fieldf(at+".name", "is the same as that of arguments[%d]", first)
 		}
 		seen[slot] = i
@@ -114,6 +114,12 @@ func (r *Recipe) validateNesting(path string) error {
 		}
 	}
 	return nil
+}
+
+// mayRepeat reports whether another argument may have the same name. Where the
+// content type is left to a preset, it is judged once the preset is known.
+func (a Argument) mayRepeat(contentType string) bool {
+	return a.Place == PlaceURL || a.Place == PlaceBody && (contentType == ContentForm || contentType == "")
 }
 
 // slot names what an argument fills. Two arguments of one slot would hide

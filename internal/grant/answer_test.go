@@ -61,6 +61,12 @@ func TestAnswersRead(t *testing.T) {
 		{"form asked, JSON given", `{"url":"@","method":"POST","content_type":"form","token_path":"access_token"}`, "", goodAnswer, 200, "TOKEN-0123456789"},
 		{"text body sent, JSON answered", `{"url":"@","content_type":"text","token_path":"access_token"}`, "", goodAnswer, 200, "TOKEN-0123456789"},
 		{"text", `{"url":"@","content_type":"text"}`, "text/html", "\xef\xbb\xbf  TOKEN.a-b_c=  \r\n", 200, "TOKEN.a-b_c="},
+		{"text as a JSON string", `{"url":"@","content_type":"text"}`, "application/json", "\xef\xbb\xbf \"eyJhbGciOi.a\\/b\" \n", 200, "eyJhbGciOi.a/b"},
+		{"text with half a quote", `{"url":"@","content_type":"text"}`, "", `"a`, 200, `"a`},
+		{"text that is a number", `{"url":"@","content_type":"text"}`, "", `0123`, 200, `0123`},
+		{"the root", `{"url":"@","token_path":"$"}`, "text/plain", " \"eyJhbGciOi.a\\/b\"\n", 200, "eyJhbGciOi.a/b"},
+		{"the root, a number", `{"url":"@","token_path":"$"}`, "", `12345678901234567890`, 200, "12345678901234567890"},
+		{"the root, and content_type text", `{"url":"@","content_type":"text","token_path":"$"}`, "", `"T"`, 200, "T"},
 		{"errcode 0", `{"url":"@","token_path":"t","success":[{"json":"errcode","values":[0],"absent":true}]}`, "", `{"errcode":0,"errmsg":"ok","t":"T"}`, 200, "T"},
 		{"errcode absent", `{"url":"@","token_path":"t","success":[{"json":"errcode","values":[0],"absent":true}]}`, "", `{"t":"T"}`, 200, "T"},
 		{"errcode null", `{"url":"@","token_path":"t","success":[{"json":"errcode","values":[0],"absent":true}]}`, "", `{"errcode":null,"t":"T"}`, 200, "T"},
@@ -89,6 +95,7 @@ func TestAnswersRead(t *testing.T) {
 func TestAnswersRefused(t *testing.T) {
 	const rule0 = `{"url":"@","token_path":"access_token","success":[{"json":"errcode","values":[0],"absent":true}]}`
 	const text = `{"url":"@","content_type":"text"}`
+	const root = `{"url":"@","token_path":"$"}`
 	for _, c := range []struct {
 		name, config string
 		status       int
@@ -97,6 +104,16 @@ func TestAnswersRefused(t *testing.T) {
 		class        Class
 		code, msg    string
 	}{
+		{"the root of an object", root, 200, `{"access_token":"T"}`, KindBadResponse, Retryable, "", ""},
+		{"the root of a list", root, 200, `["T"]`, KindBadResponse, Retryable, "", ""},
+		{"the root of a refusal", root, 200, `{"errcode":40013,"errmsg":"invalid appid"}`, KindRefused, Hopeless, "40013", "invalid appid"},
+		{"the root of a refusal with a status", root, 401, `"wrong password"`, KindRefused, Hopeless, "", ""},
+		{"the root of a text", root, 200, `eyJhbGciOi`, KindBadResponse, Retryable, "", ""},
+		{"an empty root", root, 200, `""`, KindBadResponse, Retryable, "", ""},
+		{"an empty JSON string for a text", text, 200, `" "`, KindBadResponse, Retryable, "", ""},
+		{"a sentence in quotes for a text", text, 200, `"wrong password"`, KindBadResponse, Retryable, "", ""},
+		{"a document in quotes for a text", text, 200, `"{\"a\":1}"`, KindBadResponse, Retryable, "", ""},
+		{"a control character in quotes for a text", text, 200, `"a\u0000"`, KindBadResponse, Retryable, "", ""},
 		{"empty", plainRealm, 200, "", KindBadResponse, Retryable, "", ""},
 		{"blank", plainRealm, 200, " \n", KindBadResponse, Retryable, "", ""},
 		{"204", plainRealm, 204, "", KindBadResponse, Retryable, "", ""},

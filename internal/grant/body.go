@@ -18,11 +18,13 @@ type body struct {
 	wholeSecret bool
 }
 
-// node is a name in a nested JSON body: an object, or an argument's value.
+// node is a name in a nested JSON body: an object, a list, or an argument's
+// value.
 type node struct {
 	name     string
 	arg      *argument
 	children []*node
+	isList   bool // the children's names are their indexes
 }
 
 // compile checks the arguments against the content type, which came from
@@ -66,7 +68,50 @@ func (b *body) compileTree() error {
 			return realm.Fieldf(a.at(".name"), "%q is set twice", a.name)
 		}
 	}
+	return b.tree.findLists()
+}
+
+// findLists makes lists of the nodes whose children have indexes for names
+// ("methods.0"). An index that is left out, or a name beside an index, can only
+// be a mistake.
+func (n *node) findLists() error {
+	var named *node
+	entries := make(map[int]*node, len(n.children))
+	for _, child := range n.children {
+		if i, ok := arrayIndex(child.name); ok {
+			entries[i] = child
+		} else {
+			named = child
+		}
+		if err := child.findLists(); err != nil {
+			return err
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if named != nil {
+		a := named.firstArgument()
+		return realm.Fieldf(a.at(".name"), "%q has the name %q beside an index: a list has indexes alone", a.name, named.name)
+	}
+	n.isList = true
+	for i := range n.children {
+		if entries[i] == nil {
+			last := slices.Max(slices.Collect(maps.Keys(entries)))
+			a := entries[last].firstArgument()
+			return realm.Fieldf(a.at(".name"), "%q has the index %d, and %d is missing: a list has no gaps", a.name, last, i)
+		}
+		n.children[i] = entries[i]
+	}
 	return nil
+}
+
+// firstArgument is the first argument at or below the node.
+func (n *node) firstArgument() *argument {
+	for n.arg == nil {
+		n = n.children[0]
+	}
+	return n.arg
 }
 
 // checkType judges the type and, of a constant, the value.
@@ -166,9 +211,13 @@ func (b *body) renderForm(v *values) string {
 	return strings.Join(pairs, "&")
 }
 
-// append writes the node's children as a JSON object.
+// append writes the node's children as a JSON object or list.
 func (n *node) append(to []byte, v *values) ([]byte, error) {
-	to = append(to, '{')
+	open, end := byte('{'), byte('}')
+	if n.isList {
+		open, end = '[', ']'
+	}
+	to = append(to, open)
 	for i, child := range n.children {
 		if v.overflow = v.overflow || len(to) > maxRendered; v.overflow {
 			return nil, nil
@@ -176,7 +225,9 @@ func (n *node) append(to []byte, v *values) ([]byte, error) {
 		if i > 0 {
 			to = append(to, ',')
 		}
-		to = append(appendString(to, child.name), ':')
+		if !n.isList {
+			to = append(appendString(to, child.name), ':')
+		}
 		var err error
 		if child.arg != nil {
 			to, err = child.arg.appendValue(to, v)
@@ -187,7 +238,7 @@ func (n *node) append(to []byte, v *values) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return append(to, '}'), nil
+	return append(to, end), nil
 }
 
 // appendValue writes an argument's value in its type. {force} alone is a

@@ -191,7 +191,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 		why = c.noToken(root)
 	}
 	said := wordsOf(root)
-	if said.none() || !errors.Is(err, errNoToken) && !errors.Is(err, errNotText) {
+	if said.none() || !errors.Is(err, errNoToken) && !errors.Is(err, errNotText) && !errors.Is(err, errNotString) {
 		return Result{}, badAnswer(a, why)
 	}
 	// A refusal in place of a token, with status 200. Words without a code may

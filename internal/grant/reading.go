@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,7 +34,7 @@ func (p *plan) compileReading() (reading, error) {
 	r := reading{contentType: p.recipe.ContentType, tokenName: p.recipe.TokenPath}
 	var err error
 	if r.tokenName != "" {
-		if r.token, err = parsePath(r.tokenName); err != nil {
+		if r.token, err = parseTokenPath(r.tokenName); err != nil {
 			return r, realm.Fieldf(p.field+".token_path", "%v", err)
 		}
 	} else if r.contentType != realm.ContentText {
@@ -62,6 +63,21 @@ func (p *plan) compileJudging(r *reading) (err error) {
 	return err
 }
 
+// rootPath is the token_path of an answer whose document is the token: a JSON
+// string.
+const rootPath = "$"
+
+// parseTokenPath reads a path that may be the root.
+func parseTokenPath(s string) (path, error) {
+	if s == rootPath {
+		return path{}, nil
+	}
+	return parsePath(s)
+}
+
+// isRoot reports whether the whole document is the token.
+func (r *reading) isRoot() bool { return r.token != nil && len(r.token) == 0 }
+
 // text is an answer that is the token as a whole.
 func (r *reading) text() bool { return r.token == nil }
 
@@ -69,6 +85,9 @@ func (r *reading) text() bool { return r.token == nil }
 func (r *reading) accessToken(root gjson.Result, body []byte) (realm.Hidden, error) {
 	if r.text() {
 		return textToken(body)
+	}
+	if r.isRoot() && root.Type == gjson.JSON {
+		return "", errNotString
 	}
 	token, err := tokenAt(root, r.token)
 	switch {
@@ -84,6 +103,7 @@ func (r *reading) accessToken(root gjson.Result, body []byte) (realm.Hidden, err
 var (
 	errNoToken      = errors.New("there is no token")
 	errNotText      = errors.New("the answer is a text and no token; a token_path would lead into a document")
+	errNotString    = errors.New("token_path $: the answer is an object or array, and no string")
 	errTokenType    = errors.New("the token is neither a string nor a number")
 	errTokenLong    = errors.New("the token is longer than 64 KiB")
 	errTokenControl = errors.New("the token holds control characters")
@@ -127,10 +147,14 @@ func checkToken(token string) error {
 	return nil
 }
 
-// textToken reads an answer that is the token as a whole. A sentence, a page
-// or a document in its place is a failure that the provider describes.
+// textToken reads an answer that is the token as a whole. Some servers write it
+// as a JSON string, in quotes, which are no part of it. A sentence, a page or
+// a document in its place is a failure that the provider describes.
 func textToken(body []byte) (realm.Hidden, error) {
 	token := strings.TrimSpace(string(withoutBOM(body)))
+	if strings.HasPrefix(token, `"`) && json.Valid([]byte(token)) {
+		token = strings.TrimSpace(gjson.Parse(token).String())
+	}
 	switch {
 	case blank(token):
 		return "", errNoToken

@@ -32,6 +32,7 @@ func TestTemplates(t *testing.T) {
 		"{{secret.a}":              "{secret.a}",
 		"{{{secret.a}}":            "{A$}",
 		`{{"x":"{secret.a}"}`:      `{"x":"A$"}`,
+		`{{"a":{{"b":1}}`:          `{"a":{"b":1}}`, // as docs/realms.md says
 		"}":                        "}",
 		"$$5 {{and} {secret.s} $x": "$5 {and} S $x",
 	} {
