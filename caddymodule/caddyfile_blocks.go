@@ -15,6 +15,7 @@ var injectPlaces = map[string]string{
 	"basic":  realm.PlaceBasic,
 	"body":   realm.PlaceBody,
 	"path":   realm.PlacePath,
+	"cookie": realm.PlaceCookie,
 }
 
 // grant reads a grant, a named constructor of recipes:
@@ -67,7 +68,7 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 
 // inject reads one place of the token; all of them are filled:
 //
-//	inject query|header|basic|body|path <name> [<value>]
+//	inject query|header|basic|body|path|cookie <name> [<value>]
 //
 // The value is {token} where none is given.
 func (p *realmParser) inject(d *caddyfile.Dispenser) error {
@@ -78,7 +79,7 @@ func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 	}
 	place, ok := injectPlaces[words[0]]
 	if !ok {
-		return d.Errf("option 'inject': the place '%s' is not query, header, basic, body or path", words[0])
+		return d.Errf("option 'inject': the place '%s' is not query, header, basic, body, path or cookie", words[0])
 	}
 	in := realm.Injection{Place: place, Name: words[1]}
 	if len(words) == 3 {

@@ -33,7 +33,7 @@ type realmParser struct {
 //	    <any field of the fetch recipe>
 //	    refresh|exchange|authorize [<method> <url>] { ... }
 //	    grant <name> { ... }                     # see parseGrant
-//	    inject query|header|basic|body|path <name> [<value>]
+//	    inject query|header|basic|body|path|cookie <name> [<value>]
 //	    renew_on <rule>                          # see parseRule
 //	    secret <key> { <field> <value> ... ; inject_only [on|off] }
 //	    shared { <field> <value> ... }

@@ -88,12 +88,12 @@ func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Place is one place of the token in an outgoing request.
 type Place struct {
-	// In is PlaceURL or PlaceHeader (basic is a header by now).
+	// In is PlaceURL, PlaceHeader (basic is a header by now) or PlaceCookie.
 	In string
 	// Name as the provider spells it; for a header, in canonical form.
 	Name string
-	// Pair is the escaped name of a query pair with its "=", ready to stand
-	// in front of the value.
+	// Pair is the name of a query pair, escaped, or of a cookie, with its "=",
+	// ready to stand in front of the value.
 	Pair string
 }
 

@@ -222,7 +222,7 @@ type Grant struct {
 
 // Injection is one place for the token in an outgoing request.
 type Injection struct {
-	// Place: url (a query parameter), header, body, basic or path.
+	// Place: url (a query parameter), header, body, basic, path or cookie.
 	Place string `json:"place"`
 	// Name of the parameter, header or field.
 	Name string `json:"name,omitempty"`

@@ -7,6 +7,7 @@ const (
 	PlaceBody   = "body"
 	PlaceBasic  = "basic" // Authorization: Basic; Name is the user, Value the password
 	PlacePath   = "path"
+	PlaceCookie = "cookie" // of a token in an API request only
 )
 
 // Content types of a token request's body and of its answer.

@@ -1,6 +1,11 @@
 package realm
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
+)
 
 // validateInject checks the places of the token, and that no two of them are
 // the same.
@@ -11,20 +16,38 @@ func validateInject(inject []Injection) error {
 		if err := in.validate(at); err != nil {
 			return err
 		}
-		slot := Argument{Place: in.Place, Name: in.Name}.slot("")
+		slot := in.slot()
 		if first, ok := seen[slot]; ok {
 			return Fieldf(at, "puts a value where inject[%d] puts one", first)
 		}
 		seen[slot] = i
 	}
-	return nil
+	return validateCookies(inject)
+}
+
+// slot names what the injection fills. Two of one slot would hide each other.
+func (in Injection) slot() string {
+	if in.Place == PlaceBasic {
+		return slotOf(PlaceHeader, "Authorization")
+	}
+	return slotOf(in.Place, in.Name)
+}
+
+// validateCookies refuses a cookie beside a header that replaces all cookies.
+func validateCookies(inject []Injection) error {
+	cookie := slices.IndexFunc(inject, func(in Injection) bool { return in.Place == PlaceCookie })
+	header := slices.IndexFunc(inject, func(in Injection) bool { return in.slot() == slotOf(PlaceHeader, "Cookie") })
+	if cookie < 0 || header < 0 {
+		return nil
+	}
+	return Fieldf(indexPath("config.inject", max(cookie, header)), "puts a value where inject[%d] puts one", min(cookie, header))
 }
 
 func (in Injection) validate(at string) error {
 	if in.Place == "" {
-		return Fieldf(at+".place", "is required: url, header, body, basic or path")
+		return Fieldf(at+".place", "is required: url, header, body, basic, path or cookie")
 	}
-	err := oneOf(at+".place", in.Place, PlaceURL, PlaceHeader, PlaceBody, PlaceBasic, PlacePath)
+	err := oneOf(at+".place", in.Place, PlaceURL, PlaceHeader, PlaceBody, PlaceBasic, PlacePath, PlaceCookie)
 	if err != nil {
 		return err
 	}
@@ -38,6 +61,8 @@ func (in Injection) validate(at string) error {
 		}
 	case in.Place != PlaceBasic && in.Name == "":
 		return Fieldf(at+".name", "is required")
+	case in.Place == PlaceCookie && !httpguts.ValidHeaderFieldName(in.Name): // both are tokens of RFC 9110
+		return Fieldf(at+".name", "is not a name of a cookie")
 	}
 	return validText(at+".value", in.Value)
 }

@@ -65,9 +65,11 @@ func compileInjection(in realm.Injection, field string) (injection, error) {
 		c.place.Name, err = injectedHeader(in.Name, field+".name")
 	case realm.PlaceBasic:
 		err = c.compileBasic(in.Name)
+	case realm.PlaceCookie:
+		c.place.Pair = in.Name + "="
 	case realm.PlaceBody, realm.PlacePath:
 	default:
-		err = realm.Fieldf(field+".place", "must be url, header, body, basic or path")
+		err = realm.Fieldf(field+".place", "must be url, header, body, basic, path or cookie")
 	}
 	return c, err
 }
@@ -143,12 +145,28 @@ func (c *injection) fill(v *values) (string, error) {
 	switch {
 	case c.place.In == realm.PlaceURL:
 		return queryEscape(text), nil
+	case c.place.In == realm.PlaceCookie && !isCookieValue(text):
+		return "", realm.Fieldf(c.field+".value", "gives a value that no cookie can carry")
 	case c.basic:
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user.expand(v, nil)+text)), nil
 	case !httpguts.ValidHeaderFieldValue(text):
 		return "", realm.Fieldf(c.field+".value", "gives a value that no header can carry")
 	}
 	return text, nil
+}
+
+// isCookieValue reports whether a text can be the value of a cookie (RFC 6265
+// section 4.1.1): in visible ASCII without what ends a value, perhaps in quotes.
+func isCookieValue(text string) bool {
+	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
+		text = text[1 : len(text)-1]
+	}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`",;\`, c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // shared finds the token inside the values, so that a cached token lies in

@@ -75,6 +75,8 @@ func TestPlace(t *testing.T) {
 		{realm.Injection{Place: "basic", Value: "{secret.sid}:{token}"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("AC1:T")},
 		{realm.Injection{Place: "basic", Name: "ignored", Value: "{token}:"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("T:")},
 		{realm.Injection{Place: "basic"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic(":T")},
+		{realm.Injection{Place: "cookie", Name: "B1SESSION"}, "T+/=", realm.Place{In: "cookie", Name: "B1SESSION", Pair: "B1SESSION="}, "T+/="},
+		{realm.Injection{Place: "cookie", Name: "s", Value: `"{token}"`}, "T", realm.Place{In: "cookie", Name: "s", Pair: "s="}, `"T"`},
 	} {
 		b := injecting(t, c.in)
 		target := b.Target()
@@ -96,6 +98,16 @@ func TestPlaceRefuses(t *testing.T) {
 	for _, token := range []string{"", "a\r\nX: y", "a\x00", "a\x7f", "a\u0085", "\xff", strings.Repeat("a", maxToken+1)} {
 		if values, _, err := b.Place(realm.Hidden(token)); err == nil {
 			t.Errorf("%q was placed: %q", token, values)
+		}
+	}
+}
+
+// A cookie ends at what its value must not hold.
+func TestPlaceRefusesCookies(t *testing.T) {
+	b := injecting(t, realm.Injection{Place: "cookie", Name: "s"})
+	for _, token := range []string{"a b", "a;b", "a,b", `a"b`, `"`, `a\b`, "é"} {
+		if values, _, err := b.Place(realm.Hidden(token)); err == nil || strings.Contains(err.Error(), token) {
+			t.Errorf("%q was placed: %q, %v", token, values, err)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func filterOf(job Job, target *realm.Target) filter {
 func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 	n := 0
 	for _, p := range f.places {
-		if p.In == realm.PlaceHeader {
+		if p.In == realm.PlaceHeader || p.In == realm.PlaceCookie {
 			n++
 		}
 	}
@@ -67,6 +67,7 @@ func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 			out[p.Name] = lease.Values[i : i+1 : i+1]
 		}
 	}
+	placeCookies(out, lease)
 	return out
 }
 

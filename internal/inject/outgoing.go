@@ -125,11 +125,12 @@ func (out *outgoing) hasToken(lease *realm.Lease) bool {
 				return false
 			}
 			query = rest
+		case p.In == realm.PlaceCookie: // all of them at once, see below
 		default:
 			return false
 		}
 	}
-	return len(places) > 0
+	return len(places) > 0 && hasCookies(out.Header, lease)
 }
 
 // cutPair cuts a pair, and the "&" in front of it, from the end of a query; false
