@@ -176,7 +176,7 @@ func (p *passage) mayUse(app *App, ref realm.Ref, r *http.Request, path *url.URL
 	if useAPI && ref.Realm != "" && ref.Key != "" {
 		// What cannot be found is told by who asks for the token.
 		if target, err := app.view.Destination(p, ref); err == nil && target.API != nil {
-			inject.JoinPath(target.API, &sent)
+			inject.RulePath(target, &sent, true)
 		}
 	}
 	return p.decide(ref, methodOf(r), &sent)

@@ -88,12 +88,14 @@ func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Place is one place of the token in an outgoing request.
 type Place struct {
-	// In is PlaceURL, PlaceHeader (basic is a header by now) or PlaceCookie.
+	// In is PlaceURL, PlaceHeader (basic is a header by now), PlaceCookie or
+	// PlacePath.
 	In string
 	// Name as the provider spells it; for a header, in canonical form.
 	Name string
 	// Pair is the name of a query pair, escaped, or of a cookie, with its "=",
-	// ready to stand in front of the value.
+	// ready to stand in front of the value. Of a path: what stands in front of
+	// the value there, from its "/" on ("/bot").
 	Pair string
 }
 

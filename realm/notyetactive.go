@@ -9,7 +9,7 @@ func (r *Realm) NotYetActive() []string {
 		paths = append(paths, "config.grant")
 	}
 	for i, in := range c.Inject {
-		if in.Place == PlaceBody || in.Place == PlacePath {
+		if in.Place == PlaceBody {
 			paths = append(paths, indexPath("config.inject", i)+".place")
 		}
 	}

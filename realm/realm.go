@@ -224,7 +224,11 @@ type Grant struct {
 type Injection struct {
 	// Place: url (a query parameter), header, body, basic, path or cookie.
 	Place string `json:"place"`
-	// Name of the parameter, header or field.
+	// Name of the parameter, header, field or cookie. For path: how the segment
+	// with the token begins ("bot" for /bot<token>/), with the segments in front
+	// of it ("file/bot"); "/" where it is the token alone. Of several path
+	// entries one is used: that with which the caller's path begins, whose segment
+	// is replaced, else the first one, which is put in front.
 	Name string `json:"name,omitempty"`
 	// Value with {token}, and {secret.x} where it needs more; {token} by
 	// default.

@@ -2,6 +2,7 @@ package realm
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
@@ -63,8 +64,32 @@ func (in Injection) validate(at string) error {
 		return Fieldf(at+".name", "is required")
 	case in.Place == PlaceCookie && !httpguts.ValidHeaderFieldName(in.Name): // both are tokens of RFC 9110
 		return Fieldf(at+".name", "is not a name of a cookie")
+	case in.Place == PlacePath && !isPathName(in.Name):
+		return Fieldf(at+".name", "must be how the segment with the token begins (bot, file/bot), or / for one that is the token alone")
 	}
 	return validText(at+".value", in.Value)
+}
+
+// isPathName reports whether a text can stand in a path as it is, in front of a
+// token: segments of unreserved characters (RFC 3986 section 2.3), of which the
+// last one is the beginning of the token's own.
+func isPathName(name string) bool {
+	if name == "/" {
+		return true
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "" || segment == "." || segment == ".." || strings.ContainsFunc(segment, isReserved) {
+			return false
+		}
+	}
+	return true
+}
+
+// isReserved reports whether a character means something in a path, or has to be
+// escaped there.
+func isReserved(r rune) bool {
+	isUnreserved := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~", r)
+	return !isUnreserved
 }
 
 // validateRules checks the rules of one list: success, renew_on and so on.

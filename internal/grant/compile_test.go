@@ -171,7 +171,7 @@ func TestCompileRefuses(t *testing.T) {
 		{head + `"hosts":["a.example","b/c"]}`, "config.hosts[1]"},
 		{head + `"hosts":["{token}"]}`, "config.hosts[0]"},
 
-		{head + `"inject":[{"place":"cookie","name":"a"}]}`, "config.inject[0].place"},
+		{head + `"inject":[{"place":"fragment","name":"a"}]}`, "config.inject[0].place"},
 		{head + `"inject":[{"place":"url","name":""}]}`, "config.inject[0].name"},
 		{head + `"inject":[{"place":"header","name":"a","value":"{secret.x} {code}"}]}`, "config.inject[0].value"},
 		{head + `"inject":[{"place":"header","name":"a"},{"place":"header","name":"A"}]}`, "config.inject[1].name"},
@@ -244,7 +244,7 @@ func TestNotProxyable(t *testing.T) {
 		`{}`:                          "the realm has no api",
 		`{"api":"https://x.example"}`: "the realm has no inject",
 		`{"api":"https://x.example","inject":[{"place":"body","name":"token"}]}`:                           "inject place body is not active yet",
-		`{"api":"https://x.example","inject":[{"place":"header","name":"A"},{"place":"path","name":"t"}]}`: "inject place path is not active yet",
+		`{"api":"https://x.example","inject":[{"place":"header","name":"A"},{"place":"body","name":"t"}]}`: "inject place body is not active yet",
 		`{"api":"https://x.example","inject":[{"place":"url","name":"t"}]}`:                                "",
 	} {
 		p, err := Compile(realmOf(t, config, ""), false)

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/base64"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ func (p *Program) compileInject() error {
 			return err
 		}
 		carried = carried || compiled.value.holds("token") || compiled.user.holds("token")
-		if in.Place == realm.PlaceBody || in.Place == realm.PlacePath {
+		if in.Place == realm.PlaceBody {
 			p.unplaceable = "inject place " + in.Place + " is not active yet"
 			continue
 		}
@@ -67,7 +68,9 @@ func compileInjection(in realm.Injection, field string) (injection, error) {
 		err = c.compileBasic(in.Name)
 	case realm.PlaceCookie:
 		c.place.Pair = in.Name + "="
-	case realm.PlaceBody, realm.PlacePath:
+	case realm.PlacePath:
+		c.place.Pair = "/" + strings.TrimPrefix(in.Name, "/")
+	case realm.PlaceBody:
 	default:
 		err = realm.Fieldf(field+".place", "must be url, header, body, basic, path or cookie")
 	}
@@ -147,6 +150,10 @@ func (c *injection) fill(v *values) (string, error) {
 		return queryEscape(text), nil
 	case c.place.In == realm.PlaceCookie && !isCookieValue(text):
 		return "", realm.Fieldf(c.field+".value", "gives a value that no cookie can carry")
+	case c.place.In == realm.PlacePath && isDots(c.place.Pair, text):
+		return "", realm.Fieldf(c.field+".value", "gives a segment of a path that is . or ..")
+	case c.place.In == realm.PlacePath:
+		return url.PathEscape(text), nil
 	case c.basic:
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user.expand(v, nil)+text)), nil
 	case !httpguts.ValidHeaderFieldValue(text):
@@ -167,6 +174,13 @@ func isCookieValue(text string) bool {
 		}
 	}
 	return true
+}
+
+// isDots reports whether a segment would not arrive, since it says where in the
+// tree of paths it leads (RFC 3986 section 5.2.4), escaped or not.
+func isDots(before, text string) bool {
+	segment := before[strings.LastIndexByte(before, '/')+1:] + text
+	return segment == "." || segment == ".."
 }
 
 // shared finds the token inside the values, so that a cached token lies in

@@ -75,6 +75,9 @@ func TestPlace(t *testing.T) {
 		{realm.Injection{Place: "basic", Value: "{secret.sid}:{token}"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("AC1:T")},
 		{realm.Injection{Place: "basic", Name: "ignored", Value: "{token}:"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("T:")},
 		{realm.Injection{Place: "basic"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic(":T")},
+		{realm.Injection{Place: "path", Name: "bot"}, "110:AA-b_c", realm.Place{In: "path", Name: "bot", Pair: "/bot"}, "110:AA-b_c"},
+		{realm.Injection{Place: "path", Name: "file/bot"}, "a/b%?#; é", realm.Place{In: "path", Name: "file/bot", Pair: "/file/bot"}, "a%2Fb%25%3F%23%3B%20%C3%A9"},
+		{realm.Injection{Place: "path", Name: "/", Value: "{secret.sid}.{token}"}, "T", realm.Place{In: "path", Name: "/", Pair: "/"}, "AC1.T"},
 		{realm.Injection{Place: "cookie", Name: "B1SESSION"}, "T+/=", realm.Place{In: "cookie", Name: "B1SESSION", Pair: "B1SESSION="}, "T+/="},
 		{realm.Injection{Place: "cookie", Name: "s", Value: `"{token}"`}, "T", realm.Place{In: "cookie", Name: "s", Pair: "s="}, `"T"`},
 	} {
@@ -108,6 +111,21 @@ func TestPlaceRefusesCookies(t *testing.T) {
 	for _, token := range []string{"a b", "a;b", "a,b", `a"b`, `"`, `a\b`, "é"} {
 		if values, _, err := b.Place(realm.Hidden(token)); err == nil || strings.Contains(err.Error(), token) {
 			t.Errorf("%q was placed: %q, %v", token, values, err)
+		}
+	}
+}
+
+// A dot segment is gone before the API sees it, escaped or not.
+func TestPlaceRefusesDots(t *testing.T) {
+	for name, tokens := range map[string][]string{"/": {".", ".."}, "a/.": nil, "a.": nil} {
+		r := realm.Realm{ID: "x", Config: realm.Config{API: "https://api.example.com", Inject: []realm.Injection{{Place: "path", Name: name}}}}
+		if err := r.Validate(); (err == nil) != (name != "a/.") {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, token := range tokens {
+			if values, _, err := injecting(t, r.Config.Inject[0]).Place(realm.Hidden(token)); err == nil {
+				t.Errorf("%q was placed: %q", token, values)
+			}
 		}
 	}
 }

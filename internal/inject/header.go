@@ -103,7 +103,7 @@ func (f filter) isPrivate(name string) bool {
 // also where the realm puts the token into the query (see isOurs).
 func (f filter) isCopy(name string) bool {
 	for i := range f.places {
-		if isAlias(name, f.places[i].Name) {
+		if f.places[i].In != realm.PlacePath && isAlias(name, f.places[i].Name) {
 			return true
 		}
 	}

@@ -67,14 +67,16 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	out.Request = *req.WithContext(out.withoutTrace(req.Context(), isUpgrade(req)))
 	out.URL, out.Host = &out.url, to.host
 	out.url.Scheme, out.url.Host, out.url.User = to.scheme, to.authority, nil
-	if job.UseAPI {
-		JoinPath(lease.Target.API, &out.url)
+	slot, err := out.askedPath(lease.Target, job.UseAPI)
+	if err != nil {
+		return nil, err
 	}
 	if job.Sender != nil {
 		if err := job.Sender.MaySend(job.Ref, &out.Request); err != nil {
 			return nil, err
 		}
 	}
+	out.placeInPath(lease, slot)
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
 	f := filterOf(job, lease.Target)
 	out.Header = f.outgoingHeader(req.Header, lease)
@@ -82,16 +84,16 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 	if dead := lease.Target.Dead; dead != nil && dead.Looks() || lease.Target.Scrub {
 		out.Header = narrowAcceptEncoding(out.Header)
 	}
-	if !out.hasToken(lease) {
+	if !out.hasToken(lease) || !out.hasPath(lease, slot) {
 		return nil, errPlacement
 	}
 	return out, nil
 }
 
-// JoinPath puts the api's base path in front of u's path, byte by byte: it is
+// joinPath puts the api's base path in front of u's path, byte by byte: it is
 // for the provider to interpret dot segments and escapes. The base path is a
 // convenience and not a restriction; the provider decides what a token may do.
-func JoinPath(api, u *url.URL) {
+func joinPath(api, u *url.URL) {
 	base := strings.TrimSuffix(api.Path, "/")
 	if base == "" {
 		return
@@ -126,6 +128,7 @@ func (out *outgoing) hasToken(lease *realm.Lease) bool {
 			}
 			query = rest
 		case p.In == realm.PlaceCookie: // all of them at once, see below
+		case p.In == realm.PlacePath: // see hasPath
 		default:
 			return false
 		}

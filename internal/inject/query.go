@@ -110,7 +110,7 @@ func (ps pairs) keepOthers(b *strings.Builder, raw string, places []realm.Place)
 func isOurs(pair string, places []realm.Place) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	for i := range places {
-		if readsAs(name, places[i].Name) {
+		if places[i].In != realm.PlacePath && readsAs(name, places[i].Name) {
 			return true
 		}
 	}

@@ -1,0 +1,89 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// placing is a provider that refuses the first token of each realm wherever it is
+// asked, and that quotes the request in its answers.
+func placing(t *testing.T) *provider {
+	p := newProvider(t)
+	dead := canary + "-token-1"
+	p.api = func(w http.ResponseWriter, r *http.Request) {
+		content := &strings.Builder{}
+		_ = r.Write(content)
+		if strings.Contains(content.String(), dead) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = fmt.Fprint(w, content)
+	}
+	return p
+}
+
+// placingSite leads to the realm p.
+const placingSite = `
+	handle_path /p/* {
+		token_proxy {
+			realm p
+			key main
+		}
+	}`
+
+// A token in the path of a Telegram bot: without a credential, by a library that
+// sends a dummy, and for files; each with a token that turns out to be dead.
+func TestInjectPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/getMe?a=1":       "GET /bot" + canary + "-token-2/getMe?a=1 ",
+		"/botDUMMY/getMe":  "GET /bot" + canary + "-token-2/getMe ",
+		"/file/bot/a%2Fb":  "GET /file/bot" + canary + "-token-2/a%2Fb ",
+		"/x/%62ot/..y/bot": "GET /bot" + canary + "-token-2/x/%62ot/..y/bot ",
+	} {
+		t.Run(path, func(t *testing.T) {
+			p, i := placing(t), newInstance(t)
+			i.load(p.realm("p", "inject path bot\ninject path file/bot\nrenew_on status 401"), placingSite)
+			a := i.get("/p" + path)
+			if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, want) || p.fetches.Load() != 2 {
+				t.Errorf("%s, %d token requests\n%s", a.Status, p.fetches.Load(), a.body)
+			}
+			wantNoToken(t, i)
+		})
+	}
+}
+
+// The rules of a client are asked about the path without the token, so that a
+// dummy opens no path that is denied.
+func TestInjectPathAsksTheRules(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject path bot")+`
+		client c {
+			key `+strings.Repeat("k", 32)+`
+			allow use p {
+				paths /getMe
+			}
+		}`, proxyMain)
+	key := "Bearer " + strings.Repeat("k", 32)
+	for path, want := range map[string]int{
+		"/getMe": http.StatusOK, "/botX/getMe": http.StatusOK, "/deleteWebhook": http.StatusForbidden, "/botX/deleteWebhook": http.StatusForbidden,
+	} {
+		if a := i.get("/p"+path, "Authorization", key); a.StatusCode != want {
+			t.Errorf("%s: %s\n%s", path, a.Status, a.body)
+		}
+	}
+}
+
+// wantNoToken fails where the log holds a token. At DEBUG, Caddy logs the request
+// that the transport was given.
+func wantNoToken(t *testing.T, i *instance) {
+	t.Helper()
+	log := i.log()
+	if !strings.Contains(log, "upstream roundtrip") {
+		t.Error("the log has no request")
+	}
+	if strings.Contains(log, canary+"-token") {
+		t.Errorf("the log holds a token: %s", around(log))
+	}
+}
