@@ -46,7 +46,8 @@ func wantNoCanary(t *testing.T, how, out string) {
 // confidential are values of every type that holds something confidential.
 func confidential() map[string]any {
 	secret := Secret{Ref: Ref{"wechat", "main"}, Fields: map[string]Hidden{"appid": canary}}
-	token := Token{Access: canary, Refresh: canary, Fingerprint: canaryFingerprint, Lineage: 3}
+	kept := KeptOf(map[string]string{"answer.x": canary})
+	token := Token{Access: canary, Refresh: canary, Fingerprint: canaryFingerprint, Lineage: 3, Kept: kept}
 	target := Target{
 		API:   &url.URL{Scheme: "https", Host: "api.telegram.org", Path: "/bot" + canary},
 		Hosts: []HostPattern{{host: "api.telegram.org"}},
@@ -54,6 +55,7 @@ func confidential() map[string]any {
 	lease := Lease{Access: canary, Values: []string{"Bearer " + canary}, Target: &target, Source: FromMemory}
 	realm := Realm{ID: "jd", Config: Config{Shared: map[string]Hidden{"app_key": canary}}}
 	return map[string]any{
+		"kept": kept, "*kept": &kept,
 		"hidden": Hidden(canary), "pointer": new(Hidden(canary)), "list": []Hidden{canary},
 		"secret": secret, "*secret": &secret, "token": token, "*token": &token,
 		"fingerprint": token.Fingerprint, "digest": Digest(canaryFingerprint), "target": target, "*target": &target,

@@ -72,6 +72,9 @@ type Token struct {
 	Lineage int64
 	// Fingerprint of the recipe and secret that obtained it.
 	Fingerprint Fingerprint
+	// Kept is what the realm reads of the answer and of the callback that
+	// brought it. A token that somebody else got has none.
+	Kept Kept
 }
 
 // Expired reports whether the token has ended at the instant now.

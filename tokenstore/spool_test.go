@@ -82,7 +82,7 @@ func TestSpool(t *testing.T) {
 		t.Fatalf("%d entries are read: %+v", len(got), got)
 	}
 	later := spooled
-	later.Token.Refresh = "another"
+	later.Token.Refresh, later.Token.Kept = "another", realm.KeptOf(map[string]string{"answer.x": "canary"})
 	add(t, s, later)
 	if got := entries(t, s); len(got) != 1 || got[0] != later {
 		t.Fatalf("%d entries after the second of one attempt", len(got))
@@ -363,6 +363,7 @@ func FuzzPlainToken(f *testing.F) {
 			t.Fatal(err)
 		}
 		want := realm.Token{Access: realm.Hidden(strings.ToValidUTF8(access, "")), Refresh: realm.Hidden(strings.ToValidUTF8(refresh, "")), Lineage: lineage}
+		want.Kept = realm.KeptOf(map[string]string{"answer." + want.Access.Reveal(): want.Refresh.Reveal()})
 		if at != 0 {
 			want.ExpiresAt = time.UnixMicro(at).UTC()
 		}

@@ -117,7 +117,9 @@ type TokenChange struct {
 	DropRefresh bool
 	// Set is a token that somebody else got (its Lineage is set by the store:
 	// one more than the stored one's). Of its access and its refresh token, what
-	// it lacks stays as it was after the drops.
+	// it lacks stays as it was after the drops. What was kept with the stored
+	// token stays with that one's refresh token, and goes with it: it may be
+	// about another account than a refresh token that is new.
 	Set *realm.Token
 }
 
@@ -130,12 +132,15 @@ func (c TokenChange) Apply(t realm.Token) realm.Token {
 	if c.DropRefresh {
 		t.Refresh, t.RefreshExpiresAt = "", time.Time{}
 	}
+	if t.Access == "" && t.Refresh == "" {
+		t.Kept = ""
+	}
 	if c.Set == nil {
 		return t
 	}
 	set := *c.Set
 	if set.Refresh == "" {
-		set.Refresh, set.RefreshExpiresAt = t.Refresh, t.RefreshExpiresAt
+		set.Refresh, set.RefreshExpiresAt, set.Kept = t.Refresh, t.RefreshExpiresAt, t.Kept
 	}
 	if set.Access == "" && t.Access != "" {
 		set.Access, set.ExpiresAt, set.IssuedAt, set.Fingerprint = t.Access, t.ExpiresAt, t.IssuedAt, t.Fingerprint

@@ -18,6 +18,8 @@ type wholeToken struct {
 	Issued         int64  `json:"issued,omitempty"`
 	Expires        int64  `json:"expires,omitempty"`
 	RefreshExpires int64  `json:"refresh_expires,omitempty"`
+	// Kept is missing in what older versions wrote.
+	Kept map[string]string `json:"kept,omitempty"`
 }
 
 // PlainToken writes a whole token in clear, to be sealed: JSON of a
@@ -26,6 +28,7 @@ func PlainToken(t realm.Token) ([]byte, error) {
 	return json.Marshal(wholeToken{
 		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:], Lineage: t.Lineage,
 		Issued: unixMicro(t.IssuedAt), Expires: unixMicro(t.ExpiresAt), RefreshExpires: unixMicro(t.RefreshExpiresAt),
+		Kept: t.Kept.Reveal(),
 	})
 }
 
@@ -39,6 +42,7 @@ func ParsePlainToken(plain []byte) (realm.Token, error) {
 	return realm.Token{
 		Access: realm.Hidden(w.Access), Refresh: realm.Hidden(w.Refresh), Fingerprint: realm.Fingerprint(w.Fingerprint),
 		Lineage: w.Lineage, IssuedAt: fromMicro(w.Issued), ExpiresAt: fromMicro(w.Expires), RefreshExpiresAt: fromMicro(w.RefreshExpires),
+		Kept: realm.KeptOf(w.Kept),
 	}, nil
 }
 

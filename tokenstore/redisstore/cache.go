@@ -85,6 +85,8 @@ type entry struct {
 	Issued         int64  `json:"i,omitempty"`
 	Expires        int64  `json:"e,omitempty"`
 	RefreshExpires int64  `json:"x,omitempty"`
+	// Kept is missing in what older versions wrote.
+	Kept map[string]string `json:"k,omitempty"`
 }
 
 // Option changes a cache that is being made.
@@ -250,6 +252,7 @@ func (c *Cache) seal(ref realm.Ref, t realm.Token) ([]byte, error) {
 	plain, err := json.Marshal(entry{
 		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:],
 		Issued: micro(t.IssuedAt), Expires: micro(t.ExpiresAt), RefreshExpires: micro(t.RefreshExpiresAt),
+		Kept: t.Kept.Reveal(),
 	})
 	if err != nil {
 		return nil, err
@@ -273,6 +276,7 @@ func (c *Cache) open(ref realm.Ref, number string, sealed []byte) (realm.Token, 
 	t := realm.Token{
 		Access: realm.Hidden(e.Access), Refresh: realm.Hidden(e.Refresh), Lineage: lineage,
 		IssuedAt: instant(e.Issued), ExpiresAt: instant(e.Expires), RefreshExpiresAt: instant(e.RefreshExpires),
+		Kept: realm.KeptOf(e.Kept),
 	}
 	copy(t.Fingerprint[:], e.Fingerprint)
 	return t, nil

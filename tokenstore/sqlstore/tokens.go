@@ -22,6 +22,8 @@ type sealedToken struct {
 	Access      string `json:"access,omitempty"`
 	Refresh     string `json:"refresh,omitempty"`
 	Fingerprint []byte `json:"fingerprint"` // as bytes: a realm.Fingerprint writes a mask
+	// Kept is missing in what older versions wrote.
+	Kept map[string]string `json:"kept,omitempty"`
 }
 
 // tokenRow is a row of a (realm, key): how far it has counted, and the token,
@@ -119,7 +121,7 @@ func (s *Store) lockToken(ctx context.Context, tx *txn, ref realm.Ref) (tokenRow
 func (s *Store) putToken(ctx context.Context, tx *txn, ref realm.Ref, t realm.Token, found bool) (realm.Token, error) {
 	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
 	seal, keyID, err := s.seal(tokenAD(ref, t.Lineage, t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt),
-		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:]})
+		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:], Kept: t.Kept.Reveal()})
 	if err != nil {
 		return t, err
 	}
@@ -176,6 +178,7 @@ func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
 	r.token = &realm.Token{
 		Access: realm.Hidden(open.Access), Refresh: realm.Hidden(open.Refresh), Lineage: r.lineage,
 		IssuedAt: cells.issued.Time, ExpiresAt: cells.expires.Time, RefreshExpiresAt: cells.refreshExpires.Time,
+		Kept: realm.KeptOf(open.Kept),
 	}
 	copy(r.token.Fingerprint[:], open.Fingerprint)
 	return r, nil

@@ -201,6 +201,38 @@ func testTokenChange(t *testing.T, s tokenstore.Store) {
 	if got = read(); got.Lineage != 5 {
 		t.Fatalf("lineage %d", got.Lineage)
 	}
+	testKeptChange(t, s)
+}
+
+// testKeptChange: what is kept with a token belongs to its refresh token, and is
+// not taken for a part of what somebody else got.
+func testKeptChange(t *testing.T, s tokenstore.Store) {
+	t.Helper()
+	for name, c := range map[string]struct {
+		change tokenstore.TokenChange
+		want   realm.Kept
+	}{
+		"nothing":                       {tokenstore.TokenChange{}, kept(1)},
+		"without the access token":      {tokenstore.TokenChange{DropAccess: true}, kept(1)},
+		"without the refresh token":     {tokenstore.TokenChange{DropRefresh: true}, kept(1)},
+		"another access token":          {tokenstore.TokenChange{Set: &realm.Token{Access: "imported"}}, kept(1)},
+		"another refresh token":         {tokenstore.TokenChange{Set: &realm.Token{Refresh: "imported"}}, ""},
+		"another one of both":           {tokenstore.TokenChange{Set: &realm.Token{Access: "imported", Refresh: "imported"}}, ""},
+		"another one and nothing of it": {tokenstore.TokenChange{DropAccess: true, DropRefresh: true, Set: &realm.Token{Access: "imported"}}, ""},
+	} {
+		ref := realm.Ref{Realm: "kept", Key: name}
+		_, err := SaveToken(t.Context(), s, ref, token(1), 0)
+		ok(t, err)
+		_, err = s.UpdateSecret(t.Context(), ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+			return old, c.change, nil
+		})
+		ok(t, err)
+		got, _, err := s.Token(t.Context(), ref)
+		ok(t, err)
+		if got.Kept != c.want {
+			t.Errorf("%s: %v is kept", name, got.Kept.Reveal())
+		}
+	}
 }
 
 func testDeleteSecret(t *testing.T, s tokenstore.Store) {

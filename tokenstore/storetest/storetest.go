@@ -121,11 +121,16 @@ func putSecret(t *testing.T, s tokenstore.Store, ref realm.Ref, fields map[strin
 }
 
 // token is a token that lives for an hour; n tells it from others.
+// kept is what is kept with token n.
+func kept(n int) realm.Kept {
+	return realm.KeptOf(map[string]string{"answer.instance_url": fmt.Sprintf("https://instance-%d.example", n), "callback.id": fmt.Sprint(n)})
+}
+
 func token(n int) realm.Token {
 	issued := time.Now().UTC().Truncate(time.Microsecond)
 	return realm.Token{
 		Access: realm.Hidden(fmt.Sprintf("access-%d", n)), ExpiresAt: issued.Add(time.Hour), IssuedAt: issued,
 		Refresh: realm.Hidden(fmt.Sprintf("refresh-%d", n)), RefreshExpiresAt: issued.Add(48 * time.Hour),
-		Fingerprint: realm.Fingerprint{byte(n), 1, 2, 3},
+		Fingerprint: realm.Fingerprint{byte(n), 1, 2, 3}, Kept: kept(n),
 	}
 }
