@@ -5,12 +5,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 )
@@ -55,23 +57,61 @@ func TestPresetsNeedOnlyASecret(t *testing.T) {
 				text += field + " `" + fields[field] + "`\n"
 			}
 			text += "}\n}\n"
-			i := newInstance(t)
-			adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(i.caddyfile(text, "token_gateway")), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, w := range warnings {
-				if !strings.Contains(w.Message, "caddy fmt") {
-					t.Errorf("warning: %s", w.Message)
-				}
-			}
-			var cfg caddy.Config
-			if err := json.Unmarshal(adapted, &cfg); err != nil {
-				t.Fatal(err)
-			}
-			if err := caddy.Validate(&cfg); err != nil {
-				t.Error(err)
-			}
+			validates(t, text)
 		})
+	}
+}
+
+// validates holds that what stands in a tokens block is right: it adapts without
+// a warning, every program compiles, and the secrets fit.
+func validates(t *testing.T, text string) {
+	t.Helper()
+	i := newInstance(t)
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(i.caddyfile(text, "token_gateway")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range warnings {
+		if !strings.Contains(w.Message, "caddy fmt") {
+			t.Errorf("warning: %s", w.Message)
+		}
+	}
+	var cfg caddy.Config
+	if err := json.Unmarshal(adapted, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(&cfg); err != nil {
+		t.Error(err)
+	}
+}
+
+var (
+	pageBlock    = regexp.MustCompile("(?ms)^```caddyfile tokens\n(.*?)^```$")
+	pageVariable = regexp.MustCompile(`(?m)^\t+(\S+) \{env\.(\w+)\}$`)
+)
+
+// What the pages of the catalogue tell people to write works as it stands.
+func TestPagesOfPresetsWork(t *testing.T) {
+	for _, folder := range []string{"../docs/providers", "../docs/zh-CN/providers"} {
+		for _, name := range presets.Names() {
+			t.Run(filepath.Base(filepath.Dir(folder))+"/"+name, func(t *testing.T) {
+				page, err := os.ReadFile(filepath.Join(folder, name+".md"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := pageBlock.FindAllSubmatch(page, -1)
+				if len(found) != 1 {
+					t.Fatalf("the page has %d blocks for tokens", len(found))
+				}
+				text, fields := string(found[0][1]), goldenFields(t, name)
+				if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
+					t.Errorf("not as caddy fmt writes it:\n%s", text)
+				}
+				for _, m := range pageVariable.FindAllStringSubmatch(text, -1) {
+					t.Setenv(m[2], fields[m[1]])
+				}
+				validates(t, text)
+			})
+		}
 	}
 }

@@ -56,6 +56,8 @@ var arrows = map[string][]string{
 		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
+
+	"internal/presets/pages": {"realm", "internal/presets"},
 	"":                 {"caddymodule"},
 
 	// For tests only: nothing of the above imports them.

@@ -21,7 +21,7 @@ func faults(p presets.Preset) (found []string) {
 	text := func(t presets.Text, what string) {
 		for _, s := range []string{t.En, t.Zh} {
 			fault(strings.TrimSpace(s) != s || s == "", what+" is empty in a language, or has a blank around it")
-			fault(strings.ContainsAny(s, "\n\r|"), what+" has a line break or a bar, which a table cannot have")
+			fault(strings.ContainsAny(s, "\n\r|<"), what+" has a line break, a bar or a <, which a page cannot have")
 		}
 		fault(!hasHan(t.Zh), what+" is not Chinese under zh")
 		fault(hasHan(t.En), what+" is not English under en")
@@ -93,27 +93,28 @@ func TestEveryFileHasTheForm(t *testing.T) {
 // Each fault is found: a check that finds none would let everything in.
 func TestFaultsAreFound(t *testing.T) {
 	for want, spoil := range map[string]func(*presets.Preset){
-		"title is missing":                     func(p *presets.Preset) { p.Title.Zh = "" },
-		"title is not English":                 func(p *presets.Preset) { p.Title.En = "微信" },
-		"category x is not known":              func(p *presets.Preset) { p.Category = "x" },
-		"field appid stands there twice":       func(p *presets.Preset) { p.Fields = append(p.Fields, p.Fields[0]) },
-		"help of appid is empty":               func(p *presets.Preset) { p.Fields[0].Help.En = "" },
-		"help of appid is not Chinese":         func(p *presets.Preset) { p.Fields[0].Help.Zh = "AppID" },
-		"field appid must be required":         func(p *presets.Preset) { p.Fields[0].Required = false },
-		"the default of appid":                 func(p *presets.Preset) { p.Fields[0].Default = "x" },
-		"field appid must be pushed":           func(p *presets.Preset) { p.Fields[0].Pushed = true },
-		"docs is empty":                        func(p *presets.Preset) { p.Docs = nil },
-		"docs has http:":                       func(p *presets.Preset) { p.Docs = []string{"http://x.example"} },
-		"notes must be as many":                func(p *presets.Preset) { p.Notes.Zh = p.Notes.Zh[1:] },
-		"a note has a line break":              func(p *presets.Preset) { p.Notes.En[0] = "a\nb" },
-		"an error has no code":                 func(p *presets.Preset) { p.Errors[0].Code = "" },
-		"error 40164 is not Chinese":           func(p *presets.Preset) { p.Errors[0].Zh = "x" },
-		"unverified is empty":                  func(p *presets.Preset) { p.Unverified = append(p.Unverified, presets.Text{}) },
-		"there must be an example exactly":     func(p *presets.Preset) { p.Example = nil },
-		"the example needs a method":           func(p *presets.Preset) { p.Example.Path = "x" },
-		"the example needs a content_type":     func(p *presets.Preset) { p.Example.Body = "{}" },
-		"the name is not lower case letters":   func(p *presets.Preset) { p.Name = "We Chat" },
-		"error 40164 has a line break or a ba": func(p *presets.Preset) { p.Errors[0].En = "a|b" },
+		"title is missing":                      func(p *presets.Preset) { p.Title.Zh = "" },
+		"title is not English":                  func(p *presets.Preset) { p.Title.En = "微信" },
+		"category x is not known":               func(p *presets.Preset) { p.Category = "x" },
+		"field appid stands there twice":        func(p *presets.Preset) { p.Fields = append(p.Fields, p.Fields[0]) },
+		"help of appid is empty":                func(p *presets.Preset) { p.Fields[0].Help.En = "" },
+		"help of appid is not Chinese":          func(p *presets.Preset) { p.Fields[0].Help.Zh = "AppID" },
+		"field appid must be required":          func(p *presets.Preset) { p.Fields[0].Required = false },
+		"the default of appid":                  func(p *presets.Preset) { p.Fields[0].Default = "x" },
+		"field appid must be pushed":            func(p *presets.Preset) { p.Fields[0].Pushed = true },
+		"docs is empty":                         func(p *presets.Preset) { p.Docs = nil },
+		"docs has http:":                        func(p *presets.Preset) { p.Docs = []string{"http://x.example"} },
+		"notes must be as many":                 func(p *presets.Preset) { p.Notes.Zh = p.Notes.Zh[1:] },
+		"a note has a line break,":              func(p *presets.Preset) { p.Notes.En[0] = "a\nb" },
+		"help of appid has a line break, a bar": func(p *presets.Preset) { p.Fields[0].Help.En = "<key>" },
+		"an error has no code":                  func(p *presets.Preset) { p.Errors[0].Code = "" },
+		"error 40164 is not Chinese":            func(p *presets.Preset) { p.Errors[0].Zh = "x" },
+		"unverified is empty":                   func(p *presets.Preset) { p.Unverified = append(p.Unverified, presets.Text{}) },
+		"there must be an example exactly":      func(p *presets.Preset) { p.Example = nil },
+		"the example needs a method":            func(p *presets.Preset) { p.Example.Path = "x" },
+		"the example needs a content_type":      func(p *presets.Preset) { p.Example.Body = "{}" },
+		"the name is not lower case letters":    func(p *presets.Preset) { p.Name = "We Chat" },
+		"error 40164 has a line break, a bar ":  func(p *presets.Preset) { p.Errors[0].En = "a|b" },
 	} {
 		p, err := presets.Get("wechat")
 		if err != nil {

@@ -1,0 +1,131 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+)
+
+const presetsLong = `
+Lists the catalogue: the providers whose realms ship with this program. With the
+name of one, shows the fields that a secret needs, what to write into the
+Caddyfile, what is known of the token, and what is not verified.
+
+The catalogue is a part of the program. No instance has to run, and no API is
+called: an instance of another version may have other presets, which
+GET /api/preset lists.
+`
+
+func presetsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "presets [name]",
+		Short: "Lists the providers that ship with this program, or shows one",
+		Long:  presetsLong,
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return writePresets(cmd.OutOrStdout(), presets.List(), asJSON)
+			}
+			p, err := presets.Get(args[0])
+			if errors.Is(err, presets.ErrUnknown) {
+				return fmt.Errorf("%q: %w; caddy tokens presets lists them", args[0], err)
+			}
+			if err != nil {
+				return err
+			}
+			return writePreset(cmd.OutOrStdout(), p, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write the presets as JSON, as the API has them")
+	return cmd
+}
+
+// writePresets writes a table, a line for each preset.
+func writePresets(to io.Writer, list []presets.Preset, asJSON bool) error {
+	if asJSON {
+		return writeIndented(to, list)
+	}
+	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "NAME\tPROVIDER\tCATEGORY")
+	for _, p := range list {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, p.Title.En, p.Category)
+	}
+	return table.Flush()
+}
+
+// writePreset writes what people need to know to use a preset.
+func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
+	if asJSON {
+		return writeIndented(to, p)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\npreset %s, category %s\n\nFields of a secret:\n", p.Title.En, p.Name, p.Category)
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, f := range p.Fields {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", f.Name, f.Help.En+fieldRemarks(f))
+	}
+	_ = table.Flush()
+	fmt.Fprintf(&b, "\nFor the tokens block of the Caddyfile:\n\n%s\n", indented(p.Caddyfile()))
+	if p.NeedsPerson() {
+		fmt.Fprintf(&b, "A person authorizes the account, with the link that this returns:\n\n  %s\n\n", p.AuthorizeCurl())
+	}
+	fmt.Fprintf(&b, "To try it:\n\n  %s\n", p.Curl())
+	var unverified, errorLines []string
+	for _, u := range p.Unverified {
+		unverified = append(unverified, u.En)
+	}
+	for _, e := range p.Errors {
+		errorLines = append(errorLines, e.Code+": "+e.En)
+	}
+	writeItems(&b, "Good to know", p.Notes.En)
+	writeItems(&b, "Errors", errorLines)
+	writeItems(&b, "Not verified", unverified)
+	writeItems(&b, "The provider's pages", p.Docs)
+	_, err := io.WriteString(to, b.String())
+	return err
+}
+
+// fieldRemarks says in parentheses what a field is, beyond its help.
+func fieldRemarks(f presets.Field) string {
+	var remarks []string
+	for _, r := range []struct {
+		is   bool
+		text string
+	}{
+		{f.Confidential, "confidential"},
+		{f.Shared, "may stand in shared"},
+		{f.Pushed, "arrives by push"},
+		{f.Default != "", "default " + f.Default},
+	} {
+		if r.is {
+			remarks = append(remarks, r.text)
+		}
+	}
+	if len(remarks) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(remarks, ", ") + ")"
+}
+
+// writeItems writes a heading and its items, or nothing where there are none.
+func writeItems(b *strings.Builder, heading string, items []string) {
+	if len(items) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n", heading)
+	for _, item := range items {
+		fmt.Fprintf(b, "  - %s\n", item)
+	}
+}
+
+// indented moves every line to the right, for a terminal.
+func indented(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  ") + "\n"
+}

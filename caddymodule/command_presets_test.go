@@ -1,0 +1,69 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+)
+
+// The catalogue is there without an instance.
+func TestPresetsCommandLists(t *testing.T) {
+	out, _, err := tokens(t, "presets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 1+len(presets.Names()) || !strings.HasPrefix(lines[0], "NAME ") {
+		t.Errorf("got\n%s", out)
+	}
+	for i, p := range presets.List() {
+		if !strings.HasPrefix(lines[i+1], p.Name+" ") || !strings.Contains(lines[i+1], p.Title.En) || !strings.HasSuffix(lines[i+1], p.Category) {
+			t.Errorf("%s: %q", p.Name, lines[i+1])
+		}
+	}
+	out, _, err = tokens(t, "presets", "--json")
+	var list []presets.Preset
+	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list) != len(presets.Names()) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestPresetsCommandShowsOne(t *testing.T) {
+	out, _, err := tokens(t, "presets", "jd_vop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"JD VOP for business buyers (unattended authorization)\npreset jd_vop, category commerce\n",
+		"  app_secret    App Secret of the app (confidential, may stand in shared)\n",
+		"  realm jd_vop {\n  \tpreset jd_vop\n  \tshared {\n  \t\tapp_key {env.JD_VOP_APP_KEY}\n",
+		"  curl 'localhost:8081/api/token?realm=jd_vop&key=main'\n",
+		"Not verified:\n  - Whether a refresh token can be used again",
+		"The provider's pages:\n  - https://vop.jd.com/",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "authorizes the account") {
+		t.Error("the server authorizes by itself, and no person")
+	}
+	if out, _, err = tokens(t, "presets", "jd"); err != nil || !strings.Contains(out, "  curl localhost:8081/api/secret/jd/main/authorize\n") {
+		t.Errorf("%v: a person authorizes, and is not told how:\n%s", err, out)
+	}
+	var one presets.Preset
+	if out, _, err = tokens(t, "presets", "jd", "--json"); err != nil || json.Unmarshal([]byte(out), &one) != nil || one.Name != "jd" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestPresetsCommandKnowsNoOther(t *testing.T) {
+	if _, _, err := tokens(t, "presets", "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody": no preset has this name; caddy tokens presets lists them`) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := tokens(t, "presets", "jd", "suning"); err == nil {
+		t.Error("two names are taken")
+	}
+}

@@ -1,0 +1,117 @@
+package presets
+
+import (
+	"slices"
+	"strings"
+)
+
+// ownKey is the key of the secret in the examples.
+const ownKey = "main"
+
+// Caddyfile is the realm as people write it, for the tokens block: the name of
+// the preset, and the fields that have neither a default nor come by a push. The
+// values are variables of the environment, see Variable.
+func (p Preset) Caddyfile() string {
+	var b strings.Builder
+	b.WriteString("realm " + p.Name + " {\n\tpreset " + p.Name + "\n")
+	shared, own := p.writtenFields()
+	if len(shared) > 0 {
+		p.writeFields(&b, "shared", shared)
+	}
+	p.writeFields(&b, "secret "+ownKey, own)
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// writtenFields are those that a user writes. Where all of them belong to the
+// app, they stand in the secret: one account is what most people have.
+func (p Preset) writtenFields() (shared, own []Field) {
+	for _, f := range p.Fields {
+		switch {
+		case f.Default != "" || f.Pushed:
+		case f.Shared:
+			shared = append(shared, f)
+		default:
+			own = append(own, f)
+		}
+	}
+	if len(own) == 0 {
+		return nil, shared
+	}
+	return shared, own
+}
+
+func (p Preset) writeFields(b *strings.Builder, block string, fields []Field) {
+	b.WriteString("\t" + block + " {\n")
+	for _, f := range fields {
+		b.WriteString("\t\t" + f.Name + " {env." + p.Variable(f) + "}\n")
+	}
+	b.WriteString("\t}\n")
+}
+
+// Variable is the name that the environment variable of a field has in the
+// examples: WECHAT_APPID.
+func (p Preset) Variable(f Field) string {
+	name := strings.ToUpper(f.Name)
+	if prefix := strings.ToUpper(p.Name) + "_"; !strings.HasPrefix(name, prefix) {
+		name = prefix + name
+	}
+	return strings.NewReplacer("-", "_", ".", "_").Replace(name)
+}
+
+// Curl is a command to try the preset with, where Caddy runs as in the README:
+// the call of the example, or, for a token that apps take themselves, that.
+func (p Preset) Curl() string {
+	e := p.Example
+	if e == nil {
+		return "curl 'localhost:8081/api/token?realm=" + p.Name + "&key=" + ownKey + "'"
+	}
+	words := []string{"curl"}
+	if e.Method != "GET" && (e.Method != "POST" || e.Body == "") {
+		words = append(words, "-X", e.Method)
+	}
+	if e.Body != "" {
+		words = append(words, "-H", quote("Content-Type: "+e.ContentType))
+	}
+	words = append(words, quote("localhost:8080/"+p.Name+"/"+ownKey+e.Path))
+	if e.Body != "" {
+		words = append(words, "--data-binary", quote(e.Body))
+	}
+	return strings.Join(words, " ")
+}
+
+// AuthorizeCurl is the command that begins an authorization by a person.
+func (p Preset) AuthorizeCurl() string {
+	return "curl localhost:8081/api/secret/" + p.Name + "/" + ownKey + "/authorize"
+}
+
+// quote writes a word as a shell wants it.
+func quote(s string) string {
+	if !strings.ContainsAny(s, " ?&;*'\"{}[]()<>|$`\\!#~\n") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// NeedsPerson reports whether a person authorizes each account once.
+func (p Preset) NeedsPerson() bool {
+	authorizes := p.Config.Authorize != nil || p.Config.Grant != nil && p.Config.Grant.AuthorizeURL != ""
+	return authorizes && !p.Config.Unattended
+}
+
+// HasInject reports whether the proxy puts the token into requests. Otherwise
+// apps take it and use it themselves.
+func (p Preset) HasInject() bool { return len(p.Config.Inject) > 0 }
+
+// Hosts are those that get the token.
+func (p Preset) Hosts() []string {
+	if len(p.Config.Hosts) > 0 {
+		return slices.Clone(p.Config.Hosts)
+	}
+	_, rest, _ := strings.Cut(p.Config.API, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	if host == "" {
+		return nil
+	}
+	return []string{host}
+}
