@@ -32,7 +32,7 @@ func TestExample(t *testing.T) {
 	})
 	all = strings.Replace(all, "\t\tstorage sqlite tokens.db\n", "", 1)
 	adapted := adapt(t, string(caddyfile.Format([]byte(all))))
-	for _, want := range []string{`"semantics":"same"`, `"cron":"0 3 * * *"`, `"type":"mysql"`, `"key":"main"`} {
+	for _, want := range []string{`"preset":"wechat"`, `"cron":"0 3 * * *"`, `"type":"mysql"`, `"key":"main"`} {
 		if !strings.Contains(strings.ReplaceAll(adapted, ": ", ":"), want) {
 			t.Errorf("with its comments it has no %s:\n%s", want, adapted)
 		}

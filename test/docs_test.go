@@ -23,6 +23,21 @@ func pages(t *testing.T) []string {
 	return slices.Concat(readmes, below)
 }
 
+// catalogue are the generated pages of the providers. Their Caddyfiles are tested
+// in the package caddymodule, without a process for each.
+func catalogue(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, folder := range []string{"../docs/providers", "../docs/zh-CN/providers"} {
+		found, err := filepath.Glob(folder + "/*.md")
+		if err != nil || len(found) < 2 {
+			t.Fatalf("no pages of providers: %v", err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
 func readDoc(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path) // #nosec G304 -- our own files
@@ -219,7 +234,7 @@ var (
 
 // Every link within the repository leads to a file, and to a heading of it.
 func TestDocsLinks(t *testing.T) {
-	for _, page := range append(pages(t), "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md") {
+	for _, page := range slices.Concat(pages(t), catalogue(t), []string{"../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md"}) {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
 			path, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(path, "://") {
@@ -277,7 +292,7 @@ var (
 // whoever renames one has to correct the sentence about it.
 func TestDocsNameWhatExists(t *testing.T) {
 	files, source := sources(t)
-	for _, page := range append(pages(t), "../CONTRIBUTING.md") {
+	for _, page := range append(slices.Concat(pages(t), catalogue(t)), "../CONTRIBUTING.md") {
 		text := readDoc(t, page)
 		for _, name := range testName.FindAllString(text, -1) {
 			if !strings.Contains(source, "\nfunc "+name+"(") {

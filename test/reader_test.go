@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 )
 
@@ -352,8 +353,9 @@ func (r *reader) node() *node {
 }
 
 var (
-	realmLine = regexp.MustCompile(`(?m)^\s*realm \S+ \{$`)
-	allowHTTP = regexp.MustCompile(`(?m)^\s*allow_http( on)?\n`)
+	presetLine = regexp.MustCompile(`(?m)^\s*preset (\w+)$`)
+	realmLine  = regexp.MustCompile(`(?m)^\s*realm \S+ \{$`)
+	allowHTTP  = regexp.MustCompile(`(?m)^\s*allow_http( on)?\n`)
 )
 
 // adapted is the configuration with free ports in place of the documents', and
@@ -362,9 +364,19 @@ func (r *reader) adapted(proxyPort, adminPort int) string {
 	text := strings.NewReplacer(
 		"8080", strconv.Itoa(proxyPort), "8081", strconv.Itoa(adminPort), "8082", strconv.Itoa(r.practice),
 		"https://", r.world.base+"/",
-	).Replace(r.caddyfile)
+	).Replace(presetLine.ReplaceAllStringFunc(r.caddyfile, r.withAddresses))
 	text = realmLine.ReplaceAllString(allowHTTP.ReplaceAllString(text, ""), "$0\n\t\t\tallow_http")
 	return r.files.replace(strings.Replace(text, "\ttokens {\n", "\tadmin off\n\tdebug\n\ttokens {\n\t\tallow_private 127.0.0.1\n", 1))
+}
+
+// withAddresses writes the addresses that a preset has into the realm, where
+// the world can take their place.
+func (r *reader) withAddresses(line string) string {
+	p, err := presets.Get(presetLine.FindStringSubmatch(line)[1])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return line + "\n\t\t\tapi " + p.Config.API + "\n\t\t\turl " + p.Config.URL
 }
 
 // run runs a command of a page in a shell.

@@ -58,7 +58,7 @@ var arrows = map[string][]string{
 	"cmd/xcaddy-build": {"caddymodule"},
 
 	"internal/presets/pages": {"realm", "internal/presets"},
-	"":                 {"caddymodule"},
+	"":                       {"caddymodule"},
 
 	// For tests only: nothing of the above imports them.
 	"tokenstore/storetest":  {"realm", "tokenstore"},
