@@ -89,20 +89,6 @@ func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// renewOn reads one rule; a token is dead where any of them matches:
-//
-//	renew_on <rule>
-func (p *realmParser) renewOn(d *caddyfile.Dispenser) error {
-	c := &p.realm.Config
-	p.at.here(d, fmt.Sprintf("config.renew_on[%d]", len(c.RenewOn)))
-	if len(c.RenewOn) == 0 {
-		p.at.here(d, "config.renew_on")
-	}
-	rule, err := parseRule(d)
-	c.RenewOn = append(c.RenewOn, rule)
-	return err
-}
-
 // secret reads one credential set, named by its key:
 //
 //	secret <key> {

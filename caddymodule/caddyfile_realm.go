@@ -34,7 +34,7 @@ type realmParser struct {
 //	    refresh|exchange|authorize [<method> <url>] { ... }
 //	    grant <name> { ... }                     # see parseGrant
 //	    inject query|header|basic|body|path|cookie <name> [<value>]
-//	    renew_on <rule>                          # see parseRule
+//	    renew_on <rule> { ... }                  # see renewOn
 //	    secret <key> { <field> <value> ... ; inject_only [on|off] }
 //	    shared { <field> <value> ... }
 //	    limits { ... }                           # see parseLimits

@@ -105,9 +105,20 @@ type Rule struct {
 	// Status is the set of HTTP statuses that match; empty for any.
 	Status []int `json:"status,omitempty"`
 	// JSON is a path into the answer, Values what may stand there; without
-	// values, anything but null may. Numbers and numeric strings compare equal.
+	// values, anything but null may. Numbers and numeric strings compare equal. The
+	// step "*" stands for any element of a list; a member of that name is \*.
 	JSON   string   `json:"json,omitempty"`
 	Values []Scalar `json:"values,omitempty"`
 	// Absent lets a missing path pass, or null.
 	Absent bool `json:"absent,omitempty"`
+	// Text is a text that stands in the first 64 KiB of the answer's body, which is
+	// JSON, XML, text (but no event stream) or one of Types. In renew_on only.
+	Text string `json:"text,omitempty"`
+	// Header is the name of a header field or trailer, and Values what its value may
+	// be, letter by letter; without values, it may be anything. It does not stand
+	// beside JSON, and beside Text only the header counts. In renew_on only.
+	Header string `json:"header,omitempty"`
+	// Types are media types, such as "application/x-javascript", beside those that
+	// JSON and Text look into. In renew_on only.
+	Types []string `json:"types,omitempty"`
 }

@@ -28,7 +28,7 @@ func (s Scalar) Equal(o Scalar) bool {
 	if s.raw == o.raw {
 		return true
 	}
-	a, b := s.text(), o.text()
+	a, b := s.Text(), o.Text()
 	if a == b && strings.HasPrefix(s.raw, `"`) == strings.HasPrefix(o.raw, `"`) {
 		return true
 	}
@@ -43,8 +43,8 @@ func (s Scalar) Equal(o Scalar) bool {
 	return ok && x.Cmp(y) == 0
 }
 
-// text is the value without quotes.
-func (s Scalar) text() string {
+// Text is the value without quotes.
+func (s Scalar) Text() string {
 	if strings.HasPrefix(s.raw, `"`) {
 		var t string
 		_ = json.Unmarshal([]byte(s.raw), &t)

@@ -113,12 +113,15 @@ func (r Rule) validate(at string) error {
 			return Fieldf(indexPath(at+".values", i), "is not UTF-8 text")
 		}
 	}
+	if err := r.validateAnswer(at); err != nil {
+		return err
+	}
 	switch {
-	case r.JSON == "" && len(r.Values) > 0:
+	case r.JSON == "" && r.Header == "" && len(r.Values) > 0:
 		return Fieldf(at+".json", "is required: values are looked for there")
 	case r.JSON == "" && r.Absent:
 		return Fieldf(at+".json", "is required: absent is about this path")
-	case r.JSON == "" && len(r.Status) == 0:
+	case r.JSON == "" && r.Text == "" && r.Header == "" && len(r.Status) == 0:
 		return Fieldf(at, "says nothing: give status, or json with values")
 	case r.Absent && len(r.Values) == 0:
 		return Fieldf(at+".values", "is required: absent alone would match every answer")

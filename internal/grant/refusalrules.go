@@ -94,11 +94,16 @@ func (m refusalMatch) found() bool { return m.rule != nil }
 // code is the value that the rule names and the answer has: the provider's code
 // where none stands at a place that is known. A rule without values may lead
 // to anything, which is not shown.
-func (m refusalMatch) code(root gjson.Result) string {
+func (m refusalMatch) code(root gjson.Result) (code string) {
 	if !m.found() || m.rule.json == nil || len(m.rule.values) == 0 {
 		return ""
 	}
-	code, _ := scalarAt(root, m.rule.json)
+	_, _ = m.rule.json.leads(root, func(value gjson.Result) (accepted bool) {
+		if accepted = m.rule.accepts(value); accepted {
+			code, _ = scalarText(value)
+		}
+		return accepted
+	})
 	return code
 }
 

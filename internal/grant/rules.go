@@ -13,7 +13,7 @@ import (
 // rule is a compiled realm.Rule: a condition on an answer.
 type rule struct {
 	status []int
-	json   path
+	json   pattern
 	name   string // the path as it was written, for messages
 	values []realm.Scalar
 	absent bool
@@ -33,11 +33,20 @@ func compileRules(rules []realm.Rule, field string) ([]rule, error) {
 	return compiled, nil
 }
 
-// compileRule compiles one rule. One that would match every answer is refused:
+// inRenewOn is the reason against what only the answers of an API are judged by.
+const inRenewOn = "can stand in renew_on only"
+
+// compileRule compiles one rule about token answers. One that would match every answer is refused:
 // it can only be a mistake.
 func compileRule(r realm.Rule, field string) (rule, error) {
 	c := rule{status: r.Status, name: r.JSON, values: r.Values, absent: r.Absent}
 	switch {
+	case r.Text != "":
+		return c, realm.Fieldf(field+".text", inRenewOn)
+	case r.Header != "":
+		return c, realm.Fieldf(field+".header", inRenewOn)
+	case len(r.Types) > 0:
+		return c, realm.Fieldf(field+".types", inRenewOn)
 	case r.JSON == "" && (len(r.Values) > 0 || r.Absent):
 		return c, realm.Fieldf(field+".json", "is missing: values and absent need a path")
 	case r.JSON == "" && len(r.Status) == 0:
@@ -48,7 +57,7 @@ func compileRule(r realm.Rule, field string) (rule, error) {
 		return c, nil
 	}
 	var err error
-	if c.json, err = parsePath(r.JSON); err != nil {
+	if c.json, err = parsePattern(r.JSON); err != nil {
 		return c, realm.Fieldf(field+".json", "%v", err)
 	}
 	return c, nil
@@ -68,11 +77,7 @@ func (r rule) matches(status int, root gjson.Result) (bool, error) {
 	if r.json == nil {
 		return true, nil
 	}
-	value, err := r.json.in(root)
-	if err != nil {
-		return false, err
-	}
-	return r.accepts(value), nil
+	return r.json.leads(root, r.accepts)
 }
 
 // accepts compares a value. null counts as absent, unless the rule names it.

@@ -20,7 +20,7 @@ type judgement struct {
 // judge judges an answer. It reads ahead where the rule has to see the body;
 // the answer that it returns is the caller's, with every byte of it.
 func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRule) (*http.Response, judgement) {
-	verdict := rule.Status(resp.StatusCode)
+	verdict := rule.Head(resp.StatusCode, resp.Header)
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols: // the body is a connection
 		return resp, judgement{verdict: realm.Alive}
@@ -30,10 +30,12 @@ func (t *Transport) judge(resp *http.Response, method string, rule realm.DeadRul
 		return resp, judgement{verdict: verdict}
 	case verdict == realm.Dead:
 		return t.judgeRefusal(resp)
-	case verdict == realm.AskBody && !isDocument(resp):
-		return resp, judgement{verdict: realm.Alive}
 	case verdict == realm.AskBody:
-		return t.judgeBody(resp, rule)
+		look := rule.Look(resp.StatusCode, resp.Header)
+		if !mayRefuse(resp, look) {
+			return resp, judgement{verdict: realm.Alive}
+		}
+		return t.judgeBody(resp, rule, look)
 	}
 	return resp, judgement{verdict: verdict}
 }
@@ -59,78 +61,90 @@ func (t *Transport) judgeRefusal(resp *http.Response) (*http.Response, judgement
 	return resp, judgement{realm.Dead, code}
 }
 
-// judgeBody looks into an answer that may be a document.
-func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule) (*http.Response, judgement) {
-	coding, isPromising := resp.Header.Get("Content-Encoding"), beginsJSON
-	if isPacked(coding) {
-		if !canUnpack(coding) {
-			return resp, judgement{verdict: realm.AskBody}
+// judgeBody looks into an answer that may refuse the token.
+func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule, look realm.Look) (*http.Response, judgement) {
+	coding := resp.Header.Get("Content-Encoding")
+	if isPacked(coding) && !canUnpack(coding) {
+		if look == realm.LookAtObject { // hardly a refusal, and nothing could be read of it
+			return resp, judgement{verdict: realm.Alive}
 		}
-		isPromising = always // only the whole of it can be unpacked
+		return resp, judgement{verdict: realm.AskBody}
 	}
+	isPromising := promiseOf(look, coding)
 	resp, head, whole := t.peek(resp, isPromising)
 	j := judgement{verdict: realm.Alive}
-	judge := func(document []byte) {
-		if rule.Body(resp.StatusCode, document) {
-			j = judgement{realm.Dead, errorCode(resp.Header, document)}
+	judge := func(body []byte, whole bool) {
+		if rule.Body(resp.StatusCode, resp.Header, body, whole) {
+			j = judgement{realm.Dead, errorCode(resp.Header, body)}
 		}
 	}
+	isLong := len(head) > maxPeek
 	switch {
-	case len(head) > maxPeek, !isPacked(coding) && !beginsJSON(head):
+	case !isPromising(head), isLong && look != realm.LookAtText:
 		// It is no document of the kind that refuses a token.
-	case !whole:
+	case !whole && !isLong:
 		j.verdict = realm.AskBody
 	case !isPacked(coding):
-		judge(head)
-	case !unpacked(coding, head, judge):
+		judge(head[:min(len(head), maxPeek)], whole)
+	case look == realm.LookAtText:
+		if !unpackedBeginning(coding, head, judge) {
+			j.verdict = realm.AskBody
+		}
+	case !unpacked(coding, head, func(document []byte) { judge(document, true) }):
 		j.verdict = realm.AskBody
 	}
 	return resp, j
 }
 
-// isDocument reports whether the answer may be one that refuses a token: a
-// whole JSON document, and a small one. A download is none, even of JSON: what
+// mayRefuse reports whether an answer may be one that refuses a token: a small one,
+// or one of which the beginning is enough. A download is none, even of JSON: what
 // stands in a file does not tell what the API thinks of the token.
-func isDocument(resp *http.Response) bool {
+func mayRefuse(resp *http.Response, look realm.Look) bool {
 	switch resp.StatusCode {
 	case http.StatusNoContent, http.StatusPartialContent, http.StatusNotModified:
 		return false
 	}
-	if resp.Body == nil || resp.ContentLength == 0 || resp.ContentLength > maxPeek {
+	if resp.Body == nil || resp.ContentLength == 0 || look == realm.LookNowhere {
 		return false
 	}
-	if word, _, _ := strings.Cut(resp.Header.Get("Content-Disposition"), ";"); strings.EqualFold(strings.TrimSpace(word), "attachment") {
+	if resp.ContentLength > maxPeek && look != realm.LookAtText {
 		return false
 	}
-	return isJSON(resp.Header.Get("Content-Type"))
+	word, _, _ := strings.Cut(resp.Header.Get("Content-Disposition"), ";")
+	return !strings.EqualFold(strings.TrimSpace(word), "attachment")
 }
 
-// isJSON reports whether a media type may be that of a JSON document. WeChat and
-// QQ send theirs as text/plain, and an answer may have no type at all; then
-// the first byte tells more, see beginsJSON. text/html is left out, although
-// PHP sends it unasked: a packed page would have to be held back to know.
-func isJSON(mediaType string) bool {
-	mediaType, _, _ = strings.Cut(mediaType, ";")
-	mediaType = strings.TrimSpace(mediaType)
-	for _, known := range [...]string{"application/json", "text/json", "text/plain", ""} {
-		if strings.EqualFold(mediaType, known) {
-			return true
-		}
+// promiseOf returns what tells whether the beginning of a body is worth waiting for
+// more. In gzip, the first bytes can be unpacked as soon as they are there; of zstd,
+// and of what is a document by its type, the whole is waited for.
+func promiseOf(look realm.Look, coding string) func([]byte) bool {
+	switch {
+	case look == realm.LookAtText, isPacked(coding) && (look == realm.LookAtJSON || strings.EqualFold(coding, "zstd")):
+		return always
+	case isPacked(coding):
+		return func(packed []byte) bool { return beginsObjectIn(coding, packed) }
+	case look == realm.LookAtObject:
+		return beginsObject
 	}
-	const suffix = "+json"
-	n := len(mediaType) - len(suffix)
-	return n > 0 && strings.EqualFold(mediaType[n:], suffix)
+	return beginsJSON
 }
 
 // beginsJSON reports whether text may be the beginning of a JSON object or array,
 // perhaps behind a byte order mark: only those have paths.
-func beginsJSON(text []byte) bool {
+func beginsJSON(text []byte) bool { return mayBegin(text, "{[") }
+
+// beginsObject reports whether text may be the beginning of a JSON object.
+func beginsObject(text []byte) bool { return mayBegin(text, "{") }
+
+// mayBegin reports whether the first character of a text, behind a byte order mark
+// and white space, is one of those, or has not come yet.
+func mayBegin(text []byte, firsts string) bool {
 	const mark = "\xef\xbb\xbf"
 	if len(text) < len(mark) && strings.HasPrefix(mark, string(text)) {
 		return true
 	}
 	text = bytes.TrimLeft(bytes.TrimPrefix(text, []byte(mark)), " \t\r\n")
-	return len(text) == 0 || text[0] == '{' || text[0] == '['
+	return len(text) == 0 || strings.IndexByte(firsts, text[0]) >= 0
 }
 
 // always is the isPromising of an answer that is read whatever it begins with.

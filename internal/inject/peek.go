@@ -16,7 +16,7 @@ const (
 	// peekTimeout is how long an answer of unknown length, or one whose status
 	// refuses the token, may take to arrive. After that it is not waited for.
 	peekTimeout = time.Second
-	// firstBuffer is the first buffer for an answer of unknown length.
+	// firstBuffer is the size of the first buffer for an answer.
 	firstBuffer = 4 << 10
 )
 
@@ -42,16 +42,16 @@ func (b *peeked) Read(p []byte) (int, error) {
 }
 
 // peek reads an answer ahead: all of it, if it is at most maxPeek long and comes
-// in time, which whole reports. Where the length is unknown, isPromising is asked
-// whether what came so far is worth waiting for more.
+// in time, which whole reports. isPromising is asked whether what came so far is
+// worth waiting for more. Of an answer that is longer, maxPeek+1 bytes are read.
 //
 // The answer that is returned is the one for the caller. It may be a copy.
 func (t *Transport) peek(resp *http.Response, isPromising func([]byte) bool) (_ *http.Response, head []byte, whole bool) {
-	if resp.ContentLength < 0 {
+	if resp.ContentLength < 0 || resp.ContentLength > maxPeek {
 		return t.peekInTime(resp, isPromising)
 	}
 	body := peeked{ReadCloser: resp.Body}
-	body.head, body.err = readKnown(resp.Body, resp.ContentLength)
+	body.head, body.err = readKnown(resp.Body, resp.ContentLength, isPromising)
 	resp.Body = &body
 	return resp, body.head, errors.Is(body.err, io.EOF)
 }
@@ -73,15 +73,18 @@ func (t *Transport) peekInTime(resp *http.Response, isPromising func([]byte) boo
 	return resp, body.head, errors.Is(body.err, io.EOF) && len(body.head) <= maxPeek
 }
 
-// readKnown reads a body of a known length to its end. A buffer that is one
-// byte larger meets the end without growing.
-func readKnown(body io.Reader, length int64) ([]byte, error) {
-	buf := make([]byte, length+1)
-	n := 0
-	for n < len(buf) {
-		k, err := body.Read(buf[n:])
-		if n += k; err != nil {
-			return buf[:n], err
+// readKnown reads a body of a known length to its end, or as long as it is
+// promising: of a picture, only what the first Read brings. A buffer that is one byte
+// larger than the body meets the end without growing.
+func readKnown(body io.Reader, length int64, isPromising func([]byte) bool) ([]byte, error) {
+	buf := make([]byte, 0, min(length+1, firstBuffer))
+	for int64(len(buf)) <= length {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, length+1), buf...)
+		}
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		if buf = buf[:len(buf)+n]; err != nil || !isPromising(buf) {
+			return buf, err
 		}
 	}
 	return buf, nil

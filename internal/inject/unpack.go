@@ -54,6 +54,52 @@ func unpacked(coding string, packed []byte, judge func(document []byte)) bool {
 	return true
 }
 
+// unpackedBeginning calls judge with the first maxPeek bytes of an answer without its
+// content coding, as far as they came; whole reports that there are no more. It
+// returns false, and does not call it, when nothing can be unpacked. judge must not
+// keep what it gets.
+func unpackedBeginning(coding string, packed []byte, judge func(text []byte, whole bool)) bool {
+	u := unpackers.Get().(*unpacker)
+	defer unpackers.Put(u)
+	text, err := u.begin(coding, packed, u.out)
+	if len(text) == 0 && err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	judge(text[:min(len(text), maxPeek)], errors.Is(err, io.EOF) && len(text) <= maxPeek)
+	return true
+}
+
+// beginsObjectIn reports whether a body with a content coding may be the beginning of
+// a JSON object, by the beginning of what came.
+func beginsObjectIn(coding string, packed []byte) bool {
+	const enough = 64 // white space may stand in front
+	u := unpackers.Get().(*unpacker)
+	defer unpackers.Put(u)
+	text, err := u.begin(coding, packed, u.out[:enough])
+	isDamaged := err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)
+	return beginsObject(text) && (len(text) > 0 || !isDamaged)
+}
+
+// begin unpacks the beginning of an answer into a buffer, as far as it came. The
+// error is nil where the buffer is full.
+func (u *unpacker) begin(coding string, packed, buf []byte) (text []byte, err error) {
+	u.in.Reset(packed)
+	defer u.in.Reset(nil)
+	source := io.Reader(&u.gzip)
+	if strings.EqualFold(coding, "zstd") {
+		source, err = decode(coding, &u.in)
+	} else {
+		err = u.gzip.Reset(&u.in)
+	}
+	n := 0
+	for n < len(buf) && err == nil {
+		var k int
+		k, err = source.Read(buf[n:])
+		n += k
+	}
+	return buf[:n], err
+}
+
 func (u *unpacker) gunzip(packed []byte) ([]byte, error) {
 	u.in.Reset(packed)
 	defer u.in.Reset(nil)
