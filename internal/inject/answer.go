@@ -27,8 +27,9 @@ func (out *outgoing) finishAnswer(resp *http.Response, req *http.Request, tokens
 // They are in the answer's Trailer map, announced or not, from io.EOF on.
 type scrubbedBody struct {
 	io.ReadCloser
-	resp   *http.Response
-	tokens sentTokens
+	resp    *http.Response
+	tokens  sentTokens
+	awaited *awaited // nil where the trailer is not judged
 }
 
 // Read reads the body. The error of net/http for a malformed trailer quotes it,
@@ -39,6 +40,13 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
+		if b.awaited != nil {
+			if n > 0 { // the caller need not wait for what is there
+				return n, nil
+			}
+			b.awaited.judgeTrailer(b.resp.Trailer)
+			b.awaited = nil
+		}
 		b.tokens.stripTrailers(b.resp)
 		scrubHeader(b.resp.Trailer, b.tokens)
 	case quotes(err.Error(), b.tokens):
@@ -48,16 +56,14 @@ func (b *scrubbedBody) Read(p []byte) (int, error) {
 }
 
 // scrubTrailers has the trailers scrubbed at the end of the body, where there
-// may be some: an HTTP/1.1 body of known length has none. The body of a 101 is
-// a connection. It must not be wrapped, or the proxy in front could not write
-// to it.
+// may be some. The body of a 101 must not be wrapped, or the proxy in front could
+// not write to it.
 func (out *outgoing) scrubTrailers(resp *http.Response, tokens sentTokens) {
-	known := resp.ContentLength >= 0 && resp.ProtoMajor < 2
-	if known || resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == nil {
+	if !mayHaveTrailers(resp) {
 		return
 	}
 	tokens.stripTrailers(resp) // those that are announced
-	out.answer = scrubbedBody{resp.Body, resp, tokens}
+	out.answer = scrubbedBody{ReadCloser: resp.Body, resp: resp, tokens: tokens, awaited: out.awaited}
 	resp.Body = &out.answer
 }
 

@@ -34,7 +34,7 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 		body.release()
 		return t.fail(req, job, sentTokens{lease}, err)
 	}
-	resp, j := h.judged(resp, lease)
+	resp, j := h.judged(out, resp, lease)
 	if j.verdict == realm.Dead {
 		as := refusal{resp.StatusCode, j.code}
 		if again := h.renew(req.Context(), as); again != nil {
@@ -56,12 +56,17 @@ func (h *healing) id() requestID {
 	return requestOf(h.job.Ref, h.req.Method, h.req.URL.Path)
 }
 
-// judged judges an answer, and notes that the token worked where it did.
-func (h *healing) judged(resp *http.Response, lease *realm.Lease) (*http.Response, judgement) {
+// judged judges an answer, and notes that the token worked where it did. Where the
+// trailer tells that, it is noted when the trailer is there.
+func (h *healing) judged(out *outgoing, resp *http.Response, lease *realm.Lease) (*http.Response, judgement) {
 	if lease.Target.Dead == nil { // of the second attempt: the realm has changed
 		return resp, judgement{verdict: realm.Alive}
 	}
 	resp, j := h.judge(resp, h.req.Method, lease.Target.Dead)
+	if awaitsTrailer(resp, j, lease.Target.Dead) {
+		out.awaited = &awaited{*h, lease, resp.StatusCode, j}
+		return resp, j
+	}
 	if showsAccepted(j.verdict, resp.StatusCode) {
 		h.History.noteAccepted(h.id(), lease.Access)
 		h.Source.Worked(h.job.Ref, lease)
@@ -140,11 +145,15 @@ func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 	if err != nil {
 		return h.fail(h.req, h.job, tokens, err)
 	}
-	resp, j := h.judged(resp, s.lease)
+	resp, j := h.judged(s.out, resp, s.lease)
 	switch {
 	case j.verdict == realm.Dead && s.bought:
 		// A token that somebody else bought may have died since.
 		h.History.noteUncured(h.id(), refusal{resp.StatusCode, j.code})
+	case s.out.awaited != nil:
+		if s.bought {
+			h.History.noteTrial(h.id(), s.lease.Access, as)
+		}
 	case showsAccepted(j.verdict, resp.StatusCode):
 		h.History.noteCured(h.id(), as)
 		if s.bought {

@@ -44,6 +44,9 @@ type History struct {
 	mu sync.Mutex
 	// uncured are the refusals that a fresh token did not cure, by realm.
 	uncured map[string]*refusalSet
+	// trials are the tokens of which the next answer tells whether they helped, by
+	// request.
+	trials map[uint64]trial
 
 	// now is the clock; nil for the real one.
 	now func() time.Time

@@ -93,6 +93,9 @@ func (t *Transport) judgeBody(resp *http.Response, rule realm.DeadRule, look rea
 	case !unpacked(coding, head, func(document []byte) { judge(document, true) }):
 		j.verdict = realm.AskBody
 	}
+	if whole && rule.Trailer(resp.StatusCode, resp.Trailer) { // it is there before the answer has gone out
+		j.verdict = realm.Dead
+	}
 	return resp, j
 }
 

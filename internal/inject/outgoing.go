@@ -19,6 +19,8 @@ type outgoing struct {
 	body trailerFilter
 	// answer is the body of the answer, see scrubTrailers.
 	answer scrubbedBody
+	// awaited is the answer whose trailer is judged; nil for one that is judged already.
+	awaited *awaited
 	// cache is the memory of the Cache-Control that keepPrivate may add.
 	cache [1]string
 }
