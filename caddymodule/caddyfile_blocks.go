@@ -31,7 +31,8 @@ var injectPlaces = map[string]string{
 //	    issuer <value>                                       # of that, and of jwt_bearer
 //	    subject|audience|private_key|key_id <value>          # of jwt_bearer
 //	    algorithm <RS256|PS256|ES256|HS256>                  # of jwt_bearer
-//	    token <value>
+//	    token <value>                                        # of static
+//	    expr <expression>                                    # of computed
 //	}
 func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 	p.at.here(d, "config.grant")
@@ -59,6 +60,7 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 		"key_id":                     text(&g.KeyID),
 		"algorithm":                  text(&g.Algorithm),
 		"token":                      text(&g.Token),
+		"expr":                       text(&g.Expr),
 	}
 	for name, field := range o {
 		o[name] = p.at.tracked("config.grant."+name, field)

@@ -174,7 +174,7 @@ const (
 // Grant is a named constructor of recipes for a standard.
 type Grant struct {
 	// Name: client_credentials, refresh_token, authorization_code,
-	// jwt_bearer, token_exchange, static or delegate.
+	// jwt_bearer, token_exchange, computed, static or delegate.
 	Name string `json:"name"`
 	// TokenURL is the token endpoint (RFC 6749 section 3.2); for delegate,
 	// the URL that is asked.
@@ -218,6 +218,9 @@ type Grant struct {
 	// Token is the value of the fixed token, for static; {secret.token} by
 	// default.
 	Token string `json:"token,omitempty"`
+	// Expr computes the token (CEL), for computed: a JWT that the API itself
+	// takes. There is no request, and the realm's Lifetime is that of the token.
+	Expr string `json:"expr,omitempty"`
 }
 
 // Injection is one place for the token in an outgoing request.

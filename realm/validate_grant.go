@@ -1,6 +1,7 @@
 package realm
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -12,6 +13,7 @@ const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantJWTBearer         = "jwt_bearer"
 	GrantTokenExchange     = "token_exchange"
+	GrantComputed          = "computed"
 	GrantStatic            = "static"
 	GrantDelegate          = "delegate"
 
@@ -40,7 +42,7 @@ func (r *Realm) validateGrant() error {
 		return Fieldf("config.grant.name", "is required")
 	}
 	err := oneOf("config.grant.name", g.Name, GrantClientCredentials, GrantRefreshToken, GrantAuthorizationCode,
-		GrantJWTBearer, GrantTokenExchange, GrantStatic, GrantDelegate)
+		GrantJWTBearer, GrantTokenExchange, GrantComputed, GrantStatic, GrantDelegate)
 	if err != nil {
 		return err
 	}
@@ -55,15 +57,14 @@ func (r *Realm) validateGrant() error {
 	return firstError(
 		func() error { return r.validateTokenURL(g) },
 		func() error { return g.validateSurplus() },
+		func() error { return r.validateComputed(g) },
 		func() error {
 			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod, AuthBasic, AuthPost, AuthNone)
 		},
 		func() error { return oneOf("config.grant.pkce", g.PKCE, PKCES256, PKCEOff) },
 		func() error { return g.validatePublicClient() },
-		func() error { return validText("config.grant.client_id", g.ClientID) },
-		func() error { return validText("config.grant.client_secret", g.ClientSecret) },
-		func() error { return validText("config.grant.token", g.Token) },
-		func() error { return g.validateAssertion() },
+		func() error { return g.validateTexts() },
+		func() error { return oneOf("config.grant.algorithm", g.Algorithm, "RS256", "PS256", "ES256", "HS256") },
 		func() error { return validateScopes(g.Scopes) },
 	)
 }
@@ -71,7 +72,7 @@ func (r *Realm) validateGrant() error {
 // validateTokenURL checks that a grant that asks somebody knows whom.
 func (r *Realm) validateTokenURL(g *Grant) error {
 	switch {
-	case g.TokenURL != "" || r.Config.Preset != "" || g.Name == GrantStatic:
+	case g.TokenURL != "" || r.Config.Preset != "" || g.Name == GrantStatic || g.Name == GrantComputed:
 		return nil
 	case g.Name == GrantDelegate && r.LogicCode != "":
 		return nil
@@ -83,32 +84,65 @@ func (r *Realm) validateTokenURL(g *Grant) error {
 
 // validateSurplus refuses fields that the grant would ignore.
 func (g *Grant) validateSurplus() error {
-	const only = "has no meaning for the grant %s"
-	if g.Name != GrantStatic && g.Token != "" {
-		return Fieldf("config.grant.token", only, g.Name)
+	oauth := []string{GrantClientCredentials, GrantRefreshToken, GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange}
+	for _, f := range []struct {
+		name   string
+		isSaid bool
+		grants []string // that have it
+	}{
+		{"token", g.Token != "", []string{GrantStatic}},
+		{"expr", g.Expr != "", []string{GrantComputed}},
+		{"token_url", g.TokenURL != "", append([]string{GrantDelegate}, oauth...)},
+		{"authorize_url", g.AuthorizeURL != "", []string{GrantAuthorizationCode}},
+		{"pkce", g.PKCE != "", []string{GrantAuthorizationCode}},
+		{"client_id", g.ClientID != "", oauth},
+		{"client_secret", g.ClientSecret != "", oauth},
+		{"scopes", len(g.Scopes) > 0, oauth},
+		{"token_endpoint_auth_method", g.TokenEndpointAuthMethod != "", oauth},
+		{"issuer", g.Issuer != "", []string{GrantJWTBearer, GrantAuthorizationCode}},
+		{"subject", g.Subject != "", []string{GrantJWTBearer}},
+		{"audience", g.Audience != "", []string{GrantJWTBearer}},
+		{"private_key", g.PrivateKey != "", []string{GrantJWTBearer}},
+		{"key_id", g.KeyID != "", []string{GrantJWTBearer}},
+		{"algorithm", g.Algorithm != "", []string{GrantJWTBearer}},
+	} {
+		if f.isSaid && !slices.Contains(f.grants, g.Name) {
+			return Fieldf("config.grant."+f.name, "has no meaning for the grant %s", g.Name)
+		}
 	}
-	if g.Name == GrantStatic && g.TokenURL != "" {
-		return Fieldf("config.grant.token_url", only, g.Name)
-	}
-	if g.Name != GrantAuthorizationCode && g.AuthorizeURL != "" {
-		return Fieldf("config.grant.authorize_url", only, g.Name)
-	}
-	if g.Name != GrantAuthorizationCode && g.PKCE != "" {
-		return Fieldf("config.grant.pkce", only, g.Name)
-	}
-	if g.Name != GrantStatic && g.Name != GrantDelegate {
-		return nil
-	}
-	client := []struct{ name, value string }{
+	return nil
+}
+
+// validateTexts checks the fields that are values.
+func (g *Grant) validateTexts() error {
+	for _, f := range []struct{ name, text string }{
 		{"client_id", g.ClientID},
 		{"client_secret", g.ClientSecret},
-		{"scopes", strings.Join(g.Scopes, " ")},
-		{"token_endpoint_auth_method", g.TokenEndpointAuthMethod},
-	}
-	for _, f := range client {
-		if f.value != "" {
-			return Fieldf("config.grant."+f.name, only, g.Name)
+		{"token", g.Token},
+		{"issuer", g.Issuer},
+		{"subject", g.Subject},
+		{"audience", g.Audience},
+		{"private_key", g.PrivateKey},
+		{"key_id", g.KeyID},
+		{"expr", g.Expr},
+	} {
+		if err := validText("config.grant."+f.name, f.text); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// validateComputed checks a token that is computed here. Nobody but the realm
+// says when it ends.
+func (r *Realm) validateComputed(g *Grant) error {
+	switch {
+	case g.Name != GrantComputed || r.Config.Preset != "":
+		return nil
+	case g.Expr == "":
+		return Fieldf("config.grant.expr", "is required: it computes the token")
+	case r.Config.Lifetime.IsZero():
+		return Fieldf("config.lifetime", "is required: nothing else says when a computed token ends")
 	}
 	return nil
 }
@@ -126,27 +160,6 @@ func (g *Grant) validatePublicClient() error {
 		return Fieldf("config.grant.pkce", "must not be off: it is all that protects the code of a client without a secret")
 	}
 	return nil
-}
-
-// validateAssertion checks what is for jwt_bearer alone, but for the issuer.
-func (g *Grant) validateAssertion() error {
-	for _, f := range []struct{ name, value string }{
-		{"issuer", g.Issuer},
-		{"subject", g.Subject},
-		{"audience", g.Audience},
-		{"private_key", g.PrivateKey},
-		{"key_id", g.KeyID},
-		{"algorithm", g.Algorithm},
-	} {
-		issuer := f.name == "issuer" && g.Name == GrantAuthorizationCode
-		if f.value != "" && g.Name != GrantJWTBearer && !issuer {
-			return Fieldf("config.grant."+f.name, "has no meaning for the grant %s", g.Name)
-		}
-		if err := validText("config.grant."+f.name, f.value); err != nil {
-			return err
-		}
-	}
-	return oneOf("config.grant.algorithm", g.Algorithm, "RS256", "PS256", "ES256", "HS256")
 }
 
 // validateScopes checks that each entry is one scope (RFC 6749 section 3.3: a

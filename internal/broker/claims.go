@@ -167,7 +167,9 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
 		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) },
 	}
-	if p != claim.Exchange { // a code that is there is not lost because asking for it was the last call
+	// A code that is there is not lost because asking for it was the last call, and
+	// a token that is computed costs none.
+	if p != claim.Exchange && !a.flight.owner.Program.ComputesToken() {
 		r.MayPay = func() error { return mayPay(a.flight.payer) }
 	}
 	return r

@@ -49,6 +49,9 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	// The provider counts this call like any other, so the realm's quotas do, too.
 	// The realm's own limits hold, whatever config is tested.
 	payer := payerOf(ctx)
+	if tested.Program.ComputesToken() {
+		payer = nil // no call is made
+	}
 	if err := mayPay(payer); err != nil {
 		return report, err
 	}

@@ -75,7 +75,9 @@ func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Tim
 // countCall counts a call that is sent now. It returns the instant, by the real
 // clock: it is the network that takes time.
 func (a *attempt) countCall() time.Time {
-	paid(a.flight.payer)
+	if !a.flight.owner.Program.ComputesToken() {
+		paid(a.flight.payer)
+	}
 	a.entry.mu.Lock()
 	defer a.entry.mu.Unlock()
 	a.entry.fetches++

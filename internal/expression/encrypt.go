@@ -37,7 +37,10 @@ var ciphers = []*function{
 		words: []string{paddingOAEP, paddingOAEP256}, wordForm: 3, wordAt: 2, keyAt: second,
 		forms: [][]*cel.Type{{bytesOrText, cel.StringType}, {bytesOrText, cel.StringType, cel.StringType}},
 	},
-	ofString("x5t_s256", cel.StringType, thumbprint),
+	{
+		name: "x5t_s256", result: cel.StringType, call: thumbprint, keyAt: first,
+		forms: [][]*cel.Type{{cel.StringType}},
+	},
 }
 
 // encryptAES is aes(mode, key, iv, text). The bytes of the key decide between

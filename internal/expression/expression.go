@@ -177,8 +177,13 @@ func textOf(v ref.Val) (string, error) {
 
 // shown is an error that can be shown. Those of CEL quote the values.
 func shown(err error) error {
-	var own refusal
+	var (
+		own   refusal
+		fault keyFault
+	)
 	switch {
+	case errors.As(err, &fault):
+		return fault
 	case errors.As(err, &own):
 		return own
 	case isCancelled(err):

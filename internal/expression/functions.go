@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,7 +36,29 @@ type function struct {
 	keyAt func(n int) int
 }
 
-// second is the place of a key behind a word or a text.
+// keyFault is a refusal of a key. It does not show the text of it.
+type keyFault struct {
+	refusal
+	text string
+}
+
+// blame tells what is wrong with a key from what is wrong with a text.
+func (f *function) blame(err error, args []ref.Val) error {
+	if reason, ok := err.(refusal); ok && f.keyAt != nil && slices.Contains(keyRefusals, reason) { //nolint:errorlint // they are not wrapped
+		return keyFault{reason, string(bytesOf(args[f.keyAt(len(args))]))}
+	}
+	return err
+}
+
+// IsFaultOf reports whether an error of Eval says that this text is not the key
+// that a function needs.
+func IsFaultOf(err error, text string) bool {
+	var fault keyFault
+	return errors.As(err, &fault) && fault.text == text
+}
+
+// first and second are places of a key.
+func first(int) int  { return 0 }
 func second(int) int { return 1 }
 
 // functions are all functions by name.
@@ -102,7 +125,7 @@ func combinations(form []*cel.Type) [][]*cel.Type {
 func (f *function) bind(args ...ref.Val) ref.Val {
 	result, err := f.call(args)
 	if err != nil {
-		return types.WrapErr(err)
+		return types.WrapErr(f.blame(err, args))
 	}
 	switch result := result.(type) {
 	case string:

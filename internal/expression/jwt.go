@@ -43,7 +43,7 @@ func jwtKey(alg jose.SignatureAlgorithm, text string) (any, error) {
 	switch alg {
 	case jose.HS256:
 		if text == "" {
-			return nil, refusal("the key is empty")
+			return nil, errEmptyKey
 		}
 		return hmacKey(text), nil
 	case jose.ES256:

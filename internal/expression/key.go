@@ -21,6 +21,7 @@ const (
 	errKey       = refusal("the key is not a private key in PEM or base64 (PKCS#8, PKCS#1 or SEC 1)")
 	errEncrypted = refusal("the key is encrypted: it must be stored without a passphrase")
 	errNotRSA    = refusal("the key is not an RSA key of 1024 to 4096 bits")
+	errEmptyKey  = refusal("the key is empty")
 	errNotP256   = refusal("the key is not an ECDSA key of the curve P-256")
 )
 

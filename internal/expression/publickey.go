@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"strings"
+
+	"cel.dev/cel-go/common/types/ref"
 )
 
 const (
@@ -14,6 +16,11 @@ const (
 	errCertificate  = refusal("the certificate is none in PEM or base64 (X.509)")
 	errAESKey       = refusal("the key of aes must have 16, 24 or 32 bytes")
 )
+
+// keyRefusals are what is said of a key.
+var keyRefusals = []refusal{
+	errKey, errEncrypted, errNotRSA, errNotP256, errEmptyKey, errPublicKey, errNotRSAPublic, errCertificate, errAESKey,
+}
 
 // rsaPublicKey reads an RSA public key, alone or in a certificate. What the
 // certificate says beside it (names, dates, usages) is not looked at: somebody
@@ -42,8 +49,8 @@ func rsaPublicKey(text string) (*rsa.PublicKey, error) {
 
 // thumbprint is x5t_s256(certificate): the member x5t#S256 of a JWT's header
 // (RFC 7515 section 4.1.8). Of a chain, the first certificate counts.
-func thumbprint(text string) (any, error) {
-	der, err := derOf(text, errCertificate, "CERTIFICATE-----")
+func thumbprint(args []ref.Val) (any, error) {
+	der, err := derOf(stringOf(args[0]), errCertificate, "CERTIFICATE-----")
 	if err != nil {
 		return nil, err
 	}

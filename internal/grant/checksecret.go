@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -38,9 +39,10 @@ func (p *Program) filledPlaces() []filledPlace {
 }
 
 // CheckSecret finds a value that cannot stand in a URL where the realm puts it,
-// such as "a b/" in the host of its API, or must not: see checkShared. It is for a secret that is being saved
-// and need not be whole yet: fields that it lacks are not missed, as they are
-// by Bind. An error is a *realm.FieldError of a path such as fields.shop.
+// such as "a b/" in the host of its API, or must not: see checkShared. It also
+// finds a key that an expression cannot use. It is for a secret that is being
+// saved and need not be whole yet: fields that it lacks are not missed, as they
+// are by Bind. An error is a *realm.FieldError of a path such as fields.shop.
 func (p *Program) CheckSecret(s realm.Secret) error {
 	if fault := (*realm.FieldError)(nil); errors.As(p.checkShared(s), &fault) {
 		return realm.Fieldf("fields."+fault.Field, "%s", fault.Reason)
@@ -67,6 +69,30 @@ func (p *Program) CheckSecret(s realm.Secret) error {
 		}
 		// The fault is in what several values give together.
 		return realm.Fieldf("fields."+own[0], "does not fit %s, which %s", fault.Field, fault.Reason)
+	}
+	return p.checkKeys(v, s)
+}
+
+// checkKeys finds a field of the secret that is not the key that an expression
+// needs. Fields that are not there yet count as empty, and are not blamed. What the expression says of other values may depend on the call, and is
+// found by Bind.
+func (p *Program) checkKeys(v *values, s realm.Secret) error {
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
+		r := p.recipe(kind)
+		if r == nil {
+			continue
+		}
+		for _, a := range r.arguments() {
+			if a.expr == nil || len(a.expr.Keys()) == 0 || a.expr.ReadsArguments() {
+				continue
+			}
+			_, err := a.eval(v, expression.Input{Now: sampleInstant})
+			for _, name := range a.expr.Keys() {
+				if value, ok := s.Fields[name]; ok && expression.IsFaultOf(err, value.Reveal()) {
+					return realm.Fieldf("fields."+name, "does not fit %s: %v", a.source(), err)
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func (r *recipe) arguments() []argument {
 	if r.basic != nil {
 		list = append(list, *r.basic)
 	}
+	if r.local != nil {
+		list = append(list, *r.local)
+	}
 	return list
 }
 
@@ -133,6 +136,16 @@ func (a *argument) compute(v *values, in expression.Input) error {
 		v.computed[a.expr] = realm.Mask
 		return nil
 	}
+	text, err := a.eval(v, in)
+	if err != nil {
+		return realm.Fieldf(a.source(), "cannot be computed with the fields of this secret: %v", err)
+	}
+	v.computed[a.expr] = text
+	return nil
+}
+
+// eval evaluates the expression with what it reads besides what is in the input.
+func (a *argument) eval(v *values, in expression.Input) (string, error) {
 	in.Secret, in.Names = make(map[string]string), make(map[string]any)
 	for _, name := range a.expr.Fields() {
 		in.Secret[name] = v.get(part{name: name, from: fromSecret})
@@ -143,12 +156,7 @@ func (a *argument) compute(v *values, in expression.Input) error {
 	if _, ok := in.Names["force"]; ok {
 		in.Names["force"] = v.force
 	}
-	text, err := a.expr.Eval(in)
-	if err != nil {
-		return realm.Fieldf(a.source(), "cannot be computed with the fields of this secret: %v", err)
-	}
-	v.computed[a.expr] = text
-	return nil
+	return a.expr.Eval(in)
 }
 
 // computedTexts are what was computed. They are confidential, as what they

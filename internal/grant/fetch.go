@@ -79,10 +79,13 @@ type call struct {
 }
 
 // Fetch asks the provider for a token: one HTTP call, bounded by ctx, the
-// realm's timeout and 1 MiB, without redirects and without a retry. Errors
-// are *Error.
+// realm's timeout and 1 MiB, without redirects and without a retry. Where the
+// realm computes its tokens, nobody is asked. Errors are *Error.
 func (b *Bound) Fetch(ctx context.Context, c *Client, req Request) (Result, error) {
 	call := &call{bound: b, client: c, request: req, recipe: b.program.fetch, whyNot: b.program.noFetch}
+	if b.program.ComputesToken() {
+		return call.compute()
+	}
 	return call.obtain(ctx)
 }
 

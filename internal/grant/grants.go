@@ -49,6 +49,7 @@ var grants = map[string]constructor{
 	realm.GrantAuthorizationCode: authorizationCode,
 	realm.GrantJWTBearer:         jwtBearer,
 	realm.GrantTokenExchange:     notActive,
+	realm.GrantComputed:          computedToken,
 }
 
 // construct decides how the realm gets its tokens. What config says wins over
@@ -79,7 +80,7 @@ func constructGrant(r *realm.Realm) (construction, error) {
 	build, ok := grants[r.Config.Grant.Name]
 	switch {
 	case !ok:
-		return construction{}, realm.Fieldf("config.grant.name", "must be static, delegate, client_credentials, refresh_token, authorization_code, jwt_bearer or token_exchange")
+		return construction{}, realm.Fieldf("config.grant.name", "must be static, delegate, client_credentials, refresh_token, authorization_code, jwt_bearer, token_exchange or computed")
 	case r.Config.URL != "":
 		return construction{}, realm.Fieldf("config.url", "cannot stand beside a grant, which has its own token_url")
 	case r.Config.Method != "" && r.Config.Method != http.MethodPost:

@@ -69,7 +69,7 @@ func (p *Program) hosts(fill func(name string) (value string, known bool)) []Hos
 }
 
 // shown are the ways by which people, and not hosts, get to see a value: as a
-// fixed token, which is read out, in the link of an authorization, and by what
+// fixed or computed token, which is read out, in the link of an authorization, and by what
 // becomes of an expression that the value decides. They count as hosts, one for
 // each field, so that nobody who may change a realm has a value shown that was
 // entered to be sent.
@@ -83,6 +83,9 @@ func (p *Program) shown(fill func(name string) (value string, known bool)) []Hos
 		}
 	}
 	add("token:", "the token that is read out", p.fixed.fields(nil))
+	if p.ComputesToken() { // a key stays hidden behind what it signs
+		add("token:", "the token that is read out", p.fetch.local.expr.Open())
+	}
 	if r := p.authorize; r != nil {
 		fields := r.fields()
 		if r.holds("callback_url") {

@@ -28,6 +28,8 @@ type plan struct {
 	wholeSecret bool
 	// unread: the answer of the request holds no token.
 	unread bool
+	// isLocal: there is no request, and the one argument is the token.
+	isLocal bool
 }
 
 // planned is an argument and where it came from.
@@ -65,6 +67,8 @@ type recipe struct {
 	plain   bool // formBasic was not asked for
 	reading reading
 	digest  [sha256.Size]byte // of all that the realm says about the call
+	// local is the token itself, where there is no request; else nil.
+	local *argument
 }
 
 // argument is a compiled part of a request.
@@ -95,6 +99,9 @@ func (p *plan) add(args []realm.Argument, field string) {
 
 // compile gives meaning to a plan.
 func (p *plan) compile(sc scope) (*recipe, error) {
+	if p.isLocal {
+		return p.compileLocal(sc)
+	}
 	r := &recipe{method: p.recipe.Method, plain: !p.formBasic}
 	switch r.method {
 	case "":

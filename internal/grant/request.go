@@ -19,6 +19,8 @@ type outgoing struct {
 	// computed are the values of expressions: confidential texts that stand in
 	// no secret.
 	computed []string
+	// token is all that there is of a recipe without a request.
+	token realm.Hidden
 }
 
 // render fills a recipe in. Errors are *realm.FieldError: a field of the
@@ -37,6 +39,9 @@ func (r *recipe) render(v values, ref realm.Ref) (*outgoing, error) {
 func (r *recipe) fill(v *values, ref realm.Ref) (*outgoing, error) {
 	if err := r.compute(v); err != nil {
 		return nil, err
+	}
+	if r.local != nil {
+		return r.computeLocal(v)
 	}
 	v.written = 0 // what was signed is written once more
 	v.path = make(map[string]string, len(r.path))

@@ -31,7 +31,9 @@ func (p *Program) destinations() []destination {
 		if r.holds("callback_url") {
 			reads = p.callback.fields(reads)
 		}
-		list = append(list, destination{field: r.url.field, host: r.url.host, plain: r.url.scheme == "http", reads: reads})
+		if r.local == nil { // else nothing is sent but the token
+			list = append(list, destination{field: r.url.field, host: r.url.host, plain: r.url.scheme == "http", reads: reads})
+		}
 		token = append(token, reads...)
 	}
 	for _, in := range p.inject {
