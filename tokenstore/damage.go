@@ -5,8 +5,8 @@ import "context"
 // Damage names a row that cannot be used: it was altered by somebody who does
 // not have the key, or a disk failed.
 type Damage struct {
-	// Kind is "realm", "secret", "token", "claim", "budget", "company", "client"
-	// or "register"; a register, which is named by Key, has the newest versions
+	// Kind is "realm", "secret", "token", "pushed", "claim", "budget", "company",
+	// "client" or "register"; a register, which is named by Key, has the newest versions
 	// of some rows.
 	Kind string `json:"kind"`
 	// Realm and Key are the row's. A realm and a budget have no Key; a company

@@ -56,6 +56,7 @@ type Page struct {
 type Store interface {
 	RealmStore
 	SecretStore
+	PushedStore
 	TokenStore
 	Coordinator
 	AuthorizationStore
@@ -88,7 +89,8 @@ type RealmStore interface {
 	// written then. A new id that equals another but for case (realm.FoldCase)
 	// is a *TwinError, also when both are created at once.
 	UpdateRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (realm.Realm, error)
-	// DeleteRealm deletes a realm, and with cascade its secrets and tokens.
+	// DeleteRealm deletes a realm, and with cascade its secrets, tokens
+	// and pushed values.
 	// ErrRealmHasSecrets without.
 	DeleteRealm(ctx context.Context, id string, cascade bool) error
 }
@@ -103,7 +105,7 @@ type SecretStore interface {
 	// UpdateSecret is for secrets what UpdateRealm is for realms. change also
 	// decides about the token, see TokenChange.
 	UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, TokenChange, error)) (realm.Secret, error)
-	// DeleteSecret deletes a secret and its token.
+	// DeleteSecret deletes a secret, its token and what was pushed to it.
 	DeleteSecret(ctx context.Context, ref realm.Ref) error
 }
 
@@ -115,6 +117,9 @@ type TokenChange struct {
 	// (Claim.Dropped).
 	DropAccess  bool
 	DropRefresh bool
+	// DropPushed removes the values that were pushed to the secret. They are
+	// removed, too, if the secret is created: they were pushed to another one.
+	DropPushed bool
 	// Set is a token that somebody else got (its Lineage is set by the store:
 	// one more than the stored one's). Of its access and its refresh token, what
 	// it lacks stays as it was after the drops. What was kept with the stored

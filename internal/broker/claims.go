@@ -49,6 +49,10 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 		}
 		// The unsaved token has ended meanwhile.
 	}
+	// Without a refresh token there is no other way than the one that lacks a value.
+	if unpushed := a.bound.Unpushed(grant.FetchRecipe); unpushed != nil && !program.CanRefresh() {
+		return nil, withoutValue(unpushed)
+	}
 	// What this node knows to be useless is not asked of the store again.
 	if err := failed.rejects(a.origin(), a.flight.purpose, a.now()); err != nil {
 		return nil, err
@@ -143,6 +147,9 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 	case claim.NoSlot:
 		return nil, a.after(slotRetry), nil
 	case claim.NeedsAuthorization:
+		if unpushed := a.bound.Unpushed(grant.FetchRecipe); unpushed != nil {
+			return nil, nil, withoutValue(unpushed)
+		}
 		return nil, nil, a.needsAuthorization(d)
 	case claim.Wait:
 	}
@@ -167,6 +174,7 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
 		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) },
 	}
+	r.CanFetch = r.CanFetch && a.bound.Unpushed(grant.FetchRecipe) == nil
 	// A code that is there is not lost because asking for it was the last call, and
 	// a token that is computed costs none.
 	if p != claim.Exchange && !a.flight.owner.Program.ComputesToken() {
@@ -253,13 +261,15 @@ func causeField(cause *grant.Error) zap.Field {
 }
 
 // checkSecret returns errStale if the secret is not the one any more that the
-// attempt began with: another node may have changed it meanwhile.
+// attempt began with: another node may have changed it meanwhile, or somebody has
+// pushed a value.
 func (a *attempt) checkSecret(ctx context.Context) error {
 	secret, err := a.view.catalog.Secret(withoutBudget(context.WithoutCancel(ctx)), a.flight.owner, a.ref)
 	if err != nil {
 		return err
 	}
-	if b, err := a.flight.owner.Bind(secret); err != nil || b.Fingerprint() != a.bound.Fingerprint() {
+	b, err := a.flight.owner.Bind(secret)
+	if err != nil || b.Fingerprint() != a.bound.Fingerprint() || b.Digest(grant.FetchRecipe) != a.bound.Digest(grant.FetchRecipe) {
 		return errStale
 	}
 	return nil

@@ -43,6 +43,10 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
+	if unpushed := bound.Unpushed(grant.FetchRecipe); unpushed != nil { // it costs no call to say so
+		report.Kind, report.Error = unpushed.Kind, unpushed.Detail
+		return report, nil
+	}
 	if report.Error = whyNotTested(tested.Program); report.Error != "" {
 		return report, nil
 	}

@@ -23,6 +23,12 @@ func notActive(why string) *realm.Error {
 	return &realm.Error{Code: realm.CodeNotActive, Status: http.StatusConflict, Detail: why}
 }
 
+// withoutValue is the error of a call for which a value has to be pushed first. It
+// ends with the push.
+func withoutValue(unpushed *grant.Error) *realm.Error {
+	return unavailable(http.StatusServiceUnavailable, unpushed.Detail, unpushed)
+}
+
 // unfitSecret is the error of a secret that cannot be bound. If a value cannot
 // stand where the realm puts it, the error names the field.
 func unfitSecret(p *grant.Program, s realm.Secret, err error) *realm.Error {

@@ -35,6 +35,7 @@ type memory struct {
 	stamp    time.Time // of the last realm or secret: no two have the same
 	realms   map[string]realm.Realm
 	secrets  map[realm.Ref]realm.Secret
+	pushed   map[realm.Ref]map[string]tokenstore.PushedValue
 	tokens   map[realm.Ref]memoryToken
 	attempts map[realm.Ref]tokenstore.Claim
 	budgets  map[string]tokenstore.Budget
@@ -58,7 +59,7 @@ type memoryToken struct {
 
 func newMemory(now func() time.Time) *memory {
 	return &memory{
-		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, tokens: map[realm.Ref]memoryToken{},
+		now: now, realms: map[string]realm.Realm{}, secrets: map[realm.Ref]realm.Secret{}, pushed: map[realm.Ref]map[string]tokenstore.PushedValue{}, tokens: map[realm.Ref]memoryToken{},
 		attempts: map[realm.Ref]tokenstore.Claim{}, budgets: map[string]tokenstore.Budget{}, runs: map[string]bool{},
 		authorizations: map[tokenstore.StateHash]tokenstore.Authorization{}, superseded: map[tokenstore.StateHash]bool{}, companies: map[string]tokenstore.Company{},
 		clients: map[string]tokenstore.Client{},
@@ -218,11 +219,12 @@ func (s *memoryStore) DeleteRealm(ctx context.Context, id string, cascade bool) 
 		delete(m.realms, id)
 		delete(m.budgets, id)
 		m.dropAuthorizations(func(ref realm.Ref) bool { return ref.Realm == id })
+		of := func(ref realm.Ref) bool { return ref.Realm == id }
+		maps.DeleteFunc(m.pushed, func(ref realm.Ref, _ map[string]tokenstore.PushedValue) bool { return of(ref) })
 		m.changed(realm.Ref{Realm: id})
 		if !cascade {
 			return nil
 		}
-		of := func(ref realm.Ref) bool { return ref.Realm == id }
 		maps.DeleteFunc(m.secrets, func(ref realm.Ref, _ realm.Secret) bool { return of(ref) })
 		maps.DeleteFunc(m.attempts, func(ref realm.Ref, _ tokenstore.Claim) bool { return of(ref) })
 		for ref := range m.tokens {
@@ -302,6 +304,9 @@ func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change fu
 		}
 		secret.Ref, secret.CreatedAt, secret.UpdatedAt = ref, created, now
 		m.secrets[ref], saved = secret, secret
+		if token.DropPushed || !found {
+			delete(m.pushed, ref)
+		}
 		m.changeToken(ref, token)
 		m.changed(ref)
 		return nil
@@ -337,12 +342,37 @@ func (s *memoryStore) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 			return tokenstore.ErrSecretNotFound
 		}
 		delete(m.secrets, ref)
+		delete(m.pushed, ref)
 		delete(m.attempts, ref)
 		m.dropAuthorizations(func(r realm.Ref) bool { return r == ref })
 		m.clear(ref)
 		m.changed(ref)
 		return nil
 	})
+}
+
+func (s *memoryStore) Pushed(ctx context.Context, ref realm.Ref) (p tokenstore.Pushed, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		p = tokenstore.Pushed{Fields: maps.Clone(m.pushed[ref]), Now: m.now()}
+		return nil
+	})
+	return p, err
+}
+
+func (s *memoryStore) Push(ctx context.Context, ref realm.Ref, field string, value realm.Hidden, life time.Duration) (v tokenstore.PushedValue, err error) {
+	err = s.locked(ctx, func(m *memory) error {
+		v = tokenstore.PushedValue{Value: value, UpdatedAt: m.now().UTC().Truncate(time.Microsecond)}
+		if life > 0 {
+			v.ExpiresAt = v.UpdatedAt.Add(life)
+		}
+		if m.pushed[ref] == nil {
+			m.pushed[ref] = map[string]tokenstore.PushedValue{}
+		}
+		m.pushed[ref][field] = v
+		m.changed(ref)
+		return nil
+	})
+	return v, err
 }
 
 func (s *memoryStore) Token(ctx context.Context, ref realm.Ref) (t realm.Token, source realm.Source, err error) {

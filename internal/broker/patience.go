@@ -56,6 +56,11 @@ func (s *patientStore) Secret(ctx context.Context, ref realm.Ref) (realm.Secret,
 	return ask(ctx, s, "", func(ctx context.Context) (realm.Secret, error) { return s.Store.Secret(ctx, ref) })
 }
 
+// Pushed implements tokenstore.PushedStore.
+func (s *patientStore) Pushed(ctx context.Context, ref realm.Ref) (tokenstore.Pushed, error) {
+	return ask(ctx, s, "", func(ctx context.Context) (tokenstore.Pushed, error) { return s.Store.Pushed(ctx, ref) })
+}
+
 // storedToken is a token and the level that had it.
 type storedToken struct {
 	token  realm.Token

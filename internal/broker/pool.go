@@ -188,7 +188,7 @@ func (p *Pool) catalogChanged(c catalog.Change) {
 			return true
 		})
 	case ofRealm:
-	case c.Event == catalog.Reported:
+	case c.Event == catalog.Reported, c.Event == catalog.Pushed:
 		p.storeChanged(c.Ref)
 	default:
 		e, ok := p.entries.Load(c.Ref)

@@ -17,6 +17,7 @@ import (
 type Store interface {
 	tokenstore.RealmStore
 	tokenstore.SecretStore
+	tokenstore.PushedStore
 	tokenstore.CompanyStore
 }
 
@@ -50,6 +51,9 @@ const (
 	// Deleted: this node deleted it. A realm's secrets are deleted with it,
 	// without changes of their own.
 	Deleted
+	// Pushed: this node took a value that was pushed to it. Its token stays, and
+	// what failed may work now.
+	Pushed
 	// Reported: the store's feed says that something about it changed. That
 	// may be the secret or its token, and the work of any node, this one
 	// included.
@@ -68,7 +72,8 @@ type Cache struct {
 	// epoch grows with every invalidation of a stored realm. A realm that was
 	// read before the epoch changed is not remembered.
 	epoch   atomic.Int64
-	secrets recentSecrets
+	secrets recent[realm.Secret]
+	pushed  recent[readPushed]
 }
 
 // NewCache makes an empty cache. The store is not opened.
@@ -115,6 +120,7 @@ func (c *Cache) realmChanged(id string, e Event) {
 	c.invalidateRealm(id)
 	if e == Deleted {
 		c.secrets.dropRealm(id)
+		c.pushed.dropRealm(id)
 	}
 	c.changed(Change{Ref: realm.Ref{Realm: id}, Event: e})
 }
@@ -122,6 +128,9 @@ func (c *Cache) realmChanged(id string, e Event) {
 // secretChanged takes notice of what this node did to a secret.
 func (c *Cache) secretChanged(ref realm.Ref, e Event) {
 	c.secrets.drop(ref)
+	if e == Deleted {
+		c.pushed.drop(ref)
+	}
 	c.changed(Change{Ref: ref, Event: e})
 }
 
@@ -186,7 +195,7 @@ func (c *Cache) loadSecret(ctx context.Context, ref realm.Ref) (realm.Secret, er
 		}
 		return s, StoreError(err)
 	}
-	c.secrets.keep(s)
+	c.secrets.keep(ref, s)
 	return s, nil
 }
 

@@ -104,10 +104,19 @@ func (c *Catalog) IsDefined(id string) bool {
 // were written. The caller must not change the slice.
 func (c *Catalog) Defined() []string { return c.order }
 
-// Secret returns a credential set of a realm of this catalog: the
-// configuration's own, else the store's, else, while the store cannot be used,
-// the one that was read last. CodeSecretNotFound.
+// Secret returns a credential set of a realm of this catalog, with what was
+// pushed to it: the configuration's own, else the store's, else, while the store
+// cannot be used, the one that was read last. CodeSecretNotFound.
 func (c *Catalog) Secret(ctx context.Context, r *Realm, ref realm.Ref) (realm.Secret, error) {
+	s, err := c.ownSecret(ctx, r, ref)
+	if err != nil || len(r.Config.Volatile) == 0 {
+		return s, err
+	}
+	return c.layPushed(ctx, r, s)
+}
+
+// ownSecret is Secret without what was pushed to it.
+func (c *Catalog) ownSecret(ctx context.Context, r *Realm, ref realm.Ref) (realm.Secret, error) {
 	if s, ok := r.Secrets[ref.Key]; ok {
 		return s, nil
 	}

@@ -204,10 +204,10 @@ func TestSecretOfADefinedRealm(t *testing.T) {
 // The secrets that are remembered are bounded: those that were read long ago
 // are forgotten.
 func TestRecentSecretsAreBounded(t *testing.T) {
-	var r recentSecrets
+	var r recent[realm.Secret]
 	ref := func(i int) realm.Ref { return realm.Ref{Realm: "wx", Key: fmt.Sprint(i)} }
 	for i := range 3 * maxRecent {
-		r.keep(realm.Secret{Ref: ref(i)})
+		r.keep(ref(i), realm.Secret{Ref: ref(i)})
 	}
 	_, newest := r.find(ref(3*maxRecent - 1))
 	_, oldest := r.find(ref(0))

@@ -7,47 +7,46 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// maxRecent bounds each generation of the recent secrets.
+// maxRecent bounds each generation of what is recent.
 const maxRecent = 5000
 
-// recentSecrets are the secrets that were read last, for when the store cannot
-// be read. There are two generations: when the young one is full it becomes
-// the previous one, and what the previous one held is forgotten. The zero
-// value is ready.
-type recentSecrets struct {
+// recent is what was read last about secrets, for when the store cannot be read.
+// There are two generations: when the young one is full it becomes the previous
+// one, and what the previous one held is forgotten. The zero value is ready.
+type recent[V any] struct {
 	mu       sync.Mutex
-	young    map[realm.Ref]realm.Secret
-	previous map[realm.Ref]realm.Secret
+	young    map[realm.Ref]V
+	previous map[realm.Ref]V
 }
 
-func (r *recentSecrets) keep(s realm.Secret) {
+func (r *recent[V]) keep(ref realm.Ref, v V) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.young == nil || len(r.young) >= maxRecent {
-		r.previous, r.young = r.young, map[realm.Ref]realm.Secret{}
+		r.previous, r.young = r.young, map[realm.Ref]V{}
 	}
-	r.young[s.Ref] = s
+	r.young[ref] = v
 }
 
-func (r *recentSecrets) find(ref realm.Ref) (realm.Secret, bool) {
+func (r *recent[V]) find(ref realm.Ref) (V, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, ok := r.young[ref]
+	v, ok := r.young[ref]
 	if !ok {
-		s, ok = r.previous[ref]
+		v, ok = r.previous[ref]
 	}
-	return s, ok
+	return v, ok
 }
 
-func (r *recentSecrets) drop(ref realm.Ref) {
+func (r *recent[V]) drop(ref realm.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.young, ref)
 	delete(r.previous, ref)
 }
 
-func (r *recentSecrets) dropRealm(id string) {
-	ofRealm := func(ref realm.Ref, _ realm.Secret) bool { return ref.Realm == id }
+func (r *recent[V]) dropRealm(id string) {
+	ofRealm := func(ref realm.Ref, _ V) bool { return ref.Realm == id }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.young, ofRealm)

@@ -75,10 +75,10 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time
 		return s, what, err
 	}
 	if moved && found {
-		// Whoever enters the values has not shown that he knows the tokens, and may
-		// have chosen the hosts. That the values are those of before shows nothing:
+		// Whoever enters the values has not shown that he knows the tokens and what
+		// was pushed, and may have chosen the hosts. That the values are those of before shows nothing:
 		// he may have entered these, too.
-		what.DropAccess, what.DropRefresh = true, true
+		what.DropAccess, what.DropRefresh, what.DropPushed = true, true, true
 	}
 	if u.RefreshToken != nil && !r.Program.CanRefresh() {
 		return s, what, realm.Fieldf("refresh_token", "cannot be imported: the realm has no refresh recipe")

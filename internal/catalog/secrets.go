@@ -18,23 +18,32 @@ type SecretInfo struct {
 	// NeedsValues: it is not sent any more, because the realm has a host that it
 	// was not entered for. Only SaveSecret tells.
 	NeedsValues bool
+	// Pushed are the values that were pushed to it, those that have ended as
+	// well, by the name of their field. A list does not tell.
+	Pushed map[string]tokenstore.PushedValue
 }
 
 // SecretInfo returns one secret. CodeSecretNotFound.
 func (c *Catalog) SecretInfo(ctx context.Context, ref realm.Ref) (SecretInfo, error) {
-	if s, ok := c.definedSecret(ref); ok {
-		return SecretInfo{Secret: s, ReadOnly: true}, nil
-	}
 	ctx, cancel, err := c.cache.begin(ctx)
 	defer cancel()
-	if err != nil {
-		return SecretInfo{}, StoreError(err)
+	s, isDefined := c.definedSecret(ref)
+	if err == nil && !isDefined {
+		s, err = c.cache.store.Secret(ctx, ref)
 	}
-	s, err := c.cache.store.Secret(ctx, ref)
-	if err != nil {
+	if err != nil && !isDefined {
 		return SecretInfo{}, changeError(err)
 	}
-	return SecretInfo{Secret: s}, nil
+	info := SecretInfo{Secret: s, ReadOnly: isDefined}
+	if err == nil {
+		var pushed tokenstore.Pushed
+		pushed, err = c.cache.store.Pushed(ctx, ref)
+		info.Pushed = pushed.Fields
+	}
+	if err != nil && !isDefined && !isDamaged(err) {
+		return SecretInfo{}, StoreError(err)
+	}
+	return info, nil // a secret of the Caddyfile is shown without the store, too
 }
 
 func (c *Catalog) definedSecret(ref realm.Ref) (s realm.Secret, ok bool) {

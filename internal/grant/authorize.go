@@ -32,6 +32,9 @@ func (b *Bound) AuthorizeURL(a Authorization) (string, error) {
 	case !p.authorize.opensInBrowser():
 		return "", notPossible("the authorize recipe is not a GET with arguments of the query alone: no person can open it")
 	}
+	if failed := b.unpushed(p.authorize); failed != nil {
+		return "", failed
+	}
 	v := b.values
 	v.authorization = a
 	out, err := p.authorize.render(v, b.ref)

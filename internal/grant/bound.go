@@ -18,7 +18,7 @@ type Bound struct {
 
 // Bind fills the program with a secret. A field of the secret that is missing,
 // or cannot stand where the realm puts it, is a *realm.FieldError that names
-// it.
+// it. Only a volatile field may be missing, see Unpushed.
 func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	b := &Bound{
 		program: p, ref: s.Ref, target: p.target.fixed,
@@ -48,12 +48,12 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 // check renders every request that the realm can send, so that a value that
 // cannot stand in one is found now and not in the middle of a call.
 func (b *Bound) check() error {
-	if p := b.program; p.fetch != nil {
+	if p := b.program; p.fetch != nil && b.unpushed(p.fetch) == nil {
 		if _, err := p.fetch.render(b.values, b.ref); err != nil {
 			return err
 		}
 	}
-	if p := b.program; p.CanRefresh() {
+	if p := b.program; p.CanRefresh() && b.unpushed(p.refresh) == nil {
 		v := b.values
 		v.refresh = "1" // a sample: good wherever a token may stand
 		if _, err := p.refresh.render(v, b.ref); err != nil {
@@ -79,6 +79,9 @@ func (b *Bound) checkAuthorization() error {
 	v.written = 0
 	v.authorization, v.code = Authorization{State: "1", Verifier: "1"}, "1"
 	for _, r := range []*recipe{b.program.authorize, b.program.exchange} {
+		if b.unpushed(r) != nil {
+			continue
+		}
 		if _, err := r.render(v, b.ref); err != nil {
 			return err
 		}

@@ -111,6 +111,9 @@ func (c *call) roundTrip(ctx context.Context) (*answer, time.Duration, *Error) {
 	if c.whyNot != "" {
 		return nil, 0, notPossible(c.whyNot)
 	}
+	if failed := c.bound.unpushed(c.recipe); failed != nil {
+		return nil, 0, failed
+	}
 	if err := c.render(); err != nil {
 		return nil, 0, requestFailure(err)
 	}

@@ -130,17 +130,23 @@ func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
 }
 
 // requiredFields are those without which the token cannot be obtained or used.
+// A volatile field that only recipes read is none of them: it may be pushed later,
+// and a token that lives is used without it; see Unpushed.
 func (p *Program) requiredFields() []string {
-	list := p.fixed.fields(p.target.fields())
+	var list []string
 	if p.fetch != nil {
 		list = append(list, p.fetch.fields()...)
 	}
 	if p.CanAuthorize() {
 		list = append(append(list, p.authorize.fields()...), p.exchange.fields()...)
-		list = p.issuer.fields(p.callback.fields(list))
 	}
 	if p.CanRefresh() {
 		list = append(list, p.refresh.fields()...)
+	}
+	list = slices.DeleteFunc(list, p.isVolatile)
+	list = p.fixed.fields(append(list, p.target.fields()...))
+	if p.CanAuthorize() {
+		list = p.issuer.fields(p.callback.fields(list))
 	}
 	for _, in := range p.inject {
 		list = in.user.fields(in.value.fields(list))
@@ -151,6 +157,8 @@ func (p *Program) requiredFields() []string {
 // NeededFields are the fields that a secret, or the realm's shared ones, must
 // have, sorted. The slice is the caller's.
 func (p *Program) NeededFields() []string { return slices.Clone(p.required) }
+
+func (p *Program) isVolatile(name string) bool { return slices.Contains(p.realm.Config.Volatile, name) }
 
 // checkVolatile refuses a name that no recipe reads: it is a mistake, and to
 // ignore it would drop a token with every value that is pushed.

@@ -149,6 +149,10 @@ func fill(t *testing.T, s tokenstore.Store) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)
 	_, err = storetest.SaveToken(t.Context(), s, ref, realm.Token{Access: "access", Refresh: "refresh", IssuedAt: at, ExpiresAt: at.AddDate(10, 0, 0)}, 0)
 	check(err)
+	_, err = s.Push(t.Context(), ref, "ticket", "ticket", time.Hour)
+	check(err)
+	_, err = s.Push(t.Context(), realm.Ref{Realm: "file", Key: "main"}, "ticket", "ticket", 0)
+	check(err)
 	dropped := realm.Ref{Realm: "wx", Key: "2"}
 	_, err = storetest.SaveToken(t.Context(), s, dropped, realm.Token{Access: "gone", IssuedAt: at}, 0)
 	check(err)

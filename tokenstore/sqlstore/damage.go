@@ -97,6 +97,8 @@ func (s *Store) isRowDamaged(ctx context.Context, t sealedTable, r sealedRow, ne
 		_, err = s.Realm(ctx, r.ref.Realm)
 	case "secret":
 		_, err = s.Secret(ctx, r.ref)
+	case "pushed":
+		_, err = s.Pushed(ctx, r.ref)
 	case "company":
 		_, err = s.Company(ctx, r.ref.Key)
 	case "client":

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,26 +144,31 @@ func (s *Store) DeleteRealm(ctx context.Context, id string, cascade bool) error 
 			if err := refuseSecrets(ctx, tx, id); err != nil {
 				return err
 			}
-			if err := execAll(ctx, tx, id, dropBudget, dropAuthorizations); err != nil {
-				return err
-			}
-			return s.forgetRows(ctx, tx, realmRow(id))
 		}
-		secrets, err := secretRows(ctx, tx, id)
+		secrets, err := rowsOfRealm(ctx, tx, "tokens_secrets", id, secretRow)
 		if err != nil {
 			return err
 		}
-		err = execAll(ctx, tx, id, dropBudget, dropAuthorizations, dropClaims, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		pushed, err := rowsOfRealm(ctx, tx, "tokens_pushed", id, pushedRow)
 		if err != nil {
 			return err
 		}
-		return s.forgetRows(ctx, tx, append(secrets, realmRow(id))...)
+		drops := []string{dropBudget, dropAuthorizations, dropPushed}
+		if cascade {
+			drops = append(drops, dropClaims, "DELETE FROM tokens_secrets WHERE realm = ?", clearTokens+" WHERE realm = ?")
+		}
+		if err := execAll(ctx, tx, id, drops...); err != nil {
+			return err
+		}
+		return s.forgetRows(ctx, tx, slices.Concat(secrets, pushed, []rowID{realmRow(id)})...)
 	})
 }
 
-// secretRows are the secrets of a realm, held by the transaction.
-func secretRows(ctx context.Context, tx *txn, id string) ([]rowID, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT ref_key FROM tokens_secrets WHERE realm = ?"+tx.dialect.forUpdate(), []byte(id))
+// rowsOfRealm are the rows of a table that belong to the secrets of a realm, held
+// by the transaction.
+func rowsOfRealm(ctx context.Context, tx *txn, table, id string, idOf func(realm.Ref) rowID) ([]rowID, error) {
+	query := "SELECT ref_key FROM " + table + " WHERE realm = ?" + tx.dialect.forUpdate() // #nosec G202 -- constants
+	rows, err := tx.QueryContext(ctx, query, []byte(id))
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +179,7 @@ func secretRows(ctx context.Context, tx *txn, id string) ([]rowID, error) {
 		if err := rows.Scan(&ref.Key); err != nil {
 			return nil, err
 		}
-		ids = append(ids, secretRow(ref))
+		ids = append(ids, idOf(ref))
 	}
 	return ids, rows.Err()
 }

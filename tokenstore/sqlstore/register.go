@@ -20,8 +20,8 @@ import (
 
 // A seal tells that a row was written by somebody with the key, not that it is
 // the newest one: whoever can write the database could put an old row back. So
-// the versions of all realms, secrets, companies and clients are written down
-// under seals of their own, in the transaction that writes the row.
+// the versions of all realms, secrets, pushed values, companies and clients are
+// written down under seals of their own, in the transaction that writes the row.
 //
 // There are registerCount registers; the digest of a row's kind and reference
 // says which one has its version. One more row, the head, has the version of
@@ -50,6 +50,7 @@ type rowID [16]byte
 
 func realmRow(id string) rowID         { return idOf("realm", realm.Ref{Realm: id}) }
 func secretRow(ref realm.Ref) rowID    { return idOf("secret", ref) }
+func pushedRow(ref realm.Ref) rowID    { return idOf("pushed", ref) }
 func companyRow(taxpayer string) rowID { return idOf("company", realm.Ref{Key: taxpayer}) }
 func clientRow(id string) rowID        { return idOf("client", realm.Ref{Key: id}) }
 

@@ -95,7 +95,7 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 			return err
 		}
 		tx.created = !found
-		l, err := s.lockLedger(ctx, tx, secretRow(ref))
+		l, err := s.lockLedger(ctx, tx, secretRow(ref), pushedRow(ref))
 		if err != nil {
 			return err
 		}
@@ -124,6 +124,12 @@ func (s *Store) UpdateSecret(ctx context.Context, ref realm.Ref, change func(s r
 		if err := s.putSecret(ctx, tx, saved, found, l.version); err != nil {
 			return err
 		}
+		if token.DropPushed || !found {
+			if _, err := tx.ExecContext(ctx, dropPushed+" AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key)); err != nil {
+				return err
+			}
+			l.remove(pushedRow(ref))
+		}
 		if err := l.save(ctx, tx, secretRow(ref)); err != nil {
 			return err
 		}
@@ -142,7 +148,7 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 		if err := expectRow(res, err, tokenstore.ErrSecretNotFound); err != nil {
 			return err
 		}
-		for _, drop := range []string{dropClaims, dropAuthorizations} {
+		for _, drop := range []string{dropClaims, dropAuthorizations, dropPushed} {
 			if _, err := tx.ExecContext(ctx, drop+" AND ref_key = ?", []byte(ref.Realm), []byte(ref.Key)); err != nil {
 				return err
 			}
@@ -150,7 +156,7 @@ func (s *Store) DeleteSecret(ctx context.Context, ref realm.Ref) error {
 		if err := clearToken(ctx, tx, ref); err != nil {
 			return err
 		}
-		return s.forgetRows(ctx, tx, secretRow(ref))
+		return s.forgetRows(ctx, tx, secretRow(ref), pushedRow(ref))
 	})
 }
 

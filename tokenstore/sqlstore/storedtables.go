@@ -18,6 +18,7 @@ var storedTables = []storedTable{
 		" folded bytes"),
 	stored("tokens_tokens", 2, "realm bytes, ref_key bytes, lineage int, seal bytes, key_id bytes, issued_at time, expires_at time,"+
 		" refresh_expires_at time"),
+	stored("tokens_pushed", 2, "realm bytes, ref_key bytes, seal bytes, key_id bytes, version int, updated_at time"),
 	stored("tokens_claims", 2, "realm bytes, ref_key bytes, state text, seal bytes, key_id bytes, version int, deadline time"),
 	stored("tokens_budgets", 1, "realm bytes, state text, seal bytes, key_id bytes, version int"),
 	stored("tokens_authorizations", 1, "state bytes, realm bytes, ref_key bytes, sealed bytes, key_id bytes, expires_at time"),

@@ -21,10 +21,15 @@ const (
 	budgetLabel  = "tokens_budgets.sealed"
 	companyLabel = "tokens_companies.seal"
 	clientLabel  = "tokens_clients.seal"
+	pushedLabel  = "tokens_pushed.seal"
 )
 
-// auditSchema is the first schema with an audit.
-const auditSchema = 7
+// auditSchema is the first schema with an audit, pushedSchema the first one with
+// pushed values.
+const (
+	auditSchema  = 7
+	pushedSchema = 8
+)
 
 // tableBatch is how many rows are read at a time, and written in one
 // transaction.
@@ -75,6 +80,10 @@ var sealedTables = []sealedTable{
 	{
 		kind: "client", table: "tokens_clients", label: clientLabel, version: "version", realm: "x''", key: "id",
 		times: []string{"created_at", "updated_at"}, newest: func(ref realm.Ref) rowID { return clientRow(ref.Key) }, since: clientSchema,
+	},
+	{
+		kind: "pushed", table: "tokens_pushed", label: pushedLabel, version: "version", realm: "realm", key: "ref_key",
+		times: []string{"updated_at"}, newest: pushedRow, since: pushedSchema,
 	},
 	{kind: "register", table: "tokens_registers", label: registerLabel, version: "version", realm: "x''", key: "name"},
 	{kind: "audit", table: "tokens_audit_heads", label: auditLabel, version: "version", realm: "kind", key: "node", since: auditSchema},

@@ -152,7 +152,7 @@ func swap(t *testing.T, driver, dsn string, a, b realm.Ref) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	for _, table := range []string{"tokens_secrets", "tokens_tokens", "tokens_claims"} {
+	for _, table := range []string{"tokens_secrets", "tokens_tokens", "tokens_pushed", "tokens_claims"} {
 		var blobs [2][]byte
 		for i, ref := range []realm.Ref{a, b} {
 			query := "SELECT seal FROM " + table + " WHERE realm = ? AND ref_key = ?"

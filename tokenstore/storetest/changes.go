@@ -55,6 +55,10 @@ func testChanges(t *testing.T, b Backend) {
 			coordinate(t, writer, ref, func(st *tokenstore.State) { st.Save, st.Claim.Purpose = &child, "x" })
 			return nil
 		}},
+		{"push", ref, func() error {
+			_, err := writer.Push(t.Context(), ref, "ticket", "1", 0)
+			return err
+		}},
 		{"delete token", ref, func() error { return DropToken(t.Context(), writer, ref) }},
 		{"delete secret", ref, func() error { return writer.DeleteSecret(t.Context(), ref) }},
 		{"delete realm", realm.Ref{Realm: "wx"}, func() error { return writer.DeleteRealm(t.Context(), "wx", true) }},

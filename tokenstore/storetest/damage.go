@@ -104,6 +104,7 @@ func newDamageable(t *testing.T, s tokenstore.Store, id string) damageable {
 	for range 2 {
 		d.saveRealm(t, "https://api.example.com")
 		d.saveSecret(t, "right")
+		d.push(t, "right")
 		d.saveCompany(t, "right")
 		d.saveClient(t, "right")
 	}
@@ -126,6 +127,12 @@ func (d damageable) saveRealm(t *testing.T, api string) {
 func (d damageable) saveSecret(t *testing.T, value realm.Hidden) {
 	t.Helper()
 	putSecret(t, d.s, d.ref, map[string]realm.Hidden{"x": value})
+}
+
+func (d damageable) push(t *testing.T, value realm.Hidden) {
+	t.Helper()
+	_, err := d.s.Push(t.Context(), d.ref, "ticket", value, time.Hour)
+	ok(t, err)
 }
 
 func (d damageable) saveCompany(t *testing.T, key string) {
@@ -153,6 +160,8 @@ func (d damageable) read(ctx context.Context, kind string) error {
 		_, err = d.s.Secret(ctx, d.ref)
 	case "token":
 		_, _, err = d.s.Token(ctx, d.ref)
+	case "pushed":
+		_, err = d.s.Pushed(ctx, d.ref)
 	case "claim", "budget":
 		_, err = d.s.Peek(ctx, d.ref)
 	case "company":
@@ -186,6 +195,8 @@ func (d damageable) wantDamaged(t *testing.T, kind string) {
 	}
 	var err error
 	switch kind {
+	case "pushed":
+		return // the next push counts, whatever was there
 	case "realm":
 		_, err = SaveRealm(t.Context(), d.s, sample(d.ref.Realm))
 	case "secret", "token":
@@ -224,6 +235,8 @@ func testColumns(t *testing.T, b Backend) {
 		{"token", "tokens_tokens SET expires_at = NULL", byRealm},
 		{"token", "tokens_tokens SET refresh_expires_at = NULL", byRealm},
 		{"token", "tokens_tokens SET lineage = lineage + 1", byRealm},
+		{"pushed", "tokens_pushed SET updated_at = (SELECT created_at FROM tokens_realms WHERE id = realm)", byRealm},
+		{"pushed", "tokens_pushed SET version = version + 1", byRealm},
 		{"claim", "tokens_claims SET state = '{}'", byRealm},
 		{"claim", "tokens_claims SET state = REPLACE(state, 'calling', 'none')", byRealm},
 		{"claim", "tokens_claims SET deadline = NULL", byRealm},
@@ -249,7 +262,7 @@ func testColumns(t *testing.T, b Backend) {
 			}
 			db.Alter(t, "UPDATE "+c.change+c.where, []byte(d.ref.Realm))
 			d.wantDamaged(t, c.kind)
-			for _, kind := range []string{"realm", "secret", "token", "claim", "budget", "company", "client"} {
+			for _, kind := range []string{"realm", "secret", "token", "pushed", "claim", "budget", "company", "client"} {
 				if err := untouched.read(t.Context(), kind); err != nil {
 					t.Errorf("%s of another realm: %v", kind, err)
 				}
@@ -288,6 +301,19 @@ func testReplay(t *testing.T, b Backend) {
 			"secret", "tokens_secrets", " WHERE realm = ?",
 			func(d damageable, t *testing.T, value string) { d.saveSecret(t, realm.Hidden(value)) },
 			func(ctx context.Context, d damageable) error { return d.s.DeleteSecret(ctx, d.ref) },
+		},
+		{
+			"pushed", "tokens_pushed", " WHERE realm = ?",
+			func(d damageable, t *testing.T, value string) {
+				d.saveSecret(t, "right")
+				d.push(t, realm.Hidden(value))
+			},
+			func(ctx context.Context, d damageable) error {
+				if err := d.s.DeleteSecret(ctx, d.ref); !errors.Is(err, tokenstore.ErrSecretNotFound) {
+					return err
+				}
+				return nil // the secret is gone, and the next push replaces the row
+			},
 		},
 		{
 			"company", "tokens_companies", " WHERE taxpayer_id = ?",
@@ -381,7 +407,7 @@ func testLostRegisters(t *testing.T, b Backend) {
 		t.Errorf("with a new head: %v", found)
 	}
 	db.Alter(t, "UPDATE tokens_registers SET seal = ? WHERE name <> ?", []byte("short"), []byte("head"))
-	for _, kind := range []string{"realm", "secret", "company", "client"} {
+	for _, kind := range []string{"realm", "secret", "pushed", "company", "client"} {
 		d.wantDamaged(t, kind)
 	}
 	ok(t, s.DeleteRealm(t.Context(), "wx", true))
@@ -389,9 +415,10 @@ func testLostRegisters(t *testing.T, b Backend) {
 	ok(t, s.DeleteClient(t.Context(), "wx"))
 	d.saveRealm(t, "https://api.example.com")
 	d.saveSecret(t, "newest")
+	d.push(t, "newest")
 	d.saveCompany(t, "newest")
 	d.saveClient(t, "newest")
-	for _, kind := range []string{"realm", "secret", "company", "client"} {
+	for _, kind := range []string{"realm", "secret", "pushed", "company", "client"} {
 		if err := d.read(t.Context(), kind); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}

@@ -29,12 +29,14 @@ func testCanaries(t *testing.T, b Backend) {
 	db := b.Fresh(t)
 	s := Open(t, db.Handle(t, Ring(t)))
 	ref := realm.Ref{Realm: "visible-realm-7731", Key: "visible-key-7732"}
-	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411", "canary-fail-4412", "canary-realm-413", "canary-clnt-4414"}
+	canaries := []string{"canary-shared-4401", "canary-field-4402", "canary-access-4403", "canary-refresh-4404", "canary-dropped-4405", "canary-candidate-4406", "canary-fpr-4407!", "canary-verifier-4408", "canary-callback-4409", "canary-state-4410", "canary-taken-4411", "canary-fail-4412", "canary-realm-413", "canary-clnt-4414", "canary-pushed-4415"}
 	r := realm.Realm{ID: ref.Realm, Comment: "visible-comment-7733"}
 	r.Config.Shared = map[string]realm.Hidden{"app_secret": realm.Hidden(canaries[0])}
 	_, err := SaveRealm(t.Context(), s, r)
 	ok(t, err)
 	putSecret(t, s, ref, map[string]realm.Hidden{"secret": realm.Hidden(canaries[1])})
+	_, err = s.Push(t.Context(), ref, "ticket", realm.Hidden(canaries[14]), time.Hour)
+	ok(t, err)
 	_, err = SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(canaries[4])}, 0)
 	ok(t, err)
 	_, err = SaveToken(t.Context(), s, ref, realm.Token{Access: realm.Hidden(canaries[2]), Refresh: realm.Hidden(canaries[3])}, 1)
@@ -85,6 +87,8 @@ func testSwap(t *testing.T, b Backend) {
 		putSecret(t, s, ref, map[string]realm.Hidden{"x": "y"})
 		_, err := SaveToken(t.Context(), s, ref, token(1), 0)
 		ok(t, err)
+		_, err = s.Push(t.Context(), ref, "ticket", "1", 0)
+		ok(t, err)
 		coordinate(t, s, ref, func(st *tokenstore.State) { st.Claim = fullClaim(st.Now) })
 	}
 	ok(t, s.Close())
@@ -96,6 +100,9 @@ func testSwap(t *testing.T, b Backend) {
 		}
 		if _, _, err := s.Token(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
 			t.Errorf("token %s: %v", ref, err)
+		}
+		if _, err := s.Pushed(t.Context(), ref); !errors.Is(err, tokenstore.ErrDamaged) {
+			t.Errorf("pushed to %s: %v", ref, err)
 		}
 		_, peeked := s.Peek(t.Context(), ref)
 		_, coordinated := s.Coordinate(t.Context(), ref, func(*tokenstore.State) error { return nil })
@@ -181,6 +188,8 @@ func testRotation(t *testing.T, b Backend) {
 		if i%9 == 0 {
 			_, err := SaveToken(t.Context(), s, ref, token(i), 0)
 			ok(t, err)
+			_, err = s.Push(t.Context(), ref, "ticket", realm.Hidden(fmt.Sprint("ticket-", i)), 0)
+			ok(t, err)
 			coordinate(t, s, ref, func(st *tokenstore.State) {
 				st.Claim.Candidates = []realm.Token{{Refresh: realm.Hidden(fmt.Sprint("candidate-", i))}}
 				st.Budget.Failure.Digest = digest
@@ -228,6 +237,11 @@ func testRotation(t *testing.T, b Backend) {
 			ok(t, err)
 			if got.Lineage != 1 || got.Access.Reveal() != fmt.Sprint("access-", i) {
 				t.Fatalf("token %d is lost", i)
+			}
+			pushed, err := s.Pushed(t.Context(), ref)
+			ok(t, err)
+			if pushed.Fields["ticket"].Value.Reveal() != fmt.Sprint("ticket-", i) {
+				t.Fatalf("what was pushed to %d is lost", i)
 			}
 			if c := peek(t, s, ref).Claim.Candidates; len(c) != 1 || c[0].Refresh.Reveal() != fmt.Sprint("candidate-", i) {
 				t.Fatalf("candidate %d is lost", i)

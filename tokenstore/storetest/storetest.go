@@ -32,8 +32,8 @@ type Database struct {
 	// Raw returns everything that the database has written down: its files,
 	// or the answers of its server. All handles are closed.
 	Raw func(t *testing.T) []byte
-	// Swap exchanges what is sealed of two secrets, and of their tokens and
-	// claims.
+	// Swap exchanges what is sealed of two secrets, and of their tokens, pushed
+	// values and claims.
 	Swap func(t *testing.T, a, b realm.Ref)
 	// Alter runs a statement on the database, as somebody would who can write
 	// it and does not have the key.
@@ -46,6 +46,7 @@ type Database struct {
 func Run(t *testing.T, b Backend) {
 	t.Run("realms", func(t *testing.T) { testRealms(t, b) })
 	t.Run("secrets", func(t *testing.T) { testSecrets(t, b) })
+	t.Run("pushed", func(t *testing.T) { testPushed(t, b) })
 	t.Run("twins", func(t *testing.T) { testTwins(t, b) })
 	t.Run("tokens", func(t *testing.T) { testTokens(t, b) })
 	if !b.Unsealed {
