@@ -49,10 +49,6 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 		}
 		// The unsaved token has ended meanwhile.
 	}
-	// Without a refresh token there is no other way than the one that lacks a value.
-	if unpushed := a.bound.Unpushed(grant.FetchRecipe); unpushed != nil && !program.CanRefresh() {
-		return nil, withoutValue(unpushed)
-	}
 	// What this node knows to be useless is not asked of the store again.
 	if err := failed.rejects(a.origin(), a.flight.purpose, a.now()); err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 	if err != nil {
 		a.entry.keepUnsaved(o, a.origin(), a.now())
 	}
-	if cause.Class == grant.Hopeless && a.flight.purpose != claim.Exchange && a.isStale(ctx) {
+	if cause.Refusal() && a.flight.purpose != claim.Exchange && a.isStale(ctx) {
 		return nil, nil, errStale // what was refused is not the secret of now
 	}
 	wait, count := storedWait(&s)

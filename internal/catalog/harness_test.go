@@ -20,7 +20,9 @@ import (
 type faulty struct {
 	tokenstore.Store
 	away atomic.Bool
-	read func() // after a realm was read; nil for nothing
+	// damaged: what was pushed does not open.
+	damaged bool
+	read    func() // after a realm was read; nil for nothing
 }
 
 func (s *faulty) Open(ctx context.Context) error {
@@ -46,6 +48,16 @@ func (s *faulty) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error
 		return realm.Secret{}, tokenstore.ErrUnavailable
 	}
 	return s.Store.Secret(ctx, ref)
+}
+
+func (s *faulty) Pushed(ctx context.Context, ref realm.Ref) (tokenstore.Pushed, error) {
+	switch {
+	case s.away.Load():
+		return tokenstore.Pushed{}, tokenstore.ErrUnavailable
+	case s.damaged:
+		return tokenstore.Pushed{}, tokenstore.ErrDamaged
+	}
+	return s.Store.Pushed(ctx, ref)
 }
 
 // fixture is a catalog of a configuration over an SQLite store, and the changes
