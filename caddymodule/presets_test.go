@@ -51,15 +51,27 @@ func goldenFields(t *testing.T, name string) map[string]string {
 func TestPresetsNeedOnlyASecret(t *testing.T) {
 	for _, name := range presets.Names() {
 		t.Run(name, func(t *testing.T) {
-			fields := goldenFields(t, name)
-			text := "realm x {\npreset " + name + "\nsecret main {\n"
-			for _, field := range slices.Sorted(maps.Keys(fields)) {
-				text += field + " `" + fields[field] + "`\n"
-			}
-			text += "}\n}\n"
-			validates(t, text)
+			validates(t, realmOfPreset(t, "x", name))
 		})
 	}
+}
+
+// realmOfPreset is a realm in a Caddyfile, behind those whose tokens it reads.
+func realmOfPreset(t *testing.T, id, name string) (text string) {
+	t.Helper()
+	p, err := presets.Get(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, parent := range p.Parents() {
+		text += realmOfPreset(t, parent.Name, parent.Name)
+	}
+	text += "realm " + id + " {\npreset " + name + "\nsecret main {\n"
+	fields := goldenFields(t, name)
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		text += field + " `" + fields[field] + "`\n"
+	}
+	return text + "}\n}\n"
 }
 
 // validates holds that what stands in a tokens block is right: it adapts without
@@ -86,8 +98,8 @@ func validates(t *testing.T, text string) {
 }
 
 var (
-	pageBlock    = regexp.MustCompile("(?ms)^```caddyfile tokens\n(.*?)^```$")
-	pageVariable = regexp.MustCompile(`(?m)^\t+(\S+) \{env\.(\w+)\}$`)
+	pageBlock = regexp.MustCompile("(?ms)^```caddyfile tokens\n(.*?)^```$")
+	pageLine  = regexp.MustCompile(`(?m)^realm (\S+) \{$|^\t+(\S+) \{env\.(\w+)\}$`)
 )
 
 // What the pages of the catalogue tell people to write works as it stands.
@@ -103,12 +115,17 @@ func TestPagesOfPresetsWork(t *testing.T) {
 				if len(found) != 1 {
 					t.Fatalf("the page has %d blocks for tokens", len(found))
 				}
-				text, fields := string(found[0][1]), goldenFields(t, name)
+				text := string(found[0][1])
 				if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 					t.Errorf("not as caddy fmt writes it:\n%s", text)
 				}
-				for _, m := range pageVariable.FindAllStringSubmatch(text, -1) {
-					t.Setenv(m[2], fields[m[1]])
+				var fields map[string]string
+				for _, m := range pageLine.FindAllStringSubmatch(text, -1) {
+					if m[1] != "" {
+						fields = goldenFields(t, m[1])
+						continue
+					}
+					t.Setenv(m[3], fields[m[2]])
 				}
 				validates(t, text)
 			})

@@ -38,7 +38,8 @@ func faults(p presets.Preset) (found []string) {
 		fault(known[f.Name], "field "+f.Name+" stands there twice")
 		known[f.Name] = true
 		text(f.Help, "help of "+f.Name)
-		fault(f.Required == (f.Default != ""), "field "+f.Name+" must be required, or have a default that shared has")
+		isOptional := f.Default != "" || f.Name == parentField
+		fault(f.Required == isOptional, "field "+f.Name+" must be required, or have a default that shared has, or be parent")
 		fault(f.Default != p.Config.Shared[f.Name].Reveal(), "the default of "+f.Name+" is not what shared has")
 		fault(f.Pushed != slices.Contains(p.Config.Volatile, f.Name), "field "+f.Name+" must be pushed exactly where volatile names it")
 	}
@@ -64,6 +65,12 @@ func faults(p presets.Preset) (found []string) {
 	}
 	return found
 }
+
+// parentField names the key of the parent's secret, where a recipe reads
+// {token_of.<realm>} without one.
+const parentField = "parent"
+
+var parentUse = regexp.MustCompile(`\{token_of\.[^.}]+\}|\{token_of\["[^"]+"\]\}`)
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
@@ -143,6 +150,10 @@ func TestFieldsAreThoseThatTheConfigReads(t *testing.T) {
 		var listed []string
 		for _, f := range p.Fields {
 			listed = append(listed, f.Name)
+		}
+		needed = slices.DeleteFunc(needed, func(name string) bool { return name == parentField })
+		if parentUse.MatchString(encode(t, config)) {
+			needed = append(needed, parentField)
 		}
 		slices.Sort(needed)
 		slices.Sort(listed)

@@ -79,7 +79,9 @@ func (n Notes) In(language string) []string {
 // Field is one field of a secret.
 type Field struct {
 	Name string `json:"name"`
-	// Required fields must be in the secret, or in the realm's shared ones.
+	// Required fields must be in the secret, or in the realm's shared ones. Not
+	// required are those with a default, and parent, which names the key of the
+	// secret whose token the recipes read.
 	Required bool `json:"required"`
 	// Confidential fields are credentials; the others are names and ids.
 	Confidential bool `json:"confidential"`

@@ -1,6 +1,8 @@
 package presets
 
 import (
+	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -8,11 +10,18 @@ import (
 // ownKey is the key of the secret in the examples.
 const ownKey = "main"
 
+// parentField is the field of a secret that names the key of its parent's.
+const parentField = "parent"
+
 // Caddyfile is the realm as people write it, for the tokens block: the name of
 // the preset, and the fields that have neither a default nor come by a push. The
-// values are variables of the environment, see Variable.
+// values are variables of the environment, see Variable. Presets whose token the
+// recipes read stand in front.
 func (p Preset) Caddyfile() string {
 	var b strings.Builder
+	for _, parent := range p.Parents() {
+		b.WriteString(parent.Caddyfile())
+	}
 	b.WriteString("realm " + p.Name + " {\n\tpreset " + p.Name + "\n")
 	shared, own := p.writtenFields()
 	if len(shared) > 0 {
@@ -28,7 +37,7 @@ func (p Preset) Caddyfile() string {
 func (p Preset) writtenFields() (shared, own []Field) {
 	for _, f := range p.Fields {
 		switch {
-		case f.Default != "" || f.Pushed:
+		case f.Default != "" || f.Pushed: // nobody writes them
 		case f.Shared:
 			shared = append(shared, f)
 		default:
@@ -41,10 +50,32 @@ func (p Preset) writtenFields() (shared, own []Field) {
 	return shared, own
 }
 
+var tokenOf = regexp.MustCompile(`\{token_of\.([a-z0-9_]+)[.}]`)
+
+// Parents are the presets whose token a recipe reads. A realm that has the name of a preset is meant to be one of it.
+func (p Preset) Parents() (list []Preset) {
+	config, err := json.Marshal(p.Config)
+	if err != nil {
+		return nil
+	}
+	for _, m := range tokenOf.FindAllSubmatch(config, -1) {
+		parent, err := Get(string(m[1]))
+		isListed := slices.ContainsFunc(list, func(o Preset) bool { return o.Name == parent.Name })
+		if err == nil && !isListed && parent.Name != p.Name {
+			list = append(list, parent)
+		}
+	}
+	return list
+}
+
 func (p Preset) writeFields(b *strings.Builder, block string, fields []Field) {
 	b.WriteString("\t" + block + " {\n")
 	for _, f := range fields {
-		b.WriteString("\t\t" + f.Name + " {env." + p.Variable(f) + "}\n")
+		value := "{env." + p.Variable(f) + "}"
+		if f.Name == parentField {
+			value = ownKey
+		}
+		b.WriteString("\t\t" + f.Name + " " + value + "\n")
 	}
 	b.WriteString("\t}\n")
 }

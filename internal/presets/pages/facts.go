@@ -56,7 +56,7 @@ func (l language) places(inject []realm.Injection) (list []string) {
 	for _, in := range inject {
 		place := l.w.places[in.Place]
 		if strings.Contains(place, "%s") {
-			place = fmt.Sprintf(place, in.Name)
+			place = fmt.Sprintf(place, strings.TrimPrefix(in.Name, "/"))
 		}
 		list = append(list, place)
 	}

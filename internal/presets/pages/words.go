@@ -107,7 +107,7 @@ var english = words{
 	minInterval: "At least %s between two token requests.",
 	places: map[string]string{
 		"url": "the query parameter `%s`", "header": "the header `%s`", "body": "the body field `%s`", "cookie": "the cookie `%s`",
-		"path": "the path, in place of `{%s}`", "basic": "the header `Authorization` as Basic credentials",
+		"path": "the path, behind `/%s`", "basic": "the header `Authorization` as Basic credentials",
 	},
 
 	errors: "Errors", errorsIntro: "The provider refuses with these codes:", errorsHeader: "| code | what to do |",
@@ -166,7 +166,7 @@ var chinese = words{
 	minInterval: "两次 token 请求至少间隔 %s。",
 	places: map[string]string{
 		"url": "查询参数 `%s`", "header": "请求头 `%s`", "body": "请求体字段 `%s`", "cookie": " cookie `%s`",
-		"path": "路径中的 `{%s}`", "basic": "请求头 `Authorization`（Basic 认证）",
+		"path": "路径中 `/%s` 的后面", "basic": "请求头 `Authorization`（Basic 认证）",
 	},
 
 	errors: "错误码", errorsIntro: "服务商可能返回以下错误码：", errorsHeader: "| 错误码 | 处理办法 |",
