@@ -86,7 +86,7 @@ var english = words{
 	injected:    "The proxy puts the token into %s.",
 	notInjected: "The proxy does not put the token into requests: your program reads it.",
 	hosts:       "The token goes only to %s.",
-	dead:        "These answers mean that the token is dead. The proxy renews it and sends the request again: %s.",
+	dead:        "A dead token shows in the answer: %s. The proxy then gets another one and sends the request again.",
 	semantics: map[string]string{
 		"same":     "A further token request returns the same token.",
 		"rotate":   "A further token request returns a new token and ends the old one.",
@@ -145,7 +145,7 @@ var chinese = words{
 	injected:    "代理把 token 放进%s。",
 	notInjected: "代理不会把 token 放进请求，由你的程序读取后自行使用。",
 	hosts:       "token 只会发给 %s。",
-	dead:        "出现以下应答即表示 token 已失效，代理会换一个 token 并重发请求：%s。",
+	dead:        "token 失效的标志：%s。代理会换一个 token 并重发请求。",
 	semantics: map[string]string{
 		"same":     "再次请求会得到同一个 token。",
 		"rotate":   "再次请求会得到新的 token，旧的随之失效。",
