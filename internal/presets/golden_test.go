@@ -196,6 +196,7 @@ func newTrial(t *testing.T, name string) *trial {
 // Every preset does what its golden file says, over TLS to a provider that takes
 // every host name for its own.
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	for _, name := range presets.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

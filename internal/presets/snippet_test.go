@@ -13,7 +13,8 @@ func TestCaddyfile(t *testing.T) {
 			{Name: "app-id"}, {Name: "child_key", Shared: true}, {Name: "zone", Default: "cn"}, {Name: "ticket", Pushed: true}, {Name: "parent"},
 		},
 		Config: realm.Config{Recipe: realm.Recipe{Arguments: []realm.Argument{
-			{Name: "a", Place: realm.PlaceURL, Value: "{token_of.wechat}"}, {Name: "b", Place: realm.PlaceURL, Value: "{token_of.wechat.main}"},
+			{Name: "a", Place: realm.PlaceURL, Value: "{token_of.wechat}"},
+			{Name: "b", Place: realm.PlaceURL, Value: "{token_of.wechat.main}"},
 			{Name: "c", Place: realm.PlaceURL, Value: "{token_of.nobody}"},
 		}}},
 	}
