@@ -39,6 +39,7 @@ type realmParser struct {
 //	    shared { <field> <value> ... }
 //	    limits { ... }                           # see parseLimits
 //	    lifetime <duration>|unlimited
+//	    time_zone <name>
 //	    callback_url <url>
 //	    default_key <key>
 //	    pass <header>...
@@ -98,6 +99,7 @@ func (p *realmParser) options() options {
 		"methods":           list(&c.Methods),
 		"preset":            text(&c.Preset),
 		"lifetime":          value(&c.Lifetime, realm.ParseLifetime),
+		"time_zone":         text(&c.TimeZone),
 		"refresh_semantics": text(&c.RefreshSemantics),
 		"refresh_grace":     duration(&c.RefreshGrace),
 		"semantics":         text(&c.Semantics),

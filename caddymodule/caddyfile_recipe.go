@@ -55,7 +55,7 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 //	    content_type <json|form|text>
 //	    token_path <path>
 //	    expires_in_path <path>
-//	    expires_in_unit <s|ms|epoch_s|epoch_ms|rfc3339>
+//	    expires_in_unit <s|ms|epoch_s|epoch_ms|rfc3339|jwt>
 //	    refresh_token_path <path>
 //	    refresh_expires_in_path <path>
 //	    refresh_expires_in_unit <unit>

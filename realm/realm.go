@@ -60,6 +60,10 @@ type Config struct {
 
 	// Lifetime is used where an answer has no readable expiry.
 	Lifetime Lifetime `json:"lifetime,omitzero"`
+	// TimeZone is the zone of dates in answers that have none: a name of the
+	// IANA database, such as Asia/Shanghai. Where it is not said, such a date
+	// cannot be read.
+	TimeZone string `json:"time_zone,omitempty"`
 
 	// RefreshSemantics says what becomes of a refresh token that was used:
 	// stable, grace, strict or family (reuse revokes all; the default).

@@ -24,6 +24,7 @@ const (
 	UnitEpoch        = "epoch_s"
 	UnitEpochMillis  = "epoch_ms"
 	UnitRFC3339      = "rfc3339"
+	UnitJWT          = "jwt" // exp of the JWT that stands there
 )
 
 // What becomes of a refresh token that was used (refresh_semantics).
@@ -59,7 +60,10 @@ type Recipe struct {
 	// JSON string.
 	TokenPath string `json:"token_path,omitempty"`
 	// ExpiresInPath leads to the expiry, ExpiresInUnit is its unit: s
-	// (default), ms, epoch_s, epoch_ms or rfc3339.
+	// (default), ms, epoch_s, epoch_ms, rfc3339 (also the dates of HTTP, and
+	// those without a zone; see Config.TimeZone) or jwt. With jwt, the exp of the
+	// JWT at the path counts, or without a path that of the token itself; its
+	// signature is not checked.
 	ExpiresInPath string `json:"expires_in_path,omitempty"`
 	ExpiresInUnit string `json:"expires_in_unit,omitempty"`
 	// Success rules must all match, or the answer is a refusal.

@@ -78,5 +78,5 @@ func (r *Recipe) validate(path string, base assumed) error {
 }
 
 func validUnit(path, unit string) error {
-	return oneOf(path, unit, UnitSeconds, UnitMilliseconds, UnitEpoch, UnitEpochMillis, UnitRFC3339)
+	return oneOf(path, unit, UnitSeconds, UnitMilliseconds, UnitEpoch, UnitEpochMillis, UnitRFC3339, UnitJWT)
 }

@@ -143,7 +143,7 @@ var refusals = []struct{ text, path, words string }{
 	{`"url": "https://x.example", "method": "get"`, "config.method", "GET, POST or PUT, not \"get\""},
 	{`"url": "https://x.example", "method": "DELETE"`, "config.method", "GET, POST or PUT"},
 	{`"content_type": "xml"`, "config.content_type", "json, form or text"},
-	{`"expires_in_unit": "min"`, "config.expires_in_unit", "s, ms, epoch_s, epoch_ms or rfc3339"},
+	{`"expires_in_unit": "min"`, "config.expires_in_unit", "s, ms, epoch_s, epoch_ms, rfc3339 or jwt"},
 	{`"refresh_expires_in_unit": "S"`, "config.refresh_expires_in_unit", "s, ms"},
 	{`"refresh": {"expires_in_unit": "S"}`, "config.refresh.expires_in_unit", "s, ms"},
 	{`"exchange": {"arguments": [{"name": "a", "place": "url"}]}`, "config.exchange.url", "is required"},

@@ -47,7 +47,9 @@ func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 func tokenAnswer(r realm.Recipe) realm.Recipe {
 	r.ContentType = orDefault(r.ContentType, realm.ContentForm)
 	r.TokenPath = orDefault(r.TokenPath, "access_token")
-	r.ExpiresInPath = orDefault(r.ExpiresInPath, "expires_in")
+	if !saysExpiry(r.ExpiresInPath, r.ExpiresInUnit) {
+		r.ExpiresInPath = "expires_in"
+	}
 	if len(r.Success) == 0 {
 		// Some servers refuse with the document of section 5.2 and status 200.
 		r.Success = []realm.Rule{{JSON: "error", Values: []realm.Scalar{realm.ScalarOf("")}, Absent: true}}

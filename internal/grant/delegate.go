@@ -19,7 +19,9 @@ func delegate(r *realm.Realm) (construction, error) {
 	}
 	p.recipe.Method, p.recipe.ContentType = http.MethodPost, realm.ContentJSON
 	p.recipe.TokenPath = orDefault(cfg.TokenPath, "token")
-	p.recipe.ExpiresInPath = orDefault(cfg.ExpiresInPath, "expires_in")
+	if !saysExpiry(cfg.ExpiresInPath, cfg.ExpiresInUnit) {
+		p.recipe.ExpiresInPath = "expires_in"
+	}
 	p.add(cfg.Arguments, "config")
 	for _, a := range p.args {
 		if a.Place == realm.PlaceBody {

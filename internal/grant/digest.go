@@ -38,7 +38,8 @@ type sentForm struct {
 	WholeSecret bool
 	Timeout     realm.Duration
 	// Trusted decides whether the call may go to a private address.
-	Trusted bool
+	Trusted  bool
+	TimeZone string `json:",omitempty"`
 }
 
 // digestPlan covers a plan and what the realm says besides it. The form is JSON
@@ -48,6 +49,7 @@ func (p *Program) digestPlan(plan *plan, r *recipe) ([sha256.Size]byte, error) {
 		Version: digestVersion, Recipe: plan.recipe, Lifetime: plan.lifetime,
 		FormBasic: plan.formBasic, WholeSecret: plan.wholeSecret,
 		Timeout: p.realm.Config.Limits.Timeout, Trusted: p.trustsHost(r.url),
+		TimeZone: p.realm.Config.TimeZone,
 	}
 	form.Recipe.Arguments = nil // plan.args are those that are used
 	for _, a := range plan.args {

@@ -19,8 +19,9 @@ const defaultLifetime = 5 * time.Minute
 // expiry is how the end of a token is read.
 type expiry struct {
 	path     path
-	name     string // the path as it was written
+	name     string // of the value, in messages: the path as it was written
 	unit     string
+	zone     *time.Location // of dates without one; nil: they cannot be read
 	lifetime realm.Lifetime
 }
 
@@ -33,16 +34,17 @@ type ending struct {
 }
 
 // compileExpiry checks the unit and the path of an expiry.
-func compileExpiry(name, unit, field string, lifetime realm.Lifetime) (expiry, error) {
-	e := expiry{name: name, unit: unit, lifetime: lifetime}
+func compileExpiry(name, unit, field string, zone *time.Location, lifetime realm.Lifetime) (expiry, error) {
+	e := expiry{name: name, unit: unit, zone: zone, lifetime: lifetime}
 	switch unit {
 	case "":
 		e.unit = realm.UnitSeconds
-	case realm.UnitSeconds, realm.UnitMilliseconds, realm.UnitEpoch, realm.UnitEpochMillis, realm.UnitRFC3339:
+	case realm.UnitSeconds, realm.UnitMilliseconds, realm.UnitEpoch, realm.UnitEpochMillis, realm.UnitRFC3339, realm.UnitJWT:
 	default:
-		return e, realm.Fieldf(field+"_unit", "must be s, ms, epoch_s, epoch_ms or rfc3339")
+		return e, realm.Fieldf(field+"_unit", "must be s, ms, epoch_s, epoch_ms, rfc3339 or jwt")
 	}
 	if name == "" {
+		e.name = "the token"
 		return e, nil
 	}
 	var err error
@@ -52,24 +54,36 @@ func compileExpiry(name, unit, field string, lifetime realm.Lifetime) (expiry, e
 	return e, nil
 }
 
+// isSaid reports whether the realm says where the end stands.
+func (e expiry) isSaid() bool { return e.path != nil || e.unit == realm.UnitJWT }
+
+// value is what the provider says about the end of a token: without a path, the
+// token itself, which is a JWT.
+func (e expiry) value(root gjson.Result, token realm.Hidden) (gjson.Result, error) {
+	if e.path != nil {
+		return e.path.in(root)
+	}
+	return gjson.Result{Type: gjson.String, Str: token.Reveal()}, nil
+}
+
 // read finds the end of a token whose request was sent at that instant. What
 // the provider says is the time that remains, so it counts from the sending.
-func (e expiry) read(root gjson.Result, sent time.Time) (ending, error) {
-	if e.path == nil {
+func (e expiry) read(root gjson.Result, token realm.Hidden, sent time.Time) (ending, error) {
+	if !e.isSaid() {
 		return e.fallback("", sent), nil
 	}
-	value, err := e.path.in(root)
+	value, err := e.value(root, token)
 	if err != nil {
 		return ending{}, err
 	}
 	if !value.Exists() || value.Type == gjson.Null {
 		return e.fallback("", sent), nil
 	}
-	life, ok := remaining(value, e.unit, sent)
+	life, ok := e.remaining(value, sent)
 	if !ok {
-		return e.fallback(e.name+" could not be read as "+e.unit, sent), nil
+		return e.fallback(e.name+" could not be read as "+e.unit+e.hint(value, sent), sent), nil
 	}
-	return e.clamp(life, sent), nil
+	return e.clamp(value, life, sent), nil
 }
 
 // fallback is the realm's lifetime, else defaultLifetime and a warning.
@@ -88,50 +102,83 @@ func (e expiry) fallback(warning string, sent time.Time) ending {
 
 // clamp bounds a life. A token whose life is over already is good for whoever
 // waits for it now, and no longer.
-func (e expiry) clamp(life time.Duration, sent time.Time) ending {
+func (e expiry) clamp(value gjson.Result, life time.Duration, sent time.Time) ending {
 	switch {
 	case life <= 0:
 		return ending{at: sent, once: true, warning: e.name + " is zero or in the past: the token is used for the waiting callers only"}
 	case life > realm.MaxLifetime:
-		return ending{at: sent.Add(realm.MaxLifetime), warning: e.name + " is more than 400 days, which is used instead" + e.hint()}
+		return ending{at: sent.Add(realm.MaxLifetime), warning: e.name + " is more than 400 days, which is used instead" + e.hint(value, sent)}
 	}
 	return ending{at: sent.Add(life)}
 }
 
-// hint names the usual reason of an absurd expiry.
-func (e expiry) hint() string {
-	switch e.unit {
-	case realm.UnitSeconds:
-		return "; is its unit ms?"
-	case realm.UnitEpoch:
-		return "; is its unit epoch_ms?"
+// hint names the usual reason of an expiry that is absurd or cannot be read:
+// another unit, or a date without its zone.
+func (e expiry) hint(value gjson.Result, sent time.Time) string {
+	unit, text := "", writtenText(value)
+	_, zoneless, isDate := parseDate(text, e.zone)
+	n, isNumber := parseDecimal(text)
+	switch {
+	case value.Type != gjson.String && value.Type != gjson.Number:
+	case zoneless && e.unit == realm.UnitRFC3339:
+		return ": it has no zone, which time_zone can name"
+	case isDate || zoneless:
+		unit = realm.UnitRFC3339
+	case isNumber && isNear(n, sent):
+		unit = realm.UnitEpoch
+	case isNumber && isNear(n/1e3, sent):
+		unit = realm.UnitEpochMillis
+	case e.unit == realm.UnitSeconds && isNumber:
+		unit = realm.UnitMilliseconds
+	case e.unit == realm.UnitEpoch && isNumber:
+		unit = realm.UnitEpochMillis
 	}
-	return ""
+	if unit == "" || unit == e.unit {
+		return ""
+	}
+	return "; is its unit " + unit + "?"
+}
+
+// isNear reports whether seconds since 1970 are an instant from which on a token
+// may have ended, or at which one may end.
+func isNear(s float64, sent time.Time) bool {
+	const day = 24 * time.Hour
+	left := s - seconds(sent)
+	return left > -day.Seconds() && left < realm.MaxLifetime.Seconds()
 }
 
 // decimal is a number as JSON and providers write it. ParseFloat alone would
 // take NaN, Inf, hexadecimal and underscores too.
 var decimal = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
 
-// remaining is the life of a token from the instant sent on. Nothing is
-// guessed beyond the unit: a date where seconds should be is not readable.
-func remaining(value gjson.Result, unit string, sent time.Time) (time.Duration, bool) {
-	if value.Type != gjson.String && value.Type != gjson.Number {
-		return 0, false
-	}
-	text := strings.TrimSpace(value.String())
-	if value.Type == gjson.Number {
-		text = value.Raw
-	}
-	if unit == realm.UnitRFC3339 {
-		end, err := time.Parse(time.RFC3339, text)
-		return end.Sub(sent), err == nil && value.Type == gjson.String
-	}
+func parseDecimal(text string) (float64, bool) {
 	if !decimal.MatchString(text) {
 		return 0, false
 	}
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil && !math.IsInf(n, 0) {
+	return n, err == nil || math.IsInf(n, 0)
+}
+
+// remaining is the life of a token from the instant sent on. Nothing is
+// guessed beyond the unit: a date where seconds should be is not readable.
+func (e expiry) remaining(value gjson.Result, sent time.Time) (time.Duration, bool) {
+	if value.Type != gjson.String && value.Type != gjson.Number {
+		return 0, false
+	}
+	text, unit := writtenText(value), e.unit
+	if unit == realm.UnitRFC3339 {
+		end, _, ok := parseDate(text, e.zone)
+		return end.Sub(sent), ok && value.Type == gjson.String
+	}
+	if unit == realm.UnitJWT {
+		exp, ok := expOf(text)
+		if !ok || exp.Type != gjson.String && exp.Type != gjson.Number {
+			return 0, false
+		}
+		text, unit = writtenText(exp), realm.UnitEpoch
+	}
+	n, ok := parseDecimal(text)
+	if !ok {
 		return 0, false
 	}
 	switch unit {
@@ -143,6 +190,14 @@ func remaining(value gjson.Result, unit string, sent time.Time) (time.Duration, 
 		n = n/1e3 - seconds(sent)
 	}
 	return duration(n), true
+}
+
+// writtenText is a value as it is written, a number in its own spelling.
+func writtenText(value gjson.Result) string {
+	if value.Type == gjson.Number {
+		return value.Raw
+	}
+	return strings.TrimSpace(value.String())
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -212,7 +212,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 // accept makes the result of an answer that has a token.
 func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result, *Error) {
 	r := &c.recipe.reading
-	end, err := r.expiry.read(root, c.sent)
+	end, err := r.expiry.read(root, token, c.sent)
 	if err != nil {
 		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
 	}

@@ -27,6 +27,7 @@ type decisive struct {
 	Exchange  *realm.Recipe
 	Grant     *realm.Grant
 	LogicCode string
+	TimeZone  string `json:",omitempty"`
 }
 
 // digestRecipes covers the recipes. The form is JSON, whose order is that of the
@@ -36,6 +37,7 @@ func (p *Program) digestRecipes() ([sha256.Size]byte, error) {
 	d := decisive{
 		Version: fingerprintVersion, Recipe: *withoutRefusals(&cfg.Recipe), Lifetime: cfg.Lifetime,
 		Authorize: withoutRefusals(cfg.Authorize), Exchange: withoutRefusals(cfg.Exchange), Grant: cfg.Grant,
+		TimeZone: cfg.TimeZone,
 	}
 	if g := cfg.Grant; g != nil && g.Name == realm.GrantAuthorizationCode {
 		plain := *g

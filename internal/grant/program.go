@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -12,6 +13,7 @@ import (
 type Program struct {
 	realm   realm.Realm
 	trusted bool
+	zone    *time.Location // of dates without one
 
 	fetch   *recipe  // nil where there is none, or none yet
 	noFetch string   // why nothing can be fetched
@@ -63,6 +65,10 @@ func Compile(r realm.Realm, trusted bool) (*Program, error) {
 
 // compileRecipes compiles how the realm gets its tokens.
 func (p *Program) compileRecipes() error {
+	var err error
+	if p.zone, err = loadZone(p.realm.Config.TimeZone); err != nil {
+		return err
+	}
 	c, err := construct(&p.realm)
 	if err != nil {
 		return err
@@ -100,11 +106,11 @@ func (p *Program) compileFetch(plan *plan) error {
 func inherit(r, fetch realm.Recipe) realm.Recipe {
 	r.ContentType = orDefault(r.ContentType, fetch.ContentType)
 	r.TokenPath = orDefault(r.TokenPath, fetch.TokenPath)
-	if r.ExpiresInPath == "" {
+	if !saysExpiry(r.ExpiresInPath, r.ExpiresInUnit) {
 		r.ExpiresInPath, r.ExpiresInUnit = fetch.ExpiresInPath, orDefault(r.ExpiresInUnit, fetch.ExpiresInUnit)
 	}
 	r.RefreshTokenPath = orDefault(r.RefreshTokenPath, fetch.RefreshTokenPath)
-	if r.RefreshExpiresInPath == "" {
+	if !saysExpiry(r.RefreshExpiresInPath, r.RefreshExpiresInUnit) {
 		r.RefreshExpiresInPath, r.RefreshExpiresInUnit = fetch.RefreshExpiresInPath, orDefault(r.RefreshExpiresInUnit, fetch.RefreshExpiresInUnit)
 	}
 	for _, rules := range []struct{ own, inherited *[]realm.Rule }{
@@ -117,8 +123,13 @@ func inherit(r, fetch realm.Recipe) realm.Recipe {
 	return r
 }
 
+// saysExpiry reports whether a recipe says where an end stands: at a path, or in
+// the token itself.
+func saysExpiry(path, unit string) bool { return path != "" || unit == realm.UnitJWT }
+
 // compilePlan compiles a recipe and the digest of all that is said about it.
 func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {
+	plan.zone = p.zone
 	r, err := plan.compile(sc)
 	if err != nil {
 		return nil, err

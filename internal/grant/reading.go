@@ -40,7 +40,7 @@ func (p *plan) compileReading() (reading, error) {
 	} else if r.contentType != realm.ContentText {
 		return r, realm.Fieldf(p.field+".token_path", "is missing; only with content_type text the whole answer is the token")
 	}
-	if r.expiry, err = compileExpiry(p.recipe.ExpiresInPath, p.recipe.ExpiresInUnit, p.field+".expires_in", p.lifetime); err != nil {
+	if r.expiry, err = compileExpiry(p.recipe.ExpiresInPath, p.recipe.ExpiresInUnit, p.field+".expires_in", p.zone, p.lifetime); err != nil {
 		return r, err
 	}
 	if p.recipe.RefreshTokenPath != "" {
@@ -48,7 +48,7 @@ func (p *plan) compileReading() (reading, error) {
 			return r, realm.Fieldf(p.field+".refresh_token_path", "%v", err)
 		}
 	}
-	if r.refreshEnd, err = compileExpiry(p.recipe.RefreshExpiresInPath, p.recipe.RefreshExpiresInUnit, p.field+".refresh_expires_in", realm.Lifetime{}); err != nil {
+	if r.refreshEnd, err = compileExpiry(p.recipe.RefreshExpiresInPath, p.recipe.RefreshExpiresInUnit, p.field+".refresh_expires_in", p.zone, realm.Lifetime{}); err != nil {
 		return r, err
 	}
 	return r, p.compileJudging(&r)
@@ -174,20 +174,20 @@ func (r *reading) refreshToken(root gjson.Result, sent time.Time) (token realm.H
 	if err != nil {
 		return "", end, "the refresh token is not kept: " + err.Error()
 	}
-	return token, r.refreshEnding(root, sent), ""
+	return token, r.refreshEnding(root, token, sent), ""
 }
 
 // refreshEnding is the end of the refresh token, zero for none known: to
 // believe in an end that is not certain would throw a good one away.
-func (r *reading) refreshEnding(root gjson.Result, sent time.Time) time.Time {
-	if r.refreshEnd.path == nil {
+func (r *reading) refreshEnding(root gjson.Result, token realm.Hidden, sent time.Time) time.Time {
+	if !r.refreshEnd.isSaid() {
 		return time.Time{}
 	}
-	value, err := r.refreshEnd.path.in(root)
+	value, err := r.refreshEnd.value(root, token)
 	if err != nil {
 		return time.Time{}
 	}
-	life, ok := remaining(value, r.refreshEnd.unit, sent)
+	life, ok := r.refreshEnd.remaining(value, sent)
 	if !ok || life <= 0 || life > realm.MaxLifetime {
 		return time.Time{}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -20,6 +21,7 @@ type plan struct {
 	// of its URL.
 	field, urlField string
 	lifetime        realm.Lifetime
+	zone            *time.Location // of dates without one; see loadZone
 
 	// formBasic form-encodes user and password of a basic argument (RFC 6749
 	// section 2.3.1).
