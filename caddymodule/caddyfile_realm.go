@@ -115,6 +115,7 @@ func (p *realmParser) options() options {
 		"allow_http":        onOff(&c.AllowHTTP),
 		"forwarded":         onOff(&c.Forwarded),
 		"inject_only":       onOff(&c.InjectOnly),
+		"rewrite_links":     onOff(&c.RewriteLinks),
 	} {
 		o[name] = p.at.tracked("config."+name, field)
 	}

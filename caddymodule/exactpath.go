@@ -46,6 +46,15 @@ func sentURL(ctx context.Context) *url.URL {
 	return nil
 }
 
+// sentHost is the Host of the request before any directive changed it; "" outside of
+// Caddy's server.
+func sentHost(req *http.Request) string {
+	if r, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return r.Host
+	}
+	return ""
+}
+
 // restorePath returns the URL with the bytes that the caller sent for the
 // path of the API. sent is the URL as it came, now what the directives in
 // front of us made of it. now itself is returned where it is right.

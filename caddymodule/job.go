@@ -150,6 +150,9 @@ func (t *Transport) complete(job *inject.Job, res *resolved, req *http.Request) 
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
 	t.setUpstream(job, req, repl)
+	if job.Lease.Target.RewriteLinks {
+		job.Site = siteOf(req)
+	}
 	job.Authenticated = t.admission.user(repl) != ""
 	if res.passage != nil {
 		job.Sender = res.passage

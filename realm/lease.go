@@ -65,6 +65,8 @@ type Target struct {
 	Upgrade   bool
 	Scrub     bool
 	Forwarded bool
+	// RewriteLinks is the realm's.
+	RewriteLinks bool
 	// Pass are the realm's, in canonical form; nil for none.
 	Pass []string
 	// Methods may be used; nil for all that are not refused everywhere.

@@ -150,6 +150,10 @@ type Config struct {
 	// proxied requests, and no answer shows one, whatever rights the caller has.
 	InjectOnly bool `json:"inject_only,omitempty"`
 
+	// RewriteLinks makes links in the answers' header fields Location and Link, which
+	// lead to API, lead through the proxy instead.
+	RewriteLinks bool `json:"rewrite_links,omitempty"`
+
 	// Limits bound the calls to the token endpoint.
 	Limits Limits `json:"limits,omitzero"`
 }

@@ -30,7 +30,8 @@ func (p *Program) compileTarget() error {
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
 		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Scrub: cfg.Scrub, Forwarded: cfg.Forwarded,
-		Pass: canonicalNames(cfg.Pass), Methods: cfg.Methods,
+		RewriteLinks: cfg.RewriteLinks,
+		Pass:         canonicalNames(cfg.Pass), Methods: cfg.Methods,
 		ReplayMax: int64(cfg.ReplayMax),
 	}
 	if cfg.ReplayMax == 0 {

@@ -46,6 +46,9 @@ type Job struct {
 	// proved itself to us do not go to the provider then, even where the realm
 	// passes on what callers send.
 	Authenticated bool
+	// Site is where the caller reached the API, for a realm that has links rewritten;
+	// nil where that is not known.
+	Site *Site
 	// Sender is who sends the request, and has the last word about it; nil for
 	// one that may send anything.
 	Sender Sender
@@ -145,6 +148,7 @@ func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request
 		_ = resp.Body.Close()
 		return t.refuse(req, job, errCoding)
 	}
+	out.rewriteLinks(resp.Header, job, tokens)
 	out.finishAnswer(resp, req, tokens)
 	if scrub {
 		t.scrubBody(resp, req.Method, tokens)
