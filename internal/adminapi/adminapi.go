@@ -57,6 +57,7 @@ type Catalog interface {
 	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error)
 	SaveSecret(ctx context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error)
 	DeleteSecret(ctx context.Context, ref realm.Ref) error
+	Push(ctx context.Context, ref realm.Ref, field string, value realm.Hidden, life time.Duration) (tokenstore.PushedValue, error)
 }
 
 var (

@@ -44,6 +44,7 @@ var acts = map[[2]string]act{
 	{http.MethodPost, "/api/secret"}:                           {"secret.update", byStore},
 	{http.MethodDelete, "/api/secret/{realm}/{key}"}:           {"secret.delete", byStore},
 	{http.MethodGet, "/api/secret/{realm}/{key}/authorize"}:    {audit.ActAuthorize, before},
+	{http.MethodPost, "/api/secret/{realm}/{key}/push"}:        {audit.ActPush, byStore},
 	{http.MethodPost, "/api/company"}:                          {"company.update", byStore},
 	{http.MethodDelete, "/api/company/{taxpayer_id}"}:          {"company.delete", byStore},
 	{http.MethodPost, "/api/client"}:                           {"client.update", byStore},

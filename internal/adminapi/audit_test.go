@@ -78,6 +78,9 @@ func TestEveryActIsWritten(t *testing.T) {
 	s.must(http.MethodPost, "/api/client", `{"id":"app","comment":"x"}`)
 	s.must(http.MethodPost, "/api/client/app/rotate", "")
 	s.must(http.MethodDelete, "/api/client/app", "")
+	s.must(http.MethodPost, "/api/realm", `{"id":"open","config":{"url":"https://a.example/t?t={secret.ticket}","token_path":"t","volatile":["ticket"]}}`)
+	s.must(http.MethodPost, "/api/secret", `{"realm":"open","key":"k"}`)
+	s.must(http.MethodPost, "/api/secret/open/k/push", `{"field":"ticket","value":"x"}`)
 	s.must(http.MethodDelete, "/api/secret/wxgzh/wxgzh_secret", "")
 	s.must(http.MethodDelete, "/api/realm/wxgzh", "")
 	s.wantEntries(t,
@@ -90,6 +93,7 @@ func TestEveryActIsWritten(t *testing.T) {
 		"local: token.flush wxgzh/wxgzh_secret/ ok", "local: token.flush wxgzh/wxgzh_secret/ ok", "local: token.flush wxgzh/wxgzh_secret/ ok",
 		"local: company.delete //9111 ok",
 		"local: client.create //app ok", "local: client.update //app ok", "local: client.rotate //app ok", "local: client.delete //app ok",
+		"local: realm.create open// ok", "local: secret.create open/k/ ok", "local: secret.push open/k/ ok",
 		"local: secret.delete wxgzh/wxgzh_secret/ ok", "local: realm.delete wxgzh// ok",
 	)
 	list := s.get("/api/audit?act=token.flush&pageSize=2").document()["data"].(map[string]any)

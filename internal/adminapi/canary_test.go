@@ -55,6 +55,18 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"moved","config":{"shared":{"x":"`+canary()+`"},"url":"ftp://x"}}`)
 
+	send(http.MethodPost, "/api/realm", `{"id":"open","config":{"url":"`+s.url+`/{secret.ticket}","allow_http":true,"token_path":"t","volatile":["ticket"]}}`)
+	send(http.MethodPost, "/api/secret", `{"realm":"open","key":"k","fields":{"push_token":"`+canary()+`","push_aes_key":"`+canary()+`"}}`)
+	for _, body := range []string{
+		`{"field":"ticket","value":"%s","expires_in":600}`, `{"field":"ticket","value":"%s","expires_in":0}`, `{"field":"other","value":"%s"}`,
+		`{"field":"%s","value":"x"}`, `{"field":"ticket","value":["%s"]}`, `{"field":"ticket","value":"x","expires_in":"%s"}`, `{"field":"ticket","value":"%s"`,
+	} {
+		send(http.MethodPost, "/api/secret/open/k/push", fmt.Sprintf(body, canary()))
+		send(http.MethodPost, "/api/secret/nobody/k/push", fmt.Sprintf(body, canary()))
+	}
+	send(http.MethodGet, "/api/token?realm=open&key=k", "")
+	send(http.MethodPost, "/api/realm/open/test", `{"key":"k"}`)
+
 	// The tokens themselves, and a provider that repeats what it was sent.
 	for _, target := range []string{"realm=wxgzh&key=wxgzh_secret", "realm=wxgzh&key=wxgzh_secret&flush=true", "realm=file&key=main", "realm=r&key=k"} {
 		a := s.get("/api/token?" + target)
@@ -94,7 +106,7 @@ func TestNothingLeaks(t *testing.T) {
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`)
 	for _, target := range []string{
 		"/api/realm", "/api/realm/r", "/api/realm/file", "/api/secret", "/api/secret/r/k", "/api/secret/file/main",
-		"/api/secret/wxgzh/moved", "/api/status", "/api/openapi.json", "/api/preset", "/api/preset/jd",
+		"/api/secret/wxgzh/moved", "/api/secret/open/k", "/api/status", "/api/openapi.json", "/api/preset", "/api/preset/jd",
 	} {
 		send(http.MethodGet, target, "")
 	}

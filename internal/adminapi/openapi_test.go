@@ -109,6 +109,9 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"AuditChain":        reflect.TypeFor[chainDocument](),
 		"AuditVerification": reflect.TypeFor[verification](),
 
+		"Pushed":     reflect.TypeFor[pushedDocument](),
+		"PushAnswer": reflect.TypeFor[pushAnswer](),
+
 		"Authorization": reflect.TypeFor[authorization](),
 
 		"Preset":        reflect.TypeFor[presets.Preset](),

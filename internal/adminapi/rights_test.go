@@ -51,6 +51,7 @@ var tries = map[string]struct {
 	"GET /api/secret/{realm}/{key}":              {"/api/secret/r/k", "", "admin_read"},
 	"DELETE /api/secret/{realm}/{key}":           {"/api/secret/r/k", "", "admin"},
 	"GET /api/secret/{realm}/{key}/authorize":    {"/api/secret/r/k/authorize", "", "authorize"},
+	"POST /api/secret/{realm}/{key}/push":        {"/api/secret/r/k/push", `{"field":"ticket","value":"x"}`, "push"},
 	"GET /api/company":                           {"/api/company", "", "admin_read"},
 	"POST /api/company":                          {"/api/company", `{"taxpayer_id":"9111","accounts":{"r":"k"}}`, "admin"},
 	"GET /api/company/{taxpayer_id}":             {"/api/company/9111", "", "admin_read"},

@@ -53,6 +53,7 @@ var routes = []route{
 	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSecret},
 	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain, access.Admin, scopeSecret},
 	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential, access.Authorize, scopeSecret},
+	{http.MethodPost, "/api/secret/{realm}/{key}/push", (*api).push, bodyNeeded, secretWords, kindPlain, access.Push, scopeSecret},
 	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
 	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain, access.Admin, scopeSomewhere},
 	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},

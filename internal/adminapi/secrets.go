@@ -58,6 +58,13 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 	if d.NeedsValues {
 		doc["needs_values"] = []string{d.Key}
 	}
+	if len(d.Pushed) > 0 {
+		pushed := make(map[string]pushedDocument, len(d.Pushed))
+		for field, value := range d.Pushed {
+			pushed[field] = showPushed(value)
+		}
+		doc["pushed"] = pushed
+	}
 	if d.Damaged {
 		doc["damaged"] = true
 	}

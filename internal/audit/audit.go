@@ -26,10 +26,11 @@ const (
 	KindSystem = "system" // this program
 )
 
-// The acts of which the Recorder writes entries. Those of changes are
-// "realm.update", "realm.delete" and so on; the store turns an update into a
-// creation.
+// The acts of which the Recorder writes entries, and ActPush, of which the store
+// writes them. Those of other changes are "realm.update", "realm.delete" and so
+// on; the store turns an update into a creation.
 const (
+	ActPush      = "secret.push"
 	ActRead      = "token.read"
 	ActFlush     = "token.flush"
 	ActAuthorize = "account.authorize"

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -60,7 +59,7 @@ func (c *Catalog) Push(ctx context.Context, ref realm.Ref, field string, value r
 func (r *Realm) checkPush(s realm.Secret, field string, value realm.Hidden, life time.Duration) error {
 	switch {
 	case !slices.Contains(r.Config.Volatile, field):
-		return r.notVolatile(s, field)
+		return r.notVolatile(s)
 	case value == "":
 		return realm.Fieldf("value", "is required")
 	case value == realm.Mask:
@@ -84,18 +83,18 @@ func (r *Realm) checkPush(s realm.Secret, field string, value realm.Hidden, life
 }
 
 // notVolatile is the error of a push to another field.
-func (r *Realm) notVolatile(s realm.Secret, field string) error {
-	volatile := "it has none"
-	if len(r.Config.Volatile) > 0 {
-		volatile = strings.Join(r.Config.Volatile, ", ")
+func (r *Realm) notVolatile(s realm.Secret) error {
+	list := ": " + strings.Join(r.Config.Volatile, ", ")
+	if len(r.Config.Volatile) == 0 {
+		list = "; the realm has no volatile fields"
 	}
 	if s.Defined {
 		return &realm.Error{
 			Code: realm.CodeReadOnly, Status: http.StatusConflict,
-			Detail: fmt.Sprintf("the secret is defined in the Caddyfile, and %q is none of its realm's volatile fields: %s", field, volatile),
+			Detail: "the secret is defined in the Caddyfile, and only volatile fields are pushed to it" + list,
 		}
 	}
-	return realm.Fieldf("field", "%q is none of the realm's volatile fields: %s", field, volatile)
+	return realm.Fieldf("field", "is none of the realm's volatile fields%s", list)
 }
 
 // layPushed lays what was pushed to a secret over its own fields, until it ends.

@@ -77,7 +77,7 @@ func TestPushIsRefused(t *testing.T) {
 		life         time.Duration
 		at, reason   string
 	}{
-		{"key_2", "x", 0, "field", `"key_2" is none of the realm's volatile fields: ticket`},
+		{"key_2", "x", 0, "field", "is none of the realm's volatile fields: ticket"},
 		{"", "x", 0, "field", "volatile fields: ticket"},
 		{"ticket", "", 0, "value", "is required"},
 		{"ticket", realm.Mask, 0, "value", "mask"},
