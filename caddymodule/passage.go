@@ -175,7 +175,10 @@ func (p *passage) mayUse(app *App, ref realm.Ref, r *http.Request, path *url.URL
 	sent := *path
 	if useAPI && ref.Realm != "" && ref.Key != "" {
 		// What cannot be found is told by who asks for the token.
-		if target, err := app.view.Destination(p, ref); err == nil && target.API != nil {
+		if target, err := app.view.Destination(p, ref); err == nil {
+			if target.API == nil { // known with the token only
+				return nil
+			}
 			inject.RulePath(target, &sent, true)
 		}
 	}

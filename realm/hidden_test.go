@@ -51,6 +51,7 @@ func confidential() map[string]any {
 	target := Target{
 		API:   &url.URL{Scheme: "https", Host: "api.telegram.org", Path: "/bot" + canary},
 		Hosts: []HostPattern{{host: "api.telegram.org"}},
+		Kept:  kept,
 	}
 	lease := Lease{Access: canary, Values: []string{"Bearer " + canary}, Target: &target, Source: FromMemory}
 	realm := Realm{ID: "jd", Config: Config{Shared: map[string]Hidden{"app_key": canary}}}

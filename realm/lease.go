@@ -49,7 +49,8 @@ func (l Lease) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(l.String())) 
 func (l Lease) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // Target is what the requests of a realm may do. It is immutable and the same
-// pointer for all leases of a realm whose api and hosts hold no {secret.x}.
+// pointer for all leases of a realm whose api and hosts hold no {secret.x}, and
+// that keeps nothing with a token.
 type Target struct {
 	// API is the base of the provider's API; nil where the realm names none.
 	API *url.URL
@@ -57,6 +58,11 @@ type Target struct {
 	Hosts []HostPattern
 	// Inject are the places of the token.
 	Inject []Place
+	// Refused is why no request may go to API, whose host the provider says and
+	// which is nil then; nil if one may.
+	Refused *Error
+	// Kept is what was kept with the token; empty where nothing is read of it.
+	Kept Kept
 	// Trusted targets were named by the operator in the Caddyfile; any other
 	// may be reached on public addresses only.
 	Trusted bool

@@ -23,7 +23,7 @@ var templates = regexp.MustCompile(`\{\{|\{[^{}]*\}`)
 // validateTarget checks where API requests may go.
 func (c *Config) validateTarget() error {
 	if c.API != "" {
-		if err := validURL("config.api", c.API, 0); err != nil {
+		if err := validURL("config.api", withHost(c.API), 0); err != nil {
 			return err
 		}
 	}
@@ -44,6 +44,16 @@ func (c *Config) validateTarget() error {
 		seen[host] = i
 	}
 	return nil
+}
+
+// withHost is the base of the API with a host in the place of one that the
+// provider says, scheme and all: {answer.instance_url}.
+func withHost(api string) string {
+	name, rest, ok := strings.Cut(api, "}")
+	if ok && (strings.HasPrefix(name, "{answer.") || strings.HasPrefix(name, "{callback.")) {
+		return "https://api.example" + rest
+	}
+	return api
 }
 
 // validCallbackURL checks a redirection URI, which has no fragment (RFC 6749

@@ -115,7 +115,7 @@ func (a *attempt) run(ctx context.Context) (*realm.Lease, error) {
 	if a.flight.purpose == claim.Load && l != nil && l.fingerprint == a.bound.Fingerprint() && l.isUsable(a.now()) {
 		fresh := *l
 		fresh.owner = a.flight.owner
-		if a.place(&fresh, l.lease.Access) == nil && a.entry.publish(&fresh, a.revision) {
+		if a.place(&fresh, l.lease.Access, l.lease.Target.Kept) == nil && a.entry.publish(&fresh, a.revision) {
 			return &fresh.lease, nil
 		}
 	}
@@ -207,9 +207,11 @@ func (a *attempt) isServedByStored() bool {
 }
 
 // isGood reports whether a stored token may be used by this realm and secret,
-// now.
+// now. One that lacks what the realm reads of it is replaced, like one that has
+// ended.
 func (a *attempt) isGood(t realm.Token) bool {
-	return t.Access != "" && t.Fingerprint == a.bound.Fingerprint() && !t.Expired(a.pool.now().Add(slack)) && !a.isEarly(t)
+	return t.Access != "" && t.Fingerprint == a.bound.Fingerprint() && !t.Expired(a.pool.now().Add(slack)) && !a.isEarly(t) &&
+		a.bound.Lacks(t.Kept) == ""
 }
 
 // isEarly reports whether the clock went back since a token was issued, or the
@@ -248,12 +250,13 @@ func (a *attempt) verify() error {
 }
 
 // place fills in where the token of l goes, and whether that is all that it is for.
-func (a *attempt) place(l *live, access realm.Hidden) error {
-	values, shared, err := a.bound.Place(access)
+func (a *attempt) place(l *live, access realm.Hidden, kept realm.Kept) error {
+	bound := a.bound.With(kept)
+	values, shared, err := bound.Place(access)
 	if err != nil {
 		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
 	}
-	l.lease.Access, l.lease.Values, l.lease.Target, l.lease.InjectOnly = shared, values, a.bound.Target(), a.isInjectOnly
+	l.lease.Access, l.lease.Values, l.lease.Target, l.lease.InjectOnly = shared, values, bound.Target(), a.isInjectOnly
 	return nil
 }
 
@@ -269,7 +272,7 @@ func (a *attempt) publishUntil(t realm.Token, source realm.Source, renewAt realm
 		renewAt: renewAt, from: realm.InstantOf(claim.BeginOfLife(t)),
 	}
 	l.lease.Expires, l.lease.Lineage, l.lease.Source = realm.InstantOf(t.ExpiresAt), t.Lineage, realm.FromMemory
-	if err := a.place(l, t.Access); err != nil {
+	if err := a.place(l, t.Access, t.Kept); err != nil {
 		return nil, err
 	}
 	if !a.entry.publish(l, a.revision) {

@@ -168,7 +168,7 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 		NewerThan: a.newerThan, Failed: a.flight.failed, Acceptance: acceptance,
 		Initial: a.bound.SecretRefreshToken(), IsReseeded: a.bound.Reseeded,
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
-		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) },
+		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) }, MayRefresh: a.bound.MayRefresh,
 	}
 	r.CanFetch = r.CanFetch && a.bound.Unpushed(grant.FetchRecipe) == nil
 	// A code that is there is not lost because asking for it was the last call, and
@@ -236,10 +236,16 @@ func (a *attempt) refuse(d claim.Decision) error {
 // needsAuthorization tells that a person has to authorize the secret.
 func (a *attempt) needsAuthorization(d claim.Decision) error {
 	before, _ := a.entry.state()
-	f := a.fail(realm.CodeReauthRequired, d.Cause, 0, reauthRetry)
+	f := newFailure(a.origin(), realm.CodeReauthRequired, d.Cause, 0, a.now(), reauthRetry)
+	if d.Cause == nil && a.stored != (realm.Token{}) {
+		f.lacking = a.bound.Lacks(a.stored.Kept)
+	}
+	a.entry.recordFailure(f, a.revision)
 	if !before.needsPerson() {
 		why := "the provider refuses every refresh token: somebody has to authorize again"
-		if d.Cause == nil {
+		if f.lacking != "" {
+			why = "somebody has to authorize again: " + f.lacking
+		} else if d.Cause == nil {
 			why = "there is no refresh token: somebody has to authorize first"
 		}
 		a.log.Error(why, causeField(d.Cause))

@@ -32,6 +32,7 @@ type exchange struct {
 type code struct {
 	authorization grant.Authorization
 	value         realm.Hidden
+	kept          realm.Kept // what the realm reads of the callback
 }
 
 // isByPerson reports whether a person authorizes, and not the server itself.
@@ -71,6 +72,7 @@ func (x *exchange) run(ctx context.Context) (*realm.Lease, again, error) {
 	}
 	return a.spend(ctx, r, d, &code{
 		authorization: grant.Authorization{State: x.callback.State, Verifier: x.begun.Verifier}, value: x.callback.Code,
+		kept: a.bound.KeptOf(x.callback),
 	}, began)
 }
 

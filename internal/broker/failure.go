@@ -39,6 +39,9 @@ type failure struct {
 	// configuration, or a realm that was changed, asks the store at once: what
 	// failed may have been corrected.
 	of origin
+	// lacking is what the stored token lacks, so that a person is needed: see
+	// grant.Bound.Lacks. "" for nothing.
+	lacking string
 }
 
 // origin is what a failure belongs to on this node.
@@ -122,6 +125,8 @@ func (f *failure) error(status int, detail string, now realm.Instant) *realm.Err
 
 func (f *failure) detail() string {
 	switch {
+	case f.lacking != "":
+		return "somebody has to authorize again: " + f.lacking
 	case f.needsPerson() && f.cause != nil:
 		return "somebody has to authorize again: the provider refused every refresh token, the last time: " + f.cause.Summary()
 	case f.needsPerson():

@@ -63,7 +63,7 @@ var mutants = []mutant{
 // unitMutants are mistakes in the decisions that histories seldom show. A test of
 // package claim finds them at once.
 var unitMutants = []mutant{
-	{"dead on first invalid_grant: others are left", "TestDecide", []edit{{"../claim/decide.go", "\tif len(c.Candidates) > 0 {\n", "\tif false {\n"}}},
+	{"dead on first invalid_grant: others are left", "TestDecide", []edit{{"../claim/decide.go", "\t\tif r.mayRefresh(candidate.Kept) {\n", "\t\tif false {\n"}}},
 }
 
 // sooner are the seeds of histories that find what takes others dozens of

@@ -128,7 +128,7 @@ func (a *attempt) serveWaiters(o *claim.Outcome) (*realm.Lease, error) {
 	until := max(now.Add(lifelessRetry), end)
 	a.entry.recordFailure(pause(a.origin(), now, until.Sub(now)), a.revision)
 	l := &live{}
-	if err := a.place(l, o.Token.Access); err != nil {
+	if err := a.place(l, o.Token.Access, o.Token.Kept); err != nil {
 		return nil, err
 	}
 	l.lease.Expires, l.lease.Source = max(now, end), realm.FromUpstream

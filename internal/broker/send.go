@@ -25,6 +25,11 @@ func (a *attempt) spend(ctx context.Context, r *claim.Request, d claim.Decision,
 	o := claim.NewOutcome(r, d)
 	res, err := a.send(ctx, r, d, code, began)
 	if err != nil {
+		// The answer may lack what the realm reads of it, and still hold the only
+		// refresh token that is good.
+		if res.Token.Refresh != "" {
+			o.Token = a.pool.remote(res.Token)
+		}
 		return a.callFailed(ctx, o, err)
 	}
 	a.warn(res.Warnings)
@@ -54,6 +59,7 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 	case claim.NoRefreshToken:
 		res, err = a.bound.Fetch(ctx, client, req)
 	case claim.FromCode:
+		req.Kept = code.kept
 		res, err = a.bound.Exchange(ctx, client, code.authorization, code.value, req)
 	case claim.FromToken, claim.FromSecret, claim.FromCandidate:
 		res, err = a.bound.Refresh(ctx, client, req)
@@ -65,7 +71,7 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 // callOptions says how a call is made that was claimed.
 func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Time) grant.Request {
 	req := grant.Request{
-		Force: a.force, DefaultTimeout: a.view.callTimeout, RefreshToken: d.RefreshToken,
+		Force: a.force, DefaultTimeout: a.view.callTimeout, RefreshToken: d.RefreshToken, Kept: d.Kept,
 		Known: append(d.PreviousTokens, a.stored.Access, a.flight.failed),
 	}
 	req.SendBy, req.EndBy = r.Bounds(began)

@@ -16,7 +16,7 @@ import (
 // machine needs no spool: it is as quick itself.
 func (a *attempt) spool(o *claim.Outcome) bool {
 	mayAskAgain := o.Request.MayResend && o.Source != claim.FromCode // the provider would give the answer once more
-	if a.pool.spool == nil || o.Cause != nil || o.Token.Refresh == "" || mayAskAgain {
+	if a.pool.spool == nil || o.Token.Refresh == "" || mayAskAgain {
 		return false
 	}
 	err := a.pool.spool.Add(tokenstore.SpoolEntry{

@@ -43,13 +43,18 @@ func (v *View) leaseFor(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*
 }
 
 // Proxyable returns the token for a proxied request. CodeNotProxyable if the
-// realm does not say where the API is or where the token goes.
+// realm does not say where the API is or where the token goes, CodeHostNotAllowed
+// if the provider says where the API is and the realm does not allow that.
 func (v *View) Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	c, err := v.proxyableRealm(ctx, ref.Realm)
 	if err != nil {
 		return nil, err
 	}
-	return v.leaseFor(ctx, c, ref)
+	lease, err := v.leaseFor(ctx, c, ref)
+	if err == nil && lease.Target.Refused != nil {
+		return nil, lease.Target.Refused
+	}
+	return lease, err
 }
 
 func (v *View) proxyableRealm(ctx context.Context, id string) (*catalog.Realm, error) {
@@ -83,6 +88,7 @@ func (v *View) CheckProxyable(ctx context.Context, ref realm.Ref) error {
 
 // Destination returns where requests of a secret go, without asking for its
 // token: from memory, or from what the store says of the realm and the secret.
+// Without an API in it, that is known only with the token.
 // The errors are those of CheckProxyable, and of a secret that does not fit.
 func (v *View) Destination(ctx context.Context, ref realm.Ref) (*realm.Target, error) {
 	c, err := v.proxyableRealm(ctx, ref.Realm)

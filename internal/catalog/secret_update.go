@@ -150,7 +150,7 @@ func (u *SecretUpdate) imported(r *Realm, s realm.Secret, now time.Time) (realm.
 		if err != nil {
 			return realm.Token{}, realm.Fieldf("token", "cannot be imported: %v", err)
 		}
-		if _, _, err := bound.Place(*u.Token); err != nil {
+		if _, _, err := bound.WithSample().Place(*u.Token); err != nil {
 			return realm.Token{}, realm.Fieldf("token", "cannot be injected: %v", err)
 		}
 		token.Access, token.ExpiresAt = *u.Token, *u.ExpiresAt

@@ -175,6 +175,9 @@ type Request struct {
 	Digests     Digests
 	// IsUsable reports whether a stored token may be used now.
 	IsUsable func(realm.Token) bool
+	// MayRefresh reports whether a refresh can bring a usable token, by what was
+	// kept with the one that is refreshed; nil: it always can.
+	MayRefresh func(realm.Kept) bool
 	// CodeCall is the call that asked for the code (Exchange); zero if a person
 	// brought it.
 	CodeCall tokenstore.CallID

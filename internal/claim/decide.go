@@ -43,6 +43,8 @@ type Decision struct {
 	Parent       int64
 	Source       Source
 	RefreshToken realm.Hidden
+	// Kept is what was kept with the token that the refresh token belongs to.
+	Kept realm.Kept
 	// Holder is the call that somebody else is making (InProgress).
 	Holder tokenstore.CallID
 	// Wait is how long it is useless to ask again, and Scope what has to wait.
@@ -85,6 +87,7 @@ func (r *Request) Decide(s *tokenstore.State) Decision {
 
 	d := Decision{Parent: s.Token.Lineage, PreviousTokens: previousTokens(s)}
 	d.Source, d.RefreshToken = r.chooseSource(s)
+	d.Kept = keptBeside(s, d)
 	if d.Source == NoRefreshToken && !r.CanFetch {
 		return r.nothingLeft(s)
 	}
@@ -201,23 +204,45 @@ func (r *Request) chooseSource(s *tokenstore.State) (Source, realm.Hidden) {
 		return NoRefreshToken, ""
 	}
 	c, t := &s.Claim, s.Token
-	if r.Initial != "" && !c.Rejected.Initial && r.IsReseeded(t.Fingerprint) {
+	if r.Initial != "" && !c.Rejected.Initial && r.mayRefresh("") && r.IsReseeded(t.Fingerprint) {
 		return FromSecret, r.Initial
 	}
-	if t.Refresh != "" && (c.Rejected.Refresh == 0 || c.Rejected.Refresh != t.Lineage) {
+	if t.Refresh != "" && r.mayRefresh(t.Kept) && (c.Rejected.Refresh == 0 || c.Rejected.Refresh != t.Lineage) {
 		hasEnded := !t.RefreshExpiresAt.IsZero() && !s.Now.Before(t.RefreshExpiresAt)
 		isUnsafe := isInDoubt(s) && !r.MayResend
 		if !r.CanFetch || !hasEnded && !isUnsafe {
 			return FromToken, t.Refresh
 		}
 	}
-	if r.Initial != "" && r.Initial != t.Refresh && !c.Rejected.Initial {
+	if r.Initial != "" && r.Initial != t.Refresh && !c.Rejected.Initial && r.mayRefresh("") {
 		return FromSecret, r.Initial
 	}
-	if len(c.Candidates) > 0 {
-		return FromCandidate, c.Candidates[0].Refresh
+	for _, candidate := range c.Candidates {
+		if r.mayRefresh(candidate.Kept) {
+			return FromCandidate, candidate.Refresh
+		}
 	}
 	return NoRefreshToken, ""
+}
+
+// mayRefresh reports whether a refresh can bring a usable token.
+func (r *Request) mayRefresh(kept realm.Kept) bool { return r.MayRefresh == nil || r.MayRefresh(kept) }
+
+// keptBeside is what was kept with the token that a refresh token came with.
+// With that of the secret, nothing was.
+func keptBeside(s *tokenstore.State, d Decision) realm.Kept {
+	switch d.Source {
+	case FromToken:
+		return s.Token.Kept
+	case FromCandidate:
+		for _, candidate := range s.Claim.Candidates {
+			if candidate.Refresh == d.RefreshToken {
+				return candidate.Kept
+			}
+		}
+	case NoRefreshToken, FromSecret, FromCode:
+	}
+	return ""
 }
 
 // isInDoubt reports whether the stored refresh token was sent and no answer

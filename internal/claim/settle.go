@@ -66,7 +66,7 @@ type Outcome struct {
 	RefreshToken realm.Hidden
 	Stage        Stage
 	// Token is what the provider gave, with the store's times, and Use whom it
-	// serves. Took is how long the provider took.
+	// serves. Beside a Cause, it is a refresh token alone. Took is how long the provider took.
 	Token realm.Token
 	Use   Use
 	Took  time.Duration
@@ -118,6 +118,7 @@ func (o *Outcome) Settle(s *tokenstore.State) {
 	case c.Dropped == id: // together with the refresh token that was dropped
 	case o.Cause != nil:
 		o.recordFailure(s)
+		o.saveRefreshToken(s)
 	default:
 		o.recordToken(s)
 	}
@@ -192,12 +193,25 @@ func (o *Outcome) save(s *tokenstore.State, t realm.Token) {
 	put(s, t)
 }
 
+// saveRefreshToken saves what is good of an answer whose access token cannot be
+// used. The token that a new consent was to replace goes on, and has the other
+// one beside it.
+func (o *Outcome) saveRefreshToken(s *tokenstore.State) {
+	switch {
+	case o.Token.Refresh == "":
+	case o.Source == FromCode:
+		saveLate(s, o.Token)
+	default:
+		o.save(s, o.Token)
+	}
+}
+
 // saveLate finds a place for a token although somebody else was faster. Of two
 // access tokens the one that was asked for later is the newer. Of two refresh
 // tokens nobody knows which one lives, so that both are kept.
 func saveLate(s *tokenstore.State, t realm.Token) {
 	c, have := &s.Claim, s.Token
-	isNewer := have.Access == "" || t.IssuedAt.After(have.IssuedAt)
+	isNewer := have.Access == "" || t.Access != "" && t.IssuedAt.After(have.IssuedAt)
 	switch {
 	case t.Refresh == "" && !isNewer:
 	case t.Refresh == "":
@@ -210,6 +224,7 @@ func saveLate(s *tokenstore.State, t realm.Token) {
 		put(s, t)
 	default:
 		have.Refresh, have.RefreshExpiresAt = t.Refresh, t.RefreshExpiresAt
+		have.Kept = cmp.Or(have.Kept, t.Kept)
 		put(s, have)
 	}
 }

@@ -356,3 +356,84 @@ func TestForbiddenAddressIsNotRemembered(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestSettleARefreshTokenAlone: an answer whose access token is of no use is a
+// failure, and its refresh token is kept: there may be no other one that is good.
+func TestSettleARefreshTokenAlone(t *testing.T) {
+	old := tokenOf("A1", "R1", 7, -time.Minute)
+	brought := realm.Token{Refresh: "R2", IssuedAt: noon, Kept: "new"}
+	for name, c := range map[string]struct {
+		purpose Purpose
+		between func(s *tokenstore.State)
+		want    realm.Token // what is saved
+		kept    int         // candidates
+	}{
+		"of a refresh": {purpose: Load, want: brought},
+		"of a code":    {purpose: Exchange, kept: 1},
+		"of a code, and there was nothing": {
+			purpose: Exchange, between: func(s *tokenstore.State) { s.Token = realm.Token{} }, want: brought,
+		},
+		"of a code, and there is no refresh token": {
+			purpose: Exchange, between: func(s *tokenstore.State) { s.Token.Refresh = "" },
+			want: realm.Token{Access: "A1", Refresh: "R2", Lineage: 7, Fingerprint: print1, IssuedAt: old.IssuedAt, ExpiresAt: old.ExpiresAt, Kept: "new"},
+		},
+		"late": {purpose: Load, between: func(s *tokenstore.State) { s.Token = tokenOf("A3", "R3", 8, time.Hour) }, kept: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := refreshRequest(c.purpose)
+			s, d := claimed(t, r, old)
+			if c.between != nil {
+				c.between(s)
+			}
+			settle(s, r, d, func(o *Outcome) {
+				o.Cause, o.Token = failure(grant.Retryable, grant.KindBadResponse, false), brought
+			})
+			var saved realm.Token
+			if s.Save != nil {
+				saved = *s.Save
+			}
+			if saved != c.want || len(s.Claim.Candidates) != c.kept {
+				t.Errorf("saved %q and %q, %d candidates", saved.Access.Reveal(), saved.Refresh.Reveal(), len(s.Claim.Candidates))
+			}
+			if isPaused := IsPaused(s.Claim.Failure, s.Now); isPaused != (c.purpose == Load) {
+				t.Errorf("the next call waits: %v", isPaused)
+			}
+			if s.Claim.Doubt != (tokenstore.Doubt{}) && s.Save != nil {
+				t.Error("the token that was sent is in doubt")
+			}
+		})
+	}
+}
+
+// TestChooseWhatMayBeRefreshed: a refresh token without what its refresh has to
+// send, or cannot bring, is not sent.
+func TestChooseWhatMayBeRefreshed(t *testing.T) {
+	token := tokenOf("A1", "R1", 7, -time.Minute)
+	other := tokenOf("A2", "R2", 0, -time.Minute)
+	other.Kept = "good"
+	for name, c := range map[string]struct {
+		kept       realm.Kept
+		candidates []realm.Token
+		initial    realm.Hidden
+		canFetch   bool
+		source     Source
+		verdict    Verdict
+		with       realm.Kept
+	}{
+		"good":               {kept: "good", source: FromToken, with: "good"},
+		"a candidate":        {candidates: []realm.Token{token, other}, source: FromCandidate, with: "good"},
+		"nothing":            {candidates: []realm.Token{token}, verdict: NeedsAuthorization},
+		"the secret's":       {initial: "R0", verdict: NeedsAuthorization},
+		"there is the fetch": {canFetch: true, source: NoRefreshToken},
+	} {
+		r := refreshRequest(Load)
+		r.CanFetch, r.Initial, r.IsReseeded = c.canFetch, c.initial, func(realm.Fingerprint) bool { return true }
+		r.MayRefresh = func(kept realm.Kept) bool { return kept == "good" }
+		stored := token
+		stored.Kept = c.kept
+		s := &tokenstore.State{Now: noon, Token: stored, Claim: tokenstore.Claim{Candidates: c.candidates}}
+		if d := r.Decide(s); d.Verdict != c.verdict || d.Source != c.source || d.Kept != c.with {
+			t.Errorf("%s: verdict %d, source %d, with %q", name, d.Verdict, d.Source, string(d.Kept))
+		}
+	}
+}

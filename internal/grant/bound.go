@@ -14,6 +14,7 @@ type Bound struct {
 	ref     realm.Ref
 	values  values
 	target  *realm.Target
+	kept    realm.Kept // with the token that it is placed with
 }
 
 // Bind fills the program with a secret. A field of the secret that is missing,
@@ -55,7 +56,7 @@ func (b *Bound) check() error {
 	}
 	if p := b.program; p.CanRefresh() && b.unpushed(p.refresh) == nil {
 		v := b.values
-		v.refresh = "1" // a sample: good wherever a token may stand
+		v.refresh, v.kept = "1", p.sampleKept() // samples: good wherever a token may stand
 		if _, err := p.refresh.render(v, b.ref); err != nil {
 			return err
 		}
@@ -78,6 +79,7 @@ func (b *Bound) checkAuthorization() error {
 	}
 	v.written = 0
 	v.authorization, v.code = Authorization{State: "1", Verifier: "1"}, "1"
+	v.kept = b.program.sampleKept()
 	for _, r := range []*recipe{b.program.authorize, b.program.exchange} {
 		if b.unpushed(r) != nil {
 			continue
@@ -96,7 +98,8 @@ func (b *Bound) expand(t template) string {
 }
 
 // Target is where the token may go. It is the same pointer for every secret of a
-// program whose api and hosts hold no {secret.x}.
+// program whose api and hosts hold no {secret.x}, and that keeps nothing with a
+// token.
 func (b *Bound) Target() *realm.Target { return b.target }
 
 // Format is the reference alone, for every verb: fmt would print the values of

@@ -26,6 +26,8 @@ const (
 type Callback struct {
 	Code, State                realm.Hidden
 	Error, Description, Issuer string
+	// Parameters are all but code and state, by their names.
+	Parameters realm.Kept
 }
 
 // Format is the same for every callback and verb: only Judge cleans the words.
@@ -57,6 +59,9 @@ func ParseCallback(rawQuery string) (Callback, error) {
 	case !plainText(p["code"]), !plainText(p["state"]):
 		return Callback{}, errCallbackEncoded
 	}
+	delete(p, "code")
+	delete(p, "state")
+	cb.Parameters = realm.KeptOf(p)
 	return cb, nil
 }
 
@@ -103,12 +108,16 @@ func (b *Bound) Judge(cb Callback) *Error {
 	case blank(cb.Code.Reveal()):
 		return &Error{Class: Retryable, Kind: KindRefused, Detail: "the callback has no code"}
 	}
-	return nil
+	return b.lacksOfCallback(cb)
 }
 
 // denied is a callback of RFC 6749 section 4.1.2.1.
 func (b *Bound) denied(cb Callback) *Error {
-	redact := newRedactor(append(b.confidentialOf(cb.State), cb.Code.Reveal()))
+	confidential := append(b.confidentialOf(cb.State), cb.Code.Reveal())
+	for _, value := range b.KeptOf(cb).Reveal() {
+		confidential = append(confidential, value)
+	}
+	redact := newRedactor(confidential)
 	e := &Error{
 		Class: classify(0, wordOf(cb.Error)), Kind: KindRefused,
 		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),

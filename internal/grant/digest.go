@@ -89,7 +89,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 	if kind == AuthorizeRecipe { // Judge counts the issuer among what its callback has
 		text = appendPrefixed(text, b.expand(p.issuer))
 	}
-	return digestOf(b.appendFields(text, sortedSet(names)))
+	return digestOf(b.appendFields(b.program.appendKeptNames(text, kind), sortedSet(names)))
 }
 
 // RecipeDigest identifies the recipe of this kind alone, without the values of
@@ -100,7 +100,20 @@ func (b *Bound) RecipeDigest(kind RecipeKind) realm.Digest {
 	if r == nil {
 		return realm.Digest{}
 	}
-	return digestOf(append([]byte{byte(kind)}, r.digest[:]...))
+	return digestOf(b.program.appendKeptNames(append([]byte{byte(kind)}, r.digest[:]...), kind))
+}
+
+// appendKeptNames appends what is read of an answer besides the token: without it,
+// an answer that failed may be a good one. A realm that keeps nothing has the
+// digests that it had before there was anything to keep.
+func (p *Program) appendKeptNames(text []byte, kind RecipeKind) []byte {
+	if kind == AuthorizeRecipe {
+		return text
+	}
+	for _, k := range p.kept {
+		text = appendPrefixed(text, k.name)
+	}
+	return text
 }
 
 // ClientDigest identifies the client that an authorization is asked for: the

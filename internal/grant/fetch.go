@@ -17,6 +17,9 @@ import (
 type Request struct {
 	// RefreshToken is what Refresh sends; Fetch does not look at it.
 	RefreshToken realm.Hidden
+	// Kept is what was kept with the token that Refresh refreshes, or what KeptOf
+	// gives for the callback that Exchange answers.
+	Kept realm.Kept
 	// Known are tokens of this credential from before. They are not sent, but
 	// the provider's words may quote them, and are cleaned of them.
 	Known []realm.Hidden
@@ -143,6 +146,9 @@ func (c *call) render() (err error) {
 	if c.refreshing {
 		v.refresh = c.request.RefreshToken
 	}
+	if c.refreshing || c.exchanging {
+		v.kept = c.request.Kept.Reveal()
+	}
 	if c.out, err = c.recipe.render(v, c.bound.ref); err != nil || c.request.Report == nil {
 		return err
 	}
@@ -216,8 +222,9 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	if err != nil {
 		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
 	}
+	kept, missing := c.keep(root)
 	result := Result{Once: end.once, Token: realm.Token{
-		Access: token, ExpiresAt: end.at, IssuedAt: c.sent, Fingerprint: c.bound.Fingerprint(),
+		Access: token, ExpiresAt: end.at, IssuedAt: c.sent, Fingerprint: c.bound.Fingerprint(), Kept: kept,
 	}}
 	var warning string
 	result.Token.Refresh, result.Token.RefreshExpiresAt, warning = r.refreshToken(root, c.sent)
@@ -226,7 +233,16 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 			result.Warnings = append(result.Warnings, w)
 		}
 	}
-	return result, nil
+	if missing == nil {
+		return result, nil
+	}
+	// The access token is of no use. The refresh token may be the only one that
+	// the provider still takes.
+	result.Token.Access, result.Token.ExpiresAt = "", time.Time{}
+	if result.Token.Refresh == "" {
+		result = Result{}
+	}
+	return result, badAnswer(a, missing.Error())
 }
 
 // redactor hides in an answer's words the secret, what was computed from it
@@ -241,8 +257,15 @@ func (c *call) redactor(root gjson.Result) *redactor {
 	if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
 		confidential = append(confidential, string(pair)) // it may be quoted in another form of base64
 	}
+	for _, value := range c.request.Kept.Reveal() {
+		confidential = append(confidential, value)
+	}
 	r := &c.recipe.reading
-	for _, p := range []path{r.token, r.refresh} {
+	paths := []path{r.token, r.refresh}
+	for _, k := range c.bound.program.kept {
+		paths = append(paths, k.path)
+	}
+	for _, p := range paths {
 		if p == nil {
 			continue
 		}

@@ -128,6 +128,10 @@ func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden,
 	if err := checkToken(token.Reveal()); err != nil || blank(token.Reveal()) {
 		return nil, "", realm.Fieldf("token", "cannot be placed: it is empty, too long or holds control characters")
 	}
+	if lacking := b.Lacks(b.kept); lacking != "" {
+		name, why, _ := strings.Cut(lacking, ": ")
+		return nil, "", realm.Fieldf(name, "%s", why)
+	}
 	v := b.values
 	v.token = token.Reveal()
 	placed = make([]string, len(b.program.inject))

@@ -34,6 +34,11 @@ type Program struct {
 	unplaceable string // why the token cannot be injected
 	target      target
 
+	kept []keptName // with each token
+	// sentByRefresh and sentByExchange are what these recipes send of what was
+	// kept, or of the callback.
+	sentByRefresh, sentByExchange []keptName
+
 	required []string // fields that a secret must have
 	decides  []string // fields that decide about the token, volatile ones as well
 	// clientFields are the fields that name the client of an authorization.
@@ -49,7 +54,7 @@ type Program struct {
 // where netguard lets them. A host that a secret fills in was not named.
 func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	p := &Program{realm: r, trusted: trusted}
-	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget, p.checkVolatile} {
+	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget, p.compileKept, p.checkVolatile} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -58,6 +58,9 @@ func (b *Bound) Refresh(ctx context.Context, c *Client, req Request) (Result, er
 	if call.whyNot == "" && blank(req.RefreshToken.Reveal()) {
 		call.whyNot = "there is no refresh token"
 	}
+	if k := firstMissing(b.program.sentByRefresh, req.Kept); call.whyNot == "" && k != nil {
+		call.whyNot = k.name + ": is not kept with the token; refresh needs it"
+	}
 	return call.obtain(ctx)
 }
 

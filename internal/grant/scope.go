@@ -13,16 +13,21 @@ type scope struct {
 	// tokenField lets "$token" be the secret's field of that name. Elsewhere
 	// it is refused: in the earlier service it read the stored token.
 	tokenField bool
+	// answer and callback let {answer.x} and {callback.x} be read.
+	answer, callback bool
+	// api: the value is the base of the API, whose host the provider may say.
+	api bool
 }
 
 var (
 	scopeFetch     = scope{names: []string{"force"}}
-	scopeRefresh   = scope{names: []string{"force", "refresh_token"}}
+	scopeRefresh   = scope{names: []string{"force", "refresh_token"}, answer: true, callback: true}
 	scopeAuthorize = scope{names: []string{"state", "callback_url", "code_challenge"}}
-	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}}
-	scopeInject    = scope{names: []string{"token"}}
+	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}, callback: true}
+	scopeInject    = scope{names: []string{"token"}, answer: true, callback: true}
 	scopeStatic    = scope{tokenField: true}
 	scopeTarget    = scope{}
+	scopeAPI       = scope{answer: true, callback: true, api: true}
 )
 
 // and returns the scope with more names.
@@ -87,6 +92,9 @@ func braceName(s string, sc scope) (p part, rest string, err error) {
 		}
 		return part{name: field, from: fromSecret}, rest, nil
 	}
+	if p, ok, err := parseKept(name, sc); ok {
+		return p, rest, err
+	}
 	if !slices.Contains(sc.names, name) {
 		return p, "", fmt.Errorf("{%s} is not known here: %s; write {{ for a brace", name, sc)
 	}
@@ -98,6 +106,12 @@ func (s scope) String() string {
 	list := "{secret.x}"
 	for _, name := range s.names {
 		list += ", {" + name + "}"
+	}
+	if s.answer {
+		list += ", {answer.x}"
+	}
+	if s.callback {
+		list += ", {callback.x}"
 	}
 	return list + " are"
 }

@@ -31,6 +31,9 @@ func (p *Program) destinations() []destination {
 		if r.holds("callback_url") {
 			reads = p.callback.fields(reads)
 		}
+		if r.readsKept() { // what is kept was got with what the other recipes read
+			reads = p.tokenFields(reads)
+		}
 		if r.local == nil { // else nothing is sent but the token
 			list = append(list, destination{field: r.url.field, host: r.url.host, plain: r.url.scheme == "http", reads: reads})
 		}
@@ -39,15 +42,40 @@ func (p *Program) destinations() []destination {
 	for _, in := range p.inject {
 		token = in.user.fields(in.value.fields(token))
 	}
-	if api := p.target.api; api != nil {
+	list = append(list, p.apiDestinations(token)...)
+	return append(list, p.callbackDestination())
+}
+
+// apiDestinations are where API requests go with what token was got with. A host
+// that the provider says is none by itself: the requests go to one of hosts, in
+// clear too if the realm takes that from the provider.
+func (p *Program) apiDestinations(token []string) []destination {
+	var list []destination
+	api := p.target.api
+	if api != nil && !api.isHostKept() {
 		list = append(list, destination{
 			field: api.field, host: api.host, plain: api.scheme == "http", reads: api.path.fields(api.host.fields(token)),
 		})
 	}
 	for _, h := range p.target.hosts {
-		list = append(list, destination{field: h.field, host: h.host, reads: h.host.fields(token)})
+		d := destination{field: h.field, host: h.host, reads: h.host.fields(token)}
+		list = append(list, d)
+		if api != nil && api.base.name != "" && p.target.allowHTTP {
+			d.plain = true
+			list = append(list, d)
+		}
 	}
-	return append(list, p.callbackDestination())
+	return list
+}
+
+// tokenFields appends the fields that the recipes read which bring a token.
+func (p *Program) tokenFields(to []string) []string {
+	for _, r := range []*recipe{p.fetch, p.refresh, p.exchange} {
+		if r != nil {
+			to = append(to, r.fields()...)
+		}
+	}
+	return to
 }
 
 // callbackDestination is where a browser goes with what the callback URL holds.

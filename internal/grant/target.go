@@ -13,7 +13,9 @@ type target struct {
 	api    *urlTemplate // nil: the realm names none
 	hosts  []hostTemplate
 	common realm.Target // all that no secret decides
-	fixed  *realm.Target
+	// allowHTTP is the realm's own word: a provider may say http only then.
+	allowHTTP bool
+	fixed     *realm.Target
 }
 
 // hostTemplate is an entry of hosts.
@@ -27,6 +29,7 @@ type hostTemplate struct {
 func (p *Program) compileTarget() error {
 	cfg := &p.realm.Config
 	t := &p.target
+	t.allowHTTP = cfg.AllowHTTP
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
 		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Scrub: cfg.Scrub, Forwarded: cfg.Forwarded,
@@ -45,7 +48,7 @@ func (p *Program) compileTarget() error {
 		t.common.Dead = dead
 	}
 	if cfg.API != "" {
-		api, err := parseURL("config.api", cfg.API, scopeTarget)
+		api, err := parseURL("config.api", cfg.API, scopeAPI)
 		if err != nil {
 			return err
 		}
@@ -56,6 +59,9 @@ func (p *Program) compileTarget() error {
 			return err
 		}
 		t.api = &api
+		if err := t.checkKeptAPI(cfg.Hosts); err != nil {
+			return err
+		}
 		t.common.Trusted = p.trustsHost(api)
 	}
 	for i, entry := range cfg.Hosts {
@@ -83,8 +89,10 @@ func canonicalNames(names []string) (canonical []string) {
 
 // trustsHost reports whether the operator named the host of a URL in the
 // configuration file. A host that a secret fills in was named by whoever wrote
-// the secret.
-func (p *Program) trustsHost(u urlTemplate) bool { return p.trusted && len(u.host.fields(nil)) == 0 }
+// the secret, and one that the provider says was named by nobody.
+func (p *Program) trustsHost(u urlTemplate) bool {
+	return p.trusted && len(u.host.fields(nil)) == 0 && !u.isHostKept()
+}
 
 // checkScheme allows http only where somebody said so.
 func (p *Program) checkScheme(u urlTemplate) error {
@@ -119,10 +127,11 @@ func (t *target) fields() []string {
 	return list
 }
 
-// bind fills the secret in. Without hosts, those of the api are meant.
+// bind fills the secret in. Without hosts, those of the api are meant. A base of
+// the API that differs from token to token is not known yet, see Bound.With.
 func (t *target) bind(v *values) (*realm.Target, error) {
 	bound := t.common
-	if t.api != nil {
+	if t.api != nil && !t.isAPIKept() {
 		text, err := t.api.expand(v)
 		if err != nil {
 			return nil, err
@@ -138,8 +147,12 @@ func (t *target) bind(v *values) (*realm.Target, error) {
 		}
 		bound.Hosts = append(bound.Hosts, pattern)
 	}
-	if len(t.hosts) == 0 && bound.API != nil {
-		pattern, err := realm.ParseHostPattern(bound.API.Host)
+	if len(t.hosts) == 0 && t.api != nil {
+		host, err := expandHost(t.api.host, v, "config.api")
+		if err != nil {
+			return nil, err
+		}
+		pattern, err := realm.ParseHostPattern(host)
 		if err != nil {
 			return nil, realm.Fieldf("config.api", "%v", err)
 		}

@@ -21,8 +21,10 @@ type part struct {
 type source uint8
 
 const (
-	fromCall   source = iota // the call itself: one of the scope's names
-	fromSecret               // a field of the secret, or a shared one of the realm
+	fromCall     source = iota // the call itself: one of the scope's names
+	fromSecret                 // a field of the secret, or a shared one of the realm
+	fromAnswer                 // a field of the token's answer, kept with the token
+	fromCallback               // a parameter of the callback, kept with the token
 )
 
 // isField reports whether the part is a field of the secret.

@@ -14,6 +14,8 @@ import (
 // structure of the URL.
 type urlTemplate struct {
 	field  string // that the URL was typed in
+	isAPI  bool   // it is the base of the API
+	base   part   // scheme, host and the beginning of the path, as the provider says; none if they are written
 	scheme string
 	host   template // with a port, perhaps
 	path   template // with the leading slash, or empty
@@ -23,7 +25,7 @@ type urlTemplate struct {
 // parseURL reads an absolute http or https URL without user information and
 // fragment.
 func parseURL(field, s string, sc scope) (urlTemplate, error) {
-	u := urlTemplate{field: field}
+	u := urlTemplate{field: field, isAPI: sc.api}
 	t, err := parseTemplate(s, sc)
 	if err == nil {
 		err = u.split(t)
@@ -39,6 +41,9 @@ func parseURL(field, s string, sc scope) (urlTemplate, error) {
 
 // split takes the template apart at the delimiters of its literal text.
 func (u *urlTemplate) split(t template) error {
+	if u.isAPI && len(t) > 0 && t[0].isKept() {
+		return u.splitBase(t)
+	}
 	t = u.cutScheme(t)
 	if u.scheme == "" {
 		return errors.New("must begin with https:// (or http://)")
@@ -81,9 +86,12 @@ func (u *urlTemplate) check() error {
 		}
 	}
 	for _, p := range u.host {
-		if p.name != "" && !p.isField() {
+		if p.name != "" && !p.isField() && !(u.isAPI && p.isKept()) {
 			return errors.New("only {secret.x} may stand in the host")
 		}
+	}
+	if u.base.name != "" {
+		return nil
 	}
 	if strings.Contains(sample(u.host), "@") {
 		return errors.New("must not hold a user or password; use an argument with place basic")
@@ -123,6 +131,9 @@ func sample(t template) string {
 // expand fills the names in. An error is a *realm.FieldError that names the
 // secret's field which cannot stand where it should.
 func (u *urlTemplate) expand(v *values) (string, error) {
+	if u.base.name != "" {
+		return u.expandBase(v)
+	}
 	host, err := expandHost(u.host, v, u.field)
 	if err != nil {
 		return "", err

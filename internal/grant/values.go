@@ -20,6 +20,7 @@ type values struct {
 	callback       template // the realm's callback URL
 	force          bool
 	path           map[string]string // the arguments of the URL's path
+	kept           map[string]string // what is kept with the token, by name
 	now            time.Time         // of the call, for expressions
 	computed       map[*expression.Expression]string
 	// masked values are for showing: every one that is confidential is
@@ -67,11 +68,13 @@ func (v *values) get(p part) string {
 		return value
 	}
 	switch {
-	case v.masked && (p.isField() || slices.Contains(confidentialNames, p.name)):
+	case v.masked && (p.isField() || p.isKept() || slices.Contains(confidentialNames, p.name)):
 		return realm.Mask
 	case p.isField():
 		value, _ := v.field(p.name)
 		return value.Reveal()
+	case p.isKept():
+		return v.kept[p.name]
 	}
 	switch p.name {
 	case "token":

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -27,6 +28,9 @@ func chooseDestination(req *http.Request, job Job, target *realm.Target) (destin
 	d := destination{scheme: req.URL.Scheme, authority: req.URL.Host}
 	d.host = withoutDefaultPort(job.Dial, d.scheme)
 	if job.UseAPI {
+		if target.Refused != nil {
+			return destination{}, target.Refused
+		}
 		if target.API == nil {
 			return destination{}, &realm.Error{
 				Code: realm.CodeNotProxyable, Status: http.StatusConflict,
@@ -34,6 +38,9 @@ func chooseDestination(req *http.Request, job Job, target *realm.Target) (destin
 			}
 		}
 		d = destination{target.API.Scheme, target.API.Host, target.API.Host}
+		if target.Kept != "" && job.Dial != withPort(d.authority, d.scheme) {
+			return destination{}, errOtherAPI
+		}
 	}
 	if job.KeepHost {
 		d.host = req.Host
@@ -93,6 +100,26 @@ func matchesAny(hosts []realm.HostPattern, hostport, scheme string) bool {
 		}
 	}
 	return false
+}
+
+// errOtherAPI refuses a request for one host of an API at another: the address was
+// chosen by the token before this one, and the provider says another host with
+// each token.
+var errOtherAPI = &realm.Error{
+	Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway,
+	Detail: "the API has another host with the new token: the next request goes there",
+}
+
+// withPort is host:port, with the port of the scheme where there is none.
+func withPort(authority, scheme string) string {
+	if u := (url.URL{Host: authority}); u.Port() != "" {
+		return authority
+	}
+	port := ":443"
+	if scheme == "http" {
+		port = ":80"
+	}
+	return authority + port
 }
 
 // withoutDefaultPort returns the usual form of a Host header: some providers
