@@ -29,7 +29,10 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 		"method":                  text(&r.Method),
 		"content_type":            text(&r.ContentType),
 		"token_path":              text(&r.TokenPath),
+		"token_header":            text(&r.TokenHeader),
+		"token_cookie":            text(&r.TokenCookie),
 		"expires_in_path":         text(&r.ExpiresInPath),
+		"expires_in_header":       text(&r.ExpiresInHeader),
 		"expires_in_unit":         text(&r.ExpiresInUnit),
 		"refresh_token_path":      text(&r.RefreshTokenPath),
 		"refresh_expires_in_path": text(&r.RefreshExpiresInPath),
@@ -53,8 +56,8 @@ func newRecipeParser(r *realm.Recipe, path string, at places) *recipeParser {
 //	fetch|refresh|authorize|exchange <method> <url> {
 //	    query|header|form|json|body|path|basic ...   # see lines
 //	    content_type <json|form|text>
-//	    token_path <path>
-//	    expires_in_path <path>
+//	    token_path <path>                            # or token_header or token_cookie <name>
+//	    expires_in_path <path>                       # or expires_in_header <name>
 //	    expires_in_unit <s|ms|epoch_s|epoch_ms|rfc3339|jwt>
 //	    refresh_token_path <path>
 //	    refresh_expires_in_path <path>

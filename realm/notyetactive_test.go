@@ -11,6 +11,7 @@ import (
 // below one that is listed with "*" belongs to it.
 var activeFields = []string{
 	"api", "hosts", "url", "method", "content_type", "token_path", "expires_in_path", "expires_in_unit",
+	"token_header", "token_cookie", "expires_in_header", "refresh.token_header", "refresh.token_cookie", "refresh.expires_in_header",
 	"arguments[0].name", "arguments[0].place", "arguments[0].value", "arguments[0].expr", "arguments[0].type",
 	"refresh_token_path", "refresh_expires_in_path", "refresh_expires_in_unit", "refresh_semantics", "refresh_grace",
 	"refresh.url", "refresh.method", "refresh.content_type", "refresh.success*", "refresh.reauth_on*", "refresh.hopeless_on*", "refresh.throttled_on*",

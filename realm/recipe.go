@@ -59,6 +59,14 @@ type Recipe struct {
 	// Absent for text: the whole answer is the token, without the quotes of a
 	// JSON string.
 	TokenPath string `json:"token_path,omitempty"`
+	// TokenHeader is the header field of the answer that holds the token, and
+	// TokenCookie the cookie that it sets. Either takes the place of TokenPath.
+	// The end of the cookie is that of the token, where no other is said.
+	TokenHeader string `json:"token_header,omitempty"`
+	TokenCookie string `json:"token_cookie,omitempty"`
+	// ExpiresInHeader is the header field that holds the expiry, in place of
+	// ExpiresInPath.
+	ExpiresInHeader string `json:"expires_in_header,omitempty"`
 	// ExpiresInPath leads to the expiry, ExpiresInUnit is its unit: s
 	// (default), ms, epoch_s, epoch_ms, rfc3339 (also the dates of HTTP, and
 	// those without a zone; see Config.TimeZone) or jwt. With jwt, the exp of the

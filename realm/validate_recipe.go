@@ -1,6 +1,11 @@
 package realm
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
 
 // assumed is what a recipe leaves to others. An empty word is not known before
 // the preset is: what depends on it is not judged.
@@ -66,7 +71,10 @@ func (r *Recipe) validate(path string, base assumed) error {
 		func() error { return validUnit(path+".expires_in_unit", r.ExpiresInUnit) },
 		func() error { return validUnit(path+".refresh_expires_in_unit", r.RefreshExpiresInUnit) },
 		func() error { return validText(path+".token_path", r.TokenPath) },
+		func() error { return validAnswerHeader(path+".token_header", r.TokenHeader) },
+		func() error { return validCookieName(path+".token_cookie", r.TokenCookie) },
 		func() error { return validText(path+".expires_in_path", r.ExpiresInPath) },
+		func() error { return validAnswerHeader(path+".expires_in_header", r.ExpiresInHeader) },
 		func() error { return validText(path+".refresh_token_path", r.RefreshTokenPath) },
 		func() error { return validText(path+".refresh_expires_in_path", r.RefreshExpiresInPath) },
 		func() error { return validateRules(path+".success", r.Success) },
@@ -75,6 +83,29 @@ func (r *Recipe) validate(path string, base assumed) error {
 		func() error { return validateRules(path+".throttled_on", r.ThrottledOn) },
 		func() error { return r.validateArguments(path+".arguments", base) },
 	)
+}
+
+// validAnswerHeader checks the name of a header field of an answer. Cookies have
+// an option of their own.
+func validAnswerHeader(path, name string) error {
+	switch {
+	case name == "":
+		return nil
+	case !httpguts.ValidHeaderFieldName(name):
+		return Fieldf(path, "is not a name of a header")
+	case strings.EqualFold(name, "Set-Cookie"):
+		return Fieldf(path, "must not be Set-Cookie: token_cookie names a cookie")
+	}
+	return nil
+}
+
+// validCookieName checks the name of a cookie, which is a token (RFC 6265 section
+// 4.1.1), as that of a header field.
+func validCookieName(path, name string) error {
+	if name != "" && !httpguts.ValidHeaderFieldName(name) {
+		return Fieldf(path, "is not a name of a cookie")
+	}
+	return nil
 }
 
 func validUnit(path, unit string) error {

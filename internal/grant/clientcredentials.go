@@ -46,8 +46,10 @@ func endpoint(r *realm.Realm, grantType string, own ...string) (*plan, error) {
 // tokenAnswer completes how an answer of RFC 6749 section 5 is read.
 func tokenAnswer(r realm.Recipe) realm.Recipe {
 	r.ContentType = orDefault(r.ContentType, realm.ContentForm)
-	r.TokenPath = orDefault(r.TokenPath, "access_token")
-	if !saysExpiry(r.ExpiresInPath, r.ExpiresInUnit) {
+	if !saysToken(&r) {
+		r.TokenPath = "access_token"
+	}
+	if !saysExpiry(r.ExpiresInPath+r.ExpiresInHeader, r.ExpiresInUnit) {
 		r.ExpiresInPath = "expires_in"
 	}
 	if len(r.Success) == 0 {

@@ -18,8 +18,10 @@ func delegate(r *realm.Realm) (construction, error) {
 		p.recipe.URL, p.urlField = cfg.Grant.TokenURL, "config.grant.token_url"
 	}
 	p.recipe.Method, p.recipe.ContentType = http.MethodPost, realm.ContentJSON
-	p.recipe.TokenPath = orDefault(cfg.TokenPath, "token")
-	if !saysExpiry(cfg.ExpiresInPath, cfg.ExpiresInUnit) {
+	if !saysToken(&cfg.Recipe) {
+		p.recipe.TokenPath = "token"
+	}
+	if !saysExpiry(cfg.ExpiresInPath+cfg.ExpiresInHeader, cfg.ExpiresInUnit) {
 		p.recipe.ExpiresInPath = "expires_in"
 	}
 	p.add(cfg.Arguments, "config")

@@ -2,6 +2,8 @@ package grant
 
 import (
 	"math"
+	"net/http"
+	"net/textproto"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,7 +21,8 @@ const defaultLifetime = 5 * time.Minute
 // expiry is how the end of a token is read.
 type expiry struct {
 	path     path
-	name     string // of the value, in messages: the path as it was written
+	header   string // in place of the path
+	name     string // of the value, in messages: the path or header as it was written
 	unit     string
 	zone     *time.Location // of dates without one; nil: they cannot be read
 	lifetime realm.Lifetime
@@ -54,36 +57,51 @@ func compileExpiry(name, unit, field string, zone *time.Location, lifetime realm
 	return e, nil
 }
 
-// isSaid reports whether the realm says where the end stands.
-func (e expiry) isSaid() bool { return e.path != nil || e.unit == realm.UnitJWT }
-
-// value is what the provider says about the end of a token: without a path, the
-// token itself, which is a JWT.
-func (e expiry) value(root gjson.Result, token realm.Hidden) (gjson.Result, error) {
-	if e.path != nil {
-		return e.path.in(root)
+// readHeader makes the expiry that of a header field, where name is one.
+func (e *expiry) readHeader(name, field string) error {
+	if name == "" {
+		return nil
 	}
-	return gjson.Result{Type: gjson.String, Str: token.Reveal()}, nil
+	if e.path != nil {
+		return realm.Fieldf(field+".expires_in_header", "cannot stand beside expires_in_path: the expiry is at one place")
+	}
+	e.header, e.name = textproto.CanonicalMIMEHeaderKey(name), name
+	return nil
+}
+
+// isSaid reports whether the realm says where the end stands.
+func (e expiry) isSaid() bool { return e.path != nil || e.header != "" || e.unit == realm.UnitJWT }
+
+// value is what the provider says about the end of a token: without a path or a
+// header field, the token itself, which is a JWT. What is not said does not
+// exist.
+func (e expiry) value(h http.Header, root gjson.Result, token realm.Hidden) (gjson.Result, error) {
+	switch {
+	case e.path != nil:
+		return e.path.in(root)
+	case e.header != "":
+		return headerValue(h, e.header), nil
+	case e.unit == realm.UnitJWT:
+		return gjson.Result{Type: gjson.String, Str: token.Reveal()}, nil
+	}
+	return gjson.Result{}, nil
 }
 
 // read finds the end of a token whose request was sent at that instant. What
 // the provider says is the time that remains, so it counts from the sending.
-func (e expiry) read(root gjson.Result, token realm.Hidden, sent time.Time) (ending, error) {
-	if !e.isSaid() {
-		return e.fallback("", sent), nil
-	}
-	value, err := e.value(root, token)
-	if err != nil {
-		return ending{}, err
-	}
+func (e expiry) read(value gjson.Result, sent time.Time) ending {
 	if !value.Exists() || value.Type == gjson.Null {
-		return e.fallback("", sent), nil
+		return e.fallback("", sent)
 	}
 	life, ok := e.remaining(value, sent)
 	if !ok {
-		return e.fallback(e.name+" could not be read as "+e.unit+e.hint(value, sent), sent), nil
+		return e.fallback(e.name+" could not be read as "+e.unit+e.hint(value, sent), sent)
 	}
-	return e.clamp(value, life, sent), nil
+	end := clampLife(e.name, life, sent)
+	if life > realm.MaxLifetime {
+		end.warning += e.hint(value, sent)
+	}
+	return end
 }
 
 // fallback is the realm's lifetime, else defaultLifetime and a warning.
@@ -100,14 +118,14 @@ func (e expiry) fallback(warning string, sent time.Time) ending {
 	return ending{at: sent.Add(defaultLifetime), warning: warning + "; 5m is assumed"}
 }
 
-// clamp bounds a life. A token whose life is over already is good for whoever
-// waits for it now, and no longer.
-func (e expiry) clamp(value gjson.Result, life time.Duration, sent time.Time) ending {
+// clampLife bounds a life that is called by that name. A token whose life is over
+// already is good for whoever waits for it now, and no longer.
+func clampLife(name string, life time.Duration, sent time.Time) ending {
 	switch {
 	case life <= 0:
-		return ending{at: sent, once: true, warning: e.name + " is zero or in the past: the token is used for the waiting callers only"}
+		return ending{at: sent, once: true, warning: name + " is zero or in the past: the token is used for the waiting callers only"}
 	case life > realm.MaxLifetime:
-		return ending{at: sent.Add(realm.MaxLifetime), warning: e.name + " is more than 400 days, which is used instead" + e.hint(value, sent)}
+		return ending{at: sent.Add(realm.MaxLifetime), warning: name + " is more than 400 days, which is used instead"}
 	}
 	return ending{at: sent.Add(life)}
 }

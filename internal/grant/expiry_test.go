@@ -147,10 +147,7 @@ func TestExpiry(t *testing.T) {
 			if c.value == "" {
 				doc = `{}`
 			}
-			got, err := e.read(gjson.Parse(doc), "", noon)
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := readExpiry(t, e, doc)
 			want := noon.Add(c.life)
 			if c.life == never {
 				want = time.Time{}
@@ -165,14 +162,24 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// readExpiry reads the end out of a document.
+func readExpiry(t *testing.T, e expiry, doc string) ending {
+	t.Helper()
+	value, err := e.value(nil, gjson.Parse(doc), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.read(value, noon)
+}
+
 func TestExpiryWithoutPath(t *testing.T) {
 	e, err := compileExpiry("", "", "config.expires_in", nil, realm.Lifetime{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.read(gjson.Result{}, "", noon)
-	if err != nil || !got.at.Equal(noon.Add(defaultLifetime)) || got.warning == "" {
-		t.Errorf("%+v, %v", got, err)
+	got := readExpiry(t, e, `{}`)
+	if !got.at.Equal(noon.Add(defaultLifetime)) || got.warning == "" {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -195,10 +202,7 @@ func FuzzExpiry(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := e.read(gjson.Parse(`{"e":`+value+`}`), "", noon)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := readExpiry(t, e, `{"e":`+value+`}`)
 		life := got.at.Sub(noon)
 		if got.once != (life == 0) || life < 0 || life > realm.MaxLifetime {
 			t.Errorf("%s in %s: life %v, once %v", value, e.unit, life, got.once)

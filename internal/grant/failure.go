@@ -38,8 +38,8 @@ func redirected(a *answer) *Error {
 // about refusals. A rule is named only where it may be the mistake: the
 // provider gave no reason, or a token.
 func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
-	said, redact := wordsOf(root), c.redactor(root)
-	match, holdsToken := c.recipe.reading.refusals.match(a.status, root), c.holdsToken(root)
+	said, redact := wordsOf(root), c.redactor(a, root)
+	match, holdsToken := c.recipe.reading.refusals.match(a.status, root), c.holdsToken(a, root)
 	mistakable := said.none() || holdsToken
 	said.code = orDefault(said.code, match.code(root))
 	e := &Error{
@@ -73,19 +73,31 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 
 // holdsToken reports whether there is a token in an answer that counts as a
 // refusal: what the realm takes for one may be none.
-func (c *call) holdsToken(root gjson.Result) bool {
-	token, ok := scalarAt(root, c.recipe.reading.token)
+func (c *call) holdsToken(a *answer, root gjson.Result) bool {
+	r := &c.recipe.reading
+	switch {
+	case r.tokenHeader != "":
+		return !blank(a.header.Get(r.tokenHeader))
+	case r.tokenCookie != "":
+		cookie, err := r.cookie(a.header, c.sent)
+		return cookie != nil || err != nil
+	}
+	token, ok := scalarAt(root, r.token)
 	return ok && !blank(token)
 }
 
 // noToken tells of an answer without a token, in the names of its members, for
 // whoever wrote the token_path.
-func (c *call) noToken(root gjson.Result) string {
+func (c *call) noToken(a *answer, root gjson.Result) string {
 	r := &c.recipe.reading
-	if value, err := r.token.in(root); err == nil && value.Exists() {
-		return "no token at " + r.tokenName + ": it is empty"
+	if r.token == nil {
+		return "the answer has no " + r.tokenName
 	}
-	at, prefix := root, ""
+	at, name := root, strings.TrimPrefix(r.tokenName, "token_path ")
+	if value, err := r.token.in(root); err == nil && value.Exists() {
+		return "no token at " + name + ": it is empty"
+	}
+	prefix := ""
 	for _, name := range r.token { // as far as the path leads
 		next, err := child(at, name)
 		if err != nil || !next.IsObject() {
@@ -94,11 +106,11 @@ func (c *call) noToken(root gjson.Result) string {
 		at, prefix = next, prefix+name+"."
 	}
 	const most = 20
-	names := memberNames(at, c.redactor(root), most)
+	names := memberNames(at, c.redactor(a, root), most)
 	if len(names) == 0 {
-		return "no token at " + r.tokenName
+		return "no token at " + name
 	}
-	return "no token at " + r.tokenName + "; the answer has: " + prefix + strings.Join(names, ", "+prefix)
+	return "no token at " + name + "; the answer has: " + prefix + strings.Join(names, ", "+prefix)
 }
 
 // transportFailure says why there is no complete answer, with the host and
@@ -124,7 +136,7 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	if reached == late {
 		why = errLate.Error()
 	}
-	e.Detail = c.redactor(gjson.Result{}).text(c.host() + ": " + why)
+	e.Detail = c.redactor(nil, gjson.Result{}).text(c.host() + ": " + why)
 	return e
 }
 

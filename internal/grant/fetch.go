@@ -189,18 +189,18 @@ func (c *call) read(a *answer) (Result, *Error) {
 	switch {
 	case err != nil:
 		return Result{}, badAnswer(a, unmet.name+": "+err.Error())
-	case problem != "" && !r.text() && success:
+	case problem != "" && r.needsDocument() && success:
 		return Result{}, badAnswer(a, problem)
 	case !ok:
 		return Result{}, c.refused(a, root, unmet)
 	}
-	token, err := r.accessToken(root, a.body)
+	token, err := r.accessToken(a, root, c.sent)
 	if err == nil {
 		return c.accept(a, root, token)
 	}
 	why := err.Error()
 	if errors.Is(err, errNoToken) && !r.text() {
-		why = c.noToken(root)
+		why = c.noToken(a, root)
 	}
 	said := wordsOf(root)
 	if said.none() || !errors.Is(err, errNoToken) && !errors.Is(err, errNotText) && !errors.Is(err, errNotString) {
@@ -218,7 +218,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 // accept makes the result of an answer that has a token.
 func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result, *Error) {
 	r := &c.recipe.reading
-	end, err := r.expiry.read(root, token, c.sent)
+	end, err := r.end(a, root, token, c.sent)
 	if err != nil {
 		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
 	}
@@ -246,8 +246,9 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 }
 
 // redactor hides in an answer's words the secret, what was computed from it
-// or made for the call, the tokens that are known and those of the answer.
-func (c *call) redactor(root gjson.Result) *redactor {
+// or made for the call, the tokens that are known and those of the answer,
+// which is nil where there is none.
+func (c *call) redactor(a *answer, root gjson.Result) *redactor {
 	confidential := append(c.bound.confidential(), c.out.computed...)
 	for _, sent := range append([]realm.Hidden{c.request.RefreshToken, c.authorization.State, c.authorization.Verifier, c.code}, c.request.Known...) {
 		confidential = append(confidential, sent.Reveal())
@@ -261,6 +262,9 @@ func (c *call) redactor(root gjson.Result) *redactor {
 		confidential = append(confidential, value)
 	}
 	r := &c.recipe.reading
+	if a != nil {
+		confidential = append(confidential, r.confidentialIn(a.header)...)
+	}
 	paths := []path{r.token, r.refresh}
 	for _, k := range c.bound.program.kept {
 		paths = append(paths, k.path)

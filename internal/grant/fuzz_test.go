@@ -20,11 +20,17 @@ func FuzzReadAnswer(f *testing.F) {
 		`{"url":"https://x.example/t?s={secret.s}","token_path":"access_token","expires_in_path":"expires_in","refresh_token_path":"r"}`,
 		`{"url":"https://x.example/t?s={secret.s}","content_type":"text"}`,
 		`{"url":"https://x.example/t?s={secret.s}","content_type":"form","token_path":"data.0.t","success":[{"json":"errcode","values":[0],"absent":true}]}`,
+		`{"url":"https://x.example/t?s={secret.s}","token_header":"X-Token","expires_in_header":"X-Token","expires_in_unit":"rfc3339","time_zone":"UTC"}`,
+		`{"url":"https://x.example/t?s={secret.s}","token_cookie":"SID","reauth_on":[{"json":"a","values":[1]}],"throttled_on":[{"status":[429]}]}`,
+		`{"url":"https://x.example/t?s={secret.s}","token_path":"$","expires_in_unit":"jwt","refresh_token_path":"r","refresh_expires_in_unit":"jwt"}`,
 	}
 	f.Add([]byte(goodAnswer), 200, byte(0))
 	f.Add([]byte("\xef\xbb\xbfTOKEN"), 200, byte(1))
 	f.Add([]byte("errcode=0&data=x"), 200, byte(2))
 	f.Add([]byte(`{"errcode":40030,"errmsg":"x"}`), 200, byte(3))
+	f.Add([]byte("2026-11-22 21:00:00"), 201, byte(3))
+	f.Add([]byte(`T; Max-Age=60; Path=/`), 200, byte(4))
+	f.Add([]byte(jwtOf(`{"exp":1796000000}`)), 200, byte(5))
 	f.Fuzz(func(t *testing.T, body []byte, status int, recipe byte) {
 		refreshing := recipe%2 == 1
 		if status < 100 || status > 999 || len(body) > maxAnswer {
@@ -35,7 +41,8 @@ func FuzzReadAnswer(f *testing.F) {
 		if err := c.render(); err != nil {
 			t.Fatal(err)
 		}
-		got, failed := c.read(&answer{status: status, header: http.Header{}, body: body})
+		header := http.Header{"X-Token": {string(body)}, "Set-Cookie": {"SID=" + string(body), "SID=x; Max-Age=0; Path=/a"}}
+		got, failed := c.read(&answer{status: status, header: header, body: body})
 		if failed != nil {
 			checkShown(t, failed)
 			return

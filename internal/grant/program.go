@@ -110,9 +110,12 @@ func (p *Program) compileFetch(plan *plan) error {
 // inherit completes how a recipe's answer is read from the fetch recipe.
 func inherit(r, fetch realm.Recipe) realm.Recipe {
 	r.ContentType = orDefault(r.ContentType, fetch.ContentType)
-	r.TokenPath = orDefault(r.TokenPath, fetch.TokenPath)
-	if !saysExpiry(r.ExpiresInPath, r.ExpiresInUnit) {
-		r.ExpiresInPath, r.ExpiresInUnit = fetch.ExpiresInPath, orDefault(r.ExpiresInUnit, fetch.ExpiresInUnit)
+	if !saysToken(&r) {
+		r.TokenPath, r.TokenHeader, r.TokenCookie = fetch.TokenPath, fetch.TokenHeader, fetch.TokenCookie
+	}
+	if !saysExpiry(r.ExpiresInPath+r.ExpiresInHeader, r.ExpiresInUnit) {
+		r.ExpiresInPath, r.ExpiresInHeader = fetch.ExpiresInPath, fetch.ExpiresInHeader
+		r.ExpiresInUnit = orDefault(r.ExpiresInUnit, fetch.ExpiresInUnit)
 	}
 	r.RefreshTokenPath = orDefault(r.RefreshTokenPath, fetch.RefreshTokenPath)
 	if !saysExpiry(r.RefreshExpiresInPath, r.RefreshExpiresInUnit) {
@@ -128,9 +131,9 @@ func inherit(r, fetch realm.Recipe) realm.Recipe {
 	return r
 }
 
-// saysExpiry reports whether a recipe says where an end stands: at a path, or in
-// the token itself.
-func saysExpiry(path, unit string) bool { return path != "" || unit == realm.UnitJWT }
+// saysExpiry reports whether a recipe says where an end stands: at a place, which
+// is a path or a header field, or in the token itself.
+func saysExpiry(place, unit string) bool { return place != "" || unit == realm.UnitJWT }
 
 // compilePlan compiles a recipe and the digest of all that is said about it.
 func (p *Program) compilePlan(plan *plan, sc scope) (*recipe, error) {

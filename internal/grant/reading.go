@@ -20,27 +20,29 @@ const maxToken = 64 << 10
 // reading is how the answer of a recipe is read.
 type reading struct {
 	contentType string
-	token       path // nil: the whole answer is the token
-	tokenName   string
-	expiry      expiry
-	success     []rule
-	refusals    refusalRules
-	refresh     path // nil: there is none
-	refreshEnd  expiry
+	// token is the path of the token, tokenHeader the header field and
+	// tokenCookie the cookie; without any of them the whole answer is the token.
+	token                    path
+	tokenHeader, tokenCookie string
+	tokenName                string // the option and its value, for messages
+	expiry                   expiry
+	success                  []rule
+	refusals                 refusalRules
+	refresh                  path // nil: there is none
+	refreshEnd               expiry
 }
 
 // compileReading checks what a plan says about its answer.
 func (p *plan) compileReading() (reading, error) {
-	r := reading{contentType: p.recipe.ContentType, tokenName: p.recipe.TokenPath}
-	var err error
-	if r.tokenName != "" {
-		if r.token, err = parseTokenPath(r.tokenName); err != nil {
-			return r, realm.Fieldf(p.field+".token_path", "%v", err)
-		}
-	} else if r.contentType != realm.ContentText {
-		return r, realm.Fieldf(p.field+".token_path", "is missing; only with content_type text the whole answer is the token")
+	r := reading{contentType: p.recipe.ContentType}
+	err := p.compileTokenPlace(&r)
+	if err != nil {
+		return r, err
 	}
 	if r.expiry, err = compileExpiry(p.recipe.ExpiresInPath, p.recipe.ExpiresInUnit, p.field+".expires_in", p.zone, p.lifetime); err != nil {
+		return r, err
+	}
+	if err := r.expiry.readHeader(p.recipe.ExpiresInHeader, p.field); err != nil {
 		return r, err
 	}
 	if p.recipe.RefreshTokenPath != "" {
@@ -79,24 +81,42 @@ func parseTokenPath(s string) (path, error) {
 func (r *reading) isRoot() bool { return r.token != nil && len(r.token) == 0 }
 
 // text is an answer that is the token as a whole.
-func (r *reading) text() bool { return r.token == nil }
+func (r *reading) text() bool { return r.token == nil && r.tokenHeader == "" && r.tokenCookie == "" }
 
-// accessToken reads the token out of an answer.
-func (r *reading) accessToken(root gjson.Result, body []byte) (realm.Hidden, error) {
-	if r.text() {
-		return textToken(body)
-	}
-	if r.isRoot() && root.Type == gjson.JSON {
+// accessToken reads the token out of an answer to a request that was sent at
+// that instant.
+func (r *reading) accessToken(a *answer, root gjson.Result, sent time.Time) (token realm.Hidden, err error) {
+	switch {
+	case r.text():
+		return textToken(a.body)
+	case r.isRoot() && root.Type == gjson.JSON:
 		return "", errNotString
+	case r.tokenHeader != "":
+		token, err = r.headerToken(a.header)
+	case r.tokenCookie != "":
+		token, err = r.cookieToken(a.header, sent)
+	default:
+		token, err = tokenAt(root, r.token)
 	}
-	token, err := tokenAt(root, r.token)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("token_path %s: %w", r.tokenName, err)
+		return "", fmt.Errorf("%s: %w", r.tokenName, err)
 	case token == "":
-		return "", fmt.Errorf("token_path %s: %w", r.tokenName, errNoToken)
+		return "", fmt.Errorf("%s: %w", r.tokenName, errNoToken)
 	}
 	return token, nil
+}
+
+// end reads the end of an access token.
+func (r *reading) end(a *answer, root gjson.Result, token realm.Hidden, sent time.Time) (ending, error) {
+	value, err := r.expiry.value(a.header, root, token)
+	if err != nil {
+		return ending{}, err
+	}
+	if life, ok := r.cookieEnd(a.header, sent); ok && (!value.Exists() || value.Type == gjson.Null) {
+		return clampLife("the end of the cookie "+r.tokenCookie, life, sent), nil
+	}
+	return r.expiry.read(value, sent), nil
 }
 
 // Reasons why a value is no token.
@@ -183,7 +203,7 @@ func (r *reading) refreshEnding(root gjson.Result, token realm.Hidden, sent time
 	if !r.refreshEnd.isSaid() {
 		return time.Time{}
 	}
-	value, err := r.refreshEnd.value(root, token)
+	value, err := r.refreshEnd.value(nil, root, token)
 	if err != nil {
 		return time.Time{}
 	}

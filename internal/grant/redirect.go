@@ -60,7 +60,7 @@ func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 		return nil, requestFailure(err)
 	}
 	if difference := redirectDiffers(to, callback); difference != "" {
-		return nil, c.redirectElsewhere(a, "it goes to "+c.redactor(gjson.Result{}).text(to.Host)+", and "+difference+" not that of config.callback_url")
+		return nil, c.redirectElsewhere(a, "it goes to "+c.redactor(a, gjson.Result{}).text(to.Host)+", and "+difference+" not that of config.callback_url")
 	}
 	cb, err := ParseCallback(to.RawQuery)
 	switch {

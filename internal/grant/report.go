@@ -62,7 +62,7 @@ func (c *call) describe(a *answer, took time.Duration) {
 	}
 	r := &c.recipe.reading
 	root, _ := parseDocument(a.body, r.contentType)
-	said, redact := wordsOf(root), c.redactor(root)
+	said, redact := wordsOf(root), c.redactor(a, root)
 	response := &ReportResponse{
 		Status: a.status, ContentType: redact.text(a.header.Get("Content-Type")),
 		Bytes: len(a.body), DurationMS: took.Milliseconds(),
