@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,55 @@ func TestInjectPath(t *testing.T) {
 			}
 			wantNoToken(t, i)
 		})
+	}
+}
+
+// A token in the body, in a cookie, and in several places at once, each with a
+// token that turns out to be dead.
+func TestInjectBodyAndCookie(t *testing.T) {
+	const second = canary + "-token-2"
+	for n, tt := range []struct {
+		inject, mediaType, body, want string
+	}{
+		{"inject body token", "application/x-www-form-urlencoded", "a=1&token=mine", "token=" + second + "&a=1"},
+		{"inject body token", "", "", "token=" + second},
+		{"inject body auth.key \"Bearer {token}\"", "application/json", `{"a":1,"auth":{"key":0}}`, `{"a":1,"auth":{"key":"Bearer ` + second + `"}}`},
+		{"inject cookie SID\ninject query sid", "text/plain", "as it is", "as it is"},
+	} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			p, i := placing(t), newInstance(t)
+			i.load(p.realm("p", tt.inject+"\nrenew_on status 401"), placingSite)
+			header := []string{"Cookie", "sid=mine; a=1"}
+			if tt.mediaType != "" {
+				header = append(header, "Content-Type", tt.mediaType)
+			}
+			a := i.do(http.MethodPost, "http://"+i.host+"/p/x", tt.body, header...)
+			if a.StatusCode != http.StatusOK || !strings.HasSuffix(a.body, "\r\n\r\n"+tt.want) || p.fetches.Load() != 2 {
+				t.Errorf("%s: %s, %d token requests\n%s", tt.inject, a.Status, p.fetches.Load(), a.body)
+			}
+			if !strings.Contains(a.body, fmt.Sprintf("\r\nContent-Length: %d\r\n", len(tt.want))) {
+				t.Errorf("another length:\n%s", a.body)
+			}
+			if want := "\r\nCookie: SID=" + second + "\r\n"; strings.Contains(tt.inject, "cookie") != strings.Contains(a.body, want) {
+				t.Errorf("cookies:\n%s", a.body)
+			}
+			wantNoToken(t, i)
+		})
+	}
+}
+
+// A body that cannot carry the token does not go out.
+func TestInjectBodyRefuses(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	i.load(p.realm("p", "inject body token"), placingSite)
+	for body, want := range map[string]string{"application/json": "invalid_field", "text/plain": "unsupported_media_type"} {
+		a := i.do(http.MethodPost, "http://"+i.host+"/p/x", "[1]", "Content-Type", body)
+		if code, _ := problemOf(t, a); code != want {
+			t.Errorf("%s: %s\n%s", body, a.Status, a.body)
+		}
+	}
+	if n := p.calls.Load(); n > 0 {
+		t.Errorf("%d requests went out", n)
 	}
 }
 

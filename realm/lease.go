@@ -15,7 +15,8 @@ type Lease struct {
 	// Values.
 	Access Hidden
 	// Values are Target.Inject filled in, one for one, as they go out: a
-	// query value is escaped already, a header value complete ("Bearer ...").
+	// query value is escaped already, a header value complete ("Bearer ..."). That
+	// of a body is the text alone, because the request says how it is written.
 	// Values[i:i+1:i+1] can stand in an http.Header without an allocation; it
 	// is shared and must not be changed.
 	Values []string
@@ -96,8 +97,8 @@ func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Place is one place of the token in an outgoing request.
 type Place struct {
-	// In is PlaceURL, PlaceHeader (basic is a header by now), PlaceCookie or
-	// PlacePath.
+	// In is PlaceURL, PlaceHeader (basic is a header by now), PlaceBody,
+	// PlaceCookie or PlacePath.
 	In string
 	// Name as the provider spells it; for a header, in canonical form.
 	Name string

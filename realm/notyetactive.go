@@ -8,10 +8,5 @@ func (r *Realm) NotYetActive() []string {
 	if c.Grant != nil && c.Grant.Name == GrantTokenExchange {
 		paths = append(paths, "config.grant")
 	}
-	for i, in := range c.Inject {
-		if in.Place == PlaceBody {
-			paths = append(paths, indexPath("config.inject", i)+".place")
-		}
-	}
 	return paths
 }

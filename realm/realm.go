@@ -235,7 +235,8 @@ type Grant struct {
 type Injection struct {
 	// Place: url (a query parameter), header, body, basic, path or cookie.
 	Place string `json:"place"`
-	// Name of the parameter, header, field or cookie. For path: how the segment
+	// Name of the parameter, header, field or cookie. The dots of a field's name
+	// lead into objects of a JSON body. For path: how the segment
 	// with the token begins ("bot" for /bot<token>/), with the segments in front
 	// of it ("file/bot"); "/" where it is the token alone. Of several path
 	// entries one is used: that with which the caller's path begins, whose segment

@@ -23,7 +23,19 @@ func validateInject(inject []Injection) error {
 		}
 		seen[slot] = i
 	}
-	return validateCookies(inject)
+	if err := validateCookies(inject); err != nil {
+		return err
+	}
+	return validateBodyNames(inject)
+}
+
+// validateBodyNames checks the dotted names of fields, as those of a token request.
+func validateBodyNames(inject []Injection) error {
+	var r Recipe
+	for _, in := range inject {
+		r.Arguments = append(r.Arguments, Argument{Place: in.Place, Name: in.Name})
+	}
+	return r.validateNesting("config.inject")
 }
 
 // slot names what the injection fills. Two of one slot would hide each other.

@@ -243,8 +243,8 @@ func TestNotProxyable(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                          "the realm has no api",
 		`{"api":"https://x.example"}`: "the realm has no inject",
-		`{"api":"https://x.example","inject":[{"place":"body","name":"token"}]}`:                           "inject place body is not active yet",
-		`{"api":"https://x.example","inject":[{"place":"header","name":"A"},{"place":"body","name":"t"}]}`: "inject place body is not active yet",
+		`{"api":"https://x.example","inject":[{"place":"body","name":"token"}]}`:                           "",
+		`{"api":"https://x.example","inject":[{"place":"header","name":"A"},{"place":"body","name":"t"}]}`: "",
 		`{"api":"https://x.example","inject":[{"place":"url","name":"t"}]}`:                                "",
 	} {
 		p, err := Compile(realmOf(t, config, ""), false)

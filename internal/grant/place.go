@@ -34,10 +34,6 @@ func (p *Program) compileInject() error {
 			return err
 		}
 		carried = carried || compiled.value.holds("token") || compiled.user.holds("token")
-		if in.Place == realm.PlaceBody {
-			p.unplaceable = "inject place " + in.Place + " is not active yet"
-			continue
-		}
 		if slices.ContainsFunc(p.inject, compiled.clashes) {
 			return realm.Fieldf(field+".name", "%s is injected twice", compiled.place.Name)
 		}
@@ -156,6 +152,8 @@ func (c *injection) fill(v *values) (string, error) {
 		return "", realm.Fieldf(c.field+".value", "gives a value that no cookie can carry")
 	case c.place.In == realm.PlacePath && isDots(c.place.Pair, text):
 		return "", realm.Fieldf(c.field+".value", "gives a segment of a path that is . or ..")
+	case c.place.In == realm.PlaceBody:
+		return text, nil
 	case c.place.In == realm.PlacePath:
 		return url.PathEscape(text), nil
 	case c.basic:

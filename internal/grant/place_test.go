@@ -75,6 +75,7 @@ func TestPlace(t *testing.T) {
 		{realm.Injection{Place: "basic", Value: "{secret.sid}:{token}"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("AC1:T")},
 		{realm.Injection{Place: "basic", Name: "ignored", Value: "{token}:"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic("T:")},
 		{realm.Injection{Place: "basic"}, "T", realm.Place{In: "header", Name: "Authorization"}, basic(":T")},
+		{realm.Injection{Place: "body", Name: "auth.token", Value: "{secret.sid} {token}"}, `T"&é`, realm.Place{In: "body", Name: "auth.token"}, `AC1 T"&é`},
 		{realm.Injection{Place: "path", Name: "bot"}, "110:AA-b_c", realm.Place{In: "path", Name: "bot", Pair: "/bot"}, "110:AA-b_c"},
 		{realm.Injection{Place: "path", Name: "file/bot"}, "a/b%?#; é", realm.Place{In: "path", Name: "file/bot", Pair: "/file/bot"}, "a%2Fb%25%3F%23%3B%20%C3%A9"},
 		{realm.Injection{Place: "path", Name: "/", Value: "{secret.sid}.{token}"}, "T", realm.Place{In: "path", Name: "/", Pair: "/"}, "AC1.T"},

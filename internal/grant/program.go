@@ -30,9 +30,8 @@ type Program struct {
 	// wholeSecret: the request holds every field of the secret.
 	wholeSecret bool
 
-	inject      []injection
-	unplaceable string // why the token cannot be injected
-	target      target
+	inject []injection
+	target target
 
 	kept []keptName // with each token
 	// sentByRefresh and sentByExchange are what these recipes send of what was
@@ -215,7 +214,7 @@ func (p *Program) NotProxyable() string {
 	case len(p.realm.Config.Inject) == 0:
 		return "the realm has no inject"
 	}
-	return p.unplaceable
+	return ""
 }
 
 // CanFetch reports whether a token can be obtained from the secret alone: by Fetch,

@@ -36,6 +36,10 @@ func (t *Transport) fail(req *http.Request, job Job, tokens sentTokens, err erro
 	if own := req.Context().Err(); own != nil {
 		return nil, own
 	}
+	var refused *realm.Error
+	if errors.As(err, &refused) { // of a body that turned out to be malformed while it was sent
+		return t.refuse(req, job, refused)
+	}
 	return nil, sanitize(err, tokens)
 }
 

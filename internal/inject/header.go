@@ -44,7 +44,8 @@ func filterOf(job Job, target *realm.Target) filter {
 func (f filter) outgoingHeader(h http.Header, lease *realm.Lease) http.Header {
 	n := 0
 	for _, p := range f.places {
-		if p.In == realm.PlaceHeader || p.In == realm.PlaceCookie {
+		switch p.In {
+		case realm.PlaceHeader, realm.PlaceCookie, realm.PlaceBody: // with a body, its length and type may change
 			n++
 		}
 	}

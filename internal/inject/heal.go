@@ -29,6 +29,10 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
+	if err := out.placeBody(lease); err != nil {
+		closeBody(req)
+		return t.fail(req, job, sentTokens{lease}, err)
+	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
 		body.release()
@@ -141,6 +145,10 @@ func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 		h.Renewed(h.req, h.job.Ref, s.lease)
 	}
 	tokens := sentTokens{s.lease, h.lease}
+	if err := s.out.placeBody(s.lease); err != nil {
+		closeBody(&s.out.Request)
+		return h.fail(h.req, h.job, tokens, err)
+	}
 	resp, err := h.base(h.job, s.lease.Target).RoundTrip(&s.out.Request)
 	if err != nil {
 		return h.fail(h.req, h.job, tokens, err)

@@ -131,6 +131,7 @@ func (out *outgoing) hasToken(lease *realm.Lease) bool {
 			query = rest
 		case p.In == realm.PlaceCookie: // all of them at once, see below
 		case p.In == realm.PlacePath: // see hasPath
+		case p.In == realm.PlaceBody: // see placeBody
 		default:
 			return false
 		}

@@ -43,11 +43,15 @@ func RulePath(target *realm.Target, u *url.URL, useAPI bool) { cutDummy(target, 
 
 // askedPath is RulePath for the outgoing request, and tells where the token goes.
 func (out *outgoing) askedPath(target *realm.Target, useAPI bool) (pathSlot, error) {
-	slot := cutDummy(target, &out.url, useAPI)
-	if slot.place >= 0 && mayLeadElsewhere(out.url.Path) {
-		return slot, errDotSegments
+	if hasPlace(target.Inject, realm.PlacePath) {
+		if raw := out.url.EscapedPath(); raw != "" && raw[0] != '/' { // "%2Fx" would go on in the token's segment
+			return pathSlot{}, errRequestTarget
+		}
+		if mayLeadElsewhere(out.url.Path) {
+			return pathSlot{}, errDotSegments
+		}
 	}
-	return slot, nil
+	return cutDummy(target, &out.url, useAPI), nil
 }
 
 // cutDummy cuts the dummy out of the path, if there is one, and puts the base

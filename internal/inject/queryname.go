@@ -77,6 +77,13 @@ func foldRune(r rune) rune {
 	switch r {
 	case ' ', '.', '[':
 		return '_'
+	}
+	return foldLetter(r)
+}
+
+// foldLetter makes equal the letters that parsers of names make equal.
+func foldLetter(r rune) rune {
+	switch r {
 	case 'ſ':
 		return 's'
 	case 'K': // the sign for Kelvin

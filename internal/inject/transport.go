@@ -130,6 +130,10 @@ func (t *Transport) roundTrip(req *http.Request, job Job) (*http.Response, error
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
+	if err := out.placeBody(lease); err != nil {
+		closeBody(req)
+		return t.fail(req, job, sentTokens{lease}, err)
+	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
 		return t.fail(req, job, sentTokens{lease}, err)
