@@ -25,12 +25,20 @@ var injectPlaces = map[string]string{
 //	    client_id <value>
 //	    client_secret <value>
 //	    scopes <scopes...>
-//	    token_endpoint_auth_method <client_secret_basic|client_secret_post|none>
+//	    token_endpoint_auth_method <client_secret_basic|client_secret_basic_raw|client_secret_post|
+//	        client_secret_jwt|private_key_jwt|none>
 //	    authorize_url <url>                                  # of authorization_code
 //	    pkce S256|off                                        # of authorization_code
 //	    issuer <value>                                       # of that, and of jwt_bearer
-//	    subject|audience|private_key|key_id <value>          # of jwt_bearer
-//	    algorithm <RS256|PS256|ES256|HS256>                  # of jwt_bearer
+//	    subject <value>                                      # of jwt_bearer
+//	    audience <value>                                     # of that, client_credentials and token_exchange
+//	    resource <uris...>                                   # of client_credentials and token_exchange
+//	    private_key|key_id <value>                           # of jwt_bearer and of a client that signs
+//	    algorithm <RS256|PS256|ES256|HS256>                  # of the same
+//	    certificate <value>                                  # of private_key_jwt
+//	    subject_token|subject_token_type <value>             # of token_exchange
+//	    actor_token|actor_token_type <value>                 # of token_exchange
+//	    requested_token_type <value>                         # of token_exchange
 //	    token <value>                                        # of static
 //	    expr <expression>                                    # of computed
 //	}
@@ -61,6 +69,13 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 		"algorithm":                  text(&g.Algorithm),
 		"token":                      text(&g.Token),
 		"expr":                       text(&g.Expr),
+		"resource":                   list(&g.Resource),
+		"certificate":                text(&g.Certificate),
+		"subject_token":              text(&g.SubjectToken),
+		"subject_token_type":         text(&g.SubjectTokenType),
+		"actor_token":                text(&g.ActorToken),
+		"actor_token_type":           text(&g.ActorTokenType),
+		"requested_token_type":       text(&g.RequestedTokenType),
 	}
 	for name, field := range o {
 		o[name] = p.at.tracked("config.grant."+name, field)

@@ -104,6 +104,9 @@ func (p *realmParser) values() (all []fieldText) {
 			{"issuer", g.Issuer},
 			{"subject", g.Subject},
 			{"token", g.Token},
+			{"certificate", g.Certificate},
+			{"subject_token", g.SubjectToken},
+			{"actor_token", g.ActorToken},
 		} {
 			all = append(all, fieldText{"config.grant." + f.field, f.text})
 		}

@@ -59,6 +59,7 @@ func (p *realmParser) warnOpenSecrets() {
 	if g := p.realm.Config.Grant; g != nil {
 		p.warnFields("config.grant.", "grant", p.withoutTemplates(map[string]string{
 			"client_secret": g.ClientSecret, "private_key": g.PrivateKey, "token": g.Token,
+			"subject_token": g.SubjectToken, "actor_token": g.ActorToken,
 		}))
 	}
 }

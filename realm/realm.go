@@ -154,6 +154,16 @@ type Config struct {
 	// lead to API, lead through the proxy instead.
 	RewriteLinks bool `json:"rewrite_links,omitempty"`
 
+	// Proxy is the http, https or socks5 URL of a proxy for token requests and
+	// API calls.
+	Proxy string `json:"proxy,omitempty"`
+	// CA are the certificates, in PEM, that sign those of the provider's servers.
+	CA string `json:"ca,omitempty"`
+	// ClientCertificate and ClientKey name the fields of the secret with the
+	// certificate and key, in PEM, that are shown to the provider's servers.
+	ClientCertificate string `json:"client_certificate,omitempty"`
+	ClientKey         string `json:"client_key,omitempty"`
+
 	// Limits bound the calls to the token endpoint.
 	Limits Limits `json:"limits,omitzero"`
 }
@@ -200,14 +210,19 @@ type Grant struct {
 	// Scopes are sent space-delimited (RFC 6749 section 3.3); with
 	// authorization_code in the request for an authorization only.
 	Scopes []string `json:"scopes,omitempty"`
-	// TokenEndpointAuthMethod: client_secret_basic (default; id and secret
-	// are form-encoded first, RFC 6749 section 2.3.1), client_secret_post, or
-	// none: a public client, which has no secret (RFC 7591 section 2), for
-	// authorization_code and refresh_token.
+	// TokenEndpointAuthMethod is how the client authenticates itself:
+	// client_secret_basic (default; id and secret are form-encoded first, RFC 6749
+	// section 2.3.1), client_secret_basic_raw (they are not), client_secret_post;
+	// client_secret_jwt or private_key_jwt, with an assertion that ClientSecret or
+	// PrivateKey signs (RFC 7523 section 2.2); or none: a public client, which has
+	// no secret (RFC 7591 section 2), for authorization_code, refresh_token and
+	// token_exchange.
 	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
 	// Issuer, Subject and Audience are claims of the assertion, for
 	// jwt_bearer (RFC 7523 section 3). The issuer is the client_id by default,
-	// the audience the token_url; there need not be a subject.
+	// the audience the token_url; there need not be a subject. For
+	// client_credentials and token_exchange, Audience is a parameter of the
+	// request; none by default.
 	//
 	// For authorization_code, Issuer is the iss that every callback must have
 	// (RFC 9207 section 2.4): set it for a server that announces
@@ -217,9 +232,10 @@ type Grant struct {
 	Issuer   string `json:"issuer,omitempty"`
 	Subject  string `json:"subject,omitempty"`
 	Audience string `json:"audience,omitempty"`
-	// PrivateKey signs the assertion, {secret.private_key} by default, in PEM
-	// or base64; KeyID is the kid of its header. Algorithm: RS256 (default),
-	// PS256, ES256 or HS256.
+	// PrivateKey signs the assertion of jwt_bearer, and that of the client with
+	// private_key_jwt: {secret.private_key} by default, in PEM or base64; KeyID is
+	// the kid of its header. Algorithm: RS256 (default), PS256, ES256 or HS256;
+	// private_key_jwt has all but the last, client_secret_jwt that one alone.
 	PrivateKey string `json:"private_key,omitempty"`
 	KeyID      string `json:"key_id,omitempty"`
 	Algorithm  string `json:"algorithm,omitempty"`
@@ -229,6 +245,26 @@ type Grant struct {
 	// Expr computes the token (CEL), for computed: a JWT that the API itself
 	// takes. There is no request, and the realm's Lifetime is that of the token.
 	Expr string `json:"expr,omitempty"`
+	// Resource are the services that the token is for (RFC 8707), for
+	// client_credentials and token_exchange: absolute URIs, each sent as a
+	// parameter of its own.
+	Resource []string `json:"resource,omitempty"`
+	// Certificate is that of PrivateKey, in PEM or base64, whose thumbprint is the
+	// x5t#S256 of the client's assertion (RFC 7515 section 4.1.8), for
+	// private_key_jwt: Microsoft Entra wants it. None by default.
+	Certificate string `json:"certificate,omitempty"`
+	// SubjectToken is the token that is exchanged, {secret.subject_token} by
+	// default, and SubjectTokenType what it is,
+	// urn:ietf:params:oauth:token-type:access_token by default (RFC 8693 section
+	// 2.1), for token_exchange.
+	SubjectToken     string `json:"subject_token,omitempty"`
+	SubjectTokenType string `json:"subject_token_type,omitempty"`
+	// ActorToken is that of the party who acts for the subject, ActorTokenType
+	// what it is, an access token by default; none by default.
+	ActorToken     string `json:"actor_token,omitempty"`
+	ActorTokenType string `json:"actor_token_type,omitempty"`
+	// RequestedTokenType is what is asked for; the server's choice by default.
+	RequestedTokenType string `json:"requested_token_type,omitempty"`
 }
 
 // Injection is one place for the token in an outgoing request.

@@ -17,18 +17,27 @@ const (
 	GrantStatic            = "static"
 	GrantDelegate          = "delegate"
 
-	AuthBasic = "client_secret_basic"
-	AuthPost  = "client_secret_post"
-	AuthNone  = "none"
+	AuthBasic         = "client_secret_basic"
+	AuthBasicRaw      = "client_secret_basic_raw" // id and secret as they are, which RFC 6749 does not have
+	AuthPost          = "client_secret_post"
+	AuthSecretJWT     = "client_secret_jwt"
+	AuthPrivateKeyJWT = "private_key_jwt"
+	AuthNone          = "none"
 
 	PKCES256 = "S256"
 	PKCEOff  = "off"
 )
 
 // TakesPublicClients reports whether clients without a secret may use a grant
-// (RFC 6749 section 4.4 is for the others only).
+// (RFC 6749 section 4.4 is for the others only, RFC 8693 section 2.1 for both).
 func TakesPublicClients(grant string) bool {
-	return grant == GrantAuthorizationCode || grant == GrantRefreshToken
+	return grant == GrantAuthorizationCode || grant == GrantRefreshToken || grant == GrantTokenExchange
+}
+
+// AuthenticatesByJWT reports whether the client authenticates itself with an
+// assertion that it signs (RFC 7523 section 2.2).
+func (g *Grant) AuthenticatesByJWT() bool {
+	return g.TokenEndpointAuthMethod == AuthPrivateKeyJWT || g.TokenEndpointAuthMethod == AuthSecretJWT
 }
 
 // validateGrant checks what the grant needs, and refuses what it would ignore:
@@ -59,13 +68,17 @@ func (r *Realm) validateGrant() error {
 		func() error { return g.validateSurplus() },
 		func() error { return r.validateComputed(g) },
 		func() error {
-			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod, AuthBasic, AuthPost, AuthNone)
+			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod,
+				AuthBasic, AuthBasicRaw, AuthPost, AuthSecretJWT, AuthPrivateKeyJWT, AuthNone)
 		},
 		func() error { return oneOf("config.grant.pkce", g.PKCE, PKCES256, PKCEOff) },
 		func() error { return g.validatePublicClient() },
 		func() error { return g.validateTexts() },
 		func() error { return oneOf("config.grant.algorithm", g.Algorithm, "RS256", "PS256", "ES256", "HS256") },
+		func() error { return g.validateSigned() },
+		func() error { return g.validateExchange() },
 		func() error { return validateScopes(g.Scopes) },
+		func() error { return validateResources(g.Resource) },
 	)
 }
 
@@ -85,6 +98,14 @@ func (r *Realm) validateTokenURL(g *Grant) error {
 // validateSurplus refuses fields that the grant would ignore.
 func (g *Grant) validateSurplus() error {
 	oauth := []string{GrantClientCredentials, GrantRefreshToken, GrantAuthorizationCode, GrantJWTBearer, GrantTokenExchange}
+	exchange := []string{GrantTokenExchange}
+	signing, certified := []string{GrantJWTBearer}, []string(nil) // signing has a key of its own
+	if g.AuthenticatesByJWT() {
+		signing = oauth
+	}
+	if g.TokenEndpointAuthMethod == AuthPrivateKeyJWT {
+		certified = oauth
+	}
 	for _, f := range []struct {
 		name   string
 		isSaid bool
@@ -101,12 +122,23 @@ func (g *Grant) validateSurplus() error {
 		{"token_endpoint_auth_method", g.TokenEndpointAuthMethod != "", oauth},
 		{"issuer", g.Issuer != "", []string{GrantJWTBearer, GrantAuthorizationCode}},
 		{"subject", g.Subject != "", []string{GrantJWTBearer}},
-		{"audience", g.Audience != "", []string{GrantJWTBearer}},
-		{"private_key", g.PrivateKey != "", []string{GrantJWTBearer}},
-		{"key_id", g.KeyID != "", []string{GrantJWTBearer}},
-		{"algorithm", g.Algorithm != "", []string{GrantJWTBearer}},
+		{"audience", g.Audience != "", []string{GrantJWTBearer, GrantClientCredentials, GrantTokenExchange}},
+		{"resource", len(g.Resource) > 0, []string{GrantClientCredentials, GrantTokenExchange}},
+		{"private_key", g.PrivateKey != "", signing},
+		{"key_id", g.KeyID != "", signing},
+		{"algorithm", g.Algorithm != "", signing},
+		{"certificate", g.Certificate != "", certified},
+		{"subject_token", g.SubjectToken != "", exchange},
+		{"subject_token_type", g.SubjectTokenType != "", exchange},
+		{"actor_token", g.ActorToken != "", exchange},
+		{"actor_token_type", g.ActorTokenType != "", exchange},
+		{"requested_token_type", g.RequestedTokenType != "", exchange},
 	} {
-		if f.isSaid && !slices.Contains(f.grants, g.Name) {
+		switch {
+		case !f.isSaid || slices.Contains(f.grants, g.Name):
+		case slices.Contains([]string{"private_key", "key_id", "algorithm", "certificate"}, f.name) && slices.Contains(oauth, g.Name):
+			return Fieldf("config.grant."+f.name, "is for the assertion of a client with token_endpoint_auth_method private_key_jwt")
+		default:
 			return Fieldf("config.grant."+f.name, "has no meaning for the grant %s", g.Name)
 		}
 	}
@@ -125,6 +157,12 @@ func (g *Grant) validateTexts() error {
 		{"private_key", g.PrivateKey},
 		{"key_id", g.KeyID},
 		{"expr", g.Expr},
+		{"certificate", g.Certificate},
+		{"subject_token", g.SubjectToken},
+		{"subject_token_type", g.SubjectTokenType},
+		{"actor_token", g.ActorToken},
+		{"actor_token_type", g.ActorTokenType},
+		{"requested_token_type", g.RequestedTokenType},
 	} {
 		if err := validText("config.grant."+f.name, f.text); err != nil {
 			return err
@@ -158,6 +196,61 @@ func (g *Grant) validatePublicClient() error {
 	case g.PKCE == PKCEOff:
 		// RFC 9700 section 2.1.1
 		return Fieldf("config.grant.pkce", "must not be off: it is all that protects the code of a client without a secret")
+	}
+	return nil
+}
+
+// validateSigned checks what a client signs with that authenticates itself by a
+// JWT. Beside jwt_bearer, the algorithm is that of the grant's assertion.
+func (g *Grant) validateSigned() error {
+	switch {
+	case g.TokenEndpointAuthMethod == AuthPrivateKeyJWT && g.ClientSecret != "":
+		return Fieldf("config.grant.client_secret", "has no meaning for a client with token_endpoint_auth_method private_key_jwt")
+	case g.TokenEndpointAuthMethod == AuthPrivateKeyJWT && g.Algorithm == "HS256":
+		return Fieldf("config.grant.algorithm", "must not be HS256: private_key_jwt signs with a private key")
+	case g.TokenEndpointAuthMethod != AuthSecretJWT || g.Name == GrantJWTBearer:
+		return nil
+	case g.PrivateKey != "":
+		return Fieldf("config.grant.private_key", "has no meaning for client_secret_jwt, which signs with the client_secret")
+	case g.Algorithm != "" && g.Algorithm != "HS256":
+		return Fieldf("config.grant.algorithm", "must be HS256: client_secret_jwt signs with the client_secret")
+	}
+	return nil
+}
+
+// validateExchange checks the tokens of an exchange: the type of an actor's
+// stands beside that token only (RFC 8693 section 2.1).
+func (g *Grant) validateExchange() error {
+	if g.ActorTokenType != "" && g.ActorToken == "" {
+		return Fieldf("config.grant.actor_token_type", "has no meaning without an actor_token")
+	}
+	return nil
+}
+
+// maxResources bounds the resources of a token request.
+const maxResources = 16
+
+// validateResources checks the entries: each is an absolute URI without a
+// fragment (RFC 8707 section 2), of which a secret may give a part.
+func validateResources(resources []string) error {
+	if len(resources) > maxResources {
+		return Fieldf("config.grant.resource", "must be at most %d", maxResources)
+	}
+	for i, s := range resources {
+		path := indexPath("config.grant.resource", i)
+		if err := validText(path, s); err != nil {
+			return err
+		}
+		switch first := slices.Index(resources, s); {
+		case s == "":
+			return Fieldf(path, "is empty")
+		case strings.Contains(s, "#"):
+			return Fieldf(path, "must not have a fragment (#)")
+		case !strings.Contains(s, ":") && !strings.Contains(s, "{") && !strings.HasPrefix(s, "$"):
+			return Fieldf(path, "must be an absolute URI, such as https://api.example.com/")
+		case first < i:
+			return Fieldf(path, "is the same as resource[%d]", first)
+		}
 	}
 	return nil
 }

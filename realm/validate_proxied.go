@@ -1,7 +1,9 @@
 package realm
 
 import (
+	"crypto/x509"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -24,7 +26,32 @@ func (c *Config) validateProxied() error {
 	if err := c.validatePass(); err != nil {
 		return err
 	}
-	return c.validateMethods()
+	if err := c.validateMethods(); err != nil {
+		return err
+	}
+	return c.validateConnection()
+}
+
+// validateConnection checks what the realm says about connections to the provider.
+func (c *Config) validateConnection() error {
+	if c.Proxy != "" {
+		proxy, err := url.Parse(c.Proxy)
+		if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
+			return Fieldf("config.proxy", "must be the URL of a proxy: http, https or socks5, with a host")
+		}
+	}
+	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
+		return Fieldf("config.ca", "must hold certificates in PEM")
+	}
+	for field, name := range map[string]string{"client_certificate": c.ClientCertificate, "client_key": c.ClientKey} {
+		if name != "" && (!isFieldName(name) || len(name) > maxFieldName) {
+			return Fieldf("config."+field, notFieldName, maxFieldName)
+		}
+	}
+	if (c.ClientCertificate == "") != (c.ClientKey == "") {
+		return Fieldf("config.client_key", "client_certificate and client_key belong together")
+	}
+	return nil
 }
 
 // validatePass checks the header fields that may go through. A name that is

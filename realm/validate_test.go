@@ -46,6 +46,14 @@ var validRealms = []string{
 	`"grant": {"name": "authorization_code", "authorize_url": "https://x.example/a", "token_url": "https://x.example/t", "token_endpoint_auth_method": "none"}, "callback_url": "https://y.example/cb"`,
 	`"grant": {"name": "authorization_code", "authorize_url": "https://x.example/a", "token_url": "https://x.example/t"}, "content_type": "json", "exchange": {"arguments": [{"name": "n", "place": "body", "value": "1", "type": "number"}]}, "callback_url": "https://y.example/cb"`,
 	`"grant": {"name": "refresh_token", "token_url": "https://x.example/t", "token_endpoint_auth_method": "none"}`,
+	`"grant": {"name": "computed", "expr": "md5(secret.x)"}, "lifetime": "1h"`,
+	`"grant": {"name": "computed", "expr": "md5(secret.x)"}, "lifetime": "unlimited"`,
+	`"preset": "zhipu", "grant": {"name": "computed"}`,
+	client(`"token_endpoint_auth_method": "private_key_jwt", "private_key": "$k", "key_id": "1", "algorithm": "PS256", "certificate": "$c", "audience": "a", "resource": ["https://x.example/", "urn:x", "{secret.r}", "$r"]`),
+	client(`"token_endpoint_auth_method": "client_secret_jwt", "client_secret": "$s", "key_id": "1", "algorithm": "HS256"`),
+	client(`"token_endpoint_auth_method": "client_secret_basic_raw"`),
+	`"grant": {"name": "jwt_bearer", "token_url": "https://x.example/t", "token_endpoint_auth_method": "client_secret_jwt", "private_key": "$k", "algorithm": "ES256"}`,
+	exchange(`"token_endpoint_auth_method": "none", "subject_token": "$s", "subject_token_type": "urn:x", "actor_token": "$a", "actor_token_type": "urn:x", "requested_token_type": "urn:x", "audience": "a", "resource": ["urn:r"]`),
 	`"unattended": true, "callback_url": "https://y.example/cb", "token_path": "t", "authorize": {"url": "https://x.example/a?s={state}"}, "exchange": {"url": "https://x.example/e?c={code}"}`,
 	`"preset": "jd_vop", "unattended": true`,
 	`"shared": {"app_key": "", "key_1": "x", "2fa-code.x": "x", "_a": "x", "azAZ09": "x"}, "replay_max": "64MiB"`,
@@ -190,7 +198,27 @@ var refusals = []struct{ text, path, words string }{
 	{client(`"issuer": "x"`), "config.grant.issuer", "has no meaning for the grant client_credentials"},
 	{`"grant": {"name": "static", "private_key": "x"}`, "config.grant.private_key", "has no meaning for the grant static"},
 	{`"grant": {"name": "jwt_bearer", "token_url": "https://x.example/t", "algorithm": "none"}`, "config.grant.algorithm", "RS256, PS256, ES256 or HS256"},
-	{client(`"token_endpoint_auth_method": "private_key_jwt"`), "config.grant.token_endpoint_auth_method", "client_secret_basic, client_secret_post or none"},
+	{client(`"token_endpoint_auth_method": "tls_client_auth"`), "config.grant.token_endpoint_auth_method", "client_secret_basic, client_secret_basic_raw, client_secret_post, client_secret_jwt, private_key_jwt or none"},
+	{client(`"private_key": "$k"`), "config.grant.private_key", "is for the assertion of a client with token_endpoint_auth_method private_key_jwt"},
+	{client(`"certificate": "$c"`), "config.grant.certificate", "is for the assertion of"},
+	{client(`"token_endpoint_auth_method": "client_secret_jwt", "certificate": "$c"`), "config.grant.certificate", "is for the assertion of"},
+	{client(`"token_endpoint_auth_method": "client_secret_jwt", "private_key": "$c"`), "config.grant.private_key", "signs with the client_secret"},
+	{client(`"token_endpoint_auth_method": "client_secret_jwt", "algorithm": "RS256"`), "config.grant.algorithm", "must be HS256"},
+	{client(`"token_endpoint_auth_method": "private_key_jwt", "algorithm": "HS256"`), "config.grant.algorithm", "must not be HS256"},
+	{client(`"token_endpoint_auth_method": "private_key_jwt", "client_secret": "x"`), "config.grant.client_secret", "no meaning for a client with token_endpoint_auth_method private_key_jwt"},
+	{client(`"subject_token": "x"`), "config.grant.subject_token", "no meaning for the grant client_credentials"},
+	{client(`"resource": ["https://x.example/#a"]`), "config.grant.resource[0]", "fragment"},
+	{client(`"resource": ["urn:a", "api"]`), "config.grant.resource[1]", "absolute URI"},
+	{client(`"resource": [""]`), "config.grant.resource[0]", "is empty"},
+	{client(`"resource": ["urn:a", "urn:a"]`), "config.grant.resource[1]", "same as resource[0]"},
+	{client(`"resource": ["urn:a"` + strings.Repeat(`, "urn:b"`, 16) + `]`), "config.grant.resource", "at most 16"},
+	{exchange(`"actor_token_type": "urn:x"`), "config.grant.actor_token_type", "without an actor_token"},
+	{exchange(`"issuer": "x"`), "config.grant.issuer", "no meaning for the grant token_exchange"},
+	{exchange(`"expr": "x"`), "config.grant.expr", "no meaning for the grant token_exchange"},
+	{`"grant": {"name": "refresh_token", "token_url": "https://x.example/t", "resource": ["urn:a"]}`, "config.grant.resource", "no meaning for the grant refresh_token"},
+	{`"grant": {"name": "computed", "expr": "x"}`, "config.lifetime", "is required"},
+	{`"grant": {"name": "computed"}, "lifetime": "1h"`, "config.grant.expr", "is required"},
+	{`"grant": {"name": "computed", "expr": "x", "client_id": "x"}, "lifetime": "1h"`, "config.grant.client_id", "no meaning for the grant computed"},
 	{client(`"token_endpoint_auth_method": "none"`), "config.grant.token_endpoint_auth_method", "clients with a secret"},
 	{client(`"authorize_url": "https://x.example"`), "config.grant.authorize_url", "no meaning for the grant client_credentials"},
 	{client(`"pkce": "S256"`), "config.grant.pkce", "no meaning for the grant client_credentials"},
@@ -303,6 +331,11 @@ func many(n int) string {
 
 func client(inside string) string {
 	return `"grant": {"name": "client_credentials", "token_url": "https://x.example", ` + inside + `}`
+}
+
+// exchange is a realm with the grant token_exchange.
+func exchange(inside string) string {
+	return `"grant": {"name": "token_exchange", "token_url": "https://x.example", ` + inside + `}`
 }
 
 // code is a realm with the grant authorization_code and no callback_url.

@@ -53,10 +53,10 @@ func TestRealmUpdates(t *testing.T) {
 // listed.
 func TestRealmNotYetActive(t *testing.T) {
 	s := newServer(t)
-	const config = `{"token_path":"t","scrub":true,"renew_on":[{"status":[401]}],"grant":{"name":"token_exchange","token_url":"https://a.example/t"}}`
+	const config = `{"token_path":"t","scrub":true,"renew_on":[{"status":[401]}],"proxy":"http://proxy.example:3128"}`
 	doc := s.must(http.MethodPost, "/api/realm", `{"id":"a","config":`+config+`}`).document()
 	list, _ := doc["not_yet_active"].([]any)
-	if !slices.Equal(list, []any{"config.grant"}) {
+	if !slices.Equal(list, []any{"config.proxy"}) {
 		t.Errorf("not yet active: %v", list)
 	}
 	s.get("/api/realm/a").without("created_at", "updated_at", "not_yet_active").ok(`{"id":"a","config":` + config + `}`)

@@ -202,10 +202,9 @@ func TestLogicCodeRefused(t *testing.T) {
 	}
 }
 
-// TestInactive: what is not built yet compiles, and says so.
+// TestInactive: what cannot get a token compiles, and says why.
 func TestInactive(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"grant":{"name":"token_exchange"}}`: "the grant token_exchange is not active yet",
 		`{"token_path":"t","exchange":{"url":"https://x/t","arguments":[{"name":"c","place":"url","value":"{code}"}]}}`: "the realm has no authorize recipe",
 		`{"token_path":"t","authorize":{"url":"https://x/t?s={state}"}}`:                                                "the realm has no exchange recipe",
 		`{"token_path":"t","authorize":{"url":"https://x/t?s={state}"},"exchange":{"url":"https://x/e?c={code}"}}`:      "the realm has no callback_url",

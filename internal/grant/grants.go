@@ -15,7 +15,6 @@ type construction struct {
 	authorize, exchange *plan
 	fixed               template
 	isFixed             bool
-	inactive            string // why there is no fetch yet
 	// complete: the realm's own recipes are in it already.
 	complete bool
 }
@@ -48,7 +47,7 @@ var grants = map[string]constructor{
 	realm.GrantRefreshToken:      refreshToken,
 	realm.GrantAuthorizationCode: authorizationCode,
 	realm.GrantJWTBearer:         jwtBearer,
-	realm.GrantTokenExchange:     notActive,
+	realm.GrantTokenExchange:     tokenExchange,
 	realm.GrantComputed:          computedToken,
 }
 
@@ -87,18 +86,6 @@ func constructGrant(r *realm.Realm) (construction, error) {
 		return construction{}, realm.Fieldf("config.method", "a grant uses POST")
 	}
 	return build(r)
-}
-
-// notActive is the constructor of the grants that can be stored but not used.
-func notActive(r *realm.Realm) (construction, error) {
-	for field, value := range map[string]string{
-		"token_url": r.Config.Grant.TokenURL, "client_id": r.Config.Grant.ClientID, "client_secret": r.Config.Grant.ClientSecret,
-	} {
-		if _, err := parseTemplate(value, scopeFetch); err != nil {
-			return construction{}, realm.Fieldf("config.grant."+field, "%v", err)
-		}
-	}
-	return construction{inactive: "the grant " + r.Config.Grant.Name + " is not active yet"}, nil
 }
 
 // isSet reports whether a recipe says anything of a request.

@@ -77,7 +77,7 @@ func (p *Program) compileRecipes() error {
 	if err != nil {
 		return err
 	}
-	p.fixed, p.isFixed, p.noFetch = c.fixed, c.isFixed, c.inactive
+	p.fixed, p.isFixed = c.fixed, c.isFixed
 	if c.isFixed {
 		p.decides = append(c.fixed.fields(nil), endField)
 		p.noFetch = "the realm has fixed tokens, nothing is fetched"

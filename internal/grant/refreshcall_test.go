@@ -154,8 +154,9 @@ func TestWhatARealmCan(t *testing.T) {
 		{codeGrant(``, `"unattended":true`), true, true, true, ""},
 		{`{"grant":{"name":"authorization_code","token_url":"https://x/t"}}`, false, true, true, ""},
 		{`{"token_path":"t","callback_url":"https://y.example","authorize":{"url":"https://x/a?s={state}"},"exchange":{"url":"https://x/e?c={code}"}}`, false, false, true, ""},
-		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, false, true, true, ""},
-		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"}}`, false, false, true, "the grant token_exchange is not active yet"},
+		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"},"token_path":"t",` + refresh + `}`, true, true, true, ""},
+		{`{"grant":{"name":"token_exchange","token_url":"https://x/t"}}`, true, false, true, ""},
+		{`{"grant":{"name":"computed","expr":"secret.x"},"lifetime":"1h"}`, true, false, true, ""},
 	} {
 		p, err := Compile(realmOf(t, c.config, ""), false)
 		if err != nil {

@@ -74,7 +74,7 @@ func FuzzJSONBody(f *testing.F) {
 		var want map[string]any
 		isObject := json.Unmarshal([]byte(body), &want) == nil && want != nil && utf8.ValidString(body)
 		switch {
-		case err != nil && isObject && !mayRefuse(body, isNested):
+		case err != nil && isObject && !mayBeRefused(body, isNested):
 			t.Fatalf("%q: %v", body, err)
 		case err != nil:
 			return
@@ -90,9 +90,9 @@ func FuzzJSONBody(f *testing.F) {
 	})
 }
 
-// mayRefuse reports whether an object may be refused: for its depth and size, or
+// mayBeRefused reports whether an object may be refused: for its depth and size, or
 // for what stands where our object should.
-func mayRefuse(body string, isNested bool) bool {
+func mayBeRefused(body string, isNested bool) bool {
 	return strings.Count(body, "{")+strings.Count(body, "[") > maxJSONDepth || len(body) > maxHeldName ||
 		isNested && (strings.ContainsAny(body, `aA\`))
 }
