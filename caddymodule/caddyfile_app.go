@@ -50,7 +50,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("tokens: surplus argument '%s'", d.Val())
 	}
-	return options{
+	var read realmParsers
+	err := options{
 		"storage":        {parse: a.parseStorage},
 		"cache":          {parse: a.parseCache},
 		"encryption_key": {parse: a.parseKey, repeat: true},
@@ -59,8 +60,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"audit":          {parse: a.parseAudit},
 		"require":        {parse: a.parseRequire},
 		"client":         {parse: a.addClient, repeat: true},
-		"realm":          {parse: a.addRealm, repeat: true},
+		"realm":          {parse: func(d *caddyfile.Dispenser) error { return a.addRealm(d, &read) }, repeat: true},
 	}.parse(d, appName)
+	if err != nil {
+		return err
+	}
+	return read.check(a.Realms)
 }
 
 // parseStorage reads:
@@ -180,12 +185,14 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 	}.parse(d, "refresh")
 }
 
-// addRealm reads one realm, see parseRealm.
-func (a *App) addRealm(d *caddyfile.Dispenser) error {
-	r, err := parseRealm(d)
+// addRealm reads one realm, see parseRealm, and adds its parser to read.
+func (a *App) addRealm(d *caddyfile.Dispenser, read *realmParsers) error {
+	p, err := parseRealm(d)
 	if err != nil {
 		return err
 	}
+	*read = append(*read, p)
+	r := p.result()
 	for _, other := range a.Realms {
 		if other.ID == r.ID {
 			return d.Errf("realm '%s' is defined twice", r.ID)

@@ -47,30 +47,30 @@ type realmParser struct {
 //	    unattended|upgrade|allow_http|forwarded|... [on|off]
 //	    ...
 //	}
-func parseRealm(d *caddyfile.Dispenser) (Realm, error) {
+func parseRealm(d *caddyfile.Dispenser) (*realmParser, error) {
 	p := &realmParser{at: places{}}
 	id, err := arg(d)
 	if err != nil {
-		return Realm{}, err
+		return nil, err
 	}
 	p.realm.ID = id
 	p.at.here(d, "")
 	if d.NextArg() {
-		return Realm{}, d.Errf("realm '%s': surplus argument '%s'", id, d.Val())
+		return nil, d.Errf("realm '%s': surplus argument '%s'", id, d.Val())
 	}
 	if err := p.options().parse(d, "realm"); err != nil {
-		return Realm{}, err
+		return nil, err
 	}
 	for _, r := range p.recipes {
 		if err := r.finish(d); err != nil {
-			return Realm{}, err
+			return nil, err
 		}
 	}
 	if err := p.check(); err != nil {
-		return Realm{}, err
+		return nil, err
 	}
 	p.warn()
-	return p.result(), nil
+	return p, nil
 }
 
 func (p *realmParser) options() options {

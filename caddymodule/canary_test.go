@@ -79,8 +79,19 @@ func TestNothingLeaks(t *testing.T) {
 	// A provider that quotes the secret in its refusals, in another form each time.
 	i.must(http.MethodPost, "/api/realm", `{"id": "quoting", "config": {"api": "`+quoting+`", "url": "`+quoting+`", "method": "POST", "content_type": "form",
 		"arguments": [{"name": "secret", "place": "body", "value": "$key_1"}], "token_path": "t", "allow_http": true, "inject": [{"place": "url", "name": "t"}]}}`)
+	// And one that quotes the token of a parent.
+	i.must(http.MethodPost, "/api/realm", `{"id": "parent", "config": {"grant": {"name": "static"}, "api": "`+quoting+`", "allow_http": true, "default_key": "k0"}}`)
+	i.must(http.MethodPost, "/api/realm", `{"id": "child", "config": {"url": "`+quoting+`", "method": "POST", "content_type": "form", "allow_http": true, "token_path": "t",
+		"arguments": [{"name": "secret", "place": "body", "value": "{token_of.parent}"}]}}`)
 	for n := range quotings {
 		key := fmt.Sprint("k", n)
+		i.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm": "parent", "key": %q, "fields": {"token": "%s-quoted-%d"}}`, key, canary, n))
+		i.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm": "child", "key": %q, "fields": {"parent": %q}}`, key, key))
+		quoted := i.call(http.MethodPost, "/api/realm/child/test", `{"key": "`+key+`"}`).body
+		if !strings.Contains(quoted, "quoted by the provider") {
+			t.Errorf("the child of %s was not asked: %s", key, quoted)
+		}
+		answers += quoted + i.call(http.MethodGet, "/api/token?realm=child&key="+key, "").body
 		i.must(http.MethodPost, "/api/secret", fmt.Sprintf(`{"realm": "quoting", "key": %q, "key_1": "%s-quoted-%d"}`, key, canary, n))
 		answers += i.get("/any/quoting/"+key+"/x").body + i.call(http.MethodGet, "/api/token?realm=quoting&key="+key, "").body
 		answers += i.call(http.MethodPost, "/api/realm/quoting/test", `{"key": "`+key+`"}`).body

@@ -52,6 +52,8 @@ type Catalog interface {
 	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
 	SaveRealmKeepingValues(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
 	DeleteRealm(ctx context.Context, id string, cascade bool) error
+	ParentsToRead(ctx context.Context, r realm.Realm) ([]realm.Ref, error)
+	TestedParents(ctx context.Context, ref realm.Ref, config *realm.Config) ([]realm.Ref, error)
 
 	SecretInfo(ctx context.Context, ref realm.Ref) (catalog.SecretInfo, error)
 	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error)

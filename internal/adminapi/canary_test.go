@@ -104,6 +104,18 @@ func TestNothingLeaks(t *testing.T) {
 	send(http.MethodGet, "/api/token?realm=wxgzh&key=moved&flush=true", "")
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"moved"}`)
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`)
+	// A realm that sends the token of another one to a provider that refuses it.
+	s.must(http.MethodPost, "/api/realm", `{"id":"parent","config":`+s.movedTo(s.url)+`}`)
+	s.must(http.MethodPost, "/api/secret", `{"realm":"parent","key":"main","key_1":"wx1","key_2":"wx1-secret","key_3":"client_credential"}`)
+	token, _ := s.must(http.MethodGet, "/api/token?realm=parent&key=main", "").document()["token"].(string)
+	canaries = append(canaries, token)
+	send(http.MethodPost, "/api/realm", `{"id":"child","config":{"url":"`+s.url+`/cgi-bin/token?secret={token_of.parent.main}&appid={token_of.parent.main}&grant_type=client_credential",
+		"allow_http":true,"token_path":"access_token","arguments":[{"name":"Authorization","place":"header","value":"Bearer {token_of.parent.main}"}]}}`)
+	send(http.MethodPost, "/api/secret", `{"realm":"child","key":"k","fields":{"x":"`+canary()+`"}}`)
+	if a := send(http.MethodPost, "/api/realm/child/test", `{"key":"k"}`); !strings.Contains(a.body, "40013") {
+		t.Errorf("the child was not refused by the provider: %s", a.body)
+	}
+	send(http.MethodGet, "/api/token?realm=child&key=k", "")
 	for _, target := range []string{
 		"/api/realm", "/api/realm/r", "/api/realm/file", "/api/secret", "/api/secret/r/k", "/api/secret/file/main",
 		"/api/secret/wxgzh/moved", "/api/secret/open/k", "/api/status", "/api/openapi.json", "/api/preset", "/api/preset/jd",

@@ -35,7 +35,7 @@ func (a *api) explain(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.explainRealm(ctx, q, &e); err != nil {
+	if err := a.explainRealm(ctx, r.caller, q, &e); err != nil {
 		return nil, err
 	}
 	shown := explanation{Allowed: e.Allowed, Reasons: orEmpty(e.Reasons)}
@@ -77,7 +77,7 @@ func readQuestion(body []byte) (client string, q access.Question, err error) {
 
 // explainRealm adds what the realm, the secret and the state of its token have
 // to do with it.
-func (a *api) explainRealm(ctx context.Context, q access.Question, e *access.Explanation) error {
+func (a *api) explainRealm(ctx context.Context, asking Caller, q access.Question, e *access.Explanation) error {
 	err := a.broker.CheckProxyable(ctx, q.Ref)
 	var known *realm.Error
 	switch {
@@ -96,6 +96,11 @@ func (a *api) explainRealm(ctx context.Context, q access.Question, e *access.Exp
 	}
 	e.Add(fmt.Sprintf("the request goes to %s, and the token to %s alone", info.Config.API, hostsOf(info.Config)))
 	t, ok := a.broker.StatusOf(q.Ref)
+	for _, p := range t.Parents {
+		if asking.maySome(access.AdminRead, p.Realm) {
+			e.Add("the token is obtained with one of realm " + p.Realm)
+		}
+	}
 	switch {
 	case !ok || t.State == broker.StateIdle:
 		e.Add("there is no token in memory; the request would load or fetch one")

@@ -86,6 +86,9 @@ func (a *api) saveRealm(ctx context.Context, r *request) (any, error) {
 	if err := r.require(access.Admin, realm.Ref{Realm: u.id}); err != nil {
 		return nil, err
 	}
+	if err := a.requireParents(ctx, r, u); err != nil {
+		return nil, err
+	}
 	save := a.catalog.SaveRealm
 	if keep {
 		// Only who may do everything may decide this: with it, a realm can send
@@ -104,7 +107,7 @@ func (a *api) deleteRealm(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done{success}, a.catalog.DeleteRealm(ctx, r.ids[0], cascade)
+	return done{success}, namingChildren(r.caller, a.catalog.DeleteRealm(ctx, r.ids[0], cascade))
 }
 
 // testRealm makes a token request and tells what happened: a provider that
@@ -140,6 +143,9 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 		if *config, err = unmask(*config, stored.Config.Shared); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.requireTestedParents(ctx, r, ref, config); err != nil {
+		return nil, err
 	}
 	return a.broker.Test(ctx, ref, config)
 }

@@ -99,6 +99,7 @@ func (a *api) saveSecret(ctx context.Context, r *request) (any, error) {
 	if err := r.require(access.Admin, u.Ref); err != nil {
 		return nil, err
 	}
+	u.MayUse = func(parent realm.Ref) error { return requireRead(r.caller, []realm.Ref{parent}) }
 	info, err := a.catalog.SaveSecret(ctx, u.SecretUpdate)
 	return secretDocument{SecretInfo: info, also: u.masked}, err
 }

@@ -41,6 +41,11 @@ func (a *api) status(ctx context.Context, r *request) (any, error) {
 	s.Tokens = slices.DeleteFunc(s.Tokens, func(t broker.TokenStatus) bool {
 		return !r.caller.may(access.AdminRead, realm.Ref{Realm: t.Realm, Key: t.Key})
 	})
+	for i := range s.Tokens {
+		s.Tokens[i].Parents = slices.DeleteFunc(s.Tokens[i].Parents, func(p broker.ParentStatus) bool {
+			return !r.caller.maySome(access.AdminRead, p.Realm)
+		})
+	}
 	if !r.caller.mayAll(access.AdminRead) {
 		s.Damaged = slices.DeleteFunc(s.Damaged, func(d tokenstore.Damage) bool {
 			return d.Realm == "" || !r.caller.may(access.AdminRead, realm.Ref{Realm: d.Realm, Key: d.Key})

@@ -45,6 +45,11 @@ type attempt struct {
 	// force asks the provider for a new token even if it would give the old one
 	// again.
 	force bool
+	// parents are the tokens of other credentials that its calls send. Those that
+	// the provider refused are renewed once (isParentRenewed); renewed are those
+	// that were bought for it.
+	parents, renewed parents
+	isParentRenewed  bool
 }
 
 // newAttempt begins an attempt: it reads the secret and binds it to the realm.

@@ -78,8 +78,12 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 	} else if err != nil {
 		return "", notAuthorizable("the secret does not fit the realm: " + err.Error())
 	}
+	parents, err := v.parentsOf(ctx, c, bound, grant.AuthorizeRecipe)
+	if err != nil {
+		return "", err
+	}
 	authorization := grant.NewAuthorization()
-	link, err := bound.AuthorizeURL(authorization)
+	link, err := bound.AuthorizeURL(authorization, parents.forCall())
 	if cause := new(grant.Error); errors.As(err, &cause) {
 		return "", notAuthorizable(cause.Detail)
 	} else if err != nil {

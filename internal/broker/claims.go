@@ -62,6 +62,9 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 		return nil, errStale
 	}
 	for budgeted := ctx; ; {
+		if err := a.getParents(ctx); err != nil {
+			return nil, err
+		}
 		lease, next, err := a.inSlot(budgeted)
 		if next == nil {
 			return lease, err
@@ -151,7 +154,8 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 	}
 	// A wait that is short is waited for, unless it is the key's own failure, which
 	// callers are to hear of, or a flush, which is answered at once.
-	if d.Wait <= shortWait && (d.Scope != claim.KeyScope || d.Cause == nil) && a.flight.purpose != claim.Flush {
+	isTold := d.Scope == claim.KeyScope && d.Cause != nil && !claim.IsOfDeadParent(d.Cause) // that one is being renewed
+	if d.Wait <= shortWait && !isTold && a.flight.purpose != claim.Flush {
 		return nil, a.after(d.Wait), nil
 	}
 	return nil, nil, a.refuse(d)
@@ -165,7 +169,7 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 	}
 	r := &claim.Request{
 		Terms: a.view.terms(a.flight.owner), ID: tokenstore.NewCallID(), Node: a.pool.node, Key: a.ref.Key, Purpose: p,
-		NewerThan: a.newerThan, Failed: a.flight.failed, Acceptance: acceptance,
+		NewerThan: a.newerThan, IsParentRenewed: a.isParentRenewed, Failed: a.flight.failed, Acceptance: acceptance,
 		Initial: a.bound.SecretRefreshToken(), IsReseeded: a.bound.Reseeded,
 		Fingerprint: a.bound.Fingerprint(), Digests: a.bound, Random: a.pool.random,
 		IsUsable: func(t realm.Token) bool { return a.isGood(a.pool.local(t)) }, MayRefresh: a.bound.MayRefresh,

@@ -50,34 +50,83 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if report.Error = whyNotTested(tested.Program); report.Error != "" {
 		return report, nil
 	}
-	// The provider counts this call like any other, so the realm's quotas do, too.
-	// The realm's own limits hold, whatever config is tested.
-	payer := payerOf(ctx)
-	if tested.Program.ComputesToken() {
-		payer = nil // no call is made
-	}
-	if err := mayPay(payer); err != nil {
-		return report, err
-	}
-	if err := v.takeCall(ctx, ref, c); err != nil {
-		return report, err
-	}
-	paid(payer)
-	sent := time.Now()
-	_, err = bound.Fetch(ctx, v.client, grant.Request{Report: &report, DefaultTimeout: v.callTimeout})
-	v.pool.fetched(ref.Realm, sent, err)
+	t := &trial{view: v, ref: ref, realm: c, tested: tested, bound: bound}
+	report, err = t.run(ctx)
 	v.pool.resetEarlyDeaths(ref)
-	if err != nil {
+	if err == nil && report.Error == "" && config == nil {
+		v.pool.forgetFailures(ctx, ref)
+	}
+	return report, err
+}
+
+// trial is one dry run: realm is the stored one, tested what is tried in its place.
+type trial struct {
+	view          *View
+	ref           realm.Ref
+	realm, tested *catalog.Realm
+	bound         *grant.Bound
+}
+
+// run makes the token request, and once more if a parent was dead that it needs.
+func (t *trial) run(ctx context.Context) (report grant.Report, err error) {
+	var renewed parents
+	for isParentRenewed := false; ; isParentRenewed = true {
+		used, err := t.view.parentsOf(ctx, t.tested, t.bound, grant.FetchRecipe)
+		if err != nil {
+			return noParent(report, err)
+		}
+		if err := t.pay(ctx); err != nil {
+			return report, err
+		}
+		report = grant.Report{}
+		sent := time.Now()
+		_, err = t.bound.Fetch(ctx, t.view.client, grant.Request{
+			Report: &report, DefaultTimeout: t.view.callTimeout, Parents: used.forCall(),
+		})
+		t.view.pool.fetched(t.ref.Realm, sent, err)
+		t.view.noteParents(used, renewed, err)
 		var cause *grant.Error
-		if !errors.As(err, &cause) {
+		switch {
+		case err == nil:
+			return report, nil
+		case !errors.As(err, &cause):
 			return report, err
 		}
 		report.Kind, report.Error = cause.Kind, cause.Error()
-		return report, nil
+		if !claim.IsOfDeadParent(cause) || isParentRenewed {
+			return report, nil
+		}
+		if renewed, err = t.view.renewParents(ctx, used, cause.DeadParents()); err != nil {
+			return noParent(report, err)
+		}
 	}
-	if config == nil {
-		v.pool.forgetFailures(ctx, ref)
+}
+
+// pay takes one call from what the caller and the realm may spend. The provider
+// counts it like any other, so the realm's own limits hold, whatever is tested.
+func (t *trial) pay(ctx context.Context) error {
+	payer := payerOf(ctx)
+	if t.tested.Program.ComputesToken() {
+		payer = nil // no call is made
 	}
+	if err := mayPay(payer); err != nil {
+		return err
+	}
+	if err := t.view.takeCall(ctx, t.ref, t.realm); err != nil {
+		return err
+	}
+	paid(payer)
+	return nil
+}
+
+// noParent tells in the report that a parent has no token. What is about the caller,
+// or about where the token may go, is an error.
+func noParent(report grant.Report, err error) (grant.Report, error) {
+	var known *realm.Error
+	if !errors.As(err, &known) || known.Code != realm.CodeTokenUnavailable {
+		return report, err
+	}
+	report.Error = known.Detail
 	return report, nil
 }
 

@@ -64,16 +64,31 @@ func (x *exchange) run(ctx context.Context) (*realm.Lease, again, error) {
 	a := x.attempt
 	r := a.claimRequest(claim.Exchange)
 	r.CodeCall = x.begun.Call
-	d, began, err := x.claim(ctx, r)
-	if err != nil {
+	giveUp := func(err error) (*realm.Lease, again, error) {
 		a.pool.logLost(x.begun.Ref, err)
 		x.closeClaim(ctx, unfit("the code could not be exchanged in time"))
 		return nil, nil, err
+	}
+	if err := x.getParents(ctx); err != nil {
+		return giveUp(err)
+	}
+	d, began, err := x.claim(ctx, r)
+	if err != nil {
+		return giveUp(err)
 	}
 	return a.spend(ctx, r, d, &code{
 		authorization: grant.Authorization{State: x.callback.State, Verifier: x.begun.Verifier}, value: x.callback.Code,
 		kept: a.bound.KeptOf(x.callback),
 	}, began)
+}
+
+// getParents gets the tokens that the exchange sends. Whoever asked for the code
+// himself has them already.
+func (x *exchange) getParents(ctx context.Context) error {
+	if x.attempt.parents != nil {
+		return nil
+	}
+	return x.attempt.getParents(ctx)
 }
 
 // claim asks for the claim until it is granted. A code does not live long: it

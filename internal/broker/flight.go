@@ -173,9 +173,15 @@ func (v *View) launch(e *entry, f *flight, ref realm.Ref) {
 	}
 }
 
-// flightTimeout is how long a flight may take: the claim of a node that died
-// has to run out first.
+// flightTimeout is how long a flight may take, with the flights of the parents whose
+// tokens it needs first, twice if those are dead.
 func (v *View) flightTimeout(c *catalog.Realm) time.Duration {
+	return v.ownFlightTimeout(c) + 2*v.parentsTimeout(c, 0)
+}
+
+// ownFlightTimeout is how long a flight may take without its parents: the claim of
+// a node that died has to run out first.
+func (v *View) ownFlightTimeout(c *catalog.Realm) time.Duration {
 	t := v.terms(c)
 	d := t.Life() + t.Timeout + tokenstore.Timeout
 	if c.Program.Unattended() {
@@ -259,7 +265,9 @@ func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 func (e *entry) withhold(f *flight) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	f.withheld, f.revision = e.live.Swap(nil), e.revision
+	if l := e.live.Swap(nil); l != nil { // the second call of a flight finds none
+		f.withheld, f.revision = l, e.revision
+	}
 }
 
 // gaveUp is the error of a caller that waits no longer, because it left or

@@ -44,6 +44,7 @@ func (l *login) run(ctx context.Context) (*realm.Lease, again, error) {
 	// The state is durable: whoever the provider calls, and however soon, finds it.
 	cb, err := a.bound.Authorize(context.WithoutCancel(ctx), a.view.client, authorization, a.callOptions(l.request, l.decision, l.began))
 	a.pool.fetched(a.ref.Realm, sent, err)
+	a.view.noteParents(a.parents, a.renewed, err)
 	if err != nil {
 		// The provider gave no code. But if the callback was called nevertheless,
 		// that is what counts.

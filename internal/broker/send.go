@@ -65,6 +65,7 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 		res, err = a.bound.Refresh(ctx, client, req)
 	}
 	a.pool.fetched(a.ref.Realm, sent, err)
+	a.view.noteParents(a.parents, a.renewed, err)
 	return res, err
 }
 
@@ -72,7 +73,8 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Time) grant.Request {
 	req := grant.Request{
 		Force: a.force, DefaultTimeout: a.view.callTimeout, RefreshToken: d.RefreshToken, Kept: d.Kept,
-		Known: append(d.PreviousTokens, a.stored.Access, a.flight.failed),
+		Parents: a.parents.forCall(),
+		Known:   append(d.PreviousTokens, a.stored.Access, a.flight.failed),
 	}
 	req.SendBy, req.EndBy = r.Bounds(began)
 	return req
@@ -145,6 +147,9 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 		zap.Stringer("why", a.flight.purpose), zap.Stringer("class", cause.Class), zap.Error(cause), zap.Duration("next_in", wait))
 	if err == nil && o.IsRefreshTokenRefused() {
 		return nil, atOnce, nil // the next decision finds out whether anything is left
+	}
+	if next := a.afterDeadParent(ctx, cause); next != nil && err == nil {
+		return nil, next, nil
 	}
 	return nil, nil, f.firstError(f.at)
 }

@@ -59,6 +59,17 @@ type TokenStatus struct {
 	// last; absent without windows.
 	Fetches    uint32 `json:"fetches"`
 	BudgetLeft *int   `json:"budget_left,omitempty"`
+	// Parents are the credentials whose tokens are needed to obtain this one, as
+	// the realm names them.
+	Parents []ParentStatus `json:"parents,omitempty"`
+}
+
+// ParentStatus names a parent.
+type ParentStatus struct {
+	Realm string `json:"realm"`
+	// Key is absent where the secret or the default_key of the parent's realm says
+	// it.
+	Key string `json:"key,omitempty"`
 }
 
 // Status tells the health of the stores and the state of every token that
@@ -76,6 +87,7 @@ func (v *View) Status(ctx context.Context) Status {
 		if n, ok := v.pool.budgets.Load(ref.Realm); ok && n >= 0 {
 			t.BudgetLeft = &n
 		}
+		t.Parents = v.parentStatus(ref.Realm)
 		s.Tokens = append(s.Tokens, t)
 		return true
 	})
@@ -92,7 +104,24 @@ func (v *View) StatusOf(ref realm.Ref) (t TokenStatus, ok bool) {
 	if !ok {
 		return t, false
 	}
-	return e.describe(ref, realm.InstantOf(v.pool.now())), true
+	t = e.describe(ref, realm.InstantOf(v.pool.now()))
+	t.Parents = v.parentStatus(ref.Realm)
+	return t, true
+}
+
+// parentStatus names the parents of a realm that memory knows.
+func (v *View) parentStatus(id string) []ParentStatus {
+	c, ok := v.catalog.Remembered(id)
+	if !ok {
+		return nil
+	}
+	var list []ParentStatus
+	for _, u := range c.Program.Parents() {
+		if p := (ParentStatus{u.Parent.Realm, u.Parent.Key}); !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func (v *View) health(ctx context.Context) []StoreStatus {

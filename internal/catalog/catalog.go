@@ -48,6 +48,11 @@ func New(cache *Cache, definitions []Definition) (*Catalog, error) {
 		}
 		c.defined[d.Realm.ID], c.order = r, append(c.order, d.Realm.ID)
 	}
+	for _, id := range c.order {
+		if err := checkParents(context.Background(), c.definedOnly(), c.defined[id]); err != nil {
+			return nil, fmt.Errorf("realm %q: %w", id, err)
+		}
+	}
 	return c, nil
 }
 

@@ -21,6 +21,9 @@ import (
 // are the operator's, and not concerned; see rebind for those that a secret
 // fills in.
 func (r *Realm) Bind(s realm.Secret) (*grant.Bound, error) {
+	if host, ok := firstNew(s.Hosts, r.Program.ParentHosts(s)); ok && !s.Defined {
+		return nil, notEnteredAsParent(host)
+	}
 	if r.Defined {
 		return r.Program.Bind(s)
 	}
@@ -37,7 +40,13 @@ func (r *Realm) Bind(s realm.Secret) (*grant.Bound, error) {
 
 // newHost is a host that the secret was not entered for; false for none.
 func (r *Realm) newHost(s realm.Secret) (grant.Host, bool) {
-	return firstNew(s.Hosts, r.Program.Hosts(s))
+	return firstNew(s.Hosts, r.boundTo(s))
+}
+
+// boundTo is what a secret is bound to: the hosts that its values go to, and the
+// credentials that it names as its parents.
+func (r *Realm) boundTo(s realm.Secret) []grant.Host {
+	return append(r.Program.Hosts(s), r.Program.ParentHosts(s)...)
 }
 
 // newSharedHost is a host that the shared fields were not entered for, beside
@@ -74,7 +83,7 @@ func (r *Realm) rebind(old realm.Secret, s *realm.Secret, entered bool) (moved b
 	host, moved := firstNew(known, hosts)
 	switch {
 	case entered:
-		s.Hosts = namesOf(hosts)
+		s.Hosts = namesOf(r.boundTo(*s))
 		return moved, nil
 	case moved && r.Defined:
 		return false, notEnteredFor("the secret was", host, "enter all of its values")
@@ -116,6 +125,16 @@ func notEnteredFor(what string, host grant.Host, advice string) *realm.Error {
 	}
 }
 
+// notEnteredAsParent is the error of a secret that names the key of a parent, and
+// was saved before the realm took a token of that parent's realm: nobody asked then
+// whether its writer may have that token.
+func notEnteredAsParent(host grant.Host) *realm.Error {
+	return &realm.Error{
+		Code: realm.CodeHostNotAllowed, Status: http.StatusConflict,
+		Detail: fmt.Sprintf("the secret's field %s was not entered for %s: enter it again, or save the realm with ?keep_values=true", grant.ParentField, host.Written),
+	}
+}
+
 // HostsOf are the hosts that a secret of the realm is bound to; with nil, those
 // that the realm's shared fields are bound to. None for a realm that cannot be
 // compiled. It is for the migration of databases that have no bindings yet.
@@ -127,7 +146,7 @@ func HostsOf(r realm.Realm, s *realm.Secret) []string {
 	case s == nil:
 		return c.sharedHosts()
 	}
-	return namesOf(c.Program.Hosts(*s))
+	return namesOf(c.boundTo(*s))
 }
 
 // needingValues are the keys of the realm's stored secrets whose values are not
@@ -164,7 +183,7 @@ func (c *Catalog) keepValues(ctx context.Context, r *Realm, key string) error {
 		if !found { // deleted meanwhile
 			return s, tokenstore.TokenChange{}, secretNotFound()
 		}
-		s.Hosts = namesOf(r.Program.Hosts(s))
+		s.Hosts = namesOf(r.boundTo(s))
 		return s, tokenstore.TokenChange{}, nil
 	})
 	if err = changeError(err); err != nil {

@@ -135,6 +135,12 @@ func (c *Catalog) saveRealm(ctx context.Context, id string, change func(r realm.
 	if err != nil {
 		return nil, StoreError(err)
 	}
+	// What other realms say is read before the transaction, which must not wait for
+	// another read.
+	checked, err := c.checkSaved(ctx, id, change)
+	if err != nil {
+		return nil, err
+	}
 	var compiled *Realm
 	saved, err := c.cache.store.UpdateRealm(ctx, id, func(r realm.Realm, found bool) (realm.Realm, error) {
 		if !found {
@@ -152,6 +158,9 @@ func (c *Catalog) saveRealm(ctx context.Context, id string, change func(r realm.
 		r.ID = id
 		if compiled, err = compile(r, false); err != nil {
 			return r, err
+		}
+		if !slices.Equal(compiled.Program.Parents(), checked) {
+			return r, changedMeanwhile()
 		}
 		if r.SharedHosts == nil || len(r.Config.Shared) == 0 {
 			r.SharedHosts = compiled.sharedHosts()
@@ -178,7 +187,8 @@ func refuseDefinedTwin(id string, defined []string) error {
 }
 
 // DeleteRealm deletes a realm, with cascade also its secrets and tokens.
-// CodeRealmNotFound, CodeConflict (it has secrets), CodeReadOnly.
+// CodeRealmNotFound, CodeConflict (it has secrets, or it is the parent of others:
+// ChildrenError), CodeReadOnly.
 func (c *Catalog) DeleteRealm(ctx context.Context, id string, cascade bool) error {
 	if c.IsDefined(id) {
 		return readOnly("the realm")
@@ -187,6 +197,9 @@ func (c *Catalog) DeleteRealm(ctx context.Context, id string, cascade bool) erro
 	defer cancel()
 	if err != nil {
 		return StoreError(err)
+	}
+	if err := c.refuseWithChildren(ctx, id); err != nil {
+		return err
 	}
 	if err := c.cache.store.DeleteRealm(ctx, id, cascade); err != nil {
 		return changeError(err)

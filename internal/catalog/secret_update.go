@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -31,6 +32,10 @@ type SecretUpdate struct {
 	InjectOnly *bool
 	// DropRefreshToken drops the refresh token too when a value changes.
 	DropRefreshToken bool
+	// MayUse returns why the caller may not use the token of another credential,
+	// nil if he may. It is asked about those that the secret names as its parents.
+	// nil: nobody is asked.
+	MayUse func(realm.Ref) error
 }
 
 // validate refuses the end of a token that is not there, and a refresh token that
@@ -66,6 +71,9 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time
 	if err := cmp.Or(s.Validate(), r.Program.CheckSecret(s)); err != nil {
 		return s, tokenstore.TokenChange{}, err
 	}
+	if err := u.checkParents(r, s); err != nil {
+		return s, tokenstore.TokenChange{}, err
+	}
 	what := tokenstore.TokenChange{
 		DropAccess:  !maps.Equal(r.decisive(before), r.decisive(s.Fields)),
 		DropRefresh: u.DropRefreshToken && !maps.Equal(before, s.Fields),
@@ -73,6 +81,9 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time
 	moved, err := r.rebind(old, &s, !found || u.entersAll(s.Fields, fixed))
 	if err != nil {
 		return s, what, err
+	}
+	if parent := u.Fields[grant.ParentField]; parent != nil && *parent != realm.Mask {
+		s.Hosts = r.withParents(s)
 	}
 	if moved && found {
 		// Whoever enters the values has not shown that he knows the tokens and what

@@ -106,6 +106,9 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 	if err := u.validate(); err != nil {
 		return SecretInfo{}, err
 	}
+	if err := c.checkNamedParent(ctx, r, u); err != nil {
+		return SecretInfo{}, err
+	}
 	if err := c.cache.open(ctx); err != nil {
 		return SecretInfo{}, StoreError(err)
 	}

@@ -181,6 +181,9 @@ type Request struct {
 	// CodeCall is the call that asked for the code (Exchange); zero if a person
 	// brought it.
 	CodeCall tokenstore.CallID
+	// IsParentRenewed: the last call failed because the token of another credential
+	// was dead that it sent, and that one was renewed since.
+	IsParentRenewed bool
 	// MayPay returns why whoever causes the call may not cause one now, nil if he
 	// may. It is asked when nothing else is in the way; nil: nobody is asked.
 	MayPay func() error

@@ -173,13 +173,14 @@ func isOutdated(stored, now realm.Digest) bool {
 // refused before it accepted it even once, as a call that failed: a provider
 // that refuses everything is asked with the same back-off as one that does not
 // answer. A token older than the longest wait does not count: it may have
-// worked on another node. Once the API has accepted a token, the back-off is over.
+// worked on another node, and neither does one that a call has not replaced since.
+// Once the API has accepted a token, the back-off is over.
 func (r *Request) countEarlyRefusal(s *tokenstore.State) {
 	c := &s.Claim
 	if r.Purpose == Heal && r.Acceptance == Accepted && IsEarlyRefusal(CauseOf(c.Failure)) {
 		c.Failure = tokenstore.Failure{}
 	}
-	isYoung := s.Now.Before(c.Started.Add(r.BackoffCap))
+	isYoung := s.Now.Before(c.Started.Add(r.BackoffCap)) && c.Parent != s.Token.Lineage
 	if r.Purpose != Heal || r.Acceptance != NeverAccepted || !isYoung || c.Purpose != Heal.String() ||
 		s.Token.Access != r.Failed || c.Rejected.Access == s.Token.Lineage {
 		return

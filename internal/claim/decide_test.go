@@ -163,6 +163,51 @@ func TestDecideOnATokenThatWorkedElsewhere(t *testing.T) {
 	}
 }
 
+// TestDecideOnATokenFromBeforeAFailedHeal: a heal that failed brought no token, and
+// the one from before it may have worked for long. Its refusal on another node
+// counted as that of a new token.
+func TestDecideOnATokenFromBeforeAFailedHeal(t *testing.T) {
+	s := tokenstore.State{Now: noon, Token: tokenOf("A1", "", 1, time.Hour)}
+	r := request(Heal)
+	r.Failed, r.Acceptance = "A1", Accepted
+	settle(&s, r, r.Decide(&s), func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindConnection, false) })
+	s.Now = s.Claim.Failure.Until
+	other := request(Heal)
+	other.Failed, other.Acceptance = "A1", NeverAccepted
+	if d := other.Decide(&s); d.Verdict != Go || s.Claim.Failure.Count != 1 {
+		t.Fatalf("%+v, %+v", d, s.Claim.Failure)
+	}
+}
+
+// A call that found a parent dead waits like any other that failed, but for whoever
+// renewed the parent. The provider of the realm is not at fault, nor is what was
+// sent of the secret.
+func TestDecideAfterADeadParent(t *testing.T) {
+	for name, terms := range map[string]func(Purpose) *Request{"fetch": request, "refresh": refreshRequest} {
+		s := tokenstore.State{Now: noon, Token: tokenOf("A1", "R1", 1, -time.Minute)}
+		r := terms(Load)
+		d := r.Decide(&s)
+		settle(&s, r, d, func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindDeadParent, false) })
+		if s.Budget.Failure.Count > 0 || s.Claim.Doubt.Count > 0 || s.Claim.Rejected != (tokenstore.Rejected{}) || s.Claim.Failure.Count != 1 {
+			t.Fatalf("%s: %+v, %+v", name, s.Claim, s.Budget)
+		}
+		if d := terms(Load).Decide(&s); d.Verdict != Wait || !IsOfDeadParent(d.Cause) || d.Wait != time.Second {
+			t.Fatalf("%s: another node: %+v", name, d)
+		}
+		again := terms(Load)
+		again.IsParentRenewed = true
+		if next := again.Decide(&s); next.Verdict != Go || next.Source != d.Source || next.RefreshToken != d.RefreshToken {
+			t.Fatalf("%s: the call once more: %+v", name, next)
+		}
+		settle(&s, again, d, func(o *Outcome) { o.Cause = failure(grant.Retryable, grant.KindConnection, false) })
+		more := terms(Load)
+		more.IsParentRenewed = true
+		if d := more.Decide(&s); d.Verdict != Wait {
+			t.Fatalf("%s: a renewed parent excuses another failure: %+v", name, d)
+		}
+	}
+}
+
 // The store's clock was ahead and was put right: what was dated by it counts
 // from now on, and not until that clock is there again.
 func TestDecideAfterTheClockWentBack(t *testing.T) {

@@ -67,6 +67,13 @@ func IsEarlyRefusal(cause *grant.Error) bool {
 	return cause != nil && cause.Kind == errRefusedAtOnce.Kind && cause.Detail == errRefusedAtOnce.Detail
 }
 
+// IsOfDeadParent reports whether a call failed because the provider refused the
+// token of another credential. It does not tell anything about the secret, nor
+// about the provider.
+func IsOfDeadParent(cause *grant.Error) bool {
+	return cause != nil && cause.Kind == grant.KindDeadParent
+}
+
 // causeForm is a failure as the nodes tell it each other. A grant.Error holds
 // nothing confidential.
 type causeForm struct {

@@ -138,7 +138,7 @@ func (o *Outcome) recordToken(s *tokenstore.State) {
 	switch {
 	case o.isSameToken() && o.Stage != BeforeForce:
 		c.Failure = r.failureAfter(c.Failure, ErrSameToken, s.Now, o.recipe())
-	case r.Acceptance != NeverAccepted: // otherwise the new token has to prove itself first
+	case r.Acceptance != NeverAccepted || IsOfDeadParent(CauseOf(c.Failure)): // otherwise the new token has to prove itself first
 		c.Failure = tokenstore.Failure{}
 	}
 	endRealmFailure(s)
@@ -275,7 +275,8 @@ func (o *Outcome) recordFailure(s *tokenstore.State) {
 	}
 	// A login or code that was refused tells nothing about other accounts.
 	isPersonal := (o.Stage == CodeRequest || o.Source == FromCode) && cause.Refusal()
-	if cause.Class != grant.Hopeless && cause.Kind != grant.KindRequest && !isPersonal {
+	// Nor does the dead token of a parent, which may be that of this key alone.
+	if cause.Class != grant.Hopeless && cause.Kind != grant.KindRequest && !isPersonal && !IsOfDeadParent(cause) {
 		s.Budget.Failure = r.failureAfter(s.Budget.Failure, cause, s.Now, o.recipe())
 		s.Budget.Failure.Key, s.Budget.Failure.Digest = r.Key, r.Digests.RecipeDigest(o.recipe())
 	}

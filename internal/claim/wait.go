@@ -23,7 +23,7 @@ func (r *Request) setWait(s *tokenstore.State, d *Decision) {
 			d.Wait, d.Scope, d.Cause, d.Failures = wait, scope, CauseOf(f), f.Count
 		}
 	}
-	if IsPaused(c.Failure, now) && !r.mayRetry(c.Failure, now) && r.Purpose != Exchange {
+	if IsPaused(c.Failure, now) && !r.mayRetry(c.Failure, now) && !r.hasNewParent(c.Failure) && r.Purpose != Exchange {
 		waitFor(c.Failure.Until.Sub(now), KeyScope, c.Failure)
 	}
 	if IsPaused(s.Budget.Failure, now) && !r.mayRetry(s.Budget.Failure, now) && !r.ignoresRealmFailure(s.Budget.Failure) {
@@ -49,6 +49,12 @@ func (r *Request) setWait(s *tokenstore.State, d *Decision) {
 	if d.Source.SendsRefreshToken() && !r.MayResend && isInDoubt(s) {
 		waitFor(r.resendAt(s).Sub(now), KeyScope, c.Failure)
 	}
+}
+
+// hasNewParent reports whether a failure is that of a dead parent, which was
+// renewed. The call is made once more without a wait.
+func (r *Request) hasNewParent(f tokenstore.Failure) bool {
+	return r.IsParentRenewed && IsOfDeadParent(CauseOf(f))
 }
 
 // mayRetry reports whether a forced call is made although a call failed a

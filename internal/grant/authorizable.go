@@ -20,7 +20,7 @@ func (p *Program) compileAuthorization(c *construction) error {
 		if *o.to, err = p.compilePlan(o.plan, o.sc); err != nil {
 			return err
 		}
-		p.decides = append(p.decides, (*o.to).fields()...)
+		p.decides = append(p.decides, (*o.to).decisiveFields()...)
 	}
 	if err := p.checkAuthorization(c); err != nil {
 		return err

@@ -68,7 +68,7 @@ func TestAuthorizationCode(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := newProvider(t, answering(200, "", `{"access_token":"T","expires_in":"3600","refresh_token":"R"}`))
 			b := bind(t, realmOf(t, c.config, p.URL), account)
-			if got, err := b.AuthorizeURL(attempt); err != nil || got != p.URL+"/authorize?"+c.authorize {
+			if got, err := b.AuthorizeURL(attempt, nil); err != nil || got != p.URL+"/authorize?"+c.authorize {
 				t.Errorf("authorize URL %s, %v", got, err)
 			}
 			got, err := b.Exchange(t.Context(), testClient(t), attempt, theCode, Request{})

@@ -21,8 +21,9 @@ func (b *Bound) CallbackURL() string {
 
 // AuthorizeURL is what a person opens to authorize. The authorize recipe must
 // be a GET of query arguments, and the realm not Unattended: its request holds
-// a password, which nobody must see. Errors are *Error.
-func (b *Bound) AuthorizeURL(a Authorization) (string, error) {
+// a password, which nobody must see. parents are those of Request. Errors are
+// *Error.
+func (b *Bound) AuthorizeURL(a Authorization, parents map[realm.Ref]Parent) (string, error) {
 	p := b.program
 	switch {
 	case !p.CanAuthorize():
@@ -37,6 +38,10 @@ func (b *Bound) AuthorizeURL(a Authorization) (string, error) {
 	}
 	v := b.values
 	v.authorization = a
+	if err := p.authorize.checkParents(parents, &v); err != nil {
+		return "", requestFailure(err)
+	}
+	v.written, v.parents = 0, parents
 	out, err := p.authorize.render(v, b.ref)
 	if err != nil {
 		return "", requestFailure(err)
@@ -64,6 +69,7 @@ func (b *Bound) Authorize(ctx context.Context, c *Client, a Authorization, req R
 	answer, _, failed := call.roundTrip(ctx)
 	if failed == nil {
 		cb, failed = call.readAuthorization(answer)
+		failed = call.withParents(answer, failed)
 	}
 	if failed != nil {
 		return nil, call.reportFailure(failed)

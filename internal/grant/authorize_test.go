@@ -390,7 +390,7 @@ func TestWhatCannotAuthorize(t *testing.T) {
 		if err != nil || want == "" {
 			continue
 		}
-		_, opening := b.AuthorizeURL(attempt)
+		_, opening := b.AuthorizeURL(attempt, nil)
 		_, calling := b.Authorize(t.Context(), testClient(t), attempt, Request{})
 		_, exchanging := b.Exchange(t.Context(), testClient(t), attempt, theCode, Request{})
 		for _, err := range []error{opening, calling, exchanging} {
@@ -429,13 +429,13 @@ func TestAuthorizeURL(t *testing.T) {
 		`"url":"https://x.example/a?s={state}","arguments":[{"name":"u","place":"basic","value":"1"}]`:               "",
 		`"url":"https://x.example/a?s={state}","method":"PUT","arguments":[{"name":"u","place":"body","value":"1"}]`: "",
 	} {
-		got, err := bind(t, realmOf(t, `{"authorize":{`+authorize+`},`+exchange+`}`, ""), account).AuthorizeURL(attempt)
+		got, err := bind(t, realmOf(t, `{"authorize":{`+authorize+`},`+exchange+`}`, ""), account).AuthorizeURL(attempt, nil)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %s, %v", authorize, got, err)
 		}
 	}
 	// The request of an unattended realm holds a password.
-	got, err := bind(t, realmOf(t, ownRealm, "https://x.example"), account).AuthorizeURL(attempt)
+	got, err := bind(t, realmOf(t, ownRealm, "https://x.example"), account).AuthorizeURL(attempt, nil)
 	if failed := failure(t, err); got != "" || failed.Kind != KindInactive {
 		t.Errorf("unattended: %s, %+v", got, failed)
 	}

@@ -76,7 +76,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 		return realm.Digest{}
 	}
 	text := append([]byte{byte(kind)}, r.digest[:]...)
-	names := r.fields()
+	names := r.decisiveFields()
 	if kind == FetchRecipe && p.wholeSecret {
 		names = b.secretFields(names)
 	}

@@ -2,8 +2,9 @@ package grant
 
 import (
 	"fmt"
-	"net/http"
 	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // Class says what to do about a failed call.
@@ -40,6 +41,9 @@ const (
 	KindRequest      Kind = "bad_request"  // the request could not be made
 	KindInactive     Kind = "not_yet_active"
 	KindDenied       Kind = "denied" // the callback says that access was denied
+	// KindDeadParent: the provider refused the token of another credential that
+	// was sent, and not what the secret itself holds.
+	KindDeadParent Kind = "dead_parent"
 )
 
 // Error is a failed call. It holds nothing confidential: the provider's words
@@ -62,6 +66,8 @@ type Error struct {
 	// doubtful: a refusal of which the provider's answer does not say that
 	// nothing was done.
 	doubtful bool
+	// deadParents are those of DeadParents.
+	deadParents []realm.Ref
 	// Detail says more, for people.
 	Detail string
 }
@@ -76,9 +82,11 @@ func (e *Error) Uncertain() bool {
 	switch e.Kind {
 	case KindForbidden, KindRequest, KindInactive, KindInvalidGrant, KindDenied:
 		return false
+	case KindDeadParent: // refused before the rest was looked at
+		return isUnsure(e.Status)
 	case KindRefused:
 		// 408 comes from gateways that gave up a server behind them, too.
-		return !e.NotSent && (e.doubtful || e.Status >= http.StatusInternalServerError || e.Status == http.StatusRequestTimeout)
+		return !e.NotSent && (e.doubtful || isUnsure(e.Status))
 	default:
 		return !e.NotSent
 	}

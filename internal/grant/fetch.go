@@ -38,6 +38,9 @@ type Request struct {
 	// DefaultTimeout of the call, where the realm says none; 0:
 	// DefaultTimeout of the package.
 	DefaultTimeout time.Duration
+	// Parents are the tokens of other credentials that the recipe sends, by the
+	// names that it has for them (ParentUse.Parent).
+	Parents map[realm.Ref]Parent
 	// Report, when set, is filled with what happened, redacted.
 	Report *Report
 }
@@ -99,6 +102,7 @@ func (c *call) obtain(ctx context.Context) (Result, error) {
 	a, took, failed := c.roundTrip(ctx)
 	if failed == nil {
 		result, failed = c.read(a)
+		failed = c.withParents(a, failed)
 	}
 	result.Took = took
 	c.report.Warnings = result.Warnings
@@ -149,6 +153,10 @@ func (c *call) render() (err error) {
 	if c.refreshing || c.exchanging {
 		v.kept = c.request.Kept.Reveal()
 	}
+	if err := c.recipe.checkParents(c.request.Parents, &v); err != nil {
+		return err
+	}
+	v.written, v.parents = 0, c.request.Parents
 	if c.out, err = c.recipe.render(v, c.bound.ref); err != nil || c.request.Report == nil {
 		return err
 	}
@@ -252,6 +260,9 @@ func (c *call) redactor(a *answer, root gjson.Result) *redactor {
 	confidential := append(c.bound.confidential(), c.out.computed...)
 	for _, sent := range append([]realm.Hidden{c.request.RefreshToken, c.authorization.State, c.authorization.Verifier, c.code}, c.request.Known...) {
 		confidential = append(confidential, sent.Reveal())
+	}
+	for _, parent := range c.request.Parents {
+		confidential = append(confidential, parent.Token.Reveal())
 	}
 	_, credentials, _ := strings.Cut(c.out.header.Get("Authorization"), " ")
 	confidential = append(confidential, credentials)

@@ -102,7 +102,7 @@ func (p *Program) compileFetch(plan *plan) error {
 	if p.fetch, err = p.compilePlan(plan, scopeFetch); err != nil {
 		return err
 	}
-	p.decides = append(p.decides, p.fetch.fields()...)
+	p.decides = append(p.decides, p.fetch.decisiveFields()...)
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (p *Program) compileRefresh(c *construction) error {
 		return realm.Fieldf(plan.field, "no value holds {refresh_token}")
 	}
 	if p.refreshDecides() {
-		p.decides = append(p.decides, p.refresh.fields()...)
+		p.decides = append(p.decides, p.refresh.decisiveFields()...)
 	}
 	return nil
 }

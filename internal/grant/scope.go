@@ -17,13 +17,15 @@ type scope struct {
 	answer, callback bool
 	// api: the value is the base of the API, whose host the provider may say.
 	api bool
+	// parents lets {token_of.x} be the token of another credential.
+	parents bool
 }
 
 var (
-	scopeFetch     = scope{names: []string{"force"}}
-	scopeRefresh   = scope{names: []string{"force", "refresh_token"}, answer: true, callback: true}
-	scopeAuthorize = scope{names: []string{"state", "callback_url", "code_challenge"}}
-	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}, callback: true}
+	scopeFetch     = scope{names: []string{"force"}, parents: true}
+	scopeRefresh   = scope{names: []string{"force", "refresh_token"}, answer: true, callback: true, parents: true}
+	scopeAuthorize = scope{names: []string{"state", "callback_url", "code_challenge"}, parents: true}
+	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}, callback: true, parents: true}
 	scopeInject    = scope{names: []string{"token"}, answer: true, callback: true}
 	scopeStatic    = scope{tokenField: true}
 	scopeTarget    = scope{}
@@ -80,11 +82,16 @@ func dollarName(name string, sc scope) (template, error) {
 	return template{{name: name, from: fromSecret}}, nil
 }
 
+var errUnclosed = errors.New(`"{" without "}"; write {{ for a brace`)
+
 // braceName reads "name}..." and returns what stands behind it.
 func braceName(s string, sc scope) (p part, rest string, err error) {
+	if sc.parents && (strings.HasPrefix(s, parentName+".") || strings.HasPrefix(s, parentName+"[")) {
+		return parseParent(s)
+	}
 	name, rest, found := strings.Cut(s, "}")
 	if !found {
-		return p, "", errors.New(`"{" without "}"; write {{ for a brace`)
+		return p, "", errUnclosed
 	}
 	if field, ok := strings.CutPrefix(name, "secret."); ok {
 		if !validField(field) {
@@ -112,6 +119,9 @@ func (s scope) String() string {
 	}
 	if s.callback {
 		list += ", {callback.x}"
+	}
+	if s.parents {
+		list += ", {" + parentName + ".x}"
 	}
 	return list + " are"
 }

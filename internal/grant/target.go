@@ -3,6 +3,7 @@ package grant
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -114,6 +115,20 @@ func parseHostTemplate(entry, field string) (hostTemplate, error) {
 	}
 	return hostTemplate{field, t}, nil
 }
+
+// HasWrittenHosts reports whether the realm itself names all hosts that its tokens
+// may go to: no field of a secret stands in them.
+func (p *Program) HasWrittenHosts() bool {
+	t := &p.target
+	if len(t.hosts) == 0 {
+		return t.api == nil || len(t.api.host.fields(nil)) == 0
+	}
+	return !slices.ContainsFunc(t.hosts, func(h hostTemplate) bool { return len(h.host.fields(nil)) > 0 })
+}
+
+// WrittenTarget is where all tokens of the realm may go, nil where a secret decides
+// about it.
+func (p *Program) WrittenTarget() *realm.Target { return p.target.fixed }
 
 // fields are the secret's fields that decide where the token may go.
 func (t *target) fields() []string {

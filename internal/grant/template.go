@@ -3,6 +3,8 @@ package grant
 import (
 	"slices"
 	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // template is a parsed value: literal texts and names in turn. Names are found
@@ -15,6 +17,8 @@ type part struct {
 	text string // literal, where name is empty
 	name string
 	from source // what the name belongs to
+	// parent is whose token it is (fromParent).
+	parent realm.Ref
 }
 
 // source is what gives a name its value.
@@ -25,10 +29,14 @@ const (
 	fromSecret                 // a field of the secret, or a shared one of the realm
 	fromAnswer                 // a field of the token's answer, kept with the token
 	fromCallback               // a parameter of the callback, kept with the token
+	fromParent                 // the token of another credential
 )
 
 // isField reports whether the part is a field of the secret.
 func (p part) isField() bool { return p.name != "" && p.from == fromSecret }
+
+// isParent reports whether the part is the token of another credential.
+func (p part) isParent() bool { return p.from == fromParent }
 
 // isCallName reports whether the part is one of the scope's names.
 func (p part) isCallName(name string) bool { return p.name == name && p.from == fromCall }

@@ -18,11 +18,14 @@ type values struct {
 	authorization  Authorization
 	code           realm.Hidden
 	callback       template // the realm's callback URL
-	force          bool
-	path           map[string]string // the arguments of the URL's path
-	kept           map[string]string // what is kept with the token, by name
-	now            time.Time         // of the call, for expressions
-	computed       map[*expression.Expression]string
+	// parents are the tokens of other credentials, by the names that the recipes
+	// have for them. nil is for a check without a call: each is "1" then.
+	parents  map[realm.Ref]Parent
+	force    bool
+	path     map[string]string // the arguments of the URL's path
+	kept     map[string]string // what is kept with the token, by name
+	now      time.Time         // of the call, for expressions
+	computed map[*expression.Expression]string
 	// masked values are for showing: every one that is confidential is
 	// realm.Mask, and none is escaped.
 	masked bool
@@ -68,13 +71,17 @@ func (v *values) get(p part) string {
 		return value
 	}
 	switch {
-	case v.masked && (p.isField() || p.isKept() || slices.Contains(confidentialNames, p.name)):
+	case v.masked && (p.isField() || p.isKept() || p.isParent() || slices.Contains(confidentialNames, p.name)):
 		return realm.Mask
 	case p.isField():
 		value, _ := v.field(p.name)
 		return value.Reveal()
 	case p.isKept():
 		return v.kept[p.name]
+	case p.isParent() && v.parents == nil:
+		return "1"
+	case p.isParent():
+		return v.parents[p.parent].Token.Reveal()
 	}
 	switch p.name {
 	case "token":

@@ -131,7 +131,7 @@ func (s *stage) wantSpentOnce(a grant.Authorization, cb grant.Callback) {
 // person lets somebody open the URL, and reads what the browser brings back.
 func (s *stage) person(who fakeprovider.Person, a grant.Authorization) grant.Callback {
 	s.t.Helper()
-	open, err := s.bound.AuthorizeURL(a)
+	open, err := s.bound.AuthorizeURL(a, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
