@@ -29,6 +29,10 @@ type golden struct {
 	// testdata/keys/rsa.pem.
 	Secret map[string]string `json:"secret"`
 	Shared map[string]string `json:"shared"`
+	// Parents are the tokens of other credentials that the recipes read, by the
+	// realm, which has the name of its preset: {token_of.wecom_suite}. A key is
+	// not named.
+	Parents map[string]string `json:"parents"`
 	// Calls are the token requests that succeed: at least one for each recipe
 	// that the realm has.
 	Calls []goldenCall `json:"calls"`
@@ -50,6 +54,9 @@ type goldenCall struct {
 	// Source is the page that has the request and the answer, with the day on
 	// which it was read, or "assumed".
 	Source string `json:"source"`
+	// Callback are the parameters of the callback beside code and state, for an
+	// exchange.
+	Callback map[string]string `json:"callback"`
 	// Force: somebody asked for a new token (flush).
 	Force bool `json:"force"`
 	// Request is what is sent: the request line, the headers in alphabetical

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -17,7 +18,7 @@ func (s *trial) checkCall(t *testing.T, want goldenCall) {
 		return
 	}
 	s.provider.answerWith(t, want.Answer)
-	got, err := s.obtain(t, want.Recipe, want.Force)
+	got, err := s.obtain(t, want)
 	if err != nil {
 		t.Errorf("%s: %v", want.Recipe, err)
 		return
@@ -34,22 +35,46 @@ func (s *trial) checkCall(t *testing.T, want goldenCall) {
 }
 
 // obtain makes one of the calls that give a token.
-func (s *trial) obtain(t *testing.T, recipe string, force bool) (grant.Result, error) {
+func (s *trial) obtain(t *testing.T, c goldenCall) (grant.Result, error) {
 	t.Helper()
-	req := grant.Request{Force: force, RefreshToken: goldenRefresh}
+	req := grant.Request{Force: c.Force, RefreshToken: goldenRefresh, Kept: s.token.Kept, Parents: s.parents(t)}
 	if own := s.bound.SecretRefreshToken(); own != "" {
 		req.RefreshToken = own
 	}
-	switch recipe {
+	switch c.Recipe {
 	case "fetch":
 		return s.bound.Fetch(t.Context(), s.client, req)
 	case "refresh":
 		return s.bound.Refresh(t.Context(), s.client, req)
 	case "exchange":
+		req.Kept = s.bound.KeptOf(grant.Callback{Parameters: realm.KeptOf(c.Callback)})
 		return s.bound.Exchange(t.Context(), s.client, goldenAuthorization(), goldenCode, req)
 	}
-	t.Fatalf("recipe %q is not fetch, refresh, authorize or exchange", recipe)
+	t.Fatalf("recipe %q is not fetch, refresh, authorize or exchange", c.Recipe)
 	return grant.Result{}, nil
+}
+
+// parents are the tokens of other credentials, by the names that the recipes have
+// for them.
+func (s *trial) parents(t *testing.T) map[realm.Ref]grant.Parent {
+	t.Helper()
+	parents := make(map[realm.Ref]grant.Parent)
+	for name, token := range s.golden.Parents {
+		p, err := presets.Get(name)
+		if err != nil {
+			t.Fatalf("parent %s: %v", name, err)
+		}
+		var hosts []realm.HostPattern
+		for _, host := range p.Hosts() {
+			pattern, err := realm.ParseHostPattern(host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts = append(hosts, pattern)
+		}
+		parents[realm.Ref{Realm: name}] = grant.Parent{Ref: realm.Ref{Realm: name, Key: "main"}, Token: realm.Hidden(token), Hosts: hosts}
+	}
+	return parents
 }
 
 func goldenAuthorization() grant.Authorization {
@@ -61,7 +86,7 @@ func goldenAuthorization() grant.Authorization {
 func (s *trial) checkAuthorize(t *testing.T, want goldenCall) {
 	t.Helper()
 	if !s.program.Unattended() {
-		open, err := s.bound.AuthorizeURL(goldenAuthorization())
+		open, err := s.bound.AuthorizeURL(goldenAuthorization(), s.parents(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +94,7 @@ func (s *trial) checkAuthorize(t *testing.T, want goldenCall) {
 		return
 	}
 	s.provider.answerWith(t, want.Answer)
-	cb, err := s.bound.Authorize(t.Context(), s.client, goldenAuthorization(), grant.Request{})
+	cb, err := s.bound.Authorize(t.Context(), s.client, goldenAuthorization(), grant.Request{Parents: s.parents(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +108,7 @@ func (s *trial) checkAuthorize(t *testing.T, want goldenCall) {
 func (s *trial) checkRefusal(t *testing.T, want goldenRefusal) {
 	t.Helper()
 	s.provider.answerWith(t, want.Answer)
-	_, err := s.obtain(t, want.Recipe, false)
+	_, err := s.obtain(t, goldenCall{Recipe: want.Recipe})
 	var failed *grant.Error
 	if !errors.As(err, &failed) {
 		t.Errorf("%s: %s is not refused: %v", want.Recipe, want.Answer.Body, err)

@@ -53,12 +53,13 @@ func (s *trial) request() []string {
 // asked for.
 func (s *trial) proxied(t *testing.T, token realm.Token, request []string, answer goldenAnswer) (sent []string, dead bool) {
 	t.Helper()
-	values, access, err := s.bound.Place(token.Access)
+	bound := s.bound.With(token.Kept)
+	values, access, err := bound.Place(token.Access)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lease := &realm.Lease{
-		Access: access, Values: values, Target: s.bound.Target(), Source: realm.FromMemory, Expires: realm.InstantOf(token.ExpiresAt),
+		Access: access, Values: values, Target: bound.Target(), Source: realm.FromMemory, Expires: realm.InstantOf(token.ExpiresAt),
 	}
 	api := lease.Target.API
 	job := inject.Job{
