@@ -176,7 +176,7 @@ func (v *View) launch(e *entry, f *flight, ref realm.Ref) {
 // flightTimeout is how long a flight may take, with the flights of the parents whose
 // tokens it needs first, twice if those are dead.
 func (v *View) flightTimeout(c *catalog.Realm) time.Duration {
-	return v.ownFlightTimeout(c) + 2*v.parentsTimeout(c, 0)
+	return v.ownFlightTimeout(c) + 2*v.parentsTimeout(c)
 }
 
 // ownFlightTimeout is how long a flight may take without its parents: the claim of

@@ -97,9 +97,29 @@ func parentError(ref realm.Ref, err error) error {
 	return e
 }
 
+// areCurrent reports whether the tokens are those that memory has, of the realms as
+// they are now, so that nothing is to be asked once more.
+func (v *View) areCurrent(used parents) bool {
+	for _, p := range used {
+		e, ok := v.pool.entries.Load(p.Ref)
+		if !ok {
+			return false
+		}
+		c, isKnown := v.catalog.Remembered(p.Ref.Realm)
+		now, l := realm.InstantOf(v.pool.now()), e.live.Load()
+		if l == nil || !isKnown || l.owner != c || l.lease.Access != p.Token || l.lease.InjectOnly || !l.isUsable(now) || v.pool.isSuspect(e, now) {
+			return false
+		}
+	}
+	return true
+}
+
 // getParents gets the tokens that the attempt's calls may need. If they had to be
 // waited for, the secret may have been replaced meanwhile.
 func (a *attempt) getParents(ctx context.Context) (err error) {
+	if a.parents != nil && a.view.areCurrent(a.parents) { // the attempt waited for its claim a moment
+		return nil
+	}
 	owner := a.flight.owner
 	kinds := []grant.RecipeKind{grant.FetchRecipe, grant.RefreshRecipe}
 	switch {
@@ -179,18 +199,27 @@ func (a *attempt) afterDeadParent(ctx context.Context, cause *grant.Error) again
 	return renew
 }
 
-// parentsTimeout is how long the tokens of a realm's parents may take.
-func (v *View) parentsTimeout(c *catalog.Realm, depth int) (sum time.Duration) {
-	const deepest = 8
-	if depth == deepest {
-		return 0
-	}
-	for _, u := range c.Program.Parents() {
-		if r, ok := v.catalog.Remembered(u.Parent.Realm); ok {
-			sum += v.ownFlightTimeout(r) + v.parentsTimeout(r, depth+1)
-		} else {
-			sum += v.ownFlightTimeout(c)
+// parentsTimeout is how long the tokens of a realm's parents may take, of all that
+// they need themselves too. Each is obtained once.
+func (v *View) parentsTimeout(c *catalog.Realm) (sum time.Duration) {
+	seen := map[string]bool{}
+	for level := []*catalog.Realm{c}; len(level) > 0; {
+		var above []*catalog.Realm
+		for _, r := range level {
+			for _, u := range r.Program.Parents() {
+				if seen[u.Parent.Realm] {
+					continue
+				}
+				seen[u.Parent.Realm] = true
+				parent, ok := v.catalog.Remembered(u.Parent.Realm)
+				if !ok { // as long as its child, as far as is known
+					sum += v.ownFlightTimeout(r)
+					continue
+				}
+				sum, above = sum+v.ownFlightTimeout(parent), append(above, parent)
+			}
 		}
+		level = above
 	}
 	return sum
 }

@@ -442,6 +442,39 @@ func TestJoinersOfAPoorCaller(t *testing.T) {
 	rich.owes(t, 3)
 }
 
+// What a flight may take grows with its parents, each once, however often they are
+// needed: realms that all need each other's are many paths and few realms.
+func TestTimeOfManyParents(t *testing.T) {
+	n := newNode(t)
+	own := n.wechat()
+	own.API, own.DefaultKey = n.provider.URL, "main"
+	ids := []string{"r0a", "r0b", "r0c"}
+	for _, id := range ids {
+		n.saveRealm(t, id, own)
+	}
+	for level := 1; level < 7; level++ {
+		config := own
+		config.URL += "?x="
+		for _, id := range ids {
+			config.URL += "{token_of." + id + "}"
+		}
+		ids = []string{fmt.Sprint("r", level, "a"), fmt.Sprint("r", level, "b"), fmt.Sprint("r", level, "c")}
+		for _, id := range ids {
+			n.saveRealm(t, id, config)
+		}
+	}
+	c, err := n.Catalog().Realm(t.Context(), ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Token(t.Context(), realm.Ref{Realm: ids[0], Key: "nobody"}); err == nil { // the realms are in memory now
+		t.Error("there is no such secret")
+	}
+	if got, own := n.flightTimeout(c), n.ownFlightTimeout(c); got != own+2*18*own {
+		t.Errorf("%v, want %v of 18 parents, each twice", got, own+2*18*own)
+	}
+}
+
 // A slow parent uses up nothing of the child's claim: the child asks for one only
 // when the parent's token is there.
 func TestSlowParent(t *testing.T) {

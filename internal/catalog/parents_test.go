@@ -56,6 +56,10 @@ func TestParentsOfASavedRealm(t *testing.T) {
 		f.saveRealm(t, "jsapi", ticket(value))
 	}
 
+	inURL := ticket("x")
+	inURL.URL = `https://api.example.com/{token_of["wx"]["a}b"]}?t={token_of["wx"]}`
+	f.saveRealm(t, "jsapi", inURL)
+
 	elsewhere := ticket("{token_of.wx}")
 	elsewhere.URL = "https://evil.example.com/ticket"
 	const reason = "goes elsewhere"

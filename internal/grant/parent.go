@@ -90,15 +90,30 @@ type ParentUse struct {
 	IsFixed      bool
 }
 
-// Parents are all uses of other credentials' tokens, each once for a recipe.
-func (p *Program) Parents() []ParentUse {
-	var list []ParentUse
+// maxParents bounds how many credentials a realm may take tokens of: each may be a
+// request to a provider before the realm's own.
+const maxParents = 8
+
+// Parents are all uses of other credentials' tokens, each once for a recipe. The
+// caller must not change the slice.
+func (p *Program) Parents() []ParentUse { return p.parents }
+
+// compileParents finds the uses of other credentials' tokens.
+func (p *Program) compileParents() error {
+	known := map[realm.Ref]bool{}
 	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, AuthorizeRecipe, ExchangeRecipe} {
-		if r := p.recipe(kind); r != nil {
-			list = append(list, r.parents(kind)...)
+		r := p.recipe(kind)
+		if r == nil {
+			continue
+		}
+		for _, u := range r.parents(kind) {
+			if known[u.Parent] = true; len(known) > maxParents {
+				return realm.Fieldf(u.Field, "takes a token too many: a realm may take those of %d other secrets", maxParents)
+			}
+			p.parents = append(p.parents, u)
 		}
 	}
-	return list
+	return nil
 }
 
 // parents are the uses of one recipe.

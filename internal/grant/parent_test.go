@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -273,6 +274,19 @@ func TestParentUses(t *testing.T) {
 	if fields := p.required; slices.Contains(fields, ParentField) {
 		t.Errorf("required: %v", fields)
 	}
+}
+
+// Each parent may be a request of its own, so that there are not many.
+func TestNotTooManyParents(t *testing.T) {
+	url := "https://a.example/t?"
+	for i := range maxParents {
+		url += fmt.Sprintf("p%d={token_of.r.k%d}&again%d={token_of.r.k%d}&", i, i, i, i)
+	}
+	if _, err := Compile(realmOf(t, `{"url":"`+url+`","token_path":"t"}`, ""), true); err != nil {
+		t.Error(err)
+	}
+	_, err := Compile(realmOf(t, `{"url":"`+url+`","token_path":"t","arguments":[{"name":"x","place":"url","value":"{token_of.r}"}]}`, ""), true)
+	wantField(t, err, "config.arguments[0].value", "a token too many")
 }
 
 // A link for a person may need a code that another realm obtains.

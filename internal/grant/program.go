@@ -38,6 +38,8 @@ type Program struct {
 	// kept, or of the callback.
 	sentByRefresh, sentByExchange []keptName
 
+	parents []ParentUse // the tokens of other credentials that the recipes send
+
 	required []string // fields that a secret must have
 	decides  []string // fields that decide about the token, volatile ones as well
 	// clientFields are the fields that name the client of an authorization.
@@ -53,7 +55,7 @@ type Program struct {
 // where netguard lets them. A host that a secret fills in was not named.
 func Compile(r realm.Realm, trusted bool) (*Program, error) {
 	p := &Program{realm: r, trusted: trusted}
-	for _, step := range []func() error{p.compileRecipes, p.compileInject, p.compileTarget, p.compileKept, p.checkVolatile} {
+	for _, step := range []func() error{p.compileRecipes, p.compileParents, p.compileInject, p.compileTarget, p.compileKept, p.checkVolatile} {
 		if err := step(); err != nil {
 			return nil, err
 		}
