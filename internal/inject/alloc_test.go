@@ -93,7 +93,7 @@ func TestAllocations(t *testing.T) {
 // What a rule costs where it need not look into the body, and where it does: a
 // buffer, its reader, and what the rule itself does.
 func TestAllocationsOfRules(t *testing.T) {
-	for renewOn, most := range map[string]float64{onStatus: 2, onBody: 5} {
+	for renewOn, most := range map[string]float64{onStatus: 2, onGRPC: 2, onBody: 5} {
 		l := apiLease(inQuery)
 		l.Target.Dead = ruleOf(t, renewOn)
 		base := typicalAnswer()

@@ -182,6 +182,31 @@ func TestPeekReleasesSlowObjects(t *testing.T) {
 	wants(t, h, 0, 0, 0)
 }
 
+// Of a long text, the beginning is waited for, and not the rest, whatever length it
+// announces.
+func TestPeekReleasesLongTexts(t *testing.T) {
+	release := make(chan struct{})
+	p := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", strconv.Itoa(1<<30))
+		_, _ = io.WriteString(w, strings.Repeat("x", maxPeek+1))
+		w.(http.Flusher).Flush()
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}, inHeader)
+	h, _ := p.healing(t, `[{"text":"Bad_OAuth_Token"}]`)
+	p.transport.after = make(hand).after // it never expires
+	resp, err := p.front.Client().Do(p.request(t, http.MethodGet, "/", nil))
+	noError(t, err)
+	_, err = io.ReadFull(resp.Body, make([]byte, maxPeek+1))
+	noError(t, err)
+	close(release)
+	_ = resp.Body.Close()
+	wants(t, h, 0, 0, 1)
+}
+
 // A body in gzip shows its first byte as soon as it can be unpacked.
 func TestBeginsObjectIn(t *testing.T) {
 	for text, want := range map[string]bool{" \n{\"a\":1}": true, "\xef\xbb\xbf{}": true, "<html>": false, "[1]": false, "": true} {
