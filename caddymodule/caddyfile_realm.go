@@ -41,6 +41,7 @@ type realmParser struct {
 //	    lifetime <duration>|unlimited
 //	    time_zone <name>
 //	    callback_url <url>
+//	    code_name <name>
 //	    default_key <key>
 //	    pass <header>...
 //	    methods <method>...
@@ -107,6 +108,7 @@ func (p *realmParser) options() options {
 		"renew_before":      value(&c.RenewBefore, realm.ParseLead),
 		"default_key":       text(&c.DefaultKey),
 		"callback_url":      text(&c.CallbackURL),
+		"code_name":         text(&c.CodeName),
 		"replay_max":        value(&c.ReplayMax, realm.ParseSize),
 		"unattended":        onOff(&c.Unattended),
 		"keep_warm":         onOff(&c.KeepWarm),

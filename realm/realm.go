@@ -109,6 +109,10 @@ type Config struct {
 	// without a fragment. It may hold {secret.x}, or be one. A realm that
 	// authorizes needs it.
 	CallbackURL string `json:"callback_url,omitempty"`
+	// CodeName is the name of the code in the callback, where it is another than
+	// code: auth_code, authorization_code, app_auth_code. The standard name
+	// then does not count.
+	CodeName string `json:"code_name,omitempty"`
 	// Unattended realms are authorized by the server itself, without a person:
 	// it calls Authorize, and takes the code out of the redirect to
 	// CallbackURL, or out of the provider's own call of it.

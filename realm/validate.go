@@ -65,6 +65,9 @@ func (c *Config) validateWords() error {
 			return err
 		}
 	}
+	if err := c.validateCodeName(); err != nil {
+		return err
+	}
 	if c.DefaultKey != "" {
 		if err := ValidateID("config.default_key", c.DefaultKey); err != nil {
 			return err
@@ -74,6 +77,22 @@ func (c *Config) validateWords() error {
 		return err
 	}
 	return oneOf("config.semantics", c.Semantics, SemanticsSame, SemanticsRotate, SemanticsParallel)
+}
+
+// validateCodeName checks the name of the code in callbacks. It cannot be that of
+// another parameter of the standard (RFC 6749 section 4.1.2, RFC 9207).
+func (c *Config) validateCodeName() error {
+	const path = "config.code_name"
+	switch name := c.CodeName; name {
+	case "":
+	case "state", "error", "error_description", "error_uri", "iss":
+		return Fieldf(path, "must not be %s, which is another parameter of a callback", name)
+	default:
+		if !isFieldName(name) || len(name) > maxFieldName {
+			return Fieldf(path, "is not a name of a parameter: 1 to %d letters, digits, _, - and .", maxFieldName)
+		}
+	}
+	return nil
 }
 
 // Validate checks the shape of a secret: the realm's id, the key, the names

@@ -258,6 +258,23 @@ func TestBadCallbacks(t *testing.T) {
 	wantError(t, visit(t.Context(), t, n, mixed), realm.CodeBadCallback, http.StatusBadRequest)
 }
 
+// The code that is exchanged is the one under the realm's code_name.
+func TestCallbackWithACodeName(t *testing.T) {
+	s := newCodeServer(t)
+	n, config := s.account(t, false), s.config(false)
+	config.CodeName = "auth_code"
+	n.saveRealm(t, jd.Realm, config)
+	wantError(t, visit(t.Context(), t, n, s.callback(begun(t, n))), realm.CodeBadCallback, http.StatusBadRequest)
+	if s.exchanges.Load() != 0 {
+		t.Fatal("the code of the standard name was exchanged")
+	}
+	named := strings.Replace(s.callback(begun(t, n)), "code=", "auth_code=", 1)
+	if err := visit(t.Context(), t, n, named+"&code=other"); err != nil {
+		t.Fatal(err)
+	}
+	s.wantSpentOnce(t)
+}
+
 // A state is bound to the redirect URI that was sent with it.
 func TestCallbackURLChanges(t *testing.T) {
 	s := newCodeServer(t)

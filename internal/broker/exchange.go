@@ -55,6 +55,7 @@ func (v *View) newExchange(ctx context.Context, begun tokenstore.Authorization, 
 		x.closeClaim(ctx, cause)
 		return nil, badCallback(cause.Error())
 	}
+	x.callback = a.bound.ReadCode(cb)
 	_, err = a.readStored(ctx)
 	return x, err
 }

@@ -74,7 +74,7 @@ func (b *Bound) checkAuthorization() error {
 	if v.overflow {
 		return tooLarge(callbackField, b.program.realm.ID)
 	}
-	if _, err := parseCallbackURL(callback); err != nil {
+	if _, err := b.program.parseCallbackURL(callback); err != nil {
 		return err
 	}
 	v.written = 0

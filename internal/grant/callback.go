@@ -65,6 +65,24 @@ func ParseCallback(rawQuery string) (Callback, error) {
 	return cb, nil
 }
 
+// ReadCode returns the callback with the code that stands under the realm's
+// code_name, where it has one: that of the standard name does not count then.
+// What no code can be is none, and Judge says so.
+func (b *Bound) ReadCode(cb Callback) Callback {
+	name := b.program.realm.Config.CodeName
+	if name == "" || name == "code" {
+		return cb
+	}
+	cb.Code = ""
+	if code := cb.Parameters.Reveal()[name]; len(code) <= maxCode && plainText(code) {
+		cb.Code = realm.Hidden(code)
+	}
+	return cb
+}
+
+// codeName is the name of the code in callbacks of the realm.
+func (p *Program) codeName() string { return orDefault(p.realm.Config.CodeName, "code") }
+
 // parseParameters decodes the pairs of a query, each name of which stands
 // once.
 func parseParameters(rawQuery string) (map[string]string, error) {
@@ -106,7 +124,7 @@ func (b *Bound) Judge(cb Callback) *Error {
 	case cb.Error != "":
 		return b.denied(cb)
 	case blank(cb.Code.Reveal()):
-		return &Error{Class: Retryable, Kind: KindRefused, Detail: "the callback has no code"}
+		return &Error{Class: Retryable, Kind: KindRefused, Detail: "the callback has no " + b.program.codeName()}
 	}
 	return b.lacksOfCallback(cb)
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -195,5 +196,90 @@ func TestJudge(t *testing.T) {
 				t.Errorf("error %+v", failed)
 			}
 		})
+	}
+}
+
+// TestCodeName: the code of some providers has a name of its own. Then that of
+// the standard does not count; errors are told as always.
+func TestCodeName(t *testing.T) {
+	b := bind(t, realmOf(t, codeGrant(``, `"code_name":"auth_code"`), ""), account)
+	for query, want := range map[string]realm.Hidden{
+		"auth_code=CANARY%2F1&state=s":                "CANARY/1",
+		"code=x&auth_code=C&state=s":                  "C",
+		"code=x&state=s":                              "",
+		"auth_code=&code=x&state=s":                   "",
+		"auth_code=%20&state=s":                       " ",
+		"auth_code=a%0Ab&state=s":                     "",
+		"auth_code=" + strings.Repeat("c", maxCode+1): "",
+		"auth_code=" + strings.Repeat("c", maxCode):   realm.Hidden(strings.Repeat("c", maxCode)),
+		"error=access_denied&state=s":                 "",
+		"authorization_code=C&AUTH_CODE=C&state=s":    "",
+	} {
+		cb, err := ParseCallback(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cb = b.ReadCode(cb)
+		if cb.Code != want {
+			t.Errorf("%.60s: code %.20q", query, cb.Code.Reveal())
+		}
+		failed := b.Judge(cb)
+		switch {
+		case strings.HasPrefix(query, "error="):
+			if failed == nil || failed.Kind != KindDenied {
+				t.Errorf("denied: %+v", failed)
+			}
+		case blank(want.Reveal()) != (failed != nil), failed != nil && failed.Detail != "the callback has no auth_code":
+			t.Errorf("%.60s: %+v", query, failed)
+		}
+		if text := fmt.Sprintf("%v %+v %#v", cb, cb, cb); strings.Contains(text, "CANARY") {
+			t.Errorf("it prints %s", text)
+		}
+	}
+	cb, err := ParseCallback("code=C&auth_code=x")
+	if plain := bind(t, realmOf(t, codeGrant(``, `"lifetime":"1h"`), ""), account); err != nil || plain.ReadCode(cb).Code != "C" {
+		t.Errorf("a realm without code_name: %v", err)
+	}
+}
+
+// The server reads the code out of the redirect by its name, too.
+func TestCodeNameWithoutAPerson(t *testing.T) {
+	config := strings.Replace(ownRealm, `"unattended":true`, `"unattended":true,"code_name":"auth_code"`, 1)
+	const to = "https://tokens.example/cb?x=1&state=CANARY-STATE-0123456789&"
+	got, failed, _ := authorizeFrom(t, config, redirecting(302, to+"auth_code=A&code=B"))
+	if failed != nil || got == nil || got.Code != "A" {
+		t.Errorf("callback %+v, %v", got, failed)
+	}
+	got, failed, _ = authorizeFrom(t, config, redirecting(302, to+"code=B"))
+	if failed != nil || got == nil || got.Code != "" {
+		t.Errorf("the standard name: %+v, %v", got, failed)
+	}
+	got, failed, _ = authorizeFrom(t, config, redirecting(302, to+"error=access_denied"))
+	if failed != nil || got == nil || got.Error != "access_denied" {
+		t.Errorf("denied: %+v, %v", got, failed)
+	}
+}
+
+// The name belongs to the provider: it cannot be one of the standard's, nor stand
+// in the callback URL, and whoever corrects it is heard at once.
+func TestCodeNameIsChecked(t *testing.T) {
+	for _, name := range []string{"state", "error", "iss", "error_description", "a b", "a=b", strings.Repeat("a", 65)} {
+		r := realmOf(t, `{"code_name":"`+name+`"}`, "")
+		var field *realm.FieldError
+		if err := r.Validate(); !errors.As(err, &field) || field.Field != "config.code_name" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	config := strings.Replace(ownRealm, `"unattended":true`, `"code_name":"x"`, 1) // the callback URL has an x
+	var field *realm.FieldError
+	if _, err := Compile(realmOf(t, config, "https://x.example"), false); !errors.As(err, &field) || field.Field != "config.callback_url" {
+		t.Errorf("in the callback URL: %v", err)
+	}
+	named := func(r *realm.Realm) { r.Config.CodeName = "auth_code" }
+	if digestsOf(t, named, nil)["authorize"] == digestsOf(t, nil, nil)["authorize"] {
+		t.Error("the digest stays")
+	}
+	if fingerprint(t, named, nil) != fingerprint(t, nil, nil) {
+		t.Error("the fingerprint changes")
 	}
 }

@@ -33,7 +33,7 @@ func (p *Program) filledPlaces() []filledPlace {
 		list = append(list, filledPlace{h.host, func(v *values) error { _, err := h.bind(v); return err }})
 	}
 	return append(list, filledPlace{p.callback, func(v *values) error {
-		_, err := parseCallbackURL(p.callback.expand(v, nil))
+		_, err := p.parseCallbackURL(p.callback.expand(v, nil))
 		return err
 	}})
 }

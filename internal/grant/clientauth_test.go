@@ -276,8 +276,8 @@ func TestGrantArguments(t *testing.T) {
 		{`"name":"token_exchange"`, "requested_token_type", "config.arguments[0].name: requested_token_type is set by the grant"},
 		{`"name":"client_credentials","token_endpoint_auth_method":"private_key_jwt","private_key":"{x}"`, "a", "config.grant.private_key: {x} is not known here: {secret.x} are; write {{ for a brace"},
 		{`"name":"client_credentials","token_endpoint_auth_method":"private_key_jwt","certificate":"{x}"`, "a", "config.grant.certificate: {x} is not known here: {secret.x} are; write {{ for a brace"},
-		{`"name":"token_exchange","subject_token":"{x}"`, "a", "config.grant.subject_token: {x} is not known here: {secret.x}, {force} are; write {{ for a brace"},
-		{`"name":"client_credentials","resource":["https://{x}"]`, "a", "config.grant.resource: {x} is not known here: {secret.x}, {force} are; write {{ for a brace"},
+		{`"name":"token_exchange","subject_token":"{x}"`, "a", "config.grant.subject_token: {x} is not known here: {secret.x}, {force}, {token_of.x} are; write {{ for a brace"},
+		{`"name":"client_credentials","resource":["https://{x}"]`, "a", "config.grant.resource: {x} is not known here: {secret.x}, {force}, {token_of.x} are; write {{ for a brace"},
 	} {
 		_, err := Compile(realmOf(t, `{"arguments":[{"name":"`+c.argument+`","place":"body","value":"v"}],"grant":{"token_url":"https://x.example/t",`+c.grant+`}}`, ""), false)
 		if err == nil && c.refused != "" || err != nil && err.Error() != c.refused {

@@ -88,6 +88,9 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 	}
 	if kind == AuthorizeRecipe { // Judge counts the issuer among what its callback has
 		text = appendPrefixed(text, b.expand(p.issuer))
+		if name := p.realm.Config.CodeName; name != "" {
+			text = appendPrefixed(text, name)
+		}
 	}
 	return digestOf(b.appendFields(b.program.appendKeptNames(text, kind), sortedSet(names)))
 }

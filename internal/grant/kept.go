@@ -105,6 +105,8 @@ func (p *Program) checkKept(k keptName) error {
 	refuse := func(why string) error { return realm.Fieldf("config."+k.by, "reads {%s}, and %s", k.name, why) }
 	isText := func(r *recipe) bool { return r != nil && r.reading.text() }
 	switch {
+	case k.name == "callback."+p.codeName():
+		return refuse("the code is not kept: it is good for one exchange")
 	case p.isFixed:
 		return refuse("a fixed token comes without an answer and a callback")
 	case k.from == fromCallback && !p.CanAuthorize():

@@ -273,6 +273,7 @@ func TestKeptRefused(t *testing.T) {
 		`{"grant":{"name":"static"},` + inject("{answer.x}"):                                  "a fixed token comes without an answer",
 		`{"url":"https://x.example/t","content_type":"text",` + inject("{answer.x}"):          "the answer is a text without fields",
 		code + inject("{callback.code}"):                                                      "{callback.code} is not kept: it is good for one exchange",
+		code + `"code_name":"auth_code",` + inject("{callback.auth_code}"):                    "the code is not kept",
 		code + inject("{callback.state}"):                                                     "{callback.state} is not kept",
 		code + inject("{callback.a/b}"):                                                       "{callback.a/b} does not name a parameter",
 		code + `"exchange":{"arguments":[{"name":"a","place":"body","value":"{answer.x}"}]}}`: "{answer.x} is not known here",

@@ -21,14 +21,14 @@ func (p *Program) compileCallback() (err error) {
 		return realm.Fieldf(callbackField, "%v", err)
 	}
 	if text, ok := p.callback.constant(); ok && text != "" {
-		_, err = parseCallbackURL(text)
+		_, err = p.parseCallbackURL(text)
 	}
 	return err
 }
 
 // parseCallbackURL reads a redirection URI (RFC 6749 section 3.1.2). Its query
 // must leave room for the parameters of a callback.
-func parseCallbackURL(s string) (*url.URL, error) {
+func (p *Program) parseCallbackURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", !validHost(u.Host):
@@ -40,7 +40,7 @@ func parseCallbackURL(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, realm.Fieldf(callbackField, "has a query that cannot be read: %v", err)
 	}
-	for _, name := range []string{"code", "state", "error", "error_description", "iss"} {
+	for _, name := range []string{"code", p.codeName(), "state", "error", "error_description", "iss"} {
 		if _, ok := own[name]; ok {
 			return nil, realm.Fieldf(callbackField, "must not have %s in its query: the provider adds it", name)
 		}
@@ -55,7 +55,7 @@ func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 	if err != nil {
 		return nil, c.redirectElsewhere(a, "its Location cannot be read")
 	}
-	callback, err := parseCallbackURL(c.bound.CallbackURL())
+	callback, err := c.bound.program.parseCallbackURL(c.bound.CallbackURL())
 	if err != nil {
 		return nil, requestFailure(err)
 	}
@@ -63,6 +63,7 @@ func (c *call) readRedirect(a *answer) (*Callback, *Error) {
 		return nil, c.redirectElsewhere(a, "it goes to "+c.redactor(a, gjson.Result{}).text(to.Host)+", and "+difference+" not that of config.callback_url")
 	}
 	cb, err := ParseCallback(to.RawQuery)
+	cb = c.bound.ReadCode(cb)
 	switch {
 	case err != nil:
 		return nil, &Error{Class: Retryable, Kind: KindBadResponse, Status: a.status, Detail: err.Error()}
