@@ -209,7 +209,7 @@ func TestCodeName(t *testing.T) {
 		"code=x&state=s":                              "",
 		"auth_code=&code=x&state=s":                   "",
 		"auth_code=%20&state=s":                       " ",
-		"auth_code=a%0Ab&state=s":                     "",
+		"auth_code=a%0Ab&code=x&state=s":              "",
 		"auth_code=" + strings.Repeat("c", maxCode+1): "",
 		"auth_code=" + strings.Repeat("c", maxCode):   realm.Hidden(strings.Repeat("c", maxCode)),
 		"error=access_denied&state=s":                 "",
