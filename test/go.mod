@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/caddy-tokens/caddy-tokens v0.0.0-00010101000000-000000000000
+	github.com/go-jose/go-jose/v3 v3.0.5
 	github.com/google/go-github/v89 v89.0.0
 	github.com/larksuite/oapi-sdk-go/v3 v3.5.3
 	github.com/zitadel/oidc/v3 v3.47.5
@@ -17,7 +18,6 @@ require (
 	github.com/dgraph-io/ristretto v1.0.0 // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/fsnotify/fsnotify v1.6.0 // indirect
-	github.com/go-jose/go-jose/v3 v3.0.5 // indirect
 	github.com/gobuffalo/pop/v6 v6.1.1 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/mock v1.6.0 // indirect

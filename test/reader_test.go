@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -199,6 +200,9 @@ func (f readersFiles) replace(text string) string {
 		if strings.HasSuffix(path, ".pem") {
 			content = f.privateKey()
 		}
+		if strings.HasSuffix(path, ".crt") {
+			content = f.certificate()
+		}
 		f.write(path, content)
 		return "{file." + path + "}"
 	})
@@ -211,6 +215,21 @@ func (f readersFiles) privateKey() string {
 		f.t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
+// certificate is that of privateKey, which the reader signed himself.
+func (f readersFiles) certificate() string {
+	f.t.Helper()
+	key, err := signingKey()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func (f readersFiles) write(path, content string) {
