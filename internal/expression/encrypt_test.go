@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+
+	"cel.dev/cel-go/common/types"
 )
 
 // TestEncryptRSA opens what was encrypted, with every form of the public key.
@@ -80,6 +82,23 @@ func TestJSONValues(t *testing.T) {
 		in := Input{Secret: map[string]string{"x": "<"}, Names: map[string]any{"force": force}, Arguments: map[string]string{"n": "1"}}
 		if got, err := e.Eval(in); err != nil || got != want {
 			t.Errorf("%q, %v, want %s", got, err, want)
+		}
+	}
+}
+
+// TestSizeOf: what a list or a map holds counts, so that it is refused before it
+// is written, and costs what it costs.
+func TestSizeOf(t *testing.T) {
+	for _, c := range []struct {
+		value any
+		want  uint64
+	}{
+		{"12345", 5},
+		{[]any{"123", []any{"45", []byte("6")}}, 6},
+		{map[string]any{"12": "345", "6": []any{"7"}}, 7},
+	} {
+		if got := sizeOf(types.DefaultTypeAdapter.NativeToValue(c.value)); got != c.want {
+			t.Errorf("%v: %d, want %d", c.value, got, c.want)
 		}
 	}
 }
