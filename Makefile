@@ -50,6 +50,9 @@ soak: test-servers
 		go test -race -count=1 -timeout 4h -v .)
 	MODEL_CHECKS=50000 go test -count=1 -timeout 2h -run 'TestProtocol|TestAuthorizations' ./internal/broker
 	MATCHER_CHECKS=10000000 go test -count=1 -timeout 2h -v -run TestDecideAgreesWithTheModel ./internal/access
+	for target in FuzzFormBody FuzzJSONBody FuzzPath; do
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 10000000x -timeout 6h ./internal/inject
+	done
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
 	FUZZTIME=2m scripts/fuzz
 

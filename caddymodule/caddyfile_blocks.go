@@ -87,11 +87,15 @@ func (p *realmParser) grant(d *caddyfile.Dispenser) error {
 //
 //	inject query|header|basic|body|path|cookie <name> [<value>]
 //
-// The value is {token} where none is given.
+// The value is {token} where none is given. In its place, one that is computed
+// (CEL) may stand:
+//
+//	inject <place> <name> expr <expression>
 func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 	p.at.here(d, fmt.Sprintf("config.inject[%d]", len(p.realm.Config.Inject)))
 	words := d.RemainingArgs()
-	if len(words) < 2 || len(words) > 3 {
+	isComputed := len(words) == 4 && words[2] == "expr"
+	if len(words) < 2 || len(words) > 3 && !isComputed {
 		return d.Errf("option 'inject' needs a place, a name and perhaps a value")
 	}
 	place, ok := injectPlaces[words[0]]
@@ -99,7 +103,10 @@ func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 		return d.Errf("option 'inject': the place '%s' is not query, header, basic, body, path or cookie", words[0])
 	}
 	in := realm.Injection{Place: place, Name: words[1]}
-	if len(words) == 3 {
+	switch {
+	case isComputed:
+		in.Expr = words[3]
+	case len(words) == 3:
 		in.Value = words[2]
 	}
 	p.realm.Config.Inject = append(p.realm.Config.Inject, in)

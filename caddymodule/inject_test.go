@@ -1,6 +1,9 @@
 package caddymodule
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -87,6 +90,30 @@ func TestInjectBodyAndCookie(t *testing.T) {
 			wantNoToken(t, i)
 		})
 	}
+}
+
+// A signature over the method and the path, made for each request: the one with
+// the second token has another signature.
+func TestInjectComputed(t *testing.T) {
+	p, i := placing(t), newInstance(t)
+	i.load(p.realm("p", `inject query access_token
+		inject header X-Sign expr "method + path + ':' + hex(hmac('sha256', secret.secret, token + method + path))"
+		inject header X-Bad expr "path == '/bad' ? '' : 'good'"
+		renew_on status 401`), placingSite)
+	a := i.do(http.MethodPut, "http://"+i.host+"/p/a%2Fb?x=1", "body")
+	mac := hmac.New(sha256.New, []byte(canary+"-secret"))
+	mac.Write([]byte(canary + "-token-2PUT/a%2Fb"))
+	if want := "\r\nX-Sign: PUT/a%2Fb:" + hex.EncodeToString(mac.Sum(nil)) + "\r\n"; a.StatusCode != http.StatusOK || !strings.Contains(a.body, want) {
+		t.Errorf("%s, want %s\n%s", a.Status, want, a.body)
+	}
+	a = i.get("/p/bad")
+	if code, detail := problemOf(t, a); a.StatusCode != http.StatusBadGateway || code != "token_unavailable" || !strings.Contains(detail, "config.inject[2].expr") {
+		t.Errorf("%s\n%s", a.Status, a.body)
+	}
+	if !strings.Contains(i.log(), "config.inject[2].expr: gives no value") {
+		t.Error("the log does not name the field")
+	}
+	wantNoToken(t, i)
 }
 
 // A body that cannot carry the token does not go out.

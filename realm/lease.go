@@ -20,6 +20,10 @@ type Lease struct {
 	// Values[i:i+1:i+1] can stand in an http.Header without an allocation; it
 	// is shared and must not be changed.
 	Values []string
+	// Computed returns Values for one request, where some are computed from what
+	// the request is; those are empty in Values. It is nil where none is. Its
+	// error names the field of the realm, and no value.
+	Computed func(Outgoing) ([]string, error)
 	// Target says where the token may go, and in which places.
 	Target *Target
 	// Expires is the end of the token.
@@ -31,6 +35,15 @@ type Lease struct {
 	Source Source
 	// InjectOnly: nobody is shown the token, see Config.InjectOnly.
 	InjectOnly bool
+}
+
+// Outgoing is what a value may be computed from.
+type Outgoing struct {
+	// Method of the request, and its path as it goes to the provider: escaped,
+	// without the query and without a segment with the token.
+	Method, Path string
+	// Now is the instant at which it is sent.
+	Now time.Time
 }
 
 // String tells that there is a token, where it came from and when it ends.
@@ -106,6 +119,8 @@ type Place struct {
 	// ready to stand in front of the value. Of a path: what stands in front of
 	// the value there, from its "/" on ("/bot").
 	Pair string
+	// Public: the value holds neither the token nor a field of the secret.
+	Public bool
 }
 
 // Instant is a point in time in microseconds since the Unix epoch: what a

@@ -285,6 +285,9 @@ type Injection struct {
 	// Value with {token}, and {secret.x} where it needs more; {token} by
 	// default.
 	Value string `json:"value,omitempty"`
+	// Expr is a computed value (CEL), instead of Value: of token, secret.x, and
+	// the method and path of the request. At most 4,096 characters.
+	Expr string `json:"expr,omitempty"`
 }
 
 // Limits bound the calls to a realm's token endpoint, over all nodes.

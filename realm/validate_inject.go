@@ -79,6 +79,12 @@ func (in Injection) validate(at string) error {
 	case in.Place == PlacePath && !isPathName(in.Name):
 		return Fieldf(at+".name", "must be how the segment with the token begins (bot, file/bot), or / for one that is the token alone")
 	}
+	if in.Value != "" && in.Expr != "" {
+		return Fieldf(at+".expr", "must not stand beside value: one of the two")
+	}
+	if err := validText(at+".expr", in.Expr); err != nil {
+		return err
+	}
 	return validText(at+".value", in.Value)
 }
 

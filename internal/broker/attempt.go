@@ -261,6 +261,7 @@ func (a *attempt) place(l *live, access realm.Hidden, kept realm.Kept) error {
 	if err != nil {
 		return unavailable(http.StatusBadGateway, "the token cannot be injected: "+err.Error(), err)
 	}
+	l.lease.Computed = bound.PerRequest(access, values)
 	l.lease.Access, l.lease.Values, l.lease.Target, l.lease.InjectOnly = shared, values, bound.Target(), a.isInjectOnly
 	return nil
 }

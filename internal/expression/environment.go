@@ -22,6 +22,9 @@ const (
 // variables are the names that an expression may be allowed to use.
 var variables = map[string]*cel.Type{
 	"force":          cel.BoolType,
+	"token":          cel.StringType,
+	"method":         cel.StringType,
+	"path":           cel.StringType,
 	"refresh_token":  cel.StringType,
 	"code":           cel.StringType,
 	"state":          cel.StringType,

@@ -18,6 +18,7 @@ type reads struct {
 	names     []string
 	arguments []string // by name
 	args      bool     // args at all
+	instant   bool     // what belongs to one evaluation
 	layouts   []clock
 	random    []string // numbers of bytes
 	keys      []string // fields, see Keys
@@ -39,6 +40,10 @@ func (r *reads) Reads(name string) bool { return slices.Contains(r.names, name) 
 // ReadsArguments reports whether the expression reads other arguments of the
 // request; Arguments are those that it names.
 func (r *reads) ReadsArguments() bool { return r.args }
+
+// ReadsInstant reports whether the expression reads the time or the UUID, and so
+// has another value each time.
+func (r *reads) ReadsInstant() bool { return r.instant }
 
 // Arguments are the other arguments of the request that the expression names.
 func (r *reads) Arguments() []string { return r.arguments }
@@ -178,6 +183,7 @@ func (r *reads) readMember(operand ast.Expr, name string, known []string) error 
 	case varArgs:
 		r.args, r.arguments = true, append(r.arguments, name)
 	case varNow:
+		r.instant = true
 		return r.readClock(name)
 	case varRandom:
 		r.random = append(r.random, name)
@@ -195,6 +201,7 @@ func (r *reads) readName(name string, known []string) error {
 	case name == varArgs:
 		r.args = true
 	case strings.HasPrefix(name, "@"): // of a macro
+		r.instant = true
 	case slices.Contains(known, name):
 		r.names = append(r.names, name)
 	default:

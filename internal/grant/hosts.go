@@ -98,6 +98,11 @@ func (p *Program) shown(fill func(name string) (value string, known bool)) []Hos
 			add("judged:", "what becomes of an expression", r.judged())
 		}
 	}
+	for _, in := range p.inject {
+		if in.expr != nil {
+			add("judged:", "what becomes of an expression", in.expr.Judged())
+		}
+	}
 	return list
 }
 

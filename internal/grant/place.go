@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -17,6 +18,8 @@ type injection struct {
 	field string
 	place realm.Place
 	value template
+	// expr computes the value, in place of the template.
+	expr *expression.Expression
 	// basic encodes the value as the credentials of RFC 7617; user is empty
 	// where the value holds the user itself.
 	basic bool
@@ -26,14 +29,18 @@ type injection struct {
 // compileInject compiles the places of the token. One of them must hold it, or
 // requests would go out without any.
 func (p *Program) compileInject() error {
-	carried := len(p.realm.Config.Inject) == 0
+	carried, computed := len(p.realm.Config.Inject) == 0, 0
 	for i, in := range p.realm.Config.Inject {
 		field := "config.inject[" + strconv.Itoa(i) + "]"
 		compiled, err := compileInjection(in, field)
 		if err != nil {
 			return err
 		}
-		carried = carried || compiled.value.holds("token") || compiled.user.holds("token")
+		carried = carried || compiled.holdsToken()
+		compiled.place.Public = !compiled.holdsToken() && len(compiled.fields(nil)) == 0
+		if computed += compiled.countExpr(); computed > maxComputed {
+			return realm.Fieldf(field+".expr", "is one too many: a request has at most %d computed values", maxComputed)
+		}
 		if slices.ContainsFunc(p.inject, compiled.clashes) {
 			return realm.Fieldf(field+".name", "%s is injected twice", compiled.place.Name)
 		}
@@ -49,8 +56,13 @@ func (p *Program) compileInject() error {
 func compileInjection(in realm.Injection, field string) (injection, error) {
 	c := injection{field: field, place: realm.Place{In: in.Place, Name: in.Name}}
 	var err error
-	if c.value, err = parseTemplate(orDefault(in.Value, "{token}"), scopeInject); err != nil {
-		return c, realm.Fieldf(field+".value", "%v", err)
+	if in.Expr != "" {
+		err = c.compileExpr(in.Expr)
+	} else if c.value, err = parseTemplate(orDefault(in.Value, "{token}"), scopeInject); err != nil {
+		err = realm.Fieldf(field+".value", "%v", err)
+	}
+	if err != nil {
+		return c, err
 	}
 	if in.Name == "" && in.Place != realm.PlaceBasic {
 		return c, realm.Fieldf(field+".name", "is missing")
@@ -117,9 +129,9 @@ func (p *Program) places() []realm.Place {
 	return places
 }
 
-// Place fills the injections with a token: one value for each of
-// Target.Inject, as realm.Lease.Values wants them. The returned access token
-// shares its memory with a value, where it can.
+// Place fills the injections with a token, one value for each of Target.Inject,
+// as realm.Lease.Values wants them; those that PerRequest computes stay empty.
+// The returned access token shares its memory with a value, where it can.
 func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden, err error) {
 	if err := checkToken(token.Reveal()); err != nil || blank(token.Reveal()) {
 		return nil, "", realm.Fieldf("token", "cannot be placed: it is empty, too long or holds control characters")
@@ -132,26 +144,32 @@ func (b *Bound) Place(token realm.Hidden) (placed []string, access realm.Hidden,
 	v.token = token.Reveal()
 	placed = make([]string, len(b.program.inject))
 	for i := range b.program.inject {
-		if placed[i], err = b.program.inject[i].fill(&v); err != nil {
+		c := &b.program.inject[i]
+		if c.isPerRequest() {
+			continue
+		}
+		if placed[i], err = c.fill(&v, realm.Outgoing{}); err != nil {
 			return nil, "", err
 		}
 		if v.overflow {
-			return nil, "", tooLarge(b.program.inject[i].field+".value", b.program.realm.ID)
+			return nil, "", tooLarge(c.field+".value", b.program.realm.ID)
 		}
 	}
 	return placed, shared(placed, token), nil
 }
 
 // fill makes the value as it goes out.
-func (c *injection) fill(v *values) (string, error) {
-	text := c.value.expand(v, nil)
+func (c *injection) fill(v *values, out realm.Outgoing) (string, error) {
+	text, err := c.text(v, out)
 	switch {
+	case err != nil:
+		return "", err
 	case c.place.In == realm.PlaceURL:
 		return queryEscape(text), nil
 	case c.place.In == realm.PlaceCookie && !isCookieValue(text):
-		return "", realm.Fieldf(c.field+".value", "gives a value that no cookie can carry")
+		return "", realm.Fieldf(c.source(), "gives a value that no cookie can carry")
 	case c.place.In == realm.PlacePath && isDots(c.place.Pair, text):
-		return "", realm.Fieldf(c.field+".value", "gives a segment of a path that is . or ..")
+		return "", realm.Fieldf(c.source(), "gives a segment of a path that is . or ..")
 	case c.place.In == realm.PlaceBody:
 		return text, nil
 	case c.place.In == realm.PlacePath:
@@ -159,7 +177,7 @@ func (c *injection) fill(v *values) (string, error) {
 	case c.basic:
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user.expand(v, nil)+text)), nil
 	case !httpguts.ValidHeaderFieldValue(text):
-		return "", realm.Fieldf(c.field+".value", "gives a value that no header can carry")
+		return "", realm.Fieldf(c.source(), "gives a value that no header can carry")
 	}
 	return text, nil
 }

@@ -169,7 +169,7 @@ func (p *Program) requiredFields() []string {
 		list = p.issuer.fields(p.callback.fields(list))
 	}
 	for _, in := range p.inject {
-		list = in.user.fields(in.value.fields(list))
+		list = in.fields(list)
 	}
 	return sortedSet(list)
 }

@@ -27,6 +27,7 @@ var (
 	scopeAuthorize = scope{names: []string{"state", "callback_url", "code_challenge"}, parents: true}
 	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}, callback: true, parents: true}
 	scopeInject    = scope{names: []string{"token"}, answer: true, callback: true}
+	scopeComputed  = scopeInject.and("method", "path") // an expression in inject
 	scopeStatic    = scope{tokenField: true}
 	scopeTarget    = scope{}
 	scopeAPI       = scope{answer: true, callback: true, api: true}

@@ -40,7 +40,7 @@ func (p *Program) destinations() []destination {
 		token = append(token, reads...)
 	}
 	for _, in := range p.inject {
-		token = in.user.fields(in.value.fields(token))
+		token = in.fields(token)
 	}
 	list = append(list, p.apiDestinations(token)...)
 	return append(list, p.callbackDestination())

@@ -15,7 +15,8 @@ type healing struct {
 	req   *http.Request
 	job   Job
 	lease *realm.Lease
-	body  *record // nil for a request without a body, or with too large a one
+	sent  *realm.Lease // lease, with what was computed for the first attempt
+	body  *record      // nil for a request without a body, or with too large a one
 }
 
 // heal sends a request. When the answer is that of a dead token, another token
@@ -24,19 +25,21 @@ type healing struct {
 // request cannot be sent again, the caller gets the answer as it came.
 func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.Response, error) {
 	first, body := recordBody(req, lease.Target.ReplayMax)
-	h := healing{t, req, job, lease, body}
+	h := healing{Transport: t, req: req, job: job, lease: lease, body: body}
 	out, err := prepare(first, job, lease)
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
-	if err := out.placeBody(lease); err != nil {
+	h.sent = out.lease
+	tokens := sentTokens{h.sent}
+	if err := out.placeBody(out.lease); err != nil {
 		closeBody(req)
-		return t.fail(req, job, sentTokens{lease}, err)
+		return t.fail(req, job, tokens, err)
 	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
 		body.release()
-		return t.fail(req, job, sentTokens{lease}, err)
+		return t.fail(req, job, tokens, err)
 	}
 	resp, j := h.judged(out, resp, lease)
 	if j.verdict == realm.Dead {
@@ -52,7 +55,7 @@ func (t *Transport) heal(req *http.Request, job Job, lease *realm.Lease) (*http.
 		}
 	}
 	body.release()
-	return t.finish(out, resp, req, job, sentTokens{lease})
+	return t.finish(out, resp, req, job, tokens)
 }
 
 // id is what History knows the request by.
@@ -144,8 +147,8 @@ func (h *healing) replay(s *second, as refusal) (*http.Response, error) {
 	if h.Renewed != nil {
 		h.Renewed(h.req, h.job.Ref, s.lease)
 	}
-	tokens := sentTokens{s.lease, h.lease}
-	if err := s.out.placeBody(s.lease); err != nil {
+	tokens := sentTokens{s.out.lease, h.sent}
+	if err := s.out.placeBody(s.out.lease); err != nil {
 		closeBody(&s.out.Request)
 		return h.fail(h.req, h.job, tokens, err)
 	}

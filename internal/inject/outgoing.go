@@ -6,6 +6,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -14,9 +15,11 @@ import (
 // the copy needs, so that all of it costs one allocation.
 type outgoing struct {
 	http.Request
-	ctx  untraced
-	url  url.URL
-	body trailerFilter
+	ctx untraced
+	url url.URL
+	// lease is what is sent, with the values that were computed for this request.
+	lease *realm.Lease
+	body  trailerFilter
 	// answer is the body of the answer, see scrubTrailers.
 	answer scrubbedBody
 	// awaited is the answer whose trailer is judged; nil for one that is judged already.
@@ -78,6 +81,12 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 			return nil, err
 		}
 	}
+	if lease.Computed != nil {
+		if lease, err = computedFor(&out.Request, lease); err != nil {
+			return nil, err
+		}
+	}
+	out.lease = lease
 	out.placeInPath(lease, slot)
 	out.url.RawQuery = placeQuery(req.URL.RawQuery, lease)
 	f := filterOf(job, lease.Target)
@@ -90,6 +99,25 @@ func prepare(req *http.Request, job Job, lease *realm.Lease) (*outgoing, error) 
 		return nil, errPlacement
 	}
 	return out, nil
+}
+
+// computedFor returns the lease with the values for a request. It is a copy: the
+// lease is shared by all requests.
+func computedFor(req *http.Request, lease *realm.Lease) (*realm.Lease, error) {
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	values, err := lease.Computed(realm.Outgoing{Method: method, Path: req.URL.EscapedPath(), Now: time.Now()})
+	if err != nil {
+		return nil, &realm.Error{
+			Code: realm.CodeTokenUnavailable, Status: http.StatusBadGateway,
+			Detail: "the token cannot be injected: " + err.Error(), Err: err,
+		}
+	}
+	filled := *lease
+	filled.Values, filled.Computed = values, nil
+	return &filled, nil
 }
 
 // joinPath puts the api's base path in front of u's path, byte by byte: it is

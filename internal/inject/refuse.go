@@ -141,11 +141,14 @@ func (t *Transport) logRefusal(job Job, status int, err error) {
 		zap.String("realm", job.Ref.Realm), zap.String("key", job.Ref.Key), zap.String("dial", job.Dial),
 	}
 	var known *realm.Error
+	var field *realm.FieldError
 	switch {
 	case !errors.As(err, &known):
 		t.Log.Error("no token", append(where, zap.Int("status", status), zap.String("type", fmt.Sprintf("%T", err)))...)
 	case known.Code == realm.CodeHostNotAllowed:
 		t.Log.Warn("token kept back", append(where, zap.String("reason", known.Detail))...)
+	case known.Code == realm.CodeTokenUnavailable && errors.As(known.Err, &field):
+		t.Log.Warn("token kept back", append(where, zap.String("reason", field.Error()))...)
 	case known == errCoding:
 		t.Log.Warn("answer kept back", append(where, zap.String("reason", known.Detail))...)
 	case known == errPlacement, known == errUnrequestedUpgrade:

@@ -83,7 +83,10 @@ func appendSecrets(secrets []string, tokens sentTokens) (_ []string, shortest in
 		}
 		token := lease.Access.Reveal()
 		add(token)
-		for _, value := range lease.Values {
+		for i, value := range lease.Values {
+			if target := lease.Target; target != nil && target.Inject[i].Public {
+				continue
+			}
 			if token == "" || !strings.Contains(value, token) {
 				add(value[strings.LastIndexByte(value, ' ')+1:])
 			}

@@ -130,15 +130,16 @@ func (t *Transport) roundTrip(req *http.Request, job Job) (*http.Response, error
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
-	if err := out.placeBody(lease); err != nil {
+	tokens := sentTokens{out.lease}
+	if err := out.placeBody(out.lease); err != nil {
 		closeBody(req)
-		return t.fail(req, job, sentTokens{lease}, err)
+		return t.fail(req, job, tokens, err)
 	}
 	resp, err := t.base(job, lease.Target).RoundTrip(&out.Request)
 	if err != nil {
-		return t.fail(req, job, sentTokens{lease}, err)
+		return t.fail(req, job, tokens, err)
 	}
-	return t.finish(out, resp, req, job, sentTokens{lease})
+	return t.finish(out, resp, req, job, tokens)
 }
 
 // finish returns the answer that the caller gets.

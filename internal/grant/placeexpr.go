@@ -1,0 +1,136 @@
+package grant
+
+import (
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// compileExpr compiles the expression that computes the value.
+func (c *injection) compileExpr(text string) (err error) {
+	if c.expr, err = expression.Compile(text, scopeComputed.names); err != nil {
+		return realm.Fieldf(c.field+".expr", "%v", err)
+	}
+	if c.expr.ReadsArguments() {
+		return realm.Fieldf(c.field+".expr", "cannot read args: a proxied request has none")
+	}
+	for _, name := range c.expr.Fields() {
+		if !validField(name) {
+			return realm.Fieldf(c.field+".expr", "secret[%q] does not name a field", name)
+		}
+	}
+	return nil
+}
+
+// source is the field in which the value was typed.
+func (c *injection) source() string {
+	if c.expr != nil {
+		return c.field + ".expr"
+	}
+	return c.field + ".value"
+}
+
+// countExpr is how many expressions there are: 1 or 0.
+func (c *injection) countExpr() int {
+	if c.expr != nil {
+		return 1
+	}
+	return 0
+}
+
+// holdsToken reports whether the value, or the user, is made of the token.
+func (c *injection) holdsToken() bool {
+	return c.value.holds("token") || c.user.holds("token") || c.expr != nil && c.expr.Reads("token")
+}
+
+// fields appends the secret's fields that the injection reads.
+func (c *injection) fields(to []string) []string {
+	to = c.user.fields(c.value.fields(to))
+	if c.expr != nil {
+		to = append(to, c.expr.Fields()...)
+	}
+	return to
+}
+
+// isPerRequest reports whether the value differs from request to request. All
+// others are computed once for each token.
+func (c *injection) isPerRequest() bool {
+	return c.expr != nil && (c.expr.Reads("method") || c.expr.Reads("path") || c.expr.ReadsInstant())
+}
+
+// text is the value before it is written as its place wants it.
+func (c *injection) text(v *values, out realm.Outgoing) (string, error) {
+	if c.expr == nil {
+		return c.value.expand(v, nil), nil
+	}
+	in := expression.Input{Secret: make(map[string]string), Names: make(map[string]any), Now: out.Now, UUID: v.uuid}
+	for _, name := range c.expr.Fields() {
+		in.Secret[name] = v.get(part{name: name, from: fromSecret})
+	}
+	for _, name := range c.expr.Names() {
+		in.Names[name] = map[string]string{"token": v.token, "method": out.Method, "path": out.Path}[name]
+	}
+	text, err := c.expr.Eval(in)
+	switch {
+	case err != nil:
+		return "", realm.Fieldf(c.source(), "cannot be computed: %v", err)
+	case strings.TrimSpace(text) == "":
+		return "", realm.Fieldf(c.source(), "gives no value")
+	}
+	return text, nil
+}
+
+// perRequest is a token with what its values are computed from. It is kept as long
+// as the token, and so has no field of the secret that is not read.
+type perRequest struct {
+	inject []injection
+	values values
+	placed []string
+	realm  string
+}
+
+// PerRequest returns what realm.Lease.Computed is for a token that was placed; nil
+// where no value differs from request to request.
+func (b *Bound) PerRequest(token realm.Hidden, placed []string) func(realm.Outgoing) ([]string, error) {
+	var p *perRequest
+	for i := range b.program.inject {
+		c := &b.program.inject[i]
+		if !c.isPerRequest() {
+			continue
+		}
+		if p == nil {
+			p = &perRequest{inject: b.program.inject, placed: placed, realm: b.program.realm.ID}
+			p.values.token, p.values.secret = token.Reveal(), make(map[string]realm.Hidden)
+		}
+		for _, name := range c.fields(nil) {
+			p.values.secret[name], _ = b.values.field(name)
+		}
+	}
+	if p == nil {
+		return nil
+	}
+	return p.fill
+}
+
+// fill computes the values for a request.
+func (p *perRequest) fill(out realm.Outgoing) ([]string, error) {
+	v := p.values
+	v.uuid = newUUID()
+	filled := make([]string, len(p.placed))
+	copy(filled, p.placed)
+	for i := range p.inject {
+		c := &p.inject[i]
+		if !c.isPerRequest() {
+			continue
+		}
+		var err error
+		if filled[i], err = c.fill(&v, out); err != nil {
+			return nil, err
+		}
+		if v.overflow {
+			return nil, tooLarge(c.source(), p.realm)
+		}
+	}
+	return filled, nil
+}
