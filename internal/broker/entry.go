@@ -180,18 +180,18 @@ func (e *entry) recordFailure(f *failure, revision uint32) {
 	}
 }
 
-// backOff makes work that failed before the provider was asked wait a moment.
+// backOff makes work that failed before the provider was asked wait.
 // What is told of an earlier failure stays.
-func (e *entry) backOff(of origin, now realm.Instant) {
+func (e *entry) backOff(of origin, now realm.Instant, wait time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := e.activityLocked()
 	switch f := a.failure; {
 	case f.isActive(now):
 	case f == nil:
-		a.failure = pause(of, now, storeRetry)
+		a.failure = pause(of, now, wait)
 	default:
-		a.failure = newFailure(f.of, f.code, f.cause, f.count, now, storeRetry)
+		a.failure = newFailure(f.of, f.code, f.cause, f.count, now, wait)
 	}
 }
 

@@ -34,6 +34,8 @@ type flight struct {
 	// comes back if the renewal fails and the entry still has this revision.
 	withheld *live
 	revision uint32
+	// parentWait is how long a parent is left alone whose token is needed first.
+	parentWait time.Duration
 	// Set before done is closed. isRefused: err is that of the payer, who may cause
 	// no call.
 	lease     *realm.Lease
@@ -224,7 +226,7 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 	case err != nil && f.purpose == claim.Verify:
 		time.AfterFunc(storeRetry, e.suspect.raise)
 	case err != nil && f.purpose == claim.Renew && !f.isRefused:
-		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()))
+		e.backOff(origin{v, f.owner}, realm.InstantOf(v.pool.now()), max(storeRetry, f.parentWait))
 	}
 }
 
@@ -247,9 +249,7 @@ func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 		}
 		e.trimLocked()
 	}
-	if f.withheld != nil && e.revision == f.revision && e.live.Load() == nil {
-		e.live.Store(f.withheld)
-	}
+	e.handBackLocked(f)
 	f.lease, f.err = lease, err
 	if f.heard == storeChanged {
 		e.clearFailureLocked()
@@ -268,6 +268,21 @@ func (e *entry) withhold(f *flight) {
 	if l := e.live.Swap(nil); l != nil { // the second call of a flight finds none
 		f.withheld, f.revision = l, e.revision
 	}
+}
+
+// handBackLocked ends what withhold began, unless there is another token by now, or
+// what was known has been forgotten.
+func (e *entry) handBackLocked(f *flight) {
+	if f.withheld != nil && e.revision == f.revision && e.live.Load() == nil {
+		e.live.Store(f.withheld)
+	}
+}
+
+// handBack is handBackLocked for callers without the lock.
+func (e *entry) handBack(f *flight) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handBackLocked(f)
 }
 
 // gaveUp is the error of a caller that waits no longer, because it left or

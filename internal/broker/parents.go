@@ -132,10 +132,24 @@ func (a *attempt) getParents(ctx context.Context) (err error) {
 	if refused := new(realm.Error); errors.As(err, &refused) && refused.Code == realm.CodeRateLimited {
 		a.flight.isRefused = true
 	}
-	if err != nil || a.parents.areInMemory() {
+	if err != nil {
+		a.flight.parentWait = parentWait(err)
 		return err
 	}
+	if a.parents.areInMemory() {
+		return nil
+	}
 	return a.checkSecret(ctx)
+}
+
+// parentWait is how long renewals wait for a parent that failed: one parent may have
+// thousands of children. Callers ask whenever they need a token.
+func parentWait(err error) time.Duration {
+	var cause *realm.Error
+	if errors.As(err, &cause) && cause.RetryAfter > 0 {
+		return min(cause.RetryAfter, reauthRetry)
+	}
+	return reauthRetry // somebody has to do something first
 }
 
 // forParents is the context in which parents are asked: whoever pays for the
@@ -188,6 +202,7 @@ func (a *attempt) afterDeadParent(ctx context.Context, cause *grant.Error) again
 		return nil
 	}
 	a.isParentRenewed = true
+	a.entry.handBack(a.flight) // the provider has not ended it
 	renew := func(ctx context.Context) (err error) {
 		a.renewed, err = a.view.renewParents(a.forParents(ctx), a.parents, cause.DeadParents())
 		return err

@@ -181,6 +181,26 @@ func TestChainOfThree(t *testing.T) {
 	}
 }
 
+// A token with which a child was obtained works: should it be refused later, that is
+// no failure of the call that brought it. One that was refused has not shown that.
+func TestParentHasWorked(t *testing.T) {
+	x := newChained(t, fakeprovider.RefreshRule{}, nil)
+	accepted := func() bool {
+		e, ok := x.a.pool.entries.Load(wx)
+		return ok && e.accepted.Load()
+	}
+	x.take(t, x.a, wx)
+	x.chain.First.Set(fakeprovider.Faults{RefuseTokens: true})
+	if _, err := x.a.Token(t.Context(), suite); err == nil || accepted() {
+		t.Errorf("a refused token counts as accepted: %v", err)
+	}
+	x.chain.First.Set(fakeprovider.Faults{})
+	x.clock.advance(2 * time.Minute)
+	if x.take(t, x.a, suite); !accepted() {
+		t.Error("the child was obtained, and the parent's token does not count as accepted")
+	}
+}
+
 // A refresh token of one use that was refused together with a dead parent is not
 // spent: it is sent again, and serves.
 func TestRefreshWithDeadParent(t *testing.T) {
@@ -537,6 +557,59 @@ func TestRenewalWithDeadParent(t *testing.T) {
 		t.Errorf("%d calls, want 2", n)
 	}
 	want(t, x.a.View, suite, token.Reveal(), realm.FromMemory)
+}
+
+// TestTokenServesWhileAParentIsRenewed: while the parent of a renewal is replaced,
+// callers have the token that lives.
+func TestTokenServesWhileAParentIsRenewed(t *testing.T) {
+	x := newChained(t, fakeprovider.RefreshRule{}, func(c map[string]realm.Config) {
+		own := c["suite"]
+		own.Semantics = realm.SemanticsRotate
+		c["suite"] = own
+	})
+	token := x.take(t, x.a, suite)
+	x.chain.First.Revoke(x.chain.First.Newest())
+	release := x.chain.First.Hold()
+	defer release()
+	c, err := x.a.Catalog().Realm(t.Context(), "suite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := x.a.join(t.Context(), c, suite, goal{purpose: claim.Renew, isAwaited: true})
+		done <- err
+	}()
+	eventually(t, "the parent is asked for another token", func() bool { return x.chain.First.Fetches() == 2 })
+	want(t, x.a.View, suite, token.Reveal(), realm.FromMemory)
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRenewalsWaitForTheirParent: a parent that is left alone for a while has
+// thousands of children, whose renewals asked the store once a second each.
+func TestRenewalsWaitForTheirParent(t *testing.T) {
+	x := newChained(t, fakeprovider.RefreshRule{}, nil)
+	x.take(t, x.a, suite)
+	x.chain.First.Set(fakeprovider.Faults{Refuse: fakeprovider.QuotaSpent, RetryAfter: 40 * time.Second})
+	x.clock.advance(2 * time.Hour)
+	c, err := x.a.Catalog().Realm(t.Context(), "suite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.a.join(t.Context(), c, suite, goal{purpose: claim.Renew, isAwaited: true}); err == nil {
+		t.Fatal("the parent has no token")
+	}
+	e, _ := x.a.pool.entries.Load(suite)
+	now := realm.InstantOf(x.clock.now())
+	if f, _ := e.state(); !f.isActive(now) || f.isTold() || f.left(now) < 30*time.Second {
+		t.Errorf("the renewal waits as %+v", f)
+	}
+	x.chain.First.Set(fakeprovider.Faults{})
+	x.clock.advance(41 * time.Second)
+	x.take(t, x.a, suite)
 }
 
 // Parents of two providers: the one whose rule matches is renewed, and no other.
