@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -22,7 +23,13 @@ func TestNothingLeaks(t *testing.T) {
 	p, i, stderr := newProvider(t), newInstance(t), captureStderr(t)
 	quoting := newQuotingProvider(t)
 	i.config = freeAddress(t)
+	var kept atomic.Int64 // requests with what the provider said
 	p.api = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/"+canary+"-base/x" && r.Header.Get("X-User") == canary+"-user" {
+			w.Header().Set("X-Reflected", r.Header.Get("X-User"))
+			kept.Add(1)
+			return
+		}
 		w.Header().Set("X-Reflected", r.URL.RawQuery+r.Header.Get("X-Access-Token"))
 		w.Header().Set("Link", "<"+r.URL.String()+">; rel=next")
 		switch r.URL.Path {
@@ -40,7 +47,7 @@ func TestNothingLeaks(t *testing.T) {
 	tokens := strings.NewReplacer(canary+"-secret", "{env.TOKENS_TEST_SECRET}", canary+"-refresh", "{env.TOKENS_TEST_REFRESH}").Replace(
 		p.realm("p", "inject query access_token\nrenew_on status 401") + p.lapsed("lapsed") +
 			p.realm("h", "inject header X-Access-Token\nshared {\nx {file."+key+"}\n}\nhosts 127.0.0.1:1") +
-			p.realm(planted, "inject query access_token"))
+			p.keeping("kept") + p.realm(planted, "inject query access_token"))
 	site := proxyMain + `
 		handle_path /h/* {
 			token_proxy {
@@ -56,7 +63,7 @@ func TestNothingLeaks(t *testing.T) {
 	i.load(tokens, site)
 	answers := ""
 	for _, path := range []string{
-		"/p/x?access_token=mine", "/p/cut", "/p/dead", "/p/dead", "/any/p/main/x", "/any/lapsed/main/x", "/any/nope/x/y", "/h/x", "/any/" + planted + "/main/x", "/any/" + planted + "-nope/main/x",
+		"/p/x?access_token=mine", "/p/cut", "/p/dead", "/p/dead", "/any/p/main/x", "/any/lapsed/main/x", "/any/nope/x/y", "/h/x", "/any/kept/main/x", "/any/" + planted + "/main/x", "/any/" + planted + "-nope/main/x",
 	} {
 		a := i.get(path)
 		answers += fmt.Sprintln(a.Header) + a.body
@@ -75,6 +82,8 @@ func TestNothingLeaks(t *testing.T) {
 	answers += i.get("/admin/api/realm", "Authorization", "Bearer "+canary+"-admin").body
 	i.get("/admin/x", "Authorization", "Bearer "+canary+"-admin")
 	i.load(tokens+"\nallow_private 127.0.0.1", site) // and once more with another configuration
+	a := i.get("/any/kept/main/x")
+	answers += fmt.Sprintln(a.Header) + a.body
 
 	// A provider that quotes the secret in its refusals, in another form each time.
 	i.must(http.MethodPost, "/api/realm", `{"id": "quoting", "config": {"api": "`+quoting+`", "url": "`+quoting+`", "method": "POST", "content_type": "form",
@@ -99,6 +108,9 @@ func TestNothingLeaks(t *testing.T) {
 	status := i.must(http.MethodGet, "/api/status", "")
 	if strings.Count(answers, "quoted by the provider") < len(quotings) || !strings.Contains(status, "quoted by the provider") {
 		t.Error("the provider's words are not in the dry run or the status")
+	}
+	if kept.Load() == 0 {
+		t.Error("what is kept with a token was not sent")
 	}
 	i.plant()
 	all := i.sinks(key)

@@ -74,7 +74,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = fmt.Fprintf(w, `{"access_token":"%s-token-%d","expires_in":7200}`, canary, n)
+	_, _ = fmt.Fprintf(w, `{"access_token":"%s-token-%d","expires_in":7200,"user":{"id":"%[1]s-user"},"base":"%[3]s/%[1]s-base"}`, canary, n, p.URL)
 }
 
 // echo answers with the request as it arrived.
@@ -106,6 +106,13 @@ func (p *provider) realm(id, inject string) string {
 				secret %[4]s-secret
 			}
 		}`, id, p.URL, inject, canary)
+}
+
+// keeping is a realm whose requests go to where the provider says, with what it
+// says.
+func (p *provider) keeping(id string) string {
+	inject := "inject header Authorization {token}\ninject header X-User {answer.user.id}\nrenew_on status 401\nallow_http\nhosts " + strings.TrimPrefix(p.URL, "http://")
+	return strings.Replace(p.realm(id, inject), "api "+p.URL, "api {answer.base}", 1)
 }
 
 // lapsed is a realm whose only refresh token the provider refuses.

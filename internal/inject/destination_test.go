@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // TestDestination has every way to name a host that is, or only looks like, one of
@@ -104,6 +106,36 @@ func TestDestinationAtAPI(t *testing.T) {
 	}
 	_, got := sendJob(t, Job{Lease: apiLease(inHeader), Dial: "api.example.com:443", UseAPI: true}, get("/"))
 	equal(t, http.StatusConflict, got.status, "a realm without api")
+}
+
+// TestDestinationOfAnAnswer: where the provider says the host of the API with each
+// token, a request goes where it was dialled for, or nowhere.
+func TestDestinationOfAnAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		api, dial string
+		ok        bool
+	}{
+		{"https://a.api.example.com/v1", "a.api.example.com:443", true},
+		{"https://a.api.example.com:443/v1", "a.api.example.com:443", true},
+		{"https://a.api.example.com:8443/v1", "a.api.example.com:8443", true},
+		{"https://[2001:db8::7]/v1", "[2001:db8::7]:443", true},
+		{"http://a.api.example.com/v1", "a.api.example.com:80", true},
+		{"https://b.api.example.com/v1", "a.api.example.com:443", false}, // that of the token before this one
+		{"https://a.api.example.com:8443/v1", "a.api.example.com:443", false},
+		{"http://a.api.example.com/v1", "a.api.example.com:443", false},
+	} {
+		l := lease([]string{"*.api.example.com", "*.api.example.com:8443", "[2001:db8::7]"}, inHeader)
+		l.Target.API, l.Target.Kept, l.Target.AllowHTTP = mustURL(t, tt.api), "kept", true
+		out, got := sendJob(t, Job{Lease: l, Dial: tt.dial, UseAPI: true}, get("/"))
+		equal(t, tt.ok, out != nil, tt.api+" at "+tt.dial)
+		if !tt.ok {
+			equal(t, http.StatusBadGateway, got.status, tt.api)
+		}
+	}
+	l := apiLease(inHeader)
+	l.Target.Refused = &realm.Error{Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway, Detail: "refused"}
+	out, got := sendJob(t, Job{Lease: l, Dial: "api.example.com:443", UseAPI: true}, get("/"))
+	equal(t, true, out == nil && got.status == http.StatusBadGateway, "a refused API")
 }
 
 // The Host that is sent is the upstream's, in its usual form.
