@@ -216,3 +216,20 @@ func TestHostOfTheProviderIsRefused(t *testing.T) {
 		t.Errorf("%v, %v", target, err)
 	}
 }
+
+// After a reload the token of memory goes on, with what was kept with it.
+func TestKeptThroughAReload(t *testing.T) {
+	n := newNode(t)
+	c := n.wechat()
+	c.Inject = append(c.Inject, realm.Injection{Place: realm.PlaceHeader, Name: "X-User", Value: "{answer.user}"})
+	n.provider.then(func(w http.ResponseWriter, _ *http.Request, _ int64) {
+		_, _ = w.Write([]byte(`{"access_token":"T","expires_in":7200,"user":7}`))
+	})
+	for _, source := range []realm.Source{realm.FromUpstream, realm.FromMemory} {
+		n.View = n.configure(t, catalog.Definition{
+			Realm:   realm.Realm{ID: "wx", Config: c},
+			Secrets: []realm.Secret{{Ref: wx, Fields: map[string]realm.Hidden{"key_1": "app", "key_2": "s3cret-value"}}},
+		})
+		want(t, n.View, wx, "T", source)
+	}
+}

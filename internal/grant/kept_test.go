@@ -336,4 +336,13 @@ func TestKeptIsRedacted(t *testing.T) {
 	if strings.Contains(shown, "CANARY") {
 		t.Error(shown)
 	}
+
+	b = bind(t, realmOf(t, codeGrant("", `"api":"https://a.example/{callback.shop}"`), ""), client1)
+	cb, err := ParseCallback("state=S&shop=CANARY-shop&error=access_denied&error_description=CANARY-shop+said+no")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := b.Judge(cb); failed == nil || strings.Contains(failed.Error(), "CANARY") {
+		t.Error(failed)
+	}
 }
