@@ -19,6 +19,8 @@ const (
 	// directiveCallback stands in front of directiveAdmin: what is open to
 	// everybody must not ask who calls.
 	directiveCallback = "token_callback"
+	// directivePush stands in front of it for the same reason.
+	directivePush = "token_push"
 )
 
 func init() {
@@ -26,7 +28,8 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective(directiveGateway, parseGateway)
 	httpcaddyfile.RegisterHandlerDirective(directiveAdmin, parseAdmin)
 	httpcaddyfile.RegisterHandlerDirective(directiveCallback, parseCallback)
-	for _, name := range []string{directiveCallback, directiveAdmin, directiveGateway, directiveProxy} {
+	httpcaddyfile.RegisterHandlerDirective(directivePush, parsePush)
+	for _, name := range []string{directiveCallback, directivePush, directiveAdmin, directiveGateway, directiveProxy} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }

@@ -96,6 +96,7 @@ func (p *realmParser) options() options {
 		"api":               text(&c.API),
 		"hosts":             list(&c.Hosts),
 		"volatile":          list(&c.Volatile),
+		"push":              text(&c.Push),
 		"pass":              list(&c.Pass),
 		"methods":           list(&c.Methods),
 		"preset":            text(&c.Preset),

@@ -20,7 +20,7 @@ var activeFields = []string{
 	"refresh.arguments[0].name", "refresh.arguments[0].place", "refresh.arguments[0].value", "refresh.arguments[0].expr", "refresh.arguments[0].type",
 	"preset", "authorize*", "exchange*", "default_key", "callback_url", "code_name", "unattended",
 	"success*", "reauth_on*", "hopeless_on*", "throttled_on*", "renew_on*", "replay_max", "lifetime*", "time_zone", "shared*", "upgrade", "scrub", "allow_http", "forwarded", "pass*", "methods*", "inject_only", "rewrite_links", "limits*",
-	"semantics", "overlap", "keep_warm", "volatile*", "renew_before*",
+	"semantics", "overlap", "keep_warm", "volatile*", "push", "renew_before*",
 	"grant*", "inject*",
 }
 

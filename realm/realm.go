@@ -126,6 +126,10 @@ type Config struct {
 	// suite_ticket is: another value does not end the token that there is, and
 	// is sent from the next request on. A recipe must read each of them.
 	Volatile []string `json:"volatile,omitempty"`
+	// Push is the format in which the provider itself pushes a volatile field, to a
+	// site with token_push: wechat (component_verify_ticket), wecom (suite_ticket)
+	// or feishu (app_ticket). None by default.
+	Push string `json:"push,omitempty"`
 
 	// KeepWarm renews the token even when nobody uses it.
 	KeepWarm bool `json:"keep_warm,omitempty"`

@@ -52,6 +52,7 @@ func (r *Realm) validateConfig() error {
 		func() error { return validateRules("config.renew_on", c.RenewOn) },
 		func() error { return c.validateWords() },
 		func() error { return c.validateVolatile() },
+		func() error { return c.validatePush() },
 		func() error { return c.validateTimes() },
 		func() error { return c.Limits.validate() },
 		func() error { return ValidateFields("config.shared", c.Shared) },

@@ -294,6 +294,7 @@ var refusals = []struct{ text, path, words string }{
 	{`"default_key": "a\u0000"`, "config.default_key", "control character"},
 	{`"volatile": ["a", "b c"]`, "config.volatile[1]", "not a name of a field"},
 	{`"volatile": ["a", ""]`, "config.volatile[1]", "not a name of a field"},
+	{`"push": "line"`, "config.push", "must be wechat, wecom or feishu"},
 	{`"volatile": ["a", "b", "a"]`, "config.volatile[2]", "the same as volatile[0]"},
 	{`"refresh_semantics": "strickt"`, "config.refresh_semantics", "stable, grace, strict or family"},
 	{`"semantics": "other"`, "config.semantics", "same, rotate or parallel"},

@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
 	"internal/grant":   {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
+	"internal/push":    {"realm"},
 	"internal/catalog": {"realm", "tokenstore", "internal/grant", "internal/presets"},
 	"internal/quota":   {"realm", "tokenstore"},
 	"internal/access":  {"realm", "tokenstore"},
@@ -53,7 +54,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/reload",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 

@@ -57,6 +57,7 @@ func TestCompileRefuses(t *testing.T) {
 		{`{"url":"https://x.example/?a={secret.a}","token_path":"t","volatile":["a","b"]}`, "config.volatile[1]"},
 		{`{"url":"https://x.example/","token_path":"t","api":"https://{secret.a}.example","volatile":["a"]}`, "config.volatile[0]"},
 		{`{"grant":{"name":"static","token":"{secret.a}"},"volatile":["a"]}`, "config.volatile[0]"},
+		{`{"url":"https://x.example/?a={secret.app_ticket}","token_path":"t","push":"feishu"}`, "config.push"},
 
 		{arg(`{"name":"a","place":"cookie","value":"b"}`), "config.arguments[0].place"},
 		{arg(`{"name":"a","place":"url","value":"$token"}`), "config.arguments[0].value"},

@@ -194,6 +194,9 @@ func (p *Program) checkVolatile() error {
 			return realm.Fieldf("config.volatile["+strconv.Itoa(i)+"]", "no recipe reads {secret.%s}", name)
 		}
 	}
+	if format := p.realm.Config.Push; format != "" && !p.isVolatile(realm.PushFormats[format]) {
+		return realm.Fieldf("config.push", "brings the field %s, which is not volatile", realm.PushFormats[format])
+	}
 	return nil
 }
 
