@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -651,6 +653,59 @@ func TestTwoParents(t *testing.T) {
 	}
 	if a, b := n.provider.of("a"), n.provider.of("b"); a != 1 || b != 2 {
 		t.Errorf("%d and %d requests to the parents, want 1 and 2", a, b)
+	}
+}
+
+// An authorization takes tokens of parents in its link and in its exchange. A code is
+// sent once: after a dead parent, the next link works.
+func TestAuthorizationWithAParent(t *testing.T) {
+	for _, unattended := range []bool{false, true} {
+		n := newNode(t)
+		var dead atomic.Bool
+		var exchanges atomic.Int64
+		server := httptest.NewServer(nil)
+		t.Cleanup(server.Close)
+		server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			switch {
+			case r.URL.Path == "/page":
+				http.Redirect(w, r, server.URL+"/callback?code=C&state="+q.Get("state"), http.StatusFound)
+			case exchanges.Add(1) > 0 && dead.Load() && q.Get("t") == "T-1-app":
+				_, _ = w.Write([]byte(`{"errcode":40001}`))
+			default:
+				_, _ = fmt.Fprintf(w, `{"access_token":"CHILD of %s","expires_in":7200}`, q.Get("t"))
+			}
+		})
+		parent := n.wechat()
+		parent.API, parent.RenewOn, parent.DefaultKey = server.URL, deadOn("40001"), "main"
+		n.saveRealm(t, "parent", parent)
+		n.saveSecret(t, realm.Ref{Realm: "parent", Key: "main"}, "key_1", "app", "key_2", "s3cret-value")
+		config := n.wechat()
+		config.Recipe = realm.Recipe{TokenPath: "access_token", ExpiresInPath: "expires_in"}
+		config.CallbackURL, config.Unattended = server.URL+"/callback", unattended
+		config.Authorize = &realm.Recipe{URL: server.URL + "/page?pre={token_of.parent}&state={state}"}
+		config.Exchange = &realm.Recipe{URL: server.URL + "/t?t={token_of.parent}&code={code}"}
+		n.saveRealm(t, "wx", config)
+		n.saveSecret(t, wx, "x", "1")
+		dead.Store(true)
+		if unattended {
+			want(t, n.View, wx, "CHILD of T-2-app", realm.FromUpstream)
+			continue
+		}
+		for _, served := range []bool{false, true} {
+			link, err := n.AuthorizeURL(t.Context(), wx)
+			if err != nil || !strings.Contains(link, "pre=T-") {
+				t.Fatalf("%s %v", link, err)
+			}
+			_, state, _ := strings.Cut(link, "state=")
+			if _, err := n.Callback(t.Context(), "wx", grant.Callback{State: realm.Hidden(state), Code: "C"}); (err == nil) != served {
+				t.Errorf("%v", err)
+			}
+		}
+		want(t, n.View, wx, "CHILD of T-2-app", realm.FromMemory)
+		if got := exchanges.Load(); got != 2 {
+			t.Errorf("%d exchanges of two codes", got)
+		}
 	}
 }
 
