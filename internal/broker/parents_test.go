@@ -170,11 +170,12 @@ func TestChainOfThree(t *testing.T) {
 		t.Error("that is not the newest token")
 	}
 	x.wantFetches(t, 2, 2, 2)
-	if refused := len(x.chain.Second.DeadCalls()); refused != 1 {
-		t.Errorf("%d requests with the dead token of the middle one", refused)
-	}
-	if refused := len(x.chain.First.DeadCalls()); refused != 1 {
-		t.Errorf("%d requests with the dead token of the first one", refused)
+	// A node may send what it does not know to be dead: the clock of this test moves
+	// with each wait, so that the other node does not really wait.
+	for level, p := range []*fakeprovider.Provider{x.chain.First, x.chain.Second} {
+		if refused := len(p.DeadCalls()); refused < 1 || refused > 2 {
+			t.Errorf("level %d: %d requests with a dead token on two nodes", level, refused)
+		}
 	}
 	for _, ref := range []realm.Ref{wx, suite, crm} {
 		if s, err := x.a.pool.store.Peek(t.Context(), ref); err != nil || s.Claim.Phase != tokenstore.PhaseNone || s.Claim.Failure.Cause != "" || s.Budget.Failure.Count > 0 {
