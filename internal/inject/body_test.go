@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -355,8 +356,9 @@ func TestBodiesWithTrailers(t *testing.T) {
 	got := make(chan http.Header, 1)
 	p := serve(t, false, func(_ http.ResponseWriter, r *http.Request) {
 		content, _ := io.ReadAll(r.Body)
-		r.Trailer.Set("Body", string(content))
-		got <- r.Trailer
+		trailer := http.Header{"Body": {string(content)}}
+		maps.Copy(trailer, r.Trailer)
+		got <- trailer
 	}, inBody)
 	req := p.request(t, "POST", "/", struct{ io.Reader }{strings.NewReader("a=1")})
 	req.Header.Set("Content-Type", formType)
