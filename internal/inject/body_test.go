@@ -417,3 +417,15 @@ func (s otherToken) Heal(context.Context, realm.Ref, realm.Hidden, realm.Blame) 
 func (otherToken) Helped(realm.Ref, *realm.Lease) {}
 
 func (otherToken) Worked(realm.Ref, *realm.Lease) {}
+
+// Nothing goes out of the piece in which a body turns out to be malformed: not
+// even the beginning, which may have the token in it.
+func TestBodiesBreakOffInFront(t *testing.T) {
+	b := &injectedBody{
+		ReadCloser: io.NopCloser(strings.NewReader(`{"a":1]`)), kind: newJSONBody(bodyLease("token"), false), piece: make([]byte, bodyPiece),
+	}
+	content, err := io.ReadAll(b)
+	if len(content) > 0 || !errors.Is(err, errJSON) {
+		t.Errorf("%q, %v", content, err)
+	}
+}
