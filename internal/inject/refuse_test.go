@@ -188,7 +188,7 @@ func TestRefuseUnaskedSwitch(t *testing.T) {
 func TestRefuseWithoutPlace(t *testing.T) {
 	for what, l := range map[string]*realm.Lease{
 		"no place":         apiLease(),
-		"an unknown place": apiLease(realm.Place{In: realm.PlaceBody, Name: "access_token"}),
+		"an unknown place": apiLease(realm.Place{In: "nowhere", Name: "access_token"}),
 		"no values":        {Access: token, Target: apiLease(inQuery).Target},
 		"an empty value":   {Access: token, Target: apiLease(inHeader).Target, Values: []string{""}},
 		"an empty pair":    apiLease(realm.Place{In: realm.PlaceURL, Name: "access_token"}),
