@@ -110,10 +110,12 @@ func (e KnownError) Advice() Text { return Text{En: e.En, Zh: e.Zh} }
 
 // Example is a request to the provider's API.
 type Example struct {
-	Method      string `json:"method"`
-	Path        string `json:"path"`
-	ContentType string `json:"content_type,omitempty"`
-	Body        string `json:"body,omitempty"`
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	// Header has what the provider wants beside the token, such as a version.
+	Header      map[string]string `json:"header,omitempty"`
+	ContentType string            `json:"content_type,omitempty"`
+	Body        string            `json:"body,omitempty"`
 }
 
 // fillLists makes the lists that the file leaves out.

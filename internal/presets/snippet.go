@@ -2,6 +2,7 @@ package presets
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -101,6 +102,9 @@ func (p Preset) Curl() string {
 	words := []string{"curl"}
 	if e.Method != http.MethodGet && (e.Method != http.MethodPost || e.Body == "") {
 		words = append(words, "-X", e.Method)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
+		words = append(words, "-H", quote(name+": "+e.Header[name]))
 	}
 	if e.Body != "" {
 		words = append(words, "-H", quote("Content-Type: "+e.ContentType))

@@ -51,6 +51,7 @@ func TestCurl(t *testing.T) {
 		"curl 'localhost:8081/api/token?realm=x&key=main'":                                                               nil,
 		"curl localhost:8080/x/main/a":                                                                                   {Method: "GET", Path: "/a"},
 		"curl 'localhost:8080/x/main/a?b=c&d=e'":                                                                         {Method: "GET", Path: "/a?b=c&d=e"},
+		"curl -H 'b: 2' -H 'version: 1' localhost:8080/x/main/a":                                                         {Method: "GET", Path: "/a", Header: map[string]string{"version": "1", "b": "2"}},
 		"curl -X DELETE localhost:8080/x/main/a":                                                                         {Method: "DELETE", Path: "/a"},
 		"curl -X POST localhost:8080/x/main/a":                                                                           {Method: "POST", Path: "/a"},
 		`curl -H 'Content-Type: application/json' localhost:8080/x/main/a --data-binary '{"it'\''s": 1}'`:                {Method: "POST", Path: "/a", ContentType: "application/json", Body: `{"it's": 1}`},
