@@ -29,9 +29,7 @@ func (l language) facts(p presets.Preset) (list []string) {
 	if c.Overlap > 0 && w.overlap[c.Semantics] != "" {
 		add(fmt.Sprintf(w.overlap[c.Semantics], l.duration(c.Overlap.Std())))
 	}
-	if c.RefreshTokenPath != "" {
-		add(w.refresh[c.RefreshSemantics])
-	}
+	add(w.refresh[c.RefreshSemantics])
 	if c.KeepWarm {
 		add(w.warm)
 	}

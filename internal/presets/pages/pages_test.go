@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -115,5 +116,16 @@ func TestFacts(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+// A grant knows where the refresh token is. The pages of such presets told nothing
+// of what becomes of it, because the config has no path.
+func TestFactsOfAGrantTellOfItsRefreshTokens(t *testing.T) {
+	p := presets.Preset{Config: realm.Config{Grant: &realm.Grant{Name: realm.GrantRefreshToken}, RefreshSemantics: realm.RefreshStrict}}
+	for _, l := range languages {
+		if got := l.facts(p); !slices.Contains(got, l.w.refresh[realm.RefreshStrict]) {
+			t.Errorf("%s: %q", l.code, got)
+		}
 	}
 }
