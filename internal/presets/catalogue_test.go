@@ -38,8 +38,8 @@ func faults(p presets.Preset) (found []string) {
 		fault(known[f.Name], "field "+f.Name+" stands there twice")
 		known[f.Name] = true
 		text(f.Help, "help of "+f.Name)
-		isOptional := f.Default != "" || f.Name == parentField
-		fault(f.Required == isOptional, "field "+f.Name+" must be required, or have a default that shared has, or be parent")
+		isOptional := f.Default != "" || f.Name == parentField || slices.Contains(pushFields(p.Config.Push), f.Name)
+		fault(f.Required == isOptional, "field "+f.Name+" must be required, or have a default that shared has, or be parent or one of push")
 		fault(f.Default != p.Config.Shared[f.Name].Reveal(), "the default of "+f.Name+" is not what shared has")
 		fault(f.Pushed != slices.Contains(p.Config.Volatile, f.Name), "field "+f.Name+" must be pushed exactly where volatile names it")
 	}
@@ -69,6 +69,18 @@ func faults(p presets.Preset) (found []string) {
 // parentField names the key of the parent's secret, where a recipe reads
 // {token_of.<realm>} without one.
 const parentField = "parent"
+
+// pushFields are those that token_push reads beside the fields of the config. A
+// secret whose ticket comes by the API does without them.
+func pushFields(format string) []string {
+	switch format {
+	case realm.PushWeCom: // its URL is verified for the corporation
+		return []string{"push_token", "push_aes_key", "corpid"}
+	case realm.PushWeChat, realm.PushFeishu:
+		return []string{"push_token", "push_aes_key"}
+	}
+	return nil
+}
 
 var parentUse = regexp.MustCompile(`\{token_of\.[^.}]+\}|\{token_of\["[^"]+"\]\}`)
 
@@ -155,6 +167,7 @@ func TestFieldsAreThoseThatTheConfigReads(t *testing.T) {
 		if parentUse.MatchString(encode(t, config)) {
 			needed = append(needed, parentField)
 		}
+		needed = append(needed, pushFields(config.Push)...)
 		slices.Sort(needed)
 		slices.Sort(listed)
 		if needed = slices.Compact(needed); !slices.Equal(needed, listed) {

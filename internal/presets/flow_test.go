@@ -146,7 +146,7 @@ func (s *stage) person(who fakeprovider.Person, a grant.Authorization) grant.Cal
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return cb
+	return s.bound.ReadCode(cb)
 }
 
 func TestPresetsThatAPersonAuthorizes(t *testing.T) {
