@@ -167,7 +167,7 @@ func TestFieldsAreThoseThatTheConfigReads(t *testing.T) {
 		if parentUse.MatchString(encode(t, config)) {
 			needed = append(needed, parentField)
 		}
-		needed = append(needed, pushFields(config.Push)...)
+		needed = append(append(needed, config.Volatile...), pushFields(config.Push)...)
 		slices.Sort(needed)
 		slices.Sort(listed)
 		if needed = slices.Compact(needed); !slices.Equal(needed, listed) {

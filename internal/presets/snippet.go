@@ -22,16 +22,21 @@ const parentField = "parent"
 func (p Preset) Caddyfile() string {
 	var b strings.Builder
 	for _, parent := range p.Parents() {
-		b.WriteString(parent.Caddyfile())
+		parent.writeRealm(&b)
 	}
+	p.writeRealm(&b)
+	return b.String()
+}
+
+// writeRealm writes the realm of the preset alone.
+func (p Preset) writeRealm(b *strings.Builder) {
 	b.WriteString("realm " + p.Name + " {\n\tpreset " + p.Name + "\n")
 	shared, own := p.writtenFields()
 	if len(shared) > 0 {
-		p.writeFields(&b, "shared", shared)
+		p.writeFields(b, "shared", shared)
 	}
-	p.writeFields(&b, "secret "+ownKey, own)
+	p.writeFields(b, "secret "+ownKey, own)
 	b.WriteString("}\n")
-	return b.String()
 }
 
 // writtenFields are those that a user writes. Where all of them belong to the
@@ -54,18 +59,25 @@ func (p Preset) writtenFields() (shared, own []Field) {
 
 var tokenOf = regexp.MustCompile(`\{token_of\.([a-z0-9_]+)[.}]`)
 
-// Parents are the presets whose token a recipe reads. A realm that has the name of a preset is meant to be one of it.
-func (p Preset) Parents() (list []Preset) {
+// Parents are the presets whose tokens the recipes read, and those that these
+// need in turn: each once, behind its own parents. A realm that has the name of a
+// preset is meant to be one of it.
+func (p Preset) Parents() []Preset {
+	return p.appendParents(nil)
+}
+
+func (p Preset) appendParents(list []Preset) []Preset {
 	config, err := json.Marshal(p.Config) // #nosec G117 -- the catalogue holds nothing confidential
 	if err != nil {
-		return nil
+		return list
 	}
 	for _, m := range tokenOf.FindAllSubmatch(config, -1) {
 		parent, err := Get(string(m[1]))
 		isListed := slices.ContainsFunc(list, func(o Preset) bool { return o.Name == parent.Name })
-		if err == nil && !isListed && parent.Name != p.Name {
-			list = append(list, parent)
+		if err != nil || isListed || parent.Name == p.Name {
+			continue
 		}
+		list = append(parent.appendParents(list), parent)
 	}
 	return list
 }

@@ -1,6 +1,8 @@
 package presets
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -43,6 +45,24 @@ realm child {
 	child.Config = realm.Config{}
 	if got, want := child.Caddyfile(), "realm child {\n\tpreset child\n\tsecret main {\n\t\tkey {env.CHILD_KEY}\n\t}\n}\n"; got != want {
 		t.Errorf("where all fields are shared: got\n%s", got)
+	}
+}
+
+// What two of the presets in front need stands there once.
+func TestCaddyfileWithParentsThatShareOne(t *testing.T) {
+	child := Preset{Name: "child", Config: realm.Config{Recipe: realm.Recipe{Arguments: []realm.Argument{
+		{Name: "a", Place: realm.PlaceURL, Value: "{token_of.wechat_open_preauth}"},
+		{Name: "b", Place: realm.PlaceURL, Value: "{token_of.wechat_open}"},
+	}}}}
+	var names []string
+	for _, p := range child.Parents() {
+		names = append(names, p.Name)
+	}
+	if want := []string{"wechat_open", "wechat_open_preauth"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
+	}
+	if n := strings.Count(child.Caddyfile(), "preset wechat_open\n"); n != 1 {
+		t.Errorf("wechat_open stands there %d times", n)
 	}
 }
 
