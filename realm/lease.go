@@ -119,7 +119,8 @@ type Place struct {
 	// ready to stand in front of the value. Of a path: what stands in front of
 	// the value there, from its "/" on ("/bot").
 	Pair string
-	// Public: the value holds neither the token nor a field of the secret.
+	// Public: the value holds neither the token, nor a field of the secret, nor
+	// what is kept with the token.
 	Public bool
 }
 

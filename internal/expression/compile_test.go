@@ -86,7 +86,7 @@ func TestCompileRefuses(t *testing.T) {
 		{strings.Repeat(signature+"+", 5) + signature, "costs too much"},
 		{"secret.a" + strings.Repeat("+secret.a", 90), "costs too much"},
 	} {
-		e, err := Compile(c.text, []string{"force", "refresh_token"})
+		e, err := Compile(c.text, []string{Args, "force", "refresh_token"})
 		switch {
 		case err == nil:
 			t.Errorf("%.80s: no error", c.text)
@@ -98,7 +98,7 @@ func TestCompileRefuses(t *testing.T) {
 
 func TestReads(t *testing.T) {
 	e, err := Compile(`(force ? secret.a : secret["b-c"]) + jwt('HS256', secret.k, {'x': [secret.d], secret.e: 1}) + args.p + args['q'] + string('r' in args)`,
-		[]string{"force", "refresh_token"})
+		[]string{Args, "force", "refresh_token"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +110,78 @@ func TestReads(t *testing.T) {
 	}
 	if !e.Reads("force") || e.Reads("refresh_token") {
 		t.Error("the names are not told apart")
+	}
+}
+
+// TestReadsAnswer: what is read of the answer is named by paths, and where there is
+// no answer, or nothing has arguments, these names are not known.
+func TestReadsAnswer(t *testing.T) {
+	known := []string{"token", Answer, "path"}
+	e, err := Compile(`answer.a + answer.user.id.x + (answer["user.name"] == "" ? secret.s : md5(answer.user.id.x + token))`, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Compact(slices.Sorted(slices.Values(e.Answers()))), []string{"a", "user.id.x", "user.name"}; !slices.Equal(got, want) {
+		t.Errorf("answers %q, want %q", got, want)
+	}
+	if !slices.Equal(e.Names(), []string{"token"}) || !slices.Equal(e.Fields(), []string{"s"}) || e.ReadsArguments() {
+		t.Errorf("names %q, fields %q", e.Names(), e.Fields())
+	}
+	got, err := e.Eval(Input{Answer: map[string]string{"a": "A-", "user.id.x": "7", "user.name": ""}, Secret: map[string]string{"s": "S"}, Names: map[string]any{"token": "T"}})
+	if err != nil || got != "A-7S" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"code":                    "code is not known here: secret.x, token, answer.x, path are",
+		"args.x":                  "args is not known here",
+		"string('x' in args)":     "args is not known here",
+		"answer":                  "answer must be followed by a path that is written out",
+		"answer[token]":           "answer must be followed by a path that is written out",
+		"string(size(answer))":    "answer must be followed by a path that is written out",
+		"answer.x[0]":             "found no matching overload",
+		"answer.x['y']":           "found no matching overload",
+		"string(answer.x == 1)":   "found no matching overload",
+		"string('x' in answer)":   "answer must be followed by a path that is written out",
+		"answer.x.matches('(a)')": "undeclared reference to 'matches'",
+	} {
+		if _, err := Compile(text, known); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	if _, err := Compile("answer.x.y", []string{Args}); err == nil || !strings.HasPrefix(err.Error(), "answer is not known here: secret.x, args are") {
+		t.Errorf("where there is no answer: %v", err)
+	}
+}
+
+// TestVaries: an expression whose value is another one each time is told from one
+// that gives the same as long as it is computed from the same.
+func TestVaries(t *testing.T) {
+	for text, want := range map[string]bool{
+		"upper(md5(secret.a)) + token":                    false,
+		"hex(rsa('sha256', secret.a, token))":             false,
+		"jwt('RS256', secret.a, {'t': token})":            false,
+		"jwt('HS256', secret.a, {'t': token})":            false,
+		"hex(aes('cbc', secret.a, secret.b, token))":      false,
+		"x5t_s256(secret.a)":                              false,
+		"now('2006', 'UTC')":                              true,
+		"string(epoch_s())":                               true,
+		"token + string(epoch_ms() / 1000)":               true,
+		"uuid()":                                          true,
+		"random_hex(8)":                                   true,
+		"token == 'x' ? md5(random_hex(1)) : 'a'":         true,
+		"hex(rsa_encrypt(token, secret.a))":               true,
+		"hex(rsa_encrypt(token, secret.a, 'oaep'))":       true,
+		"jwt('ES256', secret.a, {'t': token})":            true,
+		"md5(jwt('PS256', secret.a, {'t': token}, {}))":   true,
+		"jwt('RS256', secret.a, {'jti': random_hex(16)})": true,
+	} {
+		e, err := Compile(text, []string{"token"})
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if e.Varies() != want {
+			t.Errorf("%s: varies: %v", text, !want)
+		}
 	}
 }
 
@@ -132,7 +204,7 @@ func TestJudged(t *testing.T) {
 		"urlencode(crc32(secret.a)) + json([secret.b])":               nil,
 		"string(1 / int(crc32(secret.a)))":                            {"a"},
 	} {
-		e, err := Compile(text, []string{"force"})
+		e, err := Compile(text, []string{Args, "force"})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -153,7 +225,7 @@ func TestTypes(t *testing.T) {
 		`secret.x`: Text, `epoch_s()`: Number, `force`: Boolean, `1 + 1`: Number, `secret.x == 'a' ? 'b' : 'c'`: Text,
 		`[]`: JSON, `[1, 'a']`: JSON, `{}`: JSON, `{'a': [1]}`: JSON, `args`: JSON,
 	} {
-		if e, err := CompileJSON(text, []string{"force"}); err != nil || e.Type() != want {
+		if e, err := CompileJSON(text, []string{Args, "force"}); err != nil || e.Type() != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -170,7 +242,7 @@ func TestKeys(t *testing.T) {
 		"hex(rsa_encrypt(secret.a, secret.k)) + secret.k":                     {"k", "a k"},
 		"upper(md5(secret.a))": {"", "a"},
 	} {
-		e, err := Compile(text, nil)
+		e, err := Compile(text, []string{Args})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue

@@ -10,6 +10,7 @@ import (
 	"errors"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types/ref"
 )
 
@@ -35,7 +36,8 @@ var ciphers = []*function{
 	{
 		name: "rsa_encrypt", result: cel.BytesType, call: encryptRSA, cost: encryptionCost,
 		words: []string{paddingOAEP, paddingOAEP256}, wordForm: 3, wordAt: 2, keyAt: second,
-		forms: [][]*cel.Type{{bytesOrText, cel.StringType}, {bytesOrText, cel.StringType, cel.StringType}},
+		isRandom: func([]ast.Expr) bool { return true }, // each padding
+		forms:    [][]*cel.Type{{bytesOrText, cel.StringType}, {bytesOrText, cel.StringType, cel.StringType}},
 	},
 	{
 		name: "x5t_s256", result: cel.StringType, call: thumbprint, keyAt: first,

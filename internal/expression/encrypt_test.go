@@ -74,7 +74,7 @@ func TestRandomHex(t *testing.T) {
 
 // TestJSONValues: a list or a map is written as JSON.
 func TestJSONValues(t *testing.T) {
-	e, err := CompileJSON(`force ? [secret.x, 9007199254740993, 0.1] : [{'b': secret.x, 'a': args}]`, []string{"force"})
+	e, err := CompileJSON(`force ? [secret.x, 9007199254740993, 0.1] : [{'b': secret.x, 'a': args}]`, []string{Args, "force"})
 	if err != nil {
 		t.Fatal(err)
 	}

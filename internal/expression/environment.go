@@ -9,9 +9,14 @@ import (
 	"cel.dev/cel-go/common/overloads"
 )
 
+// Names that Compile takes and that stand for more than one value.
+const (
+	Args   = "args"   // the other arguments of the request, by name
+	Answer = "answer" // what is kept of the answer that brought the token, by path
+)
+
 const (
 	varSecret = "secret" // the fields of the secret, and the realm's shared ones
-	varArgs   = "args"   // the other arguments of the request
 
 	// maxLength, maxNodes and maxDepth bound an expression.
 	maxLength = 4096
@@ -44,7 +49,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserRecursionLimit(maxDepth),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.Variable(varSecret, texts),
-		cel.Variable(varArgs, texts),
+		cel.Variable(Args, texts),
+		cel.Variable(Answer, texts),
 		cel.Variable(varNow, texts),
 		cel.Variable(varSeconds, cel.IntType),
 		cel.Variable(varMillis, cel.IntType),

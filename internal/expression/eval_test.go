@@ -117,7 +117,7 @@ func FuzzExpression(f *testing.F) {
 		f.Add(text, key)
 	}
 	f.Fuzz(func(t *testing.T, text, value string) {
-		e, err := CompileJSON(text, []string{"force"})
+		e, err := CompileJSON(text, []string{Args, "force"})
 		if err != nil {
 			if e != nil || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %q", err)
@@ -155,7 +155,7 @@ func BenchmarkCompile(b *testing.B) {
 
 func benchmark(b *testing.B, text string) {
 	b.Helper()
-	e, err := Compile(text, nil)
+	e, err := Compile(text, []string{Args})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -47,6 +47,8 @@ type Input struct {
 	Names map[string]any
 	// Arguments are the other arguments of the request, by name.
 	Arguments map[string]string
+	// Answer are the values that Answers names.
+	Answer map[string]string
 	// Now is the instant of now(), epoch_s() and epoch_ms(), UUID what uuid()
 	// gives, and Seed what random_hex() is made of: the same in all expressions
 	// of one request.
@@ -60,9 +62,9 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// Compile reads an expression that may use the names besides secret.x and
-// args, and gives a text, a whole number or a boolean. Errors are for whoever
-// wrote the expression.
+// Compile reads an expression that may use the names besides secret.x, and
+// gives a text, a whole number or a boolean. Errors are for whoever wrote the
+// expression.
 func Compile(text string, names []string) (*Expression, error) {
 	e, err := CompileJSON(text, names)
 	if err == nil && e.typ == JSON {
@@ -152,7 +154,7 @@ func (e *Expression) Eval(in Input) (string, error) {
 // activation names the values as the environment declares them.
 func (e *Expression) activation(in *Input) map[string]any {
 	values := map[string]any{
-		varSecret: in.Secret, varArgs: in.Arguments, varNow: e.clocks(in.Now),
+		varSecret: in.Secret, Args: in.Arguments, Answer: in.Answer, varNow: e.clocks(in.Now),
 		varSeconds: in.Now.Unix(), varMillis: in.Now.UnixMilli(), varUUID: in.UUID,
 		varRandom: e.randoms(in.Seed),
 	}

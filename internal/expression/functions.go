@@ -34,6 +34,8 @@ type function struct {
 	// keyAt returns which of n parameters is the key; nil where there is none.
 	// What stands there is used and does not come out of the function.
 	keyAt func(n int) int
+	// isRandom reports whether the result has a random part; nil where none has.
+	isRandom func(args []ast.Expr) bool
 }
 
 // keyFault is a refusal of a key. It does not show the text of it.

@@ -5,12 +5,20 @@ import (
 	"encoding/json"
 	"slices"
 
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/go-jose/go-jose/v4"
 )
 
 // jwtWords are the algorithms of RFC 7518 section 3.1 that there are.
 var jwtWords = []string{string(jose.RS256), string(jose.PS256), string(jose.ES256), string(jose.HS256)}
+
+// isSaltedJWT reports whether the algorithm of a JWT signs with a random number
+// (RFC 8017 section 8.1, FIPS 186-5 section 6.4).
+func isSaltedJWT(args []ast.Expr) bool {
+	alg, _ := literal(args[0])
+	return alg == string(jose.PS256) || alg == string(jose.ES256)
+}
 
 // reservedHeaders are the signer's own.
 var reservedHeaders = []string{"alg", "b64", "crit"}

@@ -18,7 +18,8 @@ type reads struct {
 	names     []string
 	arguments []string // by name
 	args      bool     // args at all
-	instant   bool     // what belongs to one evaluation
+	answers   []string // paths in the answer
+	varies    bool     // see Varies
 	layouts   []clock
 	random    []string // numbers of bytes
 	keys      []string // fields, see Keys
@@ -41,9 +42,13 @@ func (r *reads) Reads(name string) bool { return slices.Contains(r.names, name) 
 // request; Arguments are those that it names.
 func (r *reads) ReadsArguments() bool { return r.args }
 
-// ReadsInstant reports whether the expression reads the time or the UUID, and so
-// has another value each time.
-func (r *reads) ReadsInstant() bool { return r.instant }
+// Answers are the paths of what the expression reads of the answer.
+func (r *reads) Answers() []string { return r.answers }
+
+// Varies reports whether the expression has another value each time, whatever it
+// is computed from: it reads the time or something random, or calls a function
+// whose result has a random part.
+func (r *reads) Varies() bool { return r.varies }
 
 // Arguments are the other arguments of the request that the expression names.
 func (r *reads) Arguments() []string { return r.arguments }
@@ -88,6 +93,7 @@ func (r *reads) read(e ast.Expr, known []string) error {
 	case ast.IdentKind:
 		return r.readName(e.AsIdent(), known)
 	case ast.SelectKind:
+		joinPath(e)
 		s := e.AsSelect()
 		return r.readMember(s.Operand(), s.FieldName(), known)
 	case ast.CallKind:
@@ -138,6 +144,8 @@ func (r *reads) readCall(c ast.CallExpr, known []string) error {
 	if c.IsMemberFunction() {
 		args = append([]ast.Expr{c.Target()}, args...)
 	}
+	f := functions[c.FunctionName()]
+	r.varies = r.varies || f != nil && f.isRandom != nil && f.isRandom(args)
 	decides := args
 	switch {
 	case c.FunctionName() == operators.Conditional:
@@ -148,7 +156,7 @@ func (r *reads) readCall(c ast.CallExpr, known []string) error {
 	if err := r.judge(decides, known); err != nil {
 		return err
 	}
-	if f := functions[c.FunctionName()]; f != nil && f.keyAt != nil {
+	if f != nil && f.keyAt != nil {
 		return r.readKeyed(args, f.keyAt(len(args)), known)
 	}
 	return r.readAll(args, known)
@@ -172,23 +180,26 @@ func (r *reads) readMember(operand ast.Expr, name string, known []string) error 
 	if operand.Kind() != ast.IdentKind {
 		return r.read(operand, known)
 	}
-	switch operand.AsIdent() {
-	case varSecret:
+	root := operand.AsIdent()
+	switch {
+	case root == varSecret:
 		r.fields = append(r.fields, name)
 		if r.inKey {
 			r.keys = append(r.keys, name)
 		} else {
 			r.open = append(r.open, name)
 		}
-	case varArgs:
-		r.args, r.arguments = true, append(r.arguments, name)
-	case varNow:
-		r.instant = true
+	case root == varNow:
+		r.varies = true
 		return r.readClock(name)
-	case varRandom:
-		r.random = append(r.random, name)
+	case root == varRandom:
+		r.varies, r.random = true, append(r.random, name)
+	case root == Answer && slices.Contains(known, Answer):
+		r.answers = append(r.answers, name)
+	case root == Args && slices.Contains(known, Args):
+		r.args, r.arguments = true, append(r.arguments, name)
 	default:
-		return r.readName(operand.AsIdent(), known)
+		return r.readName(root, known)
 	}
 	return nil
 }
@@ -198,16 +209,42 @@ func (r *reads) readName(name string, known []string) error {
 	switch {
 	case name == varSecret:
 		return refusal(`secret must be followed by a field that is written out: secret.x or secret["x-y"]`)
-	case name == varArgs:
-		r.args = true
 	case strings.HasPrefix(name, "@"): // of a macro
-		r.instant = true
-	case slices.Contains(known, name):
-		r.names = append(r.names, name)
+		r.varies = true
+	case !slices.Contains(known, name):
+		return fmt.Errorf("%s is not known here: %s are", name, listed(known))
+	case name == Answer:
+		return refusal(`answer must be followed by a path that is written out: answer.x or answer["x.y"]`)
+	case name == Args:
+		r.args = true
 	default:
-		return fmt.Errorf("%s is not known here: %s are", name, strings.Join(append([]string{"secret.x", varArgs}, known...), ", "))
+		r.names = append(r.names, name)
 	}
 	return nil
+}
+
+// listed are all names that an expression may read.
+func listed(known []string) string {
+	list := "secret.x"
+	for _, name := range known {
+		if name == Answer {
+			name += ".x"
+		}
+		list += ", " + name
+	}
+	return list
+}
+
+// joinPath makes answer.user.id the member "user.id" of answer: what is kept of an
+// answer are single values, by their paths.
+func joinPath(e ast.Expr) {
+	path, root := e.AsSelect().FieldName(), e.AsSelect().Operand()
+	for root.Kind() == ast.SelectKind {
+		path, root = root.AsSelect().FieldName()+"."+path, root.AsSelect().Operand()
+	}
+	if root.Kind() == ast.IdentKind && root.AsIdent() == Answer {
+		e.SetKindCase(ast.NewExprFactory().NewSelect(e.ID(), root, path))
+	}
 }
 
 // literal is the text of a literal.

@@ -30,7 +30,8 @@ var signatures = []*function{
 	},
 	{
 		name: "jwt", result: cel.StringType, call: signJWT, cost: signatureCost, words: jwtWords, wordForm: 1, keyAt: second,
-		forms: [][]*cel.Type{{cel.StringType, cel.StringType, table}, {cel.StringType, cel.StringType, table, table}},
+		isRandom: isSaltedJWT,
+		forms:    [][]*cel.Type{{cel.StringType, cel.StringType, table}, {cel.StringType, cel.StringType, table, table}},
 	},
 }
 

@@ -187,7 +187,7 @@ func TestVectors(t *testing.T) {
 // eval compiles and computes an expression.
 func eval(t *testing.T, text string, in Input) (string, error) {
 	t.Helper()
-	e, err := Compile(text, []string{"force", "refresh_token"})
+	e, err := Compile(text, []string{Args, "force", "refresh_token"})
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

@@ -25,7 +25,7 @@ func (a *argument) compileExpr(text string, sc scope, inJSON bool) (err error) {
 	if inJSON && a.typ != realm.TypeNumber && a.typ != realm.TypeBoolean {
 		compile = expression.CompileJSON
 	}
-	if a.expr, err = compile(text, sc.names); err != nil {
+	if a.expr, err = compile(text, append([]string{expression.Args}, sc.names...)); err != nil {
 		return realm.Fieldf(a.at(".expr"), "%v", err)
 	}
 	for _, name := range a.expr.Fields() {
@@ -106,8 +106,7 @@ func (r *recipe) checkComputed() error {
 // then those that sign the others.
 func (r *recipe) compute(v *values) error {
 	v.computed = make(map[*expression.Expression]string)
-	in := expression.Input{Now: v.now, UUID: newUUID()}
-	_, _ = rand.Read(in.Seed[:]) // never fails
+	in := newInput(v.now)
 	for _, signing := range []bool{false, true} {
 		if signing {
 			in.Arguments = make(map[string]string)
@@ -162,6 +161,13 @@ func (a *argument) eval(v *values, in expression.Input) (string, error) {
 // computedTexts are what was computed. They are confidential, as what they
 // were computed from.
 func (v *values) computedTexts() []string { return slices.Collect(maps.Values(v.computed)) }
+
+// newInput is what all expressions of one request have in common.
+func newInput(now time.Time) expression.Input {
+	in := expression.Input{Now: now, UUID: newUUID()}
+	_, _ = rand.Read(in.Seed[:]) // never fails
+	return in
+}
 
 // newUUID makes a random UUID (RFC 9562 section 5.4).
 func newUUID() string {

@@ -8,11 +8,15 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // maxKept bounds how many values a realm keeps with each token.
 const maxKept = 16
+
+// answerPrefix begins the name of what is kept of an answer.
+const answerPrefix = expression.Answer + "."
 
 // keptName is a field of the token's answer, or a parameter of the callback, that
 // the realm reads: {answer.instance_url}, {callback.realmId}. It is kept with the
@@ -25,7 +29,7 @@ type keptName struct {
 
 // parseKept reads the name of a value that is kept.
 func parseKept(name string, sc scope) (p part, ok bool, err error) {
-	if field, is := strings.CutPrefix(name, "answer."); is && sc.answer {
+	if field, is := strings.CutPrefix(name, answerPrefix); is && sc.answer {
 		if _, err := parsePath(field); err != nil {
 			return p, true, fmt.Errorf("{%s} does not name a field of the answer: it %w", name, err)
 		}
@@ -61,7 +65,7 @@ func (p *Program) compileKept() error {
 		api = []template{{u.base}, u.host, u.path}
 	}
 	for _, in := range p.inject {
-		inject = append(inject, in.user, in.value)
+		inject = append(inject, in.templates()...)
 	}
 	p.kept = appendKept(p.kept, "api", api)
 	p.kept = appendKept(p.kept, "inject", inject)
@@ -92,7 +96,7 @@ func appendKept(list []keptName, by string, templates []template) []keptName {
 			}
 			k := keptName{part: p, by: by}
 			if p.from == fromAnswer {
-				k.path, _ = parsePath(strings.TrimPrefix(p.name, "answer.")) // it was parsed before
+				k.path, _ = parsePath(strings.TrimPrefix(p.name, answerPrefix)) // it was parsed before
 			}
 			list = append(list, k)
 		}

@@ -20,6 +20,8 @@ type injection struct {
 	value template
 	// expr computes the value, in place of the template.
 	expr *expression.Expression
+	// answers is what expr reads of the answer.
+	answers template
 	// basic encodes the value as the credentials of RFC 7617; user is empty
 	// where the value holds the user itself.
 	basic bool
@@ -37,7 +39,7 @@ func (p *Program) compileInject() error {
 			return err
 		}
 		carried = carried || compiled.holdsToken()
-		compiled.place.Public = !compiled.holdsToken() && len(compiled.fields(nil)) == 0
+		compiled.place.Public = !compiled.holdsToken() && len(compiled.fields(nil)) == 0 && !slices.ContainsFunc(compiled.templates(), template.readsKept)
 		if computed += compiled.countExpr(); computed > maxComputed {
 			return realm.Fieldf(field+".expr", "is one too many: a request has at most %d computed values", maxComputed)
 		}

@@ -12,13 +12,16 @@ func (c *injection) compileExpr(text string) (err error) {
 	if c.expr, err = expression.Compile(text, scopeComputed.names); err != nil {
 		return realm.Fieldf(c.field+".expr", "%v", err)
 	}
-	if c.expr.ReadsArguments() {
-		return realm.Fieldf(c.field+".expr", "cannot read args: a proxied request has none")
-	}
 	for _, name := range c.expr.Fields() {
 		if !validField(name) {
 			return realm.Fieldf(c.field+".expr", "secret[%q] does not name a field", name)
 		}
+	}
+	for _, path := range c.expr.Answers() {
+		if _, err := parsePath(path); err != nil {
+			return realm.Fieldf(c.field+".expr", "answer[%q] does not name a field of the answer: it %v", path, err)
+		}
+		c.answers = append(c.answers, part{name: answerPrefix + path, from: fromAnswer})
 	}
 	return nil
 }
@@ -53,10 +56,14 @@ func (c *injection) fields(to []string) []string {
 	return to
 }
 
+// templates are what the value and the user are filled in from, and what the
+// expression reads of the answer.
+func (c *injection) templates() []template { return []template{c.user, c.value, c.answers} }
+
 // isPerRequest reports whether the value differs from request to request. All
 // others are computed once for each token.
 func (c *injection) isPerRequest() bool {
-	return c.expr != nil && (c.expr.Reads("method") || c.expr.Reads("path") || c.expr.ReadsInstant())
+	return c.expr != nil && (c.expr.Reads("method") || c.expr.Reads("path") || c.expr.Varies())
 }
 
 // text is the value before it is written as its place wants it.
@@ -64,9 +71,13 @@ func (c *injection) text(v *values, out realm.Outgoing) (string, error) {
 	if c.expr == nil {
 		return c.value.expand(v, nil), nil
 	}
-	in := expression.Input{Secret: make(map[string]string), Names: make(map[string]any), Now: out.Now, UUID: v.uuid}
+	in := v.input
+	in.Secret, in.Answer, in.Names = make(map[string]string), make(map[string]string), make(map[string]any)
 	for _, name := range c.expr.Fields() {
 		in.Secret[name] = v.get(part{name: name, from: fromSecret})
+	}
+	for _, p := range c.answers {
+		in.Answer[strings.TrimPrefix(p.name, answerPrefix)] = v.get(p)
 	}
 	for _, name := range c.expr.Names() {
 		in.Names[name] = map[string]string{"token": v.token, "method": out.Method, "path": out.Path}[name]
@@ -82,7 +93,7 @@ func (c *injection) text(v *values, out realm.Outgoing) (string, error) {
 }
 
 // perRequest is a token with what its values are computed from. It is kept as long
-// as the token, and so has no field of the secret that is not read.
+// as the token, and so has nothing of the secret and of the answer that is not read.
 type perRequest struct {
 	inject []injection
 	values values
@@ -101,10 +112,13 @@ func (b *Bound) PerRequest(token realm.Hidden, placed []string) func(realm.Outgo
 		}
 		if p == nil {
 			p = &perRequest{inject: b.program.inject, placed: placed, realm: b.program.realm.ID}
-			p.values.token, p.values.secret = token.Reveal(), make(map[string]realm.Hidden)
+			p.values.token, p.values.secret, p.values.kept = token.Reveal(), make(map[string]realm.Hidden), make(map[string]string)
 		}
 		for _, name := range c.fields(nil) {
 			p.values.secret[name], _ = b.values.field(name)
+		}
+		for _, k := range appendKept(nil, "inject", c.templates()) {
+			p.values.kept[k.name] = b.values.kept[k.name]
 		}
 	}
 	if p == nil {
@@ -116,7 +130,7 @@ func (b *Bound) PerRequest(token realm.Hidden, placed []string) func(realm.Outgo
 // fill computes the values for a request.
 func (p *perRequest) fill(out realm.Outgoing) ([]string, error) {
 	v := p.values
-	v.uuid = newUUID()
+	v.input = newInput(out.Now)
 	filled := make([]string, len(p.placed))
 	copy(filled, p.placed)
 	for i := range p.inject {

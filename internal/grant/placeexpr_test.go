@@ -2,6 +2,7 @@ package grant
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,85 @@ func TestPlaceComputed(t *testing.T) {
 		}
 		if values[0] != "" {
 			t.Errorf("%s: the values that all requests share were changed", expr)
+		}
+	}
+}
+
+// A random value of an expression belongs to one request: all its expressions have
+// the same, and the next request has another.
+func TestPlaceComputedAtRandom(t *testing.T) {
+	b := injecting(t, realm.Injection{Place: "header", Name: "A", Expr: "token + random_hex(16)"},
+		realm.Injection{Place: "url", Name: "b", Expr: "token + random_hex(16)"}, realm.Injection{Place: "url", Name: "t"})
+	values, _, err := b.Place("T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed := b.PerRequest("T", values)
+	if computed == nil {
+		t.Fatalf("computed once for all requests: %q", values)
+	}
+	seen := make(map[string]bool)
+	for range 3 {
+		got, err := computed(realm.Outgoing{})
+		if err != nil || len(got[0]) != 1+32 || got[0] != got[1] || strings.Contains(got[0], strings.Repeat("0", 16)) {
+			t.Errorf("%q, %v", got, err)
+		}
+		seen[got[0]] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("requests shared a value: %v", seen)
+	}
+}
+
+// What an expression reads of the answer is kept with the token, as {answer.x} is,
+// whether it is computed once or for each request.
+func TestPlaceComputedOfAnswer(t *testing.T) {
+	p := newProvider(t, answering(200, "", `{"t":"T","instance_url":"https://a.example","user":{"id":7},"k":"K"}`))
+	b := bind(t, realmOf(t, `{"url":"@/t","token_path":"t","refresh":{"url":"@/r","arguments":[{"name":"r","place":"url","value":"{refresh_token}{answer.k}"}]},"inject":[
+		{"place":"header","name":"A","expr":"md5(answer.instance_url) + token"},{"place":"header","name":"B","expr":"answer['user.id'] + '-' + answer.user.id + path"},
+		{"place":"basic","name":"{answer.instance_url}","expr":"token + method"}]}`, p.URL), nil)
+	got, err := b.Fetch(t.Context(), testClient(t), Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := keptOf("answer.instance_url", "https://a.example", "answer.user.id", "7", "answer.k", "K"); got.Token.Kept != want {
+		t.Fatalf("kept %v", got.Token.Kept.Reveal())
+	}
+	with := b.With(got.Token.Kept)
+	values, _, err := with.Place("T")
+	// printf %s https://a.example | md5sum
+	if want := []string{"f1e9de895bf5363a3cc0582708c7ce76T", "", ""}; !slices.Equal(values, want) || err != nil {
+		t.Errorf("%q, %v", values, err)
+	}
+	sent, err := with.PerRequest("T", values)(realm.Outgoing{Method: "GET", Path: "/p"})
+	if want := []string{values[0], "7-7/p", basic("https://a.example:TGET")}; !slices.Equal(sent, want) || err != nil {
+		t.Errorf("%q, %v", sent, err)
+	}
+	for _, place := range b.Target().Inject {
+		if place.Public {
+			t.Errorf("%s is not masked", place.Name)
+		}
+	}
+	if _, _, err := b.With("").Place("T"); err == nil || err.Error() != "answer.instance_url: is not kept with the token; inject needs it" {
+		t.Error(err)
+	}
+	if _, _, err := b.WithSample().Place("T"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the provider sent with the token is masked where it is injected alone.
+func TestKeptIsNotPublic(t *testing.T) {
+	for _, in := range []realm.Injection{{Value: "{answer.x}"}, {Expr: "answer.x"}, {Expr: "answer.x + path"}} {
+		in.Place, in.Name = realm.PlaceHeader, "X"
+		config := realm.Config{Inject: []realm.Injection{in, {Place: realm.PlaceURL, Name: "t"}, {Place: realm.PlaceHeader, Name: "P", Value: "p"}}}
+		config.URL, config.TokenPath, config.API = "https://x.example/t", "t", "https://a.example"
+		p, err := Compile(realm.Realm{ID: "x", Config: config}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if places := p.places(); places[0].Public || !places[2].Public {
+			t.Errorf("%+v: %+v", in, places)
 		}
 	}
 }
@@ -111,12 +191,14 @@ func TestCompileRefusesComputedPlaces(t *testing.T) {
 		many[i] = realm.Injection{Place: "url", Name: strings.Repeat("a", i+1), Expr: "token"}
 	}
 	for want, inject := range map[string][]realm.Injection{
-		"config.inject: no value holds {token}":                      {{Place: "url", Name: "a", Expr: "path + secret.sid"}},
-		"config.inject[0].expr: cannot read args":                    {{Place: "url", Name: "a", Expr: "token + args.x"}},
-		"config.inject[0].expr: code is not known here":              {{Place: "url", Name: "a", Expr: "token + code"}},
-		"config.inject[1].expr: line 1":                              {{Place: "url", Name: "a"}, {Place: "url", Name: "b", Expr: "token +"}},
-		`config.inject[0].expr: secret["a b"] does not name a field`: {{Place: "url", Name: "a", Expr: "token + secret['a b']"}},
-		"config.inject[16].expr: is one too many":                    many,
+		"config.inject: no value holds {token}":                                                      {{Place: "url", Name: "a", Expr: "path + secret.sid"}},
+		"config.inject[0].expr: args is not known here":                                              {{Place: "url", Name: "a", Expr: "token + args.x"}},
+		"config.inject[0].expr: code is not known here: secret.x, token, answer.x, method, path are": {{Place: "url", Name: "a", Expr: "token + code"}},
+		`config.inject[0].expr: answer["a..b"] does not name a field of the answer`:                  {{Place: "url", Name: "a", Expr: "token + answer['a..b']"}},
+		"config.inject: reads {answer.x}, and a fixed token comes without an answer":                 {{Place: "url", Name: "a", Expr: "token + answer.x"}},
+		"config.inject[1].expr: line 1":                                                              {{Place: "url", Name: "a"}, {Place: "url", Name: "b", Expr: "token +"}},
+		`config.inject[0].expr: secret["a b"] does not name a field`:                                 {{Place: "url", Name: "a", Expr: "token + secret['a b']"}},
+		"config.inject[16].expr: is one too many":                                                    many,
 	} {
 		_, err := Compile(realm.Realm{ID: "x", Config: realm.Config{API: "https://api.example.com", Inject: inject}}, false)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

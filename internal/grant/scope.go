@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/expression"
 )
 
 // scope says which names a value may use besides {secret.x}.
@@ -27,7 +29,7 @@ var (
 	scopeAuthorize = scope{names: []string{"state", "callback_url", "code_challenge"}, parents: true}
 	scopeExchange  = scope{names: []string{"code", "state", "callback_url", "code_verifier"}, callback: true, parents: true}
 	scopeInject    = scope{names: []string{"token"}, answer: true, callback: true}
-	scopeComputed  = scopeInject.and("method", "path") // an expression in inject
+	scopeComputed  = scopeInject.and(expression.Answer, "method", "path") // an expression in inject
 	scopeStatic    = scope{tokenField: true}
 	scopeTarget    = scope{}
 	scopeAPI       = scope{answer: true, callback: true, api: true}

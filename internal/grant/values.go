@@ -25,7 +25,7 @@ type values struct {
 	path     map[string]string // the arguments of the URL's path
 	kept     map[string]string // what is kept with the token, by name
 	now      time.Time         // of the call, for expressions
-	uuid     string            // of a proxied request, for expressions
+	input    expression.Input  // of a proxied request, for its expressions
 	computed map[*expression.Expression]string
 	// masked values are for showing: every one that is confidential is
 	// realm.Mask, and none is escaped.

@@ -94,7 +94,7 @@ func FuzzJSONBody(f *testing.F) {
 // for what stands where our object should.
 func mayBeRefused(body string, isNested bool) bool {
 	return strings.Count(body, "{")+strings.Count(body, "[") > maxJSONDepth || len(body) > maxHeldName ||
-		isNested && (strings.ContainsAny(body, `aA\`))
+		isNested && strings.ContainsAny(body, `aA\`)
 }
 
 // set sets our field in an object, and removes what some reader takes for it.
