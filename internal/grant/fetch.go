@@ -211,8 +211,12 @@ func (c *call) read(a *answer) (Result, *Error) {
 		why = c.noToken(a, root)
 	}
 	said := wordsOf(root)
+	var alone Result
+	if said.code == "" {
+		alone = c.refreshTokenAlone(root)
+	}
 	if said.none() || !errors.Is(err, errNoToken) && !errors.Is(err, errNotText) && !errors.Is(err, errNotString) {
-		return Result{}, badAnswer(a, why)
+		return alone, badAnswer(a, why)
 	}
 	// A refusal in place of a token, with status 200. Words without a code may
 	// be those of a success that is read at the wrong place.
@@ -220,7 +224,7 @@ func (c *call) read(a *answer) (Result, *Error) {
 	if said.code == "" {
 		refused.Detail = why
 	}
-	return Result{}, refused
+	return alone, refused
 }
 
 // accept makes the result of an answer that has a token.
@@ -228,9 +232,12 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	r := &c.recipe.reading
 	end, err := r.end(a, root, token, c.sent)
 	if err != nil {
-		return Result{}, badAnswer(a, r.expiry.name+": "+err.Error())
+		return c.refreshTokenAlone(root), badAnswer(a, r.expiry.name+": "+err.Error())
 	}
 	kept, missing := c.keep(root)
+	if missing != nil {
+		return c.refreshTokenAlone(root), badAnswer(a, missing.Error())
+	}
 	result := Result{Once: end.once, Token: realm.Token{
 		Access: token, ExpiresAt: end.at, IssuedAt: c.sent, Fingerprint: c.bound.Fingerprint(), Kept: kept,
 	}}
@@ -241,16 +248,21 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 			result.Warnings = append(result.Warnings, w)
 		}
 	}
-	if missing == nil {
-		return result, nil
+	return result, nil
+}
+
+// refreshTokenAlone is what is good of an answer that was no refusal and whose
+// access token is of no use: its refresh token may be the only one that the
+// provider still takes. It is the zero value where there is none.
+func (c *call) refreshTokenAlone(root gjson.Result) Result {
+	token, end, _ := c.recipe.reading.refreshToken(root, c.sent)
+	if token == "" {
+		return Result{}
 	}
-	// The access token is of no use. The refresh token may be the only one that
-	// the provider still takes.
-	result.Token.Access, result.Token.ExpiresAt = "", time.Time{}
-	if result.Token.Refresh == "" {
-		result = Result{}
-	}
-	return result, badAnswer(a, missing.Error())
+	kept, _ := c.keep(root)
+	return Result{Token: realm.Token{
+		Refresh: token, RefreshExpiresAt: end, IssuedAt: c.sent, Fingerprint: c.bound.Fingerprint(), Kept: kept,
+	}}
 }
 
 // redactor hides in an answer's words the secret, what was computed from it
