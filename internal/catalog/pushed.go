@@ -28,7 +28,8 @@ type readPushed struct {
 //
 // CodeRealmNotFound, CodeSecretNotFound; for a field that is not volatile
 // CodeReadOnly if the secret is one of the Caddyfile; CodeHostNotAllowed for a
-// value that would lead the secret to a host that it was not entered for.
+// value that would lead the secret to a host, or a parent, that it was not entered
+// for.
 func (c *Catalog) Push(ctx context.Context, ref realm.Ref, field string, value realm.Hidden, life time.Duration) (tokenstore.PushedValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout) // for all uses of the store
 	defer cancel()
@@ -67,8 +68,9 @@ func (r *Realm) checkPush(s realm.Secret, field string, value realm.Hidden, life
 	case life < 0 || life > realm.MaxLifetime:
 		return realm.Fieldf("expires_in", "must be 1 to %d seconds; leave it out for a value without an end", int64(realm.MaxLifetime/time.Second))
 	}
-	// A value that stands in the URL of a host must not lead the others elsewhere.
-	known := slices.Concat(s.Hosts, namesOf(r.Program.Hosts(s)))
+	// A value that stands in the URL of a host must not lead the others elsewhere,
+	// and none chooses a parent: nobody asked whether its token may be used.
+	known := slices.Concat(s.Hosts, namesOf(r.boundTo(s)))
 	s.Fields = mergeFields(s.Fields, map[string]*realm.Hidden{field: &value})
 	var fault *realm.FieldError
 	if err := cmp.Or(s.Validate(), r.Program.CheckSecret(s)); errors.As(err, &fault) {
@@ -76,7 +78,7 @@ func (r *Realm) checkPush(s realm.Secret, field string, value realm.Hidden, life
 	} else if err != nil {
 		return err
 	}
-	if host, isNew := firstNew(known, r.Program.Hosts(s)); isNew {
+	if host, isNew := firstNew(known, r.boundTo(s)); isNew {
 		return notEnteredFor("the secret was", host, "a value that is pushed cannot name another one")
 	}
 	return nil

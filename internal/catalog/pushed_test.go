@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -116,6 +117,27 @@ func TestPushNamesNoHost(t *testing.T) {
 			t.Errorf("%s: no part of a host: %v", ref, err)
 		}
 		f.push(t, ref, "ticket", "good", 0)
+	}
+}
+
+// TestPushNamesNoParent: nor to the token of another credential, for which whoever
+// pushes may have no right. A secret of the configuration file is no exception.
+func TestPushNamesNoParent(t *testing.T) {
+	c := ticket("{token_of.wx}")
+	c.Arguments = append(c.Arguments, realm.Argument{Name: "app", Place: realm.PlaceURL, Value: "{secret.parent}"})
+	c.Volatile = []string{grant.ParentField}
+	child := realm.Ref{Realm: "jsapi", Key: "main"}
+	inFile := newFixture(t, defined(), definedAs("jsapi", c, grant.ParentField, "main"))
+	inStore := newFixture(t, defined())
+	inStore.saveRealm(t, "jsapi", c)
+	inStore.saveSecret(t, child, grant.ParentField, "main")
+	for name, f := range map[string]*fixture{"file": inFile, "store": inStore} {
+		_, err := f.Push(t.Context(), child, grant.ParentField, "other", 0)
+		wantRefused(t, err, `{token_of[\"wx\"]}`)
+		f.push(t, child, grant.ParentField, "main", 0)
+		if p, err := f.use(t, child); err != nil || p.Ref != wx {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
 	}
 }
 
