@@ -83,7 +83,7 @@ func (v *View) AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error) 
 		return "", err
 	}
 	authorization := grant.NewAuthorization()
-	link, err := bound.AuthorizeURL(authorization, parents.forCall())
+	link, err := bound.AuthorizeURL(authorization, parents.forCall(nil))
 	if cause := new(grant.Error); errors.As(err, &cause) {
 		return "", notAuthorizable(cause.Detail)
 	} else if err != nil {

@@ -81,7 +81,7 @@ func (t *trial) run(ctx context.Context) (report grant.Report, err error) {
 		report = grant.Report{}
 		sent := time.Now()
 		_, err = t.bound.Fetch(ctx, t.view.client, grant.Request{
-			Report: &report, DefaultTimeout: t.view.callTimeout, Parents: used.forCall(),
+			Report: &report, DefaultTimeout: t.view.callTimeout, Parents: used.forCall(renewed),
 		})
 		t.view.pool.fetched(t.ref.Realm, sent, err)
 		t.view.noteParents(used, renewed, err)

@@ -26,13 +26,15 @@ type parent struct {
 // parents are those of a call, by the names that the recipes have for them.
 type parents map[realm.Ref]parent
 
-// forCall is what a call is given of them.
-func (p parents) forCall() map[realm.Ref]grant.Parent {
+// forCall is what a call is given of them; renewed are those that were bought for it.
+func (p parents) forCall(renewed parents) map[realm.Ref]grant.Parent {
 	if p == nil {
 		return nil
 	}
 	given := make(map[realm.Ref]grant.Parent, len(p))
 	for named, one := range p {
+		bought, ok := renewed[named]
+		one.IsFresh = ok && bought.lease.Access == one.Token
 		given[named] = one.Parent
 	}
 	return given

@@ -224,6 +224,43 @@ func TestRefreshWithDeadParent(t *testing.T) {
 	}
 }
 
+// TestDeadRefreshTokenUnderAParent: a provider may refuse a dead refresh token with
+// the very status that tells a dead parent. It is believed once a fresh parent has not
+// helped: otherwise nobody is asked to authorize again, and each attempt renews the
+// parent.
+func TestDeadRefreshTokenUnderAParent(t *testing.T) {
+	n := newNode(t)
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		sent.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+	}))
+	t.Cleanup(server.Close)
+	parent := n.wechat()
+	parent.API, parent.RenewOn, parent.DefaultKey = server.URL, []realm.Rule{{Status: []int{http.StatusUnauthorized}}}, "main"
+	n.saveRealm(t, "parent", parent)
+	n.saveSecret(t, realm.Ref{Realm: "parent", Key: "main"}, "key_1", "app", "key_2", "s3cret-value")
+	config := n.wechat()
+	config.Recipe = realm.Recipe{TokenPath: "access_token", ExpiresInPath: "expires_in", RefreshTokenPath: "refresh_token"}
+	config.Refresh = &realm.Recipe{URL: server.URL + "/r?t={token_of.parent}&r={refresh_token}"}
+	config.RefreshSemantics = realm.RefreshStrict
+	n.saveRealm(t, "wx", config)
+	n.saveSecret(t, wx, "x", "1")
+	junk := realm.Hidden("no-such-refresh-token")
+	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: wx, RefreshToken: &junk}); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		_, err := n.Token(t.Context(), wx)
+		wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
+		n.clock.advance(10 * time.Minute)
+	}
+	if sent.Load() != 2 || n.provider.of("app") != 2 {
+		t.Errorf("%d refreshes, %d tokens of the parent, want 2 of each", sent.Load(), n.provider.of("app"))
+	}
+}
+
 // TestDeadParentIsNotTheChild: a code that means a dead parent here means a wrong
 // secret elsewhere (WeChat's 40001). A parent that is refused again and again makes
 // the child wait, and neither hopeless nor a matter for a person.

@@ -73,7 +73,7 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Time) grant.Request {
 	req := grant.Request{
 		Force: a.force, DefaultTimeout: a.view.callTimeout, RefreshToken: d.RefreshToken, Kept: d.Kept,
-		Parents: a.parents.forCall(),
+		Parents: a.parents.forCall(a.renewed),
 		Known:   append(d.PreviousTokens, a.stored.Access, a.flight.failed),
 	}
 	req.SendBy, req.EndBy = r.Bounds(began)

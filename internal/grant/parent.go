@@ -109,6 +109,9 @@ type Parent struct {
 	// Dead tells the answer of a provider that refused the token; nil where the
 	// parent has no renew_on.
 	Dead realm.DeadRule
+	// IsFresh: it was obtained in place of one that the provider refused in the same
+	// request a moment ago.
+	IsFresh bool
 }
 
 // MayGoTo reports whether the parent's token may be sent to a host.
@@ -162,13 +165,16 @@ func (r *recipe) checkParents(parents map[realm.Ref]Parent, v *values) error {
 }
 
 // withParents makes an answer that refuses the token of a parent the failure that
-// it is: neither the secret nor its refresh token is at fault.
+// it is: neither the secret nor its refresh token is at fault. The two may look
+// alike, such as a status 401: once fresh parents have not helped, a refresh token
+// that the provider calls dead is.
 func (c *call) withParents(a *answer, failed *Error) *Error {
 	if failed == nil || a == nil {
 		return failed
 	}
 	dead := c.deadParents(a)
-	if len(dead) == 0 {
+	isOld := func(written realm.Ref) bool { return !c.request.Parents[written].IsFresh }
+	if len(dead) == 0 || failed.Kind == KindInvalidGrant && !slices.ContainsFunc(dead, isOld) {
 		return failed
 	}
 	names := make([]string, len(dead))

@@ -218,6 +218,43 @@ func TestDeadParent(t *testing.T) {
 	}
 }
 
+// TestDeadRefreshTokenOrParent: an answer may fit both. A refresh token is called dead
+// only once fresh parents have not helped.
+func TestDeadRefreshTokenOrParent(t *testing.T) {
+	status, err := compileDead([]realm.Rule{{Status: []int{401}}}, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := realm.Ref{Realm: "a", Key: "k"}, realm.Ref{Realm: "b", Key: "k"}
+	const config = `{"url":"@/t?a={token_of.a.k}&b={token_of.b.k}","token_path":"t","refresh_token_path":"r","refresh":{"url":"@/r?a={token_of.a.k}&b={token_of.b.k}&r={refresh_token}"}}`
+	for _, c := range []struct {
+		body       string
+		refreshing bool
+		aIsFresh   bool
+		bIsFresh   bool
+		want       Kind
+	}{
+		{`{"error":"invalid_grant"}`, true, false, false, KindDeadParent},
+		{`{"error":"invalid_grant"}`, true, true, false, KindDeadParent},
+		{`{"error":"invalid_grant"}`, true, true, true, KindInvalidGrant},
+		{`{"error":"invalid_grant"}`, false, true, true, KindDeadParent},
+		{`{"error":"invalid_client"}`, true, true, true, KindDeadParent},
+	} {
+		p := newProvider(t, answering(401, "application/json", c.body))
+		ofA, ofB := parentOf(t, a, p.URL, status), parentOf(t, b, p.URL, status)
+		ofA.IsFresh, ofB.IsFresh = c.aIsFresh, c.bIsFresh
+		bound := bind(t, realmOf(t, config, p.URL), nil)
+		call := bound.Fetch
+		if c.refreshing {
+			call = bound.Refresh
+		}
+		_, err := call(t.Context(), testClient(t), Request{RefreshToken: oldRefresh, Parents: map[realm.Ref]Parent{a: ofA, b: ofB}})
+		if e := failure(t, err); e.Kind != c.want {
+			t.Errorf("%+v: %v", c, e)
+		}
+	}
+}
+
 // The token of a parent decides nothing about the child's token. Which parent it is
 // does, and so does what the recipe says.
 func TestParentAndFingerprint(t *testing.T) {
