@@ -22,7 +22,9 @@ type faulty struct {
 	away atomic.Bool
 	// damaged: what was pushed does not open.
 	damaged bool
-	read    func() // after a realm was read; nil for nothing
+	// pushedAway: the store fails between the secret and what was pushed to it.
+	pushedAway bool
+	read       func() // after a realm was read; nil for nothing
 }
 
 func (s *faulty) Open(ctx context.Context) error {
@@ -52,7 +54,7 @@ func (s *faulty) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error
 
 func (s *faulty) Pushed(ctx context.Context, ref realm.Ref) (tokenstore.Pushed, error) {
 	switch {
-	case s.away.Load():
+	case s.away.Load(), s.pushedAway:
 		return tokenstore.Pushed{}, tokenstore.ErrUnavailable
 	case s.damaged:
 		return tokenstore.Pushed{}, tokenstore.ErrDamaged

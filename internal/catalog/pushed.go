@@ -15,10 +15,11 @@ import (
 )
 
 // readPushed are values that were pushed, and when this node read them, by its
-// own clock.
+// own clock. They are good for the secret as it was then, which was written at
+// writtenAt: another one may be for another host.
 type readPushed struct {
 	tokenstore.Pushed
-	at time.Time
+	at, writtenAt time.Time
 }
 
 // Push sets the value of a volatile field of a secret for so long; 0: without an
@@ -103,7 +104,7 @@ func (r *Realm) notVolatile(s realm.Secret) error {
 // A row that is damaged counts as no value: it must not keep anybody from a token
 // that lives.
 func (c *Catalog) layPushed(ctx context.Context, r *Realm, s realm.Secret) (realm.Secret, error) {
-	pushed, err := c.cache.loadPushed(ctx, s.Ref)
+	pushed, err := c.cache.loadPushed(ctx, s)
 	if err != nil && !isDamaged(err) {
 		if !tokenstore.IsUnavailable(err) || r.lacksVolatile(s) {
 			return s, StoreError(err)
@@ -128,21 +129,22 @@ func (r *Realm) lacksVolatile(s realm.Secret) bool {
 }
 
 // loadPushed reads what was pushed to a secret, and remembers it. While the store
-// cannot be used, what was read last is good, as long as it lives.
-func (c *Cache) loadPushed(ctx context.Context, ref realm.Ref) (tokenstore.Pushed, error) {
+// cannot be used, what was read last is good, as long as it lives and the secret is
+// the same.
+func (c *Cache) loadPushed(ctx context.Context, s realm.Secret) (tokenstore.Pushed, error) {
 	ctx, cancel, err := c.begin(ctx)
 	defer cancel()
 	var p tokenstore.Pushed
 	if err == nil {
-		p, err = c.store.Pushed(ctx, ref)
+		p, err = c.store.Pushed(ctx, s.Ref)
 	}
 	if err != nil {
-		if old, ok := c.pushed.find(ref); ok && tokenstore.IsUnavailable(err) {
+		if old, ok := c.pushed.find(s.Ref); ok && old.writtenAt.Equal(s.UpdatedAt) && tokenstore.IsUnavailable(err) {
 			old.Now = old.Now.Add(c.now().Sub(old.at))
 			return old.Pushed, nil
 		}
 		return p, err
 	}
-	c.pushed.keep(ref, readPushed{p, c.now()})
+	c.pushed.keep(s.Ref, readPushed{p, c.now(), s.UpdatedAt})
 	return p, nil
 }

@@ -165,6 +165,40 @@ func TestPushedForAnotherHost(t *testing.T) {
 	}
 }
 
+// TestPushedToAnOlderSecret: nor does he get them from the memory of a node while the
+// store fails.
+func TestPushedToAnOlderSecret(t *testing.T) {
+	f := newFixture(t)
+	f.saveRealm(t, "wx", ticketed())
+	f.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value", "ticket", "own")
+	f.push(t, wx, "ticket", "pushed", 0)
+	fields := func() realm.Hidden {
+		t.Helper()
+		s, err := f.secret(t, wx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Fields["ticket"]
+	}
+	f.store.pushedAway = true
+	if fields() != "own" {
+		t.Fatal("what was never read is known")
+	}
+	f.store.pushedAway = false
+	fields()
+	f.store.pushedAway = true
+	if fields() != "pushed" {
+		t.Fatal("what was read last does not count")
+	}
+	c := ticketed()
+	c.URL = "https://evil.example/token"
+	f.saveRealm(t, "wx", c)
+	f.saveSecret(t, wx, "key_1", "made", "key_2", "up", "ticket", "x")
+	if fields() != "x" {
+		t.Error("it is sent with what was pushed for another host")
+	}
+}
+
 // TestPushedWithoutTheStore: what was read last is good as long as it lives, and a
 // damaged row keeps nobody from the secret's own value.
 func TestPushedWithoutTheStore(t *testing.T) {
