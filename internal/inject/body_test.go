@@ -140,7 +140,7 @@ func TestJSONBodiesRefused(t *testing.T) {
 		"", " ", "[]", `"a"`, "1", "null", `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{"a":1 "b":2}`, `{a:1}`, `{'a':1}`, `{"a":1}}`, `{"a":1}{`,
 		`{"a":01}`, `{"a":-}`, `{"a":1.}`, `{"a":1e}`, `{"a":1e+}`, `{"a":+1}`, `{"a":.5}`, `{"a":-a}`, `{"a":0x1}`, `{"a":tru}`, `{"a":True}`, `{"a":nulll}`, `{"a":NaN}`,
 		`{"a":[1,]}`, `{"a":[}`, `{"a":{]}`, `{"a":[1}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":"\u12g4"}`, "{\"a\":\"\xff\"}", "{\"tok\xffen\":1}", "{\"a\":\"\xc3\"}", "{\"a\":\"\xed\xa0\x80\"}",
-		"\xef\xbb{}", "\xef\xbb\xbf\xef\xbb\xbf{}", " \xef\xbb\xbf", "\xff\xfe{\x00}\x00", "{\x00}\x00", "/**/{}", `{"a":1}//`,
+		"\xef\xbb{}", "\xef\xbb\xbf\xef\xbb\xbf{}", " \xef\xbb\xbf", "\xef\xbb \xbf{}", "\n\xef\xbb\xbf{}", "\xef \xbb\xbf{}", "\xff\xfe{\x00}\x00", "{\x00}\x00", "/**/{}", `{"a":1}//`,
 		`{"a":` + deep + strings.Repeat("]", maxJSONDepth) + `}`, `{"` + strings.Repeat("x", maxHeldName) + `":1}`, "{" + strings.Repeat(" ", maxHeldName+1) + "}",
 	} {
 		for _, size := range []int{1, len(body) + 1} {

@@ -112,7 +112,7 @@ type jsonBody struct {
 	literal string // what is left of true, false or null
 	hex     int    // how many digits of an escape are still to come
 	char    []byte // the beginning of a character in UTF-8
-	mark    int    // how much of a byte order mark was read
+	mark    int    // how much of a byte order mark was read; all of it where there can be none
 }
 
 // newJSONBody makes the edit of a body. One that is empty is taken for {}.

@@ -37,6 +37,8 @@ const byteOrderMark = "\xef\xbb\xbf"
 // next reads one byte.
 func (b *jsonBody) next(out []byte, c byte) ([]byte, error) {
 	switch {
+	case b.mark < len(byteOrderMark):
+		return b.inMark(out, c)
 	case b.state >= inString && b.state <= inHex:
 		return b.inText(out, c)
 	case b.state == inLiteral:
@@ -60,6 +62,20 @@ func (b *jsonBody) next(out []byte, c byte) ([]byte, error) {
 	return b.structure(out, c)
 }
 
+// inMark reads a byte of the mark. What begins otherwise has none, and may have
+// none further on.
+func (b *jsonBody) inMark(out []byte, c byte) ([]byte, error) {
+	switch {
+	case c == byteOrderMark[b.mark]:
+		b.mark++
+		return b.write(out, c)
+	case b.mark > 0:
+		return out, errJSON
+	}
+	b.mark = len(byteOrderMark)
+	return b.next(out, c)
+}
+
 // writeUnless writes a byte that is no error.
 func (b *jsonBody) writeUnless(err error, out []byte, c byte) ([]byte, error) {
 	if err != nil {
@@ -72,11 +88,7 @@ func (b *jsonBody) writeUnless(err error, out []byte, c byte) ([]byte, error) {
 func (b *jsonBody) structure(out []byte, c byte) ([]byte, error) {
 	switch b.state {
 	case beforeDocument:
-		if b.mark < len(byteOrderMark) && c == byteOrderMark[b.mark] {
-			b.mark++
-			return b.write(out, c)
-		}
-		if c != '{' || b.mark != 0 && b.mark != len(byteOrderMark) {
+		if c != '{' {
 			return out, errJSON
 		}
 		b.into = b.root
