@@ -101,12 +101,20 @@ func (l *linker) rewrite(link string) string {
 		return link
 	}
 	path = l.site.Path + behind
-	if origin != "" {
+	switch {
+	case origin != "" || mayNameHost(path):
 		path = l.site.Origin + path
-	} else if path == "" {
+	case path == "":
 		path = "/"
 	}
 	return path + l.withoutToken(query) + fragment
+}
+
+// mayNameHost reports whether a path that stands at the beginning of a link would be
+// read as the name of a host: browsers take a backslash for a slash, and drop tabs and
+// line breaks (https://url.spec.whatwg.org/#concept-basic-url-parser).
+func mayNameHost(path string) bool {
+	return len(path) > 1 && strings.IndexByte("/\\\t\n\r", path[1]) >= 0
 }
 
 // splitOrigin cuts the scheme and the authority off a link. A relative one has none.

@@ -83,6 +83,11 @@ func TestRewriteBySite(t *testing.T) {
 		{"https://api.example.com/v3", &Site{Origin: "https://a"}, "/v3/x", "/x"},
 		{"https://api.example.com/v3", &Site{Origin: "https://a", Path: "/p", APIPath: "/w"}, "/v3/w/x", "/p/x"},
 		{"https://api.example.com/v3", &Site{Origin: "https://a", Path: "/p", APIPath: "/w"}, "/v3/x", "/v3/x"},
+		// A path that begins with two slashes would be read as a host.
+		{"https://api.example.com/v3", &Site{Origin: "https://a"}, "/v3//evil.example/x", "https://a//evil.example/x"},
+		{"https://api.example.com/v3", &Site{Origin: "https://a"}, `/v3/\evil.example/x`, `https://a/\evil.example/x`},
+		{"https://api.example.com/v3", &Site{Origin: "https://a"}, "/v3/\t/evil.example/x", "https://a/\t/evil.example/x"},
+		{"https://api.example.com/v3", &Site{Origin: "https://a", Path: "/p"}, "/v3//evil.example/x", "/p//evil.example/x"},
 		{"https://api.example.com", nil, "https://api.example.com/x", "https://api.example.com/x"},
 	} {
 		got := linked(t, c.api, c.site, http.Header{"Location": {c.in}}, inHeader)
