@@ -1,7 +1,9 @@
 package presets_test
 
 import (
+	"cmp"
 	"errors"
+	"net/url"
 	"testing"
 	"time"
 
@@ -47,11 +49,27 @@ func (s *trial) obtain(t *testing.T, c goldenCall) (grant.Result, error) {
 	case "refresh":
 		return s.bound.Refresh(t.Context(), s.client, req)
 	case "exchange":
-		req.Kept = s.bound.KeptOf(grant.Callback{Parameters: realm.KeptOf(c.Callback)})
-		return s.bound.Exchange(t.Context(), s.client, goldenAuthorization(), goldenCode, req)
+		cb := s.callback(t, c)
+		req.Kept = s.bound.KeptOf(cb)
+		return s.bound.Exchange(t.Context(), s.client, goldenAuthorization(), cb.Code, req)
 	}
 	t.Fatalf("recipe %q is not fetch, refresh, authorize or exchange", c.Recipe)
 	return grant.Result{}, nil
+}
+
+// callback is what the browser brings back: the code under the realm's name for
+// it, the state, and what else the golden file has.
+func (s *trial) callback(t *testing.T, c goldenCall) grant.Callback {
+	t.Helper()
+	query := url.Values{"state": {goldenState}, cmp.Or(s.config.CodeName, "code"): {goldenCode}}
+	for name, value := range c.Callback {
+		query.Set(name, value)
+	}
+	cb, err := grant.ParseCallback(query.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.bound.ReadCode(cb)
 }
 
 // parents are the tokens of other credentials, by the names that the recipes have
