@@ -49,9 +49,13 @@ func (l language) facts(p presets.Preset) (list []string) {
 	return list
 }
 
-// places are where the token is put.
+// places are where the token is put. What else is put into requests, such as
+// the id of a user, is not the token.
 func (l language) places(inject []realm.Injection) (list []string) {
 	for _, in := range inject {
+		if in.Value != "" && !strings.Contains(in.Value, "{token}") {
+			continue
+		}
 		place := l.w.places[in.Place]
 		if strings.Contains(place, "%s") {
 			place = fmt.Sprintf(place, strings.TrimPrefix(in.Name, "/"))

@@ -101,6 +101,18 @@ func TestWordsAreWhole(t *testing.T) {
 	}
 }
 
+func TestPlacesAreThoseOfTheToken(t *testing.T) {
+	got := languages[0].places([]realm.Injection{
+		{Place: "header", Name: "Authorization", Value: "Bearer {token}"},
+		{Place: "url", Name: "open_id", Value: "{answer.open_id}"},
+		{Place: "url", Name: "access_token"},
+	})
+	want := []string{"the header `Authorization`", "the query parameter `access_token`"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestFacts(t *testing.T) {
 	en, zh := languages[0], languages[1]
 	dead := realm.Rule{Status: []int{400, 401}, JSON: "code", Values: []realm.Scalar{realm.ScalarOf("InvalidAuthentication")}}
