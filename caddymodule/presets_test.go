@@ -51,7 +51,7 @@ func goldenFields(t *testing.T, name string) map[string]string {
 func TestPresetsNeedOnlyASecret(t *testing.T) {
 	for _, name := range presets.Names() {
 		t.Run(name, func(t *testing.T) {
-			validates(t, realmOfPreset(t, "x", name))
+			validates(t, realmOfPreset(t, "x", name), "")
 		})
 	}
 }
@@ -80,12 +80,12 @@ func plainRealm(t *testing.T, id, name string) string {
 	return text + "}\n}\n"
 }
 
-// validates holds that what stands in a tokens block is right: it adapts without
-// a warning, every program compiles, and the secrets fit.
-func validates(t *testing.T, text string) {
+// validates holds that what stands in a tokens block, and in a site, is right: it
+// adapts without a warning, every program compiles, and the secrets fit.
+func validates(t *testing.T, text, site string) {
 	t.Helper()
 	i := newInstance(t)
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(i.caddyfile(text, "token_gateway")), nil)
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(i.caddyfile(text, site+"token_gateway")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +105,7 @@ func validates(t *testing.T, text string) {
 
 var (
 	pageBlock = regexp.MustCompile("(?ms)^```caddyfile tokens\n(.*?)^```$")
+	pageSite  = regexp.MustCompile("(?ms)^```caddyfile site\n(.*?)^```$")
 	pageLine  = regexp.MustCompile(`(?m)^realm (\S+) \{$|^\t+(\S+) \{env\.(\w+)\}$`)
 )
 
@@ -133,7 +134,11 @@ func TestPagesOfPresetsWork(t *testing.T) {
 					}
 					t.Setenv(m[3], fields[m[2]])
 				}
-				validates(t, text)
+				var site string
+				for _, m := range pageSite.FindAllSubmatch(page, -1) {
+					site += string(m[1])
+				}
+				validates(t, text, site)
 			})
 		}
 	}

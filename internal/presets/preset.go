@@ -80,8 +80,8 @@ func (n Notes) In(language string) []string {
 type Field struct {
 	Name string `json:"name"`
 	// Required fields must be in the secret, or in the realm's shared ones. Not
-	// required are those with a default; parent, which names the key of the
-	// secret whose token the recipes read; and those that only token_push reads.
+	// required are those with a default, parent, which names the key of the
+	// secret whose token the recipes read, and those that only token_push reads.
 	Required bool `json:"required"`
 	// Confidential fields are credentials; the others are names and ids.
 	Confidential bool `json:"confidential"`

@@ -133,6 +133,21 @@ func (p Preset) AuthorizeCurl() string {
 	return "curl localhost:8081/api/secret/" + p.Name + "/" + ownKey + "/authorize"
 }
 
+// TokenPush is the line by which a site takes what the provider pushes. It is
+// empty where the config names no format.
+func (p Preset) TokenPush() string {
+	if p.Config.Push == "" {
+		return ""
+	}
+	return "token_push /" + p.Name + "/ticket " + p.Name + " " + ownKey + "\n"
+}
+
+// PushCurl is the command by which whoever receives a pushed field brings it.
+func (p Preset) PushCurl(field string) string {
+	return "curl -H 'Content-Type: application/json' localhost:8081/api/secret/" + p.Name + "/" + ownKey + "/push --data-binary " +
+		quote(`{"field": "`+field+`", "value": "..."}`)
+}
+
 // quote writes a word as a shell wants it.
 func quote(s string) string {
 	if !strings.ContainsAny(s, " ?&;*'\"{}[]()<>|$`\\!#~\n") {

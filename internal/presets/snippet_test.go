@@ -84,6 +84,21 @@ func TestCurl(t *testing.T) {
 	}
 }
 
+func TestTickets(t *testing.T) {
+	p := Preset{Name: "x"}
+	if got := p.TokenPush(); got != "" {
+		t.Errorf("without a format: %q", got)
+	}
+	p.Config.Push = realm.PushFeishu
+	if got, want := p.TokenPush(), "token_push /x/ticket x main\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	want := `curl -H 'Content-Type: application/json' localhost:8081/api/secret/x/main/push --data-binary '{"field": "t", "value": "..."}'`
+	if got := p.PushCurl("t"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestNeedsPerson(t *testing.T) {
 	for _, c := range []struct {
 		config realm.Config

@@ -58,6 +58,7 @@ func (l language) writeSetUp(b *strings.Builder, p presets.Preset) {
 	fmt.Fprintf(b, "\n## %s\n\n", l.w.setUp)
 	fmt.Fprintf(b, l.w.setUpTokens+"\n\n", l.docs)
 	fmt.Fprintf(b, "```caddyfile tokens\n%s```\n\n", p.Caddyfile())
+	l.writeTickets(b, p)
 	if p.NeedsPerson() {
 		fmt.Fprintf(b, l.w.setUpPerson+"\n\n```sh\n%s\n```\n\n", l.docs, p.AuthorizeCurl())
 	}
@@ -67,6 +68,23 @@ func (l language) writeSetUp(b *strings.Builder, p presets.Preset) {
 		fmt.Fprintf(b, l.w.setUpRead+"\n\n", l.docs)
 	}
 	fmt.Fprintf(b, "```sh\n%s\n```\n", p.Curl())
+}
+
+// writeTickets writes how the fields arrive that the provider sends again and
+// again, those of the parents first.
+func (l language) writeTickets(b *strings.Builder, p presets.Preset) {
+	for _, parent := range p.Parents() {
+		l.writeTickets(b, parent)
+	}
+	for _, f := range p.Fields {
+		switch line := p.TokenPush(); {
+		case !f.Pushed:
+		case line != "":
+			fmt.Fprintf(b, l.w.setUpPushed+"\n\n```caddyfile site\n%[3]s```\n\n", l.docs, f.Name, line)
+		default:
+			fmt.Fprintf(b, l.w.setUpPush+"\n\n```sh\n%[3]s\n```\n\n", l.docs, f.Name, p.PushCurl(f.Name))
+		}
+	}
 }
 
 // writeFields writes the table of the fields.

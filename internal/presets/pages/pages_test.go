@@ -113,6 +113,31 @@ func TestPlacesAreThoseOfTheToken(t *testing.T) {
 	}
 }
 
+// A page says how a ticket arrives.
+func TestTicketsOnPages(t *testing.T) {
+	p, err := presets.Get("wechat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Fields = append(p.Fields, presets.Field{Name: "ticket", Pushed: true})
+	for _, l := range languages {
+		for format, want := range map[string]string{
+			"":               "](" + l.docs + "/realms.md#fields-that-somebody-brings)",
+			realm.PushFeishu: "](" + l.docs + "/caddyfile.md#token_push)",
+		} {
+			p.Config.Push = format
+			line := "\n\n```sh\n" + p.PushCurl("ticket") + "\n```\n"
+			if format != "" {
+				line = "\n\n```caddyfile site\n" + p.TokenPush() + "```\n"
+			}
+			page := l.page(p)
+			if !strings.Contains(page, want) || !strings.Contains(page, "`ticket`") || !strings.Contains(page, line) || unfilled.MatchString(page) {
+				t.Errorf("%s, push %q: %s", l.code, format, page)
+			}
+		}
+	}
+}
+
 func TestFacts(t *testing.T) {
 	en, zh := languages[0], languages[1]
 	dead := realm.Rule{Status: []int{400, 401}, JSON: "code", Values: []realm.Scalar{realm.ScalarOf("InvalidAuthentication")}}

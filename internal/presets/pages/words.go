@@ -30,6 +30,7 @@ type words struct {
 	categories                                    map[string]string
 
 	setUp, setUpTokens, setUpSite, setUpRead, setUpPerson string
+	setUpPushed, setUpPush                                string
 	fields, fieldsHeader, fieldsShared                    string
 	isConfidential, isShared, isPushed, defaultIs         string
 
@@ -76,6 +77,8 @@ var english = words{
 	setUpTokens: "In the [`tokens` block](%s/caddyfile.md) of the Caddyfile:",
 	setUpSite:   "A site with [`token_gateway`](%s/caddyfile.md#token_gateway) then serves the API at `/%s/main/`:",
 	setUpRead:   "Your program reads the token from the [HTTP API](%s/api.md#get-apitoken):",
+	setUpPushed: "`%[2]s` is not written here, because the provider sends another one again and again. A public site takes it with [`token_push`](%[1]s/caddyfile.md#token_push), at the URL that you register with the provider. If another program receives it, it [pushes](%[1]s/realms.md#fields-that-somebody-brings) it, and the secret needs no `push_token` and `push_aes_key`.",
+	setUpPush:   "`%[2]s` is not written here, because the provider sends another one again and again. The program that receives it [pushes](%[1]s/realms.md#fields-that-somebody-brings) it each time:",
 	setUpPerson: "First, a person authorizes the account once, with the [link](%s/accounts.md) that this returns:",
 
 	fields: "Fields", fieldsHeader: "| field | what it is |",
@@ -135,6 +138,8 @@ var chinese = words{
 	setUpTokens: "在 Caddyfile 的 [`tokens` 块](%s/caddyfile.md)里写上：",
 	setUpSite:   "站点里写上 [`token_gateway`](%s/caddyfile.md#token_gateway) 之后，API 就在 `/%s/main/` 之下：",
 	setUpRead:   "程序通过 [HTTP API](%s/api.md#get-apitoken) 读取 token：",
+	setUpPushed: "`%[2]s` 不写在这里，因为服务商会定期推送新值。公网站点用 [`token_push`](%[1]s/caddyfile.md#token_push) 接收，URL 须在服务商后台登记。如果由其他程序接收，则由该程序[推送](%[1]s/realms.md#fields-that-somebody-brings)，secret 中无需 `push_token` 和 `push_aes_key`。",
+	setUpPush:   "`%[2]s` 不写在这里，因为服务商会定期推送新值。接收它的程序每次都要[推送](%[1]s/realms.md#fields-that-somebody-brings)给代理：",
 	setUpPerson: "先由人工授权一次，打开下面的命令返回的[链接](%s/accounts.md)：",
 
 	fields: "字段", fieldsHeader: "| 字段 | 说明 |",
