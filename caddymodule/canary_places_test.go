@@ -45,11 +45,14 @@ func (m *mirror) note(secrets ...string) {
 	m.sent = append(m.sent, secrets...)
 }
 
+// signatureOf is what is confidential of a JWT: the claims stand in the realm, too.
+func signatureOf(jwt string) string { return jwt[strings.LastIndexByte(jwt, '.')+1:] }
+
 // assert is a token endpoint. It refuses a request with what it holds, or gives a
 // token in the place that the path names.
 func (m *mirror) assert(w http.ResponseWriter, r *http.Request) {
 	assertion := r.FormValue("client_assertion")
-	m.note(assertion, strings.SplitN(assertion+"..", ".", 3)[2])
+	m.note(signatureOf(assertion))
 	answer := map[string]string{"user": canary + "-user"}
 	switch r.URL.Path {
 	case "/assert/header":
@@ -74,7 +77,7 @@ func (m *mirror) reflect(w http.ResponseWriter, r *http.Request) {
 	}
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if strings.Contains(bearer, ".") { // a JWT
-		m.note(bearer, bearer[strings.LastIndexByte(bearer, '.')+1:])
+		m.note(signatureOf(bearer))
 	}
 	all := strings.Join([]string{r.URL.String(), r.Header.Get("Cookie"), string(body), bearer, r.Header.Get("X-User"), sign}, " | ")
 	_, password, _ := r.BasicAuth()

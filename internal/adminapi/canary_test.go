@@ -141,15 +141,22 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	send(http.MethodPost, "/api/explain", `{"client":"app","realm":"wxgzh","key":"wxgzh_secret","path":"/cgi-bin/x?access_token=`+canary()+`"}`)
 
+	s.wantNothingShown(answers.String(), canaries)
+}
+
+// wantNothingShown looks for canaries, and for what was planted, wherever something
+// is shown or stored.
+func (s *server) wantNothingShown(answers string, canaries []string) {
+	s.t.Helper()
 	var files strings.Builder
 	for _, suffix := range []string{"", "-wal"} {
 		content, err := os.ReadFile(s.path + suffix)
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		files.Write(content)
 	}
-	places := map[string]string{"the answers": answers.String(), "the log": s.log.String(), "the files": files.String()}
+	places := map[string]string{"the answers": answers, "the log": s.log.String(), "the files": files.String()}
 	for _, path := range []string{"/api/audit?pageSize=100", "/api/backup", "/api/client", "/api/client/" + secretscan.Planted, "/api/status", "/api/realm", "/api/secret"} {
 		places[path] = s.must(http.MethodGet, path, "").body
 	}
@@ -157,10 +164,10 @@ func TestNothingLeaks(t *testing.T) {
 	places["an explanation"] = s.must(http.MethodPost, "/api/explain", `{"client":"`+secretscan.Planted+`","realm":"`+secretscan.Planted+`","key":"k"}`).body
 	for name, text := range places {
 		for _, found := range secretscan.Find(text, canaries...) {
-			t.Errorf("%s: %s", name, found)
+			s.t.Errorf("%s: %s", name, found)
 		}
 		if secretscan.Find(text, secretscan.Planted) == nil {
-			t.Errorf("%s: what was planted is not found (%d bytes)", name, len(text))
+			s.t.Errorf("%s: what was planted is not found (%d bytes)", name, len(text))
 		}
 	}
 }
