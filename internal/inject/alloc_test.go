@@ -3,6 +3,7 @@ package inject
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -133,6 +134,30 @@ func overStream(tb testing.TB, renewOn string) func() error {
 		base.resp.ContentLength = -1
 		_, err := transport.RoundTrip(req) //nolint:bodyclose // it is in memory
 		return err
+	}
+}
+
+// The memory of a body that streams does not depend on how long it is.
+func TestAllocationsOfBodies(t *testing.T) {
+	for media, begin := range map[string]string{formType: "a=", "application/json": `{"a":"`} {
+		var got [2]float64
+		for i, size := range [...]int{2 << 20, 8 << 20} {
+			body := begin + strings.Repeat("x", size)
+			got[i] = testing.AllocsPerRun(3, func() {
+				out := &outgoing{Request: http.Request{
+					Method: http.MethodPost, Header: http.Header{"Content-Type": {media}},
+					Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+				}}
+				noError(t, out.placeBody(bodyLease("token")))
+				n, _ := io.Copy(io.Discard, out.Body) // the document has no end
+				if n < int64(size) {
+					t.Errorf("%s: %d bytes", media, n)
+				}
+			})
+		}
+		if got[1] > got[0]+1 {
+			t.Errorf("%s: %v allocations", media, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -71,8 +72,11 @@ type injectedBody struct {
 	kind  bodyEdit
 	piece []byte // the memory of what is read
 	ready []byte // what is rewritten, and nobody has read yet
-	err   error  // what comes behind it
-	came  int64  // how much was read
+	// memory is that of ready when a piece is rewritten: what was read ahead may
+	// have grown far larger, and is not kept.
+	memory []byte
+	err    error // what comes behind it
+	came   int64 // how much was read
 }
 
 // Read reads the body.
@@ -81,8 +85,14 @@ func (b *injectedBody) Read(p []byte) (int, error) {
 		if b.err != nil {
 			return 0, b.err
 		}
-		b.ready = b.ready[:0]
+		if b.memory == nil {
+			b.memory = make([]byte, 0, len(b.piece))
+		}
+		b.ready = b.memory[:0]
 		b.fill()
+		if cap(b.ready) <= 2*bodyPiece {
+			b.memory = b.ready
+		}
 	}
 	n := copy(p, b.ready)
 	b.ready = b.ready[n:]
@@ -260,17 +270,23 @@ func newFormBody(lease *realm.Lease) *formBody {
 func (f *formBody) edit(out, piece []byte) ([]byte, error) {
 	out, f.ours = append(out, f.ours...), nil
 	f.hasMore = f.hasMore || len(piece) > 0
-	for _, c := range piece {
-		isEnd := c == queryPairs.sep || c == queryPairs.other
-		switch {
-		case !f.isValue && (isEnd || c == '='):
+	for i := 0; i < len(piece); i++ {
+		if f.isValue {
+			run := valueIn(piece[i:])
+			if !f.isOurs {
+				out = append(out, run...)
+			}
+			if i += len(run); i < len(piece) {
+				f.pairEnded(piece[i])
+			}
+			continue
+		}
+		switch c := piece[i]; {
+		case c == queryPairs.sep || c == queryPairs.other:
 			out = f.nameEnded(out)
-			fallthrough
-		case f.isValue:
-			switch {
-			case isEnd:
-				f.pairEnded(c)
-			case !f.isOurs:
+			f.pairEnded(c)
+		case c == '=':
+			if out = f.nameEnded(out); !f.isOurs {
 				out = append(out, c)
 			}
 		case len(f.name) == maxHeldName:
@@ -280,6 +296,15 @@ func (f *formBody) edit(out, piece []byte) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// valueIn returns how far a value goes on in a piece: all of it where no separator
+// comes. Values are the bulk of a form, and are copied as a whole.
+func valueIn(piece []byte) []byte {
+	if end := bytes.IndexAny(piece, queryPairs.both); end >= 0 {
+		return piece[:end]
+	}
+	return piece
 }
 
 // nameEnded decides about the pair.

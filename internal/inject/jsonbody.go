@@ -149,13 +149,35 @@ var (
 
 // edit implements bodyEdit.
 func (b *jsonBody) edit(out, piece []byte) ([]byte, error) {
-	var err error
-	for _, c := range piece {
-		if out, err = b.next(out, c); err != nil {
+	for i := 0; i < len(piece); i++ {
+		run := b.textIn(piece[i:])
+		if b.sink == sendBytes {
+			out = append(out, run...)
+		}
+		if i += len(run); i == len(piece) {
+			break
+		}
+		var err error
+		if out, err = b.next(out, piece[i]); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// textIn returns how far a piece goes on with characters that stand for themselves
+// in a string: none of a name that is held back. Strings are the bulk of a document,
+// and these characters of them are copied as a whole.
+func (b *jsonBody) textIn(piece []byte) []byte {
+	if b.state != inString || b.sink == holdBytes || len(b.char) > 0 {
+		return nil
+	}
+	for i, c := range piece {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return piece[:i]
+		}
+	}
+	return piece
 }
 
 // end implements bodyEdit.
