@@ -3,6 +3,8 @@ package inject
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // Site is where a caller reaches the API through this proxy.
@@ -100,7 +102,7 @@ func (l *linker) rewrite(link string) string {
 	if !ok || behind != "" && behind[0] != '/' {
 		return link
 	}
-	path = l.site.Path + behind
+	path = l.site.Path + l.withoutSegment(behind)
 	switch {
 	case origin != "" || mayNameHost(path):
 		path = l.site.Origin + path
@@ -156,6 +158,26 @@ func (l *linker) isOwn(origin string) bool {
 		}
 	}
 	return false
+}
+
+// withoutSegment cuts the segment off that is the token alone: the proxy always puts
+// another one in front. Behind words ("/bot"), the masked token is a dummy, which the
+// proxy replaces.
+func (l *linker) withoutSegment(path string) string {
+	for _, p := range l.tokens[0].Target.Inject {
+		if p.In != realm.PlacePath || p.Pair != "/" || path == "" {
+			continue
+		}
+		segment, rest, isDivided := strings.Cut(path[1:], "/")
+		switch {
+		case !quotes(segment, l.tokens):
+		case isDivided:
+			return "/" + rest
+		default:
+			return ""
+		}
+	}
+	return path
 }
 
 // withoutToken removes from a query, which begins with "?", the parameters that carry

@@ -95,6 +95,30 @@ func TestRewriteBySite(t *testing.T) {
 	}
 }
 
+// The token in the path is not in the way of who follows a link: a segment of its
+// own is cut off, and one behind words is replaced.
+func TestRewriteTokenInPath(t *testing.T) {
+	for _, c := range []struct {
+		place    realm.Place
+		in, want string
+	}{
+		{atRoot, "/123:AA-b%2Fc/latest/USD?a=1", "/latest/USD?a=1"},
+		{atRoot, "/123%3aAA-b%2fc/latest", "/latest"},
+		{atRoot, "/123:AA-b%2Fc", ""},
+		{atRoot, "/123:AA-b%2Fc/", "/"},
+		{atRoot, "/latest/USD", "/latest/USD"},
+		{atRoot, "", ""},
+		{inPath, "/bot123:AA-b%2Fc/getMe", "/bot" + realm.Mask + "/getMe"},
+	} {
+		l := pathLease(c.place)
+		l.Target.API, l.Target.RewriteLinks = &url.URL{Scheme: "https", Host: "api.example.com", Path: "/v1"}, true
+		job := Job{Lease: l, Dial: "api.example.com:443", UseAPI: true, Site: &Site{Origin: "https://a", Path: "/p"}}
+		resp, err := over(&recorder{header: http.Header{"Location": {"https://api.example.com/v1" + c.in}}}, job).RoundTrip(get("/x"))
+		noError(t, err)
+		equal(t, "https://a/p"+c.want, resp.Header.Get("Location"), c.in)
+	}
+}
+
 func TestRewriteLinkField(t *testing.T) {
 	site := &Site{Origin: "https://proxy", Path: "/p"}
 	const api = "https://api.example.com/x"
