@@ -73,16 +73,15 @@ func (l language) writeSetUp(b *strings.Builder, p presets.Preset) {
 // writeTickets writes how the fields arrive that the provider sends again and
 // again, those of the parents first.
 func (l language) writeTickets(b *strings.Builder, p presets.Preset) {
-	for _, parent := range p.Parents() {
-		l.writeTickets(b, parent)
-	}
-	for _, f := range p.Fields {
-		switch line := p.TokenPush(); {
-		case !f.Pushed:
-		case line != "":
-			fmt.Fprintf(b, l.w.setUpPushed+"\n\n```caddyfile site\n%[3]s```\n\n", l.docs, f.Name, line)
-		default:
-			fmt.Fprintf(b, l.w.setUpPush+"\n\n```sh\n%[3]s\n```\n\n", l.docs, f.Name, p.PushCurl(f.Name))
+	for _, q := range append(p.Parents(), p) {
+		for _, f := range q.Fields {
+			switch line := q.TokenPush(); {
+			case !f.Pushed:
+			case line != "":
+				fmt.Fprintf(b, l.w.setUpPushed+"\n\n```caddyfile site\n%[3]s```\n\n", l.docs, f.Name, line)
+			default:
+				fmt.Fprintf(b, l.w.setUpPush+"\n\n```sh\n%[3]s\n```\n\n", l.docs, f.Name, q.PushCurl(f.Name))
+			}
 		}
 	}
 }
