@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/internal/push"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 func init() {
@@ -42,7 +43,12 @@ type Push struct {
 	recorder *audit.Recorder
 	log      *zap.Logger
 	refusals *zap.Logger
+	slots    chan struct{} // a semaphore of those that ask the store
 }
+
+// pushSlots is how many requests at a time may ask the store. Anybody may send one,
+// and whoever has work for the store must not wait behind all of them.
+const pushSlots = 4
 
 // CaddyModule returns the Caddy module information.
 func (*Push) CaddyModule() caddy.ModuleInfo {
@@ -64,6 +70,7 @@ func (p *Push) Provision(ctx caddy.Context) error {
 	if err := realm.ValidateID("key", p.Key); err != nil {
 		return fmt.Errorf("token_push: %w", err)
 	}
+	p.slots = make(chan struct{}, pushSlots)
 	p.catalog, p.recorder, p.log, p.refusals = app.view.Catalog(), app.recorder, ctx.Logger(), adminapi.Sampled(ctx.Logger())
 	if r, ok := p.catalog.Remembered(p.Realm); ok && r.Defined && r.Config.Push == "" {
 		return fmt.Errorf("token_push: the realm '%s' has no push, which names the format of its provider", p.Realm)
@@ -105,6 +112,10 @@ func (p *Push) take(ctx context.Context, r *http.Request) (push.Answer, error) {
 	if err != nil || len(body) > push.MaxBody {
 		return push.Answer{}, fmt.Errorf("%w: the body is broken, or larger than 64 KiB", push.ErrRefused)
 	}
+	if err := p.acquireSlot(ctx); err != nil {
+		return push.Answer{}, err
+	}
+	defer func() { <-p.slots }()
 	c, err := p.catalog.Realm(ctx, p.Realm)
 	if err != nil {
 		return push.Answer{}, err
@@ -124,6 +135,18 @@ func (p *Push) take(ctx context.Context, r *http.Request) (push.Answer, error) {
 	}
 	p.log.Info("took a pushed value", zap.String("realm", p.Realm), zap.String("key", p.Key), zap.String("field", answer.Field))
 	return answer, nil
+}
+
+// acquireSlot waits for a slot, as long as the store may take.
+func (p *Push) acquireSlot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout)
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &realm.Error{Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable, Detail: "too many requests at once"}
+	}
 }
 
 // keysOf is what a secret, or its realm for all of them, has for the requests of

@@ -15,9 +15,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,7 +262,7 @@ func TestPushWithoutTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Push{Realm: "wechat", Key: "main", catalog: c, log: zap.NewNop(), refusals: zap.NewNop()}
+	p := &Push{Realm: "wechat", Key: "main", catalog: c, log: zap.NewNop(), refusals: zap.NewNop(), slots: make(chan struct{}, 1)}
 	good := pushings[0].ticket("ticket")
 	for body, want := range map[string]int{good.body: http.StatusServiceUnavailable, "<xml><a>1</a></xml>": http.StatusForbidden} {
 		r := httptest.NewRequest(http.MethodPost, "/wechat"+good.query, strings.NewReader(body))
@@ -267,5 +270,49 @@ func TestPushWithoutTheStore(t *testing.T) {
 		if err := p.ServeHTTP(w, r, nil); err != nil || w.Code != want || (w.Header().Get("Retry-After") == "1") != (want == http.StatusServiceUnavailable) {
 			t.Errorf("%.20s: %v, %d %s", body, err, w.Code, w.Body)
 		}
+	}
+}
+
+// TestPushesOfAFlood: forged requests do not take all of the store, because anybody
+// may send them. One that waits for its turn in vain comes again.
+func TestPushesOfAFlood(t *testing.T) {
+	var asking, most atomic.Int64
+	free := make(chan struct{})
+	hanging := func(context.Context) error {
+		now := asking.Add(1)
+		defer asking.Add(-1)
+		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+		}
+		<-free
+		return tokenstore.ErrUnavailable
+	}
+	c, err := catalog.New(catalog.NewCache(catalog.Config{Open: hanging, Now: time.Now, Changed: func(catalog.Change) {}}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Push{Realm: "wechat", Key: "main", catalog: c, log: zap.NewNop(), refusals: zap.NewNop(), slots: make(chan struct{}, pushSlots)}
+	send := func(ctx context.Context) int {
+		w := httptest.NewRecorder()
+		if err := p.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, "/wechat", strings.NewReader("<xml>")), nil); err != nil {
+			t.Error(err)
+		}
+		return w.Code
+	}
+	var group sync.WaitGroup
+	for range 3 * pushSlots {
+		group.Go(func() { send(t.Context()) })
+	}
+	for asking.Load() < pushSlots {
+		runtime.Gosched()
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if code := send(left); code != http.StatusServiceUnavailable {
+		t.Errorf("HTTP %d", code)
+	}
+	close(free)
+	group.Wait()
+	if most.Load() != pushSlots || len(p.slots) != 0 {
+		t.Errorf("%d asked the store at once, %d slots are taken", most.Load(), len(p.slots))
 	}
 }
