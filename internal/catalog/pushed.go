@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -79,7 +80,13 @@ func (r *Realm) checkPush(s realm.Secret, field string, value realm.Hidden, life
 	} else if err != nil {
 		return err
 	}
-	if host, isNew := firstNew(known, r.boundTo(s)); isNew {
+	if _, isNew := firstNew(known, r.Program.ParentHosts(s)); isNew {
+		return &realm.Error{
+			Code: realm.CodeHostNotAllowed, Status: http.StatusConflict,
+			Detail: "a value that is pushed cannot name another parent: save the secret with its field " + grant.ParentField,
+		}
+	}
+	if host, isNew := firstNew(known, r.Program.Hosts(s)); isNew {
 		return notEnteredFor("the secret was", host, "a value that is pushed cannot name another one")
 	}
 	return nil
