@@ -2,6 +2,7 @@ package claim
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -195,12 +196,20 @@ func (o *Outcome) save(s *tokenstore.State, t realm.Token) {
 
 // saveRefreshToken saves what is good of an answer whose access token cannot be
 // used. The token that a new consent was to replace goes on, and has the other
-// one beside it.
+// one beside it. One that was renewed ahead of its end is served until then.
 func (o *Outcome) saveRefreshToken(s *tokenstore.State) {
+	have := s.Token
 	switch {
 	case o.Token.Refresh == "":
 	case o.Source == FromCode:
 		saveLate(s, o.Token)
+	case o.Request.Purpose == Renew && have.Access != "" && have.Lineage == o.Parent:
+		have.Refresh, have.RefreshExpiresAt = o.Token.Refresh, o.Token.RefreshExpiresAt
+		kept := make(map[string]string) // the answer may lack what the access token is used with
+		maps.Copy(kept, have.Kept.Reveal())
+		maps.Copy(kept, o.Token.Kept.Reveal())
+		have.Kept = realm.KeptOf(kept)
+		o.save(s, have)
 	default:
 		o.save(s, o.Token)
 	}

@@ -405,6 +405,38 @@ func TestSettleARefreshTokenAlone(t *testing.T) {
 	}
 }
 
+// TestSettleARefreshTokenAheadOfTheEnd: a renewal that brings a refresh token alone
+// does not take away the access token, which lives.
+func TestSettleARefreshTokenAheadOfTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		purpose   Purpose
+		old       map[string]string
+		got, want map[string]string
+		access    realm.Hidden
+	}{
+		{Renew, nil, nil, nil, "A1"},
+		{Renew, map[string]string{"answer.a": "1", "answer.b": "2"}, map[string]string{"answer.b": "3"}, map[string]string{"answer.a": "1", "answer.b": "3"}, "A1"},
+		{Flush, map[string]string{"answer.a": "1"}, nil, nil, ""}, // somebody wants to be rid of it
+	} {
+		old := tokenOf("A1", "R1", 7, time.Minute)
+		old.Kept = realm.KeptOf(c.old)
+		r := refreshRequest(c.purpose)
+		r.NewerThan = 7
+		s, d := claimed(t, r, old)
+		settle(s, r, d, func(o *Outcome) {
+			o.Cause, o.Token = failure(grant.Retryable, grant.KindBadResponse, false), realm.Token{Refresh: "R2", IssuedAt: noon, Kept: realm.KeptOf(c.got)}
+		})
+		switch got := s.Save; {
+		case got == nil:
+			t.Errorf("%v: nothing is saved", c.purpose)
+		case got.Access != c.access || got.Refresh != "R2" || got.Kept != realm.KeptOf(c.want):
+			t.Errorf("%v: saved %q and %q with %v", c.purpose, got.Access.Reveal(), got.Refresh.Reveal(), got.Kept.Reveal())
+		case got.Access != "" && (got.ExpiresAt != old.ExpiresAt || got.IssuedAt != old.IssuedAt || got.Fingerprint != old.Fingerprint):
+			t.Errorf("another life: %+v", got)
+		}
+	}
+}
+
 // TestChooseWhatMayBeRefreshed: a refresh token without what its refresh has to
 // send, or cannot bring, is not sent.
 func TestChooseWhatMayBeRefreshed(t *testing.T) {
