@@ -169,3 +169,29 @@ func TestRulesAboutThePathOfAnAnswer(t *testing.T) {
 		t.Errorf("%d requests arrived", n)
 	}
 }
+
+// TestSameTokenSaysAnotherAPI: a provider may give the token once more that it gave
+// before, and say another API with it, or something that nobody read before.
+func TestSameTokenSaysAnotherAPI(t *testing.T) {
+	i := newInstance(t)
+	var s *saying
+	s = newSaying(t, func(string) string { return s.URL + "/old" })
+	tokens := func(more string) string {
+		return "allow_private 127.0.0.1\n" + s.realm("semantics same\nallow_http\nhosts "+hostOf(s.URL)+more)
+	}
+	i.load(tokens(""), "token_gateway")
+	wantCall(t, i.get("/sf/main/x"), "GET /old/services/x?")
+	s.says.Store(func(string) string { return s.URL + "/new" })
+	i.must(http.MethodPost, "/api/token", `{"realm":"sf","key":"main","flush":true}`)
+	wantCall(t, i.get("/sf/main/x"), "GET /new/services/x?")
+	i.load(tokens("\ninject header X-Life {answer.expires_in}"), "token_gateway")
+	wantCall(t, i.get("/sf/main/x"), "\r\nX-Life: 7200\r\n")
+}
+
+// wantCall fails where the API did not get such a call.
+func wantCall(t *testing.T, a answer, part string) {
+	t.Helper()
+	if !strings.Contains(a.body, part) {
+		t.Errorf("%s, and not %q\n%s", a.Status, part, a.body)
+	}
+}

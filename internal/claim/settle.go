@@ -155,7 +155,8 @@ func (o *Outcome) recordToken(s *tokenstore.State) {
 	// and neither is the one that is stored already. A token that came for a
 	// code is always saved: whom it serves is seen later, and there will be no
 	// other one.
-	isStored := t.Access == s.Token.Access && t.Fingerprint == s.Token.Fingerprint && isNear(t.ExpiresAt, s.Token.ExpiresAt)
+	// The same one with something else to be kept is another one.
+	isStored := t.Access == s.Token.Access && t.Fingerprint == s.Token.Fingerprint && t.Kept == s.Token.Kept && isNear(t.ExpiresAt, s.Token.ExpiresAt)
 	if t.Refresh != "" || o.Source == FromCode && o.Use != ForWaiters || o.Use == ForAll && !isStored {
 		o.save(s, t)
 	}

@@ -22,6 +22,12 @@ func claimed(t *testing.T, r *Request, token realm.Token) (*tokenstore.State, De
 	return s, d
 }
 
+// keeping is a token with something that is kept with it.
+func keeping(t realm.Token) realm.Token {
+	t.Kept = realm.KeptOf(map[string]string{"answer.x": "1"})
+	return t
+}
+
 func TestSettleAToken(t *testing.T) {
 	old := tokenOf("A1", "R1", 7, -time.Minute)
 	for name, c := range map[string]struct {
@@ -35,6 +41,7 @@ func TestSettleAToken(t *testing.T) {
 		"without a refresh token":         {token: tokenOf("A2", "", 0, time.Hour), access: "A2", refresh: "R1"},
 		"the same token, extended":        {token: tokenOf("A1", "", 0, time.Hour), access: "A1", refresh: "R1"},
 		"the same token, nothing new":     {token: tokenOf("A1", "", 0, -time.Minute)},
+		"the same token, to be kept with": {token: keeping(tokenOf("A1", "", 0, -time.Minute)), access: "A1", refresh: "R1"},
 		"taken over, and nobody is ahead": {between: takeOver, token: tokenOf("A2", "R2", 0, time.Hour), access: "A2", refresh: "R2"},
 		"somebody saved another pair": {
 			between: func(s *tokenstore.State, _ *Request) { s.Token = tokenOf("A3", "R3", 8, time.Hour) },
