@@ -131,6 +131,16 @@ func (n *node) signal(sig syscall.Signal) {
 	}
 }
 
+// isUp reports whether the process runs.
+func (n *node) isUp() bool {
+	select {
+	case <-n.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // waitEnd waits until the process is gone by itself, as at a failpoint.
 func (n *node) waitEnd() {
 	n.t.Helper()

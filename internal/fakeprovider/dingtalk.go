@@ -52,7 +52,7 @@ var dingtalk = dialect{
 			return dingtalkError(http.StatusInternalServerError, "ServiceUnavailable", "系统繁忙")
 		case NeedsGET, NeedsPOST:
 			return dingtalkError(http.StatusMethodNotAllowed, "UnsupportedHttpMethod", "不支持的请求方法")
-		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime:
+		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime, BadTicket:
 			return dingtalkError(http.StatusBadRequest, "MissingappKey", "appKey is mandatory for this action.")
 		}
 		panic("unknown refusal " + string(r))

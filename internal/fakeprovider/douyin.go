@@ -42,7 +42,7 @@ var douyin = dialect{
 			return douyinError(2100004, "system busy")
 		case NeedsGET, NeedsPOST:
 			return reply{status: http.StatusMethodNotAllowed}
-		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime:
+		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime, BadTicket:
 			return douyinError(10002, "parameter error")
 		}
 		panic("unknown refusal " + string(r))

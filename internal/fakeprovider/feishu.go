@@ -32,7 +32,7 @@ var feishu = dialect{
 			return feishuError(http.StatusInternalServerError, 2200, "internal error")
 		case NeedsGET, NeedsPOST:
 			return feishuError(http.StatusNotFound, 404, "404 page not found")
-		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime:
+		case BadBody, MissingApp, MissingSecret, WrongGrant, BadCode, BadUser, BadSign, BadTime, BadTicket:
 			return feishuError(http.StatusBadRequest, 10003, "invalid param")
 		}
 		panic("unknown refusal " + string(r))

@@ -165,7 +165,7 @@ func refuseJD(r Refusal) reply {
 		return jdError(http.StatusServiceUnavailable, 500100, "system busy")
 	case NeedsGET, NeedsPOST:
 		return reply{status: http.StatusMethodNotAllowed}
-	case BadBody, MissingApp, MissingSecret, WrongGrant, BadUser, BadSign, BadTime:
+	case BadBody, MissingApp, MissingSecret, WrongGrant, BadUser, BadSign, BadTime, BadTicket:
 		return jdError(http.StatusOK, 400100, "invalid parameter")
 	}
 	panic("unknown refusal " + string(r))

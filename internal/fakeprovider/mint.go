@@ -125,7 +125,7 @@ func (p *Provider) granted(e endpoint, rec *record, rt *refreshRecord, now time.
 	if e.names != nil {
 		spelled = *e.names
 	}
-	g := wire{names: spelled, extras: p.speak.extras, now: now, token: rec.token, life: rec.endsAt.Sub(now)}
+	g := wire{names: spelled, extras: p.speak.extras, now: now, token: rec.token, life: rec.endsAt.Sub(now), user: rec.user}
 	if p.opts.Refresh.Seconds {
 		g.names.epoch = false
 	}

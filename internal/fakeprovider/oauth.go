@@ -111,7 +111,7 @@ func askClient(r *http.Request, form url.Values) (ask, Refusal) {
 
 func refuseOAuth(r Refusal) reply {
 	switch r {
-	case BadBody, MissingApp, MissingSecret, BadUser, BadSign, BadTime:
+	case BadBody, MissingApp, MissingSecret, BadUser, BadSign, BadTime, BadTicket:
 		return oauthError(http.StatusBadRequest, "invalid_request", "A parameter is missing, doubled or malformed.")
 	case NeedsGET, NeedsPOST:
 		return reply{status: http.StatusMethodNotAllowed}.with("Allow", http.MethodPost)

@@ -66,6 +66,7 @@ type Provider struct {
 	users      map[string]string
 	redirects  map[string]string
 	codes      map[string]*codeRecord
+	tickets    map[string]string
 	lives      map[string]time.Duration
 	book       book
 	mint       mint
@@ -96,7 +97,8 @@ func New(opts Options) *Provider {
 	p := &Provider{
 		opts: opts, speak: dialects[opts.Style],
 		secrets: map[string]string{}, users: map[string]string{}, redirects: map[string]string{}, codes: map[string]*codeRecord{},
-		lives: map[string]time.Duration{}, windows: map[string][]time.Time{},
+		tickets: map[string]string{},
+		lives:   map[string]time.Duration{}, windows: map[string][]time.Time{},
 		mint: newMint(), refresh: newRefreshBook(), open: newTraffic(), book: newBook(),
 		connections: newConnections(),
 	}

@@ -76,6 +76,7 @@ type wire struct {
 	token   string
 	life    time.Duration
 	refresh string
+	user    string
 	// refreshLife is sent where it is not zero.
 	refreshLife time.Duration
 }
@@ -85,7 +86,7 @@ func (g wire) reply() reply {
 	body := map[string]any{g.names.token: g.token, g.names.expiry: g.seconds(g.life)}
 	holds := []string{g.token}
 	if g.refresh != "" {
-		body["refresh_token"] = g.refresh
+		body[cmp.Or(g.names.refresh, "refresh_token")] = g.refresh
 		holds = append(holds, g.refresh)
 	}
 	if g.refreshLife > 0 {
@@ -93,6 +94,9 @@ func (g wire) reply() reply {
 	}
 	if g.names.clock != "" {
 		body[g.names.clock] = g.now.UnixMilli()
+	}
+	if g.names.user != "" {
+		body[g.names.user] = g.user
 	}
 	if g.names.inside != "" {
 		body = map[string]any{g.names.inside: body}

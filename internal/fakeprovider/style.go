@@ -23,6 +23,16 @@ const (
 	JDVOP       Style = "jd_vop"       // open-oauth.jd.com, the app logs in for the buyer
 	JDBill      Style = "jd_bill"      // bizapi.jd.com, signed requests
 	Suning      Style = "suning"       // open.suning.com
+
+	WeChatOpen     Style = "wechat_open"         // a third-party platform
+	WeChatPreauth  Style = "wechat_open_preauth" // its codes for links
+	WeChatAccount  Style = "wechat_open_account" // an account that authorized it
+	WeChatTicket   Style = "wechat_jsapi"        // tickets for the JS-SDK
+	WeComSuite     Style = "wecom_suite"         // the app of a provider
+	WeComCorp      Style = "wecom_corp"          // a company that installed it
+	WeComTicket    Style = "wecom_jsapi"         // tickets for the JS-SDK
+	FeishuStoreApp Style = "feishu_store_app"    // an app of the app store
+	FeishuStore    Style = "feishu_store"        // a company that installed it
 )
 
 // Refusal is why a token request is refused.
@@ -51,6 +61,8 @@ const (
 	BadSign Refusal = "bad_sign"
 	// BadTime is a timestamp too far from the provider's clock.
 	BadTime Refusal = "bad_time"
+	// BadTicket is a ticket that is not the one that was pushed last.
+	BadTicket Refusal = "bad_ticket"
 )
 
 // state is what the API sees in a token.
@@ -100,6 +112,10 @@ type names struct {
 	epoch bool
 	// clock is the name of the provider's time, in the same unit; "" for none.
 	clock string
+	// refresh is the name of the refresh token; "" for refresh_token.
+	refresh string
+	// user is the name of the account's id; "" for none.
+	user string
 }
 
 // endpoint is one way of asking for a token. Tokens of two endpoints do not
@@ -137,6 +153,9 @@ type ask struct {
 var dialects = map[Style]dialect{
 	WeChat: wechat, WeCom: wecom, DingTalkOld: dingtalkOld, DingTalk: dingtalk, Feishu: feishu, Douyin: douyin, OAuth: oauth,
 	JD: jd, JDVOP: jdVOP, JDBill: jdBill, Suning: suning,
+	WeChatOpen: wechatOpen, WeChatPreauth: wechatPreauth, WeChatAccount: wechatAccount, WeChatTicket: wechatTicket,
+	WeComSuite: wecomSuite, WeComCorp: wecomCorp, WeComTicket: wecomTicket,
+	FeishuStoreApp: feishuStoreApp, FeishuStore: feishuStore,
 }
 
 // rule of one endpoint for an app, after what the options and SetLife say. The
