@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -94,17 +95,30 @@ func (n *node) spawn(env ...string) {
 	n.cmd, n.done = cmd, done
 }
 
+// exampleAccount is what the status says of the account of Caddyfile.example once
+// the server has logged in.
+const exampleAccount = `"realm":"shop","key":"acme","state":"live"`
+
+// waitReady waits until both sites answer. With the account of Caddyfile.example it
+// also waits until the server has logged in: it does so at its start, perhaps before
+// its own site with the practice provider listens, and until the next try whoever
+// wants the token is told that the provider refused the connection.
 func (n *node) waitReady() {
 	n.t.Helper()
+	config, err := os.ReadFile(filepath.Join(n.dir, "Caddyfile"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	logsIn := bytes.Contains(config, []byte("\t\trealm shop {\n"))
 	eventually(n.t, "the node answers", func() bool {
 		select {
 		case <-n.done:
 			n.t.Fatalf("the node ended at its start:\n%s", n.logTail())
 		default:
 		}
-		admin, _ := n.try(n.admin + "/api/status")
+		admin, state := n.try(n.admin + "/api/status")
 		proxy, _ := n.try(n.proxy + "/") // the sites begin to listen one after the other
-		return admin == 200 && proxy != 0
+		return admin == 200 && proxy != 0 && (!logsIn || bytes.Contains(state, []byte(exampleAccount)))
 	})
 }
 
