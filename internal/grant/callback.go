@@ -136,8 +136,9 @@ func (b *Bound) denied(cb Callback) *Error {
 		confidential = append(confidential, value)
 	}
 	redact := newRedactor(confidential)
+	class, _ := classify(0, wordOf(cb.Error))
 	e := &Error{
-		Class: classify(0, wordOf(cb.Error)), Kind: KindRefused,
+		Class: class, Kind: KindRefused,
 		ProviderCode: redact.text(cb.Error), ProviderMessage: redact.text(cb.Description),
 	}
 	if strings.EqualFold(cb.Error, "access_denied") {

@@ -118,19 +118,24 @@ func (w refusalWords) isOneOf(list []string) bool {
 // broken reports whether the words are about a failure inside the provider.
 func (w refusalWords) broken() bool { return w.isOneOf(brokenCodes) }
 
-// classify decides what to do about an answer that is no success.
-func classify(status int, said refusalWords) Class {
+// classify decides what to do about an answer that is no success, and by what:
+// builtIn is the list of codes that decided, "" where the status did or nothing.
+func classify(status int, said refusalWords) (class Class, builtIn string) {
 	switch {
-	case status == http.StatusTooManyRequests, said.isOneOf(throttledCodes):
-		return Throttled
-	case status == http.StatusForbidden && said.code == "99": // X, when asked too often
-		return Throttled
+	case said.isOneOf(throttledCodes), status == http.StatusForbidden && said.code == "99": // X, when asked too often
+		return Throttled, "throttled"
+	case status == http.StatusTooManyRequests:
+		return Throttled, ""
+	case said.broken():
+		return Retryable, "retryable"
 	case ownFault(status, said):
-		return Retryable
-	case said.isOneOf(hopelessCodes), status >= http.StatusBadRequest:
-		return Hopeless
+		return Retryable, ""
+	case said.isOneOf(hopelessCodes):
+		return Hopeless, "hopeless"
+	case status >= http.StatusBadRequest:
+		return Hopeless, ""
 	}
-	return Retryable
+	return Retryable, ""
 }
 
 // ownFault reports whether the answer is about the provider itself and not

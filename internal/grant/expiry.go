@@ -34,7 +34,22 @@ type ending struct {
 	// once: the life is zero or less; at is then the moment of sending.
 	once    bool
 	warning string
+	// from says where the end was found: endFromLifetime or endFromDefault where the
+	// provider said nothing that could be read.
+	from expirySource
 }
+
+// expirySource is where the end of a token was found.
+type expirySource string
+
+// The sources.
+const (
+	endFromAnswer   expirySource = "answer"
+	endFromToken    expirySource = "token" // a JWT
+	endFromCookie   expirySource = "cookie"
+	endFromLifetime expirySource = "lifetime"
+	endFromDefault  expirySource = "default"
+)
 
 // compileExpiry checks the unit and the path of an expiry.
 func compileExpiry(name, unit, field string, zone *time.Location, lifetime realm.Lifetime) (expiry, error) {
@@ -98,6 +113,9 @@ func (e expiry) read(value gjson.Result, sent time.Time) ending {
 		return e.fallback(e.name+" could not be read as "+e.unit+e.hint(value, sent), sent)
 	}
 	end := clampLife(e.name, life, sent)
+	if end.from = endFromAnswer; e.path == nil && e.header == "" {
+		end.from = endFromToken
+	}
 	if life > realm.MaxLifetime {
 		end.warning += e.hint(value, sent)
 	}
@@ -107,15 +125,15 @@ func (e expiry) read(value gjson.Result, sent time.Time) ending {
 // fallback is the realm's lifetime, else defaultLifetime and a warning.
 func (e expiry) fallback(warning string, sent time.Time) ending {
 	if e.lifetime.Unlimited {
-		return ending{warning: warning}
+		return ending{warning: warning, from: endFromLifetime}
 	}
 	if life := e.lifetime.Duration.Std(); life > 0 {
-		return ending{at: sent.Add(min(life, realm.MaxLifetime)), warning: warning}
+		return ending{at: sent.Add(min(life, realm.MaxLifetime)), warning: warning, from: endFromLifetime}
 	}
 	if warning == "" {
 		warning = "the answer has no expiry and the realm no lifetime"
 	}
-	return ending{at: sent.Add(defaultLifetime), warning: warning + "; 5m is assumed"}
+	return ending{at: sent.Add(defaultLifetime), warning: warning + "; 5m is assumed", from: endFromDefault}
 }
 
 // clampLife bounds a life that is called by that name. A token whose life is over
@@ -133,13 +151,23 @@ func clampLife(name string, life time.Duration, sent time.Time) ending {
 // hint names the usual reason of an expiry that is absurd or cannot be read:
 // another unit, or a date without its zone.
 func (e expiry) hint(value gjson.Result, sent time.Time) string {
-	unit, text := "", writtenText(value)
+	if _, zoneless, _ := parseDate(writtenText(value), e.zone); zoneless && e.unit == realm.UnitRFC3339 && value.Type == gjson.String {
+		return ": it has no zone, which time_zone can name"
+	}
+	if unit := e.otherUnit(value, sent); unit != "" {
+		return "; is its unit " + unit + "?"
+	}
+	return ""
+}
+
+// otherUnit is the unit that a value probably has which is absurd or cannot be read
+// in its own; "" for none.
+func (e expiry) otherUnit(value gjson.Result, sent time.Time) (unit string) {
+	text := writtenText(value)
 	_, zoneless, isDate := parseDate(text, e.zone)
 	n, isNumber := parseDecimal(text)
 	switch {
 	case value.Type != gjson.String && value.Type != gjson.Number:
-	case zoneless && e.unit == realm.UnitRFC3339:
-		return ": it has no zone, which time_zone can name"
 	case isDate || zoneless:
 		unit = realm.UnitRFC3339
 	case isNumber && isNear(n, sent):
@@ -151,10 +179,10 @@ func (e expiry) hint(value gjson.Result, sent time.Time) string {
 	case e.unit == realm.UnitEpoch && isNumber:
 		unit = realm.UnitEpochMillis
 	}
-	if unit == "" || unit == e.unit {
+	if unit == e.unit {
 		return ""
 	}
-	return "; is its unit " + unit + "?"
+	return unit
 }
 
 // isNear reports whether seconds since 1970 are an instant from which on a token

@@ -42,8 +42,10 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	match, holdsToken := c.recipe.reading.refusals.match(a.status, root), c.holdsToken(a, root)
 	mistakable := said.none() || holdsToken
 	said.code = orDefault(said.code, match.code(root))
+	class, builtIn := classify(a.status, said)
+	c.reportRule(a.status, match, unmet, builtIn)
 	e := &Error{
-		Class: classify(a.status, said), Kind: KindRefused, Status: a.status,
+		Class: class, Kind: KindRefused, Status: a.status,
 		ProviderCode: redact.text(said.code), ProviderMessage: redact.text(said.message),
 		RetryAfter: retryAfter(a.header, c.client.now()),
 		doubtful:   said.broken() || a.status < http.StatusBadRequest && said.code == "",
@@ -58,6 +60,7 @@ func (c *call) refused(a *answer, root gjson.Result, unmet *rule) *Error {
 	case !isInvalidGrant:
 	case c.refreshing && !e.doubtful && (match.found() || !e.Uncertain()):
 		e.Class, e.Kind = Hopeless, KindInvalidGrant
+		c.reportRule(a.status, match, unmet, "invalid_grant")
 	case c.exchanging:
 		e.Class = Retryable // the next code may be good
 	}
@@ -132,10 +135,11 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	case ranOut(ctx), errors.As(err, &timeout) && timeout.Timeout():
 		e.Kind = KindTimeout
 	}
-	why := reason(ctx, err)
+	why, fault := reason(ctx, err), faultOf(ctx, err)
 	if reached == late {
-		why = errLate.Error()
+		why, fault = errLate.Error(), FaultTimeout
 	}
+	c.report.Fault = fault
 	e.Detail = c.redactor(nil, gjson.Result{}).text(c.host() + ": " + why)
 	return e
 }

@@ -234,6 +234,7 @@ func (c *call) accept(a *answer, root gjson.Result, token realm.Hidden) (Result,
 	if err != nil {
 		return c.refreshTokenAlone(root), badAnswer(a, r.expiry.name+": "+err.Error())
 	}
+	c.reportExpiry(a, root, token, end)
 	kept, missing := c.keep(root)
 	if missing != nil {
 		return c.refreshTokenAlone(root), badAnswer(a, missing.Error())

@@ -41,8 +41,15 @@ func FuzzReadAnswer(f *testing.F) {
 		if err := c.render(); err != nil {
 			t.Fatal(err)
 		}
+		c.request.Report = new(Report)
+		c.beginReport()
 		header := http.Header{"X-Token": {string(body)}, "Set-Cookie": {"SID=" + string(body), "SID=x; Max-Age=0; Path=/a"}}
-		got, failed := c.read(&answer{status: status, header: header, body: body})
+		a := &answer{status: status, header: header, body: body}
+		got, failed := c.read(a)
+		c.describe(a, 0)
+		if shown, err := json.Marshal(c.report); err != nil || strings.Contains(string(shown), "CANARY-0123456789") {
+			t.Errorf("the report tells too much: %s %v", shown, err)
+		}
 		if failed != nil {
 			checkShown(t, failed)
 			return

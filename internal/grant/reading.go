@@ -114,7 +114,9 @@ func (r *reading) end(a *answer, root gjson.Result, token realm.Hidden, sent tim
 		return ending{}, err
 	}
 	if life, ok := r.cookieEnd(a.header, sent); ok && (!value.Exists() || value.Type == gjson.Null) {
-		return clampLife("the end of the cookie "+r.tokenCookie, life, sent), nil
+		end := clampLife("the end of the cookie "+r.tokenCookie, life, sent)
+		end.from = endFromCookie
+		return end, nil
 	}
 	return r.expiry.read(value, sent), nil
 }

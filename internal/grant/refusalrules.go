@@ -37,6 +37,7 @@ type refusalMatch struct {
 	// class is what to do. A dead refresh token is Hopeless.
 	class Class
 	rule  *rule
+	index int
 }
 
 // compileRefusalRules compiles the three lists of a plan.
@@ -81,7 +82,7 @@ func (l *refusalRules) match(status int, root gjson.Result) refusalMatch {
 				continue
 			}
 			if ok, err := r.matches(status, root); ok && err == nil {
-				return refusalMatch{list.name, list.class, r}
+				return refusalMatch{list.name, list.class, r, i}
 			}
 		}
 	}

@@ -2,7 +2,8 @@ package grant
 
 import "time"
 
-// Report tells what a dry run did, with every confidential value masked.
+// Report tells what a dry run did, with every confidential value masked. What is
+// derived from it, such as advice, is found by others: it holds facts alone.
 type Report struct {
 	Request  ReportRequest   `json:"request"`
 	Response *ReportResponse `json:"response,omitempty"`
@@ -12,6 +13,22 @@ type Report struct {
 	Error    string   `json:"error,omitempty"`
 	Kind     Kind     `json:"kind,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Class is what to do about the failure; "" where there is none.
+	Class string `json:"class,omitempty"`
+	// Fault says more about a call that got no answer, or that was not made.
+	Fault Fault `json:"fault,omitempty"`
+	// Found tells of each value that the realm reads whether the answer has it.
+	Found []ReportValue `json:"found,omitempty"`
+	// Expiry tells how the end of the token was found.
+	Expiry *ReportExpiry `json:"expiry,omitempty"`
+	// Rule is what made a refusal of the answer.
+	Rule *ReportRule `json:"rule,omitempty"`
+	// Fields are those of the secret that look mistyped.
+	Fields []FieldFault `json:"fields,omitempty"`
+	// Refreshed: a refresh token was spent, because the realm can do nothing else.
+	Refreshed bool `json:"refreshed,omitempty"`
+	// Saved: the token is the live one from now on.
+	Saved bool `json:"saved,omitempty"`
 }
 
 // ReportRequest is the token request as it was sent.
@@ -32,6 +49,13 @@ type ReportResponse struct {
 	ProviderCode    string   `json:"provider_code,omitempty"`
 	ProviderMessage string   `json:"provider_message,omitempty"`
 	DurationMS      int64    `json:"duration_ms"`
+	// Form is what the body is, whatever its media type says.
+	Form Form `json:"form,omitempty"`
+	// Location is the host that a redirect leads to.
+	Location string `json:"location,omitempty"`
+	// ClockSkewMS is how far the provider's clock is ahead of ours. It has the
+	// precision of its Date, which is a second.
+	ClockSkewMS *int64 `json:"clock_skew_ms,omitempty"`
 }
 
 // ReportToken is what was extracted.
@@ -51,7 +75,7 @@ func (c *call) beginReport() {
 
 // reportFailure notes in the report why there is no token.
 func (c *call) reportFailure(failed *Error) *Error {
-	c.report.Error, c.report.Kind = failed.Error(), failed.Kind
+	c.report.Error, c.report.Kind, c.report.Class = failed.Error(), failed.Kind, failed.Class.String()
 	return failed
 }
 
@@ -70,7 +94,10 @@ func (c *call) describe(a *answer, took time.Duration) {
 	}
 	const most = 50
 	response.Names = memberNames(root, redact, most)
-	c.report.Response = response
+	response.Form = formOf(a.body, root)
+	response.Location = redact.text(c.redirectHost(a))
+	response.ClockSkewMS = c.clockSkew(a.header, took)
+	c.report.Response, c.report.Found = response, c.found(a, root, redact)
 }
 
 // reportToken describes a result at the instant now.

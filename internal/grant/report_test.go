@@ -42,6 +42,13 @@ func TestReport(t *testing.T) {
 		Response: &ReportResponse{Status: 200, ContentType: "application/json", Bytes: 92, Names: []string{"access_token", "expires_in", "refresh", realm.Mask}},
 		Token:    &ReportToken{Length: 16, ExpiresAt: &end, ExpiresIn: &left, RefreshToken: true},
 	}
+	want.Response.Form, want.Response.ClockSkewMS = FormJSON, got.Response.ClockSkewMS
+	want.Expiry = &ReportExpiry{From: "answer", ExpiresIn: &left, Unit: "s"}
+	want.Found = []ReportValue{
+		{What: "token", At: "access_token", Found: true, Type: "string"},
+		{What: "expires_in", At: "expires_in", Found: true, Type: "number"},
+		{What: "refresh_token", At: "refresh", Found: true, Type: "string"},
+	}
 	want.Response.Bytes = len(`{"access_token":"TOKEN-0123456789","expires_in":60,"refresh":"REFRESH-0123","CANARY/1+2":1}`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -59,6 +66,9 @@ func TestReportOfFailure(t *testing.T) {
 	if _, err := b.Fetch(t.Context(), testClient(t), Request{Report: &got}); err == nil {
 		t.Fatal("no error")
 	}
+	if diff := cmp.Diff(&ReportRule{List: "built_in", At: "hopeless"}, got.Rule); diff != "" || got.Class != "hopeless" {
+		t.Error(got.Class, diff)
+	}
 	if got.Token != nil || got.Kind != KindRefused || got.Response.ProviderCode != "40001" || got.Response.ProviderMessage != "bad "+realm.Mask || got.Error == "" {
 		t.Errorf("report %+v", got)
 	}
@@ -71,7 +81,7 @@ func TestReportWithoutAnswer(t *testing.T) {
 	if _, err := b.Fetch(t.Context(), testClient(t), Request{Report: &got}); err == nil {
 		t.Fatal("no error")
 	}
-	if got.Response != nil || got.Kind != KindConnection || got.Request.URL == "" {
+	if got.Response != nil || got.Kind != KindConnection || got.Fault != FaultUnreachable || got.Request.URL == "" {
 		t.Errorf("report %+v", got)
 	}
 	leaks(t, got)
