@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/account"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/doctor"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
@@ -90,7 +91,13 @@ func TestDescriptionHasAllFields(t *testing.T) {
 
 		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
 		"TokenStatus":    reflect.TypeFor[broker.TokenStatus](),
-		"Report":         reflect.TypeFor[grant.Report](),
+		"Report":         reflect.TypeFor[tryout](),
+		"ReportValue":    reflect.TypeFor[grant.ReportValue](),
+		"ReportExpiry":   reflect.TypeFor[grant.ReportExpiry](),
+		"ReportRule":     reflect.TypeFor[grant.ReportRule](),
+		"FieldFault":     reflect.TypeFor[grant.FieldFault](),
+		"Advice":         reflect.TypeFor[doctor.Advice](),
+		"TestCall":       reflect.TypeFor[doctor.Call](),
 		"ReportRequest":  reflect.TypeFor[grant.ReportRequest](),
 		"ReportResponse": reflect.TypeFor[grant.ReportResponse](),
 		"ReportToken":    reflect.TypeFor[grant.ReportToken](),

@@ -46,8 +46,9 @@ var arrows = map[string][]string{
 	"internal/inject":  {"realm", "internal/problem", "internal/netguard"},
 	"internal/audit":   {"realm", "tokenstore"},
 	"internal/account": {"realm", "tokenstore", "internal/grant"},
+	"internal/doctor":  {"realm", "internal/grant", "internal/presets"},
 	"internal/adminapi": {
-		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/presets", "internal/problem",
+		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/doctor", "internal/presets", "internal/problem",
 	},
 	"internal/apiclient": {"realm"},
 	"internal/importer":  {"realm", "internal/apiclient"},

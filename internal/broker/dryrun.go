@@ -14,7 +14,10 @@ import (
 )
 
 // Test makes a token request and tells what happened, without saving or
-// publishing a token. With config, that one is used instead of the realm's; not
+// publishing a token; but a realm that can only refresh is refreshed in the usual
+// way, and the new token is the live one from then on: a provider may end the
+// refresh token that it was sent. With config, that one is used instead of the
+// realm's; not
 // with a realm of the Caddyfile, whose secrets would go where the caller says
 // (CodeReadOnly), and with no host that the secret was not entered for
 // (CodeHostNotAllowed). It draws from the realm's quotas (CodeBudgetSpent). A refusal
@@ -43,20 +46,12 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 		report.Error = "the secret does not fit the realm: " + err.Error()
 		return report, nil //nolint:nilerr // the report tells it
 	}
-	if unpushed := bound.Unpushed(grant.FetchRecipe); unpushed != nil { // it costs no call to say so
-		report.Kind, report.Error = unpushed.Kind, unpushed.Detail
-		return report, nil
+	t := &trial{view: v, ref: ref, realm: c, tested: tested, bound: bound, isOwn: config == nil}
+	if report, err = t.run(ctx); err != nil {
+		return report, err
 	}
-	if report.Error = whyNotTested(tested.Program); report.Error != "" {
-		return report, nil
-	}
-	t := &trial{view: v, ref: ref, realm: c, tested: tested, bound: bound}
-	report, err = t.run(ctx)
-	v.pool.resetEarlyDeaths(ref)
-	if err == nil && report.Error == "" && config == nil {
-		v.pool.forgetFailures(ctx, ref)
-	}
-	return report, err
+	report.Fields = bound.FieldFaults()
+	return report, nil
 }
 
 // trial is one dry run: realm is the stored one, tested what is tried in its place.
@@ -65,10 +60,71 @@ type trial struct {
 	ref           realm.Ref
 	realm, tested *catalog.Realm
 	bound         *grant.Bound
+	// isOwn: what is tried is the stored realm itself.
+	isOwn bool
 }
 
-// run makes the token request, and once more if a parent was dead that it needs.
+// run does what can be done to see a token.
 func (t *trial) run(ctx context.Context) (report grant.Report, err error) {
+	program := t.tested.Program
+	kind := grant.FetchRecipe
+	isRefresh := !program.CanFetch() && program.CanRefresh()
+	if isRefresh {
+		kind = grant.RefreshRecipe
+	}
+	if unpushed := t.bound.Unpushed(kind); unpushed != nil { // it costs no call to say so
+		report.Kind, report.Error, report.Fault = unpushed.Kind, unpushed.Detail, grant.FaultUnpushed
+		return report, nil
+	}
+	if isRefresh && t.isOwn {
+		return t.refresh(ctx)
+	}
+	if report.Fault, report.Error = whyNotTested(program); report.Error != "" {
+		return report, nil
+	}
+	report, err = t.fetch(ctx)
+	t.view.pool.resetEarlyDeaths(t.ref)
+	if err == nil && report.Error == "" && t.isOwn {
+		t.view.pool.forgetFailures(ctx, t.ref)
+	}
+	return report, err
+}
+
+// refresh renews the token as a flush does, with all that protects the refresh
+// token, and reports the call. What stopped it before a call is in the report too,
+// but for what is about the caller and the quota.
+func (t *trial) refresh(ctx context.Context) (grant.Report, error) {
+	// It is the flight's until that is done.
+	report := new(grant.Report)
+	_, err := t.view.join(ctx, t.realm, t.ref, goal{purpose: claim.Flush, report: report})
+	if ctx.Err() != nil {
+		return grant.Report{}, err
+	}
+	var known *realm.Error
+	uses, _ := t.bound.ParentUses(grant.RefreshRecipe)
+	switch {
+	case err == nil && report.Token == nil:
+		return grant.Report{Error: "another node has just renewed the token", Fault: grant.FaultWaiting}, nil
+	case err == nil:
+		report.Refreshed, report.Saved = true, true
+		return *report, nil
+	case !errors.As(err, &known):
+		return grant.Report{}, err
+	case report.Error != "": // the provider refused
+		report.Refreshed = true
+		return *report, nil
+	case known.Code == realm.CodeReauthRequired:
+		return grant.Report{Error: known.Detail, Fault: grant.FaultNotAuthorized, Class: known.Class}, nil
+	case known.Code == realm.CodeTokenUnavailable && len(uses) > 0:
+		return noParent(grant.Report{}, err)
+	case known.Code == realm.CodeTokenUnavailable:
+		return grant.Report{Error: known.Detail, Class: known.Class}, nil
+	}
+	return grant.Report{}, err
+}
+
+// fetch makes the token request, and once more if a parent was dead that it needs.
+func (t *trial) fetch(ctx context.Context) (report grant.Report, err error) {
 	var renewed parents
 	for isParentRenewed := false; ; isParentRenewed = true {
 		used, err := t.view.parentsOf(ctx, t.tested, t.bound, grant.FetchRecipe)
@@ -92,7 +148,7 @@ func (t *trial) run(ctx context.Context) (report grant.Report, err error) {
 		case !errors.As(err, &cause):
 			return report, err
 		}
-		report.Kind, report.Error = cause.Kind, cause.Error()
+		report.Kind, report.Error, report.Class = cause.Kind, cause.Error(), cause.Class.String()
 		if !claim.IsOfDeadParent(cause) || isParentRenewed {
 			return report, nil
 		}
@@ -126,19 +182,24 @@ func noParent(report grant.Report, err error) (grant.Report, error) {
 	if !errors.As(err, &known) || known.Code != realm.CodeTokenUnavailable {
 		return report, err
 	}
-	report.Error = known.Detail
+	report.Error, report.Class, report.Fault = known.Detail, known.Class, grant.FaultParent
 	return report, nil
 }
 
 // whyNotTested is why no token request is made; "" if one is.
-func whyNotTested(p *grant.Program) string {
+func whyNotTested(p *grant.Program) (grant.Fault, string) {
+	why := p.NoFetch()
 	switch {
 	case !p.Fetches():
-		return "the realm has a fixed token: there is nothing to fetch"
+		return grant.FaultFixed, "the realm has a fixed token: there is nothing to fetch"
 	case p.Unattended():
-		return "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
+		return grant.FaultUnattended, "a new authorization would end the one that there is: POST /{realm}-account/request-access-token makes one"
+	case why != "" && p.CanRefresh():
+		return grant.FaultTrial, why + ": a trial would spend the refresh token, and lose the new one"
+	case why != "":
+		return grant.FaultNotAuthorized, why
 	}
-	return p.NoFetch()
+	return "", ""
 }
 
 // takeCall takes one call from the realm's quotas, without a claim: nothing that

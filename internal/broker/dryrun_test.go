@@ -3,7 +3,10 @@ package broker
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +59,7 @@ func TestDryRunOfWhatAPersonAuthorizes(t *testing.T) {
 	n := s.within(t, 1, false)
 	for range 2 {
 		report, err := n.Test(t.Context(), jd, nil)
-		if err != nil || report.Kind != "" || report.Error != "the realm gets its tokens by an authorization" {
+		if err != nil || report.Kind != "" || report.Fault != grant.FaultNotAuthorized || report.Error == "" {
 			t.Fatalf("%+v %v", report, err)
 		}
 	}
@@ -90,5 +93,88 @@ func TestDryRunOpensTheStore(t *testing.T) {
 	}}})
 	if report, err := v.Test(t.Context(), wx, nil); err != nil || report.Error != "" {
 		t.Errorf("%+v %v", report, err)
+	}
+}
+
+// A realm that can only refresh is tried by a refresh, in the usual way: the refresh
+// token that a provider rotates is kept, and the token is the live one.
+func TestDryRunOfARefresh(t *testing.T) {
+	s := newCodeServer(t)
+	n := newNode(t)
+	config := s.config(false)
+	config.Authorize, config.Exchange, config.CallbackURL = nil, nil, ""
+	n.saveRealm(t, jd.Realm, config)
+	n.saveSecret(t, jd, "client_id", "app", "refresh_token", "R-seed-canary")
+	var sent []string
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		sent = append(sent, form.Get("refresh_token"))
+		s.gives(w, form)
+	})
+	for i := range 2 {
+		report, err := n.Test(t.Context(), jd, nil)
+		if err != nil || report.Error != "" || !report.Saved || !report.Refreshed || report.Token == nil || !report.Token.RefreshToken || report.Response.Status != 200 {
+			t.Fatalf("%+v %v", report, err)
+		}
+		if text, err := json.Marshal(report); err != nil || strings.Contains(string(text), "R-") || strings.Contains(string(text), "T-") {
+			t.Errorf("the report tells too much: %s %v", text, err)
+		}
+		want(t, n.View, jd, fmt.Sprintf("T-%d-app", i+1), realm.FromMemory)
+	}
+	if !slices.Equal(sent, []string{"R-seed-canary", "R-1"}) {
+		t.Errorf("sent %q", sent)
+	}
+
+	report, err := n.Test(t.Context(), jd, &config) // the new refresh token would have no place
+	if err != nil || report.Fault != grant.FaultTrial || len(sent) != 2 {
+		t.Errorf("%+v %v", report, err)
+	}
+	s.thenToken(func(w http.ResponseWriter, _ url.Values) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error":"invalid_grant","error_description":"R-2 is gone"}`))
+	})
+	report, err = n.Test(t.Context(), jd, nil)
+	if err != nil || report.Kind != grant.KindInvalidGrant || report.Saved || report.Class != "hopeless" {
+		t.Errorf("%+v %v", report, err)
+	}
+	report, err = n.Test(t.Context(), jd, nil)
+	if err != nil || report.Fault != grant.FaultNotAuthorized || report.Refreshed {
+		t.Errorf("%+v %v", report, err)
+	}
+}
+
+// A dry run reports its own refresh, and not one that somebody else has begun.
+func TestDryRunOfARefreshIsItsOwn(t *testing.T) {
+	s := newCodeServer(t)
+	n := newNode(t)
+	config := s.config(false)
+	config.Authorize, config.Exchange, config.CallbackURL = nil, nil, ""
+	n.saveRealm(t, jd.Realm, config)
+	n.saveSecret(t, jd, "client_id", "app", "refresh_token", "R-seed")
+	arrived, release := make(chan struct{}, 9), make(chan struct{})
+	s.thenToken(func(w http.ResponseWriter, form url.Values) {
+		arrived <- struct{}{}
+		<-release
+		s.gives(w, form)
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.Flush(t.Context(), jd)
+		done <- err
+	}()
+	<-arrived
+	tested := make(chan grant.Report, 1)
+	go func() {
+		report, _ := n.Test(t.Context(), jd, nil)
+		tested <- report
+	}()
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if report := <-tested; !report.Saved || report.Response == nil || report.Request.URL == "" {
+		t.Errorf("%+v", report)
+	}
+	if got := s.refreshes.Load(); got != 2 {
+		t.Errorf("%d refreshes", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/claim"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -69,6 +70,9 @@ type goal struct {
 	// isAwaited: somebody waits for it, so that it goes on although another
 	// node is making the call (Renew).
 	isAwaited bool
+	// report is filled with what its last call did; nil if nobody wants to know.
+	// It is for the one who asked for this very flight, once it is done.
+	report *grant.Report
 }
 
 // errElsewhere: another node is making the call, and nobody waits for this
@@ -84,6 +88,9 @@ func newFlight(c *catalog.Realm, g goal) *flight {
 func (f *flight) serves(g goal, owner *catalog.Realm) bool {
 	if f.owner != owner || f.purpose == claim.Verify || errors.Is(f.err, errElsewhere) || errors.Is(f.err, errDiscarded) {
 		return false
+	}
+	if g.report != nil { // nobody else's calls are reported to him
+		return f.report == g.report
 	}
 	switch g.purpose {
 	case claim.Load:

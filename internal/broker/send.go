@@ -75,6 +75,10 @@ func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Tim
 		Force: a.force, DefaultTimeout: a.view.callTimeout, RefreshToken: d.RefreshToken, Kept: d.Kept,
 		Parents: a.parents.forCall(a.renewed),
 		Known:   append(d.PreviousTokens, a.stored.Access, a.flight.failed),
+		Report:  a.flight.report,
+	}
+	if req.Report != nil {
+		*req.Report = grant.Report{} // of the call before it, if there was one
 	}
 	req.SendBy, req.EndBy = r.Bounds(began)
 	return req

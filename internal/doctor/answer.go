@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+)
+
+// lookAtToken says why there is no token in an answer.
+func (f *findings) lookAtToken() {
+	if !f.isRefused() {
+		return
+	}
+	answer := f.response()
+	switch {
+	case f.Report.Kind == grant.KindRedirect:
+		to := answer.Location
+		if to == "" {
+			to = "another address"
+		}
+		f.add("redirect", "The provider redirects to ", to, ". Redirects are not followed, because they would carry the secret along. "+
+			"Write the address that the provider documents: http instead of https, a missing or surplus slash at the end, or an old host look so; a login page means a wrong URL.")
+		return
+	case answer.Form == grant.FormHTML:
+		f.add("not_json", f.pageText(answer.Status))
+		return
+	case answer.Form == grant.FormText && f.Report.Kind == grant.KindBadResponse && f.Config.ContentType != realm.ContentText:
+		f.add("not_json", "The answer is a text and no document. If all of it is the token, write content_type text; else the URL is wrong.")
+		return
+	case (answer.Form == grant.FormXML || answer.Form == grant.FormEmpty) && f.Report.Kind == grant.KindBadResponse:
+		f.add("not_json", "The answer is ", map[grant.Form]string{grant.FormXML: "XML", grant.FormEmpty: "empty"}[answer.Form],
+			", and JSON is expected. Is the URL the one of the token endpoint? Some providers answer with JSON only if an argument or the header Accept asks for it.")
+		return
+	}
+	f.lookAtPath()
+}
+
+// pageText says what a page in place of a token means.
+func (f *findings) pageText(status int) string {
+	text := "The answer is an HTML page and no JSON. "
+	switch {
+	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
+		return text + "The host is there, but not this path or method: compare url and method with the provider's page."
+	case status >= http.StatusInternalServerError:
+		return text + "With this status it is an error page of a server in front of the provider: the provider may be down."
+	}
+	return text + "It comes from a wrong URL (the page of a web site), from a login page, or from a proxy between here and the provider."
+}
+
+// lookAtPath finds a token_path that leads to no token.
+func (f *findings) lookAtPath() {
+	for _, v := range f.Report.Found {
+		isToken := v.What == "token" && f.response().ProviderCode == "" && f.response().Status < http.StatusBadRequest
+		switch {
+		case !isToken || v.Found && v.Type != "object" && v.Type != "list":
+		case len(v.Alike) > 0:
+			f.add("token_path", "token_path ", v.At, " does not lead to a token. By their names, these may hold it: ", strings.Join(v.Alike, ", "), ".")
+		case !v.Found && len(f.response().Names) > 0:
+			f.add("token_path", "The answer has no ", v.At, ". At its top level it has: ", strings.Join(f.response().Names, ", "), ".")
+		}
+	}
+	if rule := f.Report.Rule; rule != nil && rule.List == "success" && rule.At != "" && f.response().ProviderCode == "" {
+		for _, v := range f.Report.Found {
+			if v.What == "token" && v.Found {
+				f.add("success_rule", "The answer holds a token, and the success rule for ", rule.At, " does not match it. Is the rule right?")
+			}
+		}
+	}
+}
+
+// lookAtExpiry finds a token whose end is read wrong.
+func (f *findings) lookAtExpiry() {
+	x := f.Report.Expiry
+	if x == nil || f.Report.Token == nil {
+		return
+	}
+	life := time.Duration(0)
+	if x.ExpiresIn != nil {
+		life = time.Duration(*x.ExpiresIn) * time.Millisecond
+	}
+	switch {
+	case x.OtherUnit != "":
+		f.add("unit", "The expiry makes no sense as ", unitNames[x.Unit], ". It looks like ", unitNames[x.OtherUnit], ": write expires_in_unit ", x.OtherUnit, ".")
+	case x.From == "answer" && x.Unit == realm.UnitSeconds && isLikelyMilliseconds(life):
+		f.add("unit", fmt.Sprintf("The token would live %d days. If the provider says %s, the expiry is in milliseconds: write expires_in_unit ms.",
+			int(life.Hours()/24), plainDuration(life/1000)))
+	case x.From == "answer" && x.Unit == realm.UnitMilliseconds && life > 0 && life < time.Minute:
+		f.add("unit", fmt.Sprintf("The token would live %v. If the provider says %s, the expiry is in seconds: write expires_in_unit s.", life, plainDuration(life*1000)))
+	case x.From == "default":
+		f.add("no_expiry", f.noExpiryText())
+	}
+}
+
+// unitNames are the units in words.
+var unitNames = map[string]string{
+	realm.UnitSeconds: "seconds", realm.UnitMilliseconds: "milliseconds", realm.UnitEpoch: "seconds since 1970",
+	realm.UnitEpochMillis: "milliseconds since 1970", realm.UnitRFC3339: "a date", realm.UnitJWT: "a JWT",
+}
+
+// isLikelyMilliseconds reports whether a life that was read as seconds may have
+// been meant as milliseconds: as such it would be one of whole minutes, and as
+// seconds it is one of weeks. Lives of 30, 60, 90 or 180 days are not taken for
+// it, because a thousandth of them has no whole minutes.
+func isLikelyMilliseconds(life time.Duration) bool {
+	const week = 7 * 24 * time.Hour
+	thousandth := life / 1000
+	return life > week && thousandth >= time.Minute && thousandth%time.Minute == 0
+}
+
+// plainDuration writes a duration as people do: 2 h, 90 min, 7200 s.
+func plainDuration(d time.Duration) string {
+	switch {
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	return fmt.Sprintf("%d s", d/time.Second)
+}
+
+// noExpiryText says what to do about an answer that does not tell the end of the
+// token.
+func (f *findings) noExpiryText() string {
+	text := "The realm does not say how long a token lives, and 5 minutes are assumed. "
+	for _, v := range f.Report.Found {
+		if v.What != "expires_in" || v.Found {
+			continue
+		}
+		if v.At != "" {
+			text = "The answer has no " + v.At + ", and 5 minutes are assumed. "
+		}
+		if len(v.Alike) > 0 {
+			return text + "By its name, this may be the expiry: write expires_in_path " + strings.Join(v.Alike, ", or ") + "."
+		}
+	}
+	return text + "If the answer tells it nowhere, write the lifetime that the provider documents: lifetime 2h."
+}
+
+// maxSkew is how far clocks may be apart.
+const maxSkew = time.Minute
+
+// clockWords are refusals of a signature or a JWT because of its time.
+var clockWords = regexp.MustCompile(`(?i)\b(iat|nbf|exp)\b|timestamp|time ?stamp|clock|request (has )?expired|requesttimetooskewed|时间戳|过期的请求`)
+
+// lookAtClock finds a clock that is wrong, here or there.
+func (f *findings) lookAtClock() {
+	answer := f.response()
+	if answer.ClockSkewMS != nil {
+		skew := (time.Duration(*answer.ClockSkewMS) * time.Millisecond).Round(time.Second)
+		side := "ahead of"
+		if skew < 0 {
+			side, skew = "behind", -skew
+		}
+		if skew > maxSkew {
+			f.add("clock_skew", fmt.Sprintf("The provider's clock is %v %s that of this machine. Signatures and JWTs are refused then, and tokens end at the wrong time: set this clock by NTP.", skew, side))
+			return
+		}
+	}
+	if f.isRefused() && clockWords.MatchString(answer.ProviderMessage) {
+		f.add("time_refused", "The provider refuses the time in the request (a timestamp, or iat and exp of a JWT). "+
+			"The clocks agree as far as the answer shows: is the time in the unit and the zone that the provider wants, and exp not too far ahead?")
+	}
+}
