@@ -181,7 +181,7 @@ func textOf(v ref.Val) (string, error) {
 func shown(err error) error {
 	var (
 		own   refusal
-		fault keyFault
+		fault keyError
 	)
 	switch {
 	case errors.As(err, &fault):

@@ -38,8 +38,8 @@ type function struct {
 	isRandom func(args []ast.Expr) bool
 }
 
-// keyFault is a refusal of a key. It does not show the text of it.
-type keyFault struct {
+// keyError is a refusal of a key. It does not show the text of it.
+type keyError struct {
 	refusal
 	text string
 }
@@ -47,7 +47,7 @@ type keyFault struct {
 // blame tells what is wrong with a key from what is wrong with a text.
 func (f *function) blame(err error, args []ref.Val) error {
 	if reason, ok := err.(refusal); ok && f.keyAt != nil && slices.Contains(keyRefusals, reason) { //nolint:errorlint // they are not wrapped
-		return keyFault{reason, string(bytesOf(args[f.keyAt(len(args))]))}
+		return keyError{reason, string(bytesOf(args[f.keyAt(len(args))]))}
 	}
 	return err
 }
@@ -55,7 +55,7 @@ func (f *function) blame(err error, args []ref.Val) error {
 // IsFaultOf reports whether an error of Eval says that this text is not the key
 // that a function needs.
 func IsFaultOf(err error, text string) bool {
-	var fault keyFault
+	var fault keyError
 	return errors.As(err, &fault) && fault.text == text
 }
 

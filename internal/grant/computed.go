@@ -28,9 +28,14 @@ func (a *argument) compileExpr(text string, sc scope, inJSON bool) (err error) {
 	if a.expr, err = compile(text, append([]string{expression.Args}, sc.names...)); err != nil {
 		return realm.Fieldf(a.at(".expr"), "%v", err)
 	}
-	for _, name := range a.expr.Fields() {
+	return checkFields(a.expr, a.source())
+}
+
+// checkFields refuses what an expression reads of the secret and no secret can have.
+func checkFields(e *expression.Expression, source string) error {
+	for _, name := range e.Fields() {
 		if !validField(name) {
-			return realm.Fieldf(a.source(), "secret[%q] does not name a field", name)
+			return realm.Fieldf(source, "secret[%q] does not name a field", name)
 		}
 	}
 	return nil

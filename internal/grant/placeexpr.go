@@ -12,18 +12,13 @@ func (c *injection) compileExpr(text string) (err error) {
 	if c.expr, err = expression.Compile(text, scopeComputed.names); err != nil {
 		return realm.Fieldf(c.field+".expr", "%v", err)
 	}
-	for _, name := range c.expr.Fields() {
-		if !validField(name) {
-			return realm.Fieldf(c.field+".expr", "secret[%q] does not name a field", name)
-		}
-	}
 	for _, path := range c.expr.Answers() {
 		if _, err := parsePath(path); err != nil {
 			return realm.Fieldf(c.field+".expr", "answer[%q] does not name a field of the answer: it %v", path, err)
 		}
 		c.answers = append(c.answers, part{name: answerPrefix + path, from: fromAnswer})
 	}
-	return nil
+	return checkFields(c.expr, c.source())
 }
 
 // source is the field in which the value was typed.

@@ -86,7 +86,7 @@ func (u *urlTemplate) check() error {
 		}
 	}
 	for _, p := range u.host {
-		if p.name != "" && !p.isField() && !(u.isAPI && p.isKept()) {
+		if p.name != "" && !p.isField() && (!u.isAPI || !p.isKept()) {
 			return errors.New("only {secret.x} may stand in the host")
 		}
 	}

@@ -307,7 +307,7 @@ func TestBodyHeaders(t *testing.T) {
 	h, _ := header("identity", formType)
 	equal(t, http.Header{"Content-Type": {formType}, "X-Other": {"1"}, "Content-Encoding": {"identity"}}, h, "form")
 	h, _ = header("", "multipart/form-data")
-	equal(t, "x", h.Get("Content-Md5"), "multipart")
+	equal(t, "x", h.Get("Content-MD5"), "multipart")
 	for _, coding := range []string{"gzip", "br", "identity, gzip", "x"} {
 		h, status := header(coding, formType)
 		if h != nil || status != http.StatusUnsupportedMediaType {
