@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"crypto/sha1" // #nosec G505 -- the providers' signature
 	"crypto/sha256"
 	"encoding/base64"
@@ -98,7 +99,8 @@ func (k PushKeys) Tencent(receiver, message string) Push {
 
 // Feishu is an event, encrypted and signed as Feishu does.
 func (k PushKeys) Feishu(event string) Push {
-	key, iv := sha256.Sum256([]byte(k.AESKey)), []byte("0123456789abcdef")
+	key, iv := sha256.Sum256([]byte(k.AESKey)), make([]byte, aes.BlockSize)
+	_, _ = rand.Read(iv) // it never fails
 	sealed := append(slices.Clone(iv), sealCBC(key[:], iv, []byte(event), 16)...)
 	body, _ := json.Marshal(map[string]string{"encrypt": base64.StdEncoding.EncodeToString(sealed)}) // it is text
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)

@@ -19,6 +19,7 @@ func linked(t *testing.T, api string, site *Site, header http.Header, places ...
 	job := Job{Lease: l, Dial: "api.example.com:443", UseAPI: true, Site: site}
 	resp, err := over(&recorder{header: header}, job).RoundTrip(get("/items?page=1"))
 	noError(t, err)
+	noError(t, resp.Body.Close())
 	return resp.Header
 }
 
@@ -115,6 +116,7 @@ func TestRewriteTokenInPath(t *testing.T) {
 		job := Job{Lease: l, Dial: "api.example.com:443", UseAPI: true, Site: &Site{Origin: "https://a", Path: "/p"}}
 		resp, err := over(&recorder{header: http.Header{"Location": {"https://api.example.com/v1" + c.in}}}, job).RoundTrip(get("/x"))
 		noError(t, err)
+		noError(t, resp.Body.Close())
 		equal(t, "https://a/p"+c.want, resp.Header.Get("Location"), c.in)
 	}
 }
