@@ -146,7 +146,7 @@ func TestDeadHeadAllocations(t *testing.T) {
 // A rule about token answers refuses what only answers of an API are judged by.
 func TestRulesOfTokenAnswers(t *testing.T) {
 	for rule, field := range map[string]string{
-		`{"text":"x"}`:                              "config.success[0].text",
+		`{"text":"bad token"}`:                      "config.success[0].text",
 		`{"header":"X-Error"}`:                      "config.success[0].header",
 		`{"json":"a","types":["application/x-js"]}`: "config.success[0].types",
 	} {

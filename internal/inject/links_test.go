@@ -19,8 +19,7 @@ func linked(t *testing.T, api string, site *Site, header http.Header, places ...
 	job := Job{Lease: l, Dial: "api.example.com:443", UseAPI: true, Site: site}
 	resp, err := over(&recorder{header: header}, job).RoundTrip(get("/items?page=1"))
 	noError(t, err)
-	noError(t, resp.Body.Close())
-	return resp.Header
+	return read(t, resp).header
 }
 
 func TestRewriteLocation(t *testing.T) {
