@@ -16,7 +16,7 @@ func chainRealms(c *fakeprovider.Chain, third string) []map[string]any {
 		return map[string]any{"name": name, "place": place, "value": value}
 	}
 	wx := wechatRealm("wx", c.FirstURL)
-	config := wx["config"].(map[string]any) //nolint:errcheck // it is made above
+	config := wx["config"].(map[string]any)
 	config["default_key"] = "main"
 	config["renew_on"] = []any{map[string]any{"json": "errcode", "values": []int{40001, 40014, 42001}}}
 	return []map[string]any{wx, {"id": "suite", "config": map[string]any{

@@ -105,7 +105,7 @@ func (b *bench) storms(ctx context.Context, r *report) error {
 		return err
 	}
 	pool := broker.New(sqlstore.SQLite(path, keys), zap.NewNop(), nil)
-	view, err := s.view(pool)
+	view, err := s.view(pool) //nolint:contextcheck // realms of a configuration are compared in memory
 	if err == nil {
 		err = s.brew(ctx, view, r)
 	}
