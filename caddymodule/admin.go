@@ -55,6 +55,7 @@ type Admin struct {
 	admission admission
 	failures  *failures
 	api       http.Handler
+	calls     *apiCalls
 	refusals  *zap.Logger // anybody may cause one
 	recorder  *audit.Recorder
 }
@@ -90,9 +91,22 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 	a.failures = app.tokenFailures
 	a.admission.connect(app)
 	a.refusals = adminapi.Sampled(ctx.Logger())
-	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{Clients: app.clients, Audit: app.recorder, Log: ctx.Logger()})
+	if a.calls, err = newAPICalls(ctx, app); err != nil {
+		return err
+	}
+	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{
+		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(),
+	})
 	a.recorder = app.recorder
 	return nil
+}
+
+// Cleanup closes the connections of calls.
+func (a *Admin) Cleanup() error {
+	if a.calls == nil {
+		return nil
+	}
+	return a.calls.close()
 }
 
 // ServeHTTP serves the API.
@@ -270,5 +284,6 @@ func parseAdmin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Admin)(nil)
+	_ caddy.CleanerUpper          = (*Admin)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Admin)(nil)
 )

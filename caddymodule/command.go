@@ -20,10 +20,10 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "tokens",
-		Usage: "import|client|explain|audit|presets|keys|backup|restore [flags]",
+		Usage: "import|client|test|explain|audit|presets|keys|backup|restore [flags]",
 		Short: "Works with the realms, secrets, tokens and clients of a running instance",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(importCommand(new(importFlags)), clientCommand(), explainCommand(), auditCommand(), presetsCommand(), keysCommand(), backupCommand(), restoreCommand())
+			cmd.AddCommand(importCommand(new(importFlags)), clientCommand(), testCommand(), explainCommand(), auditCommand(), presetsCommand(), keysCommand(), backupCommand(), restoreCommand())
 		},
 	})
 }

@@ -24,6 +24,9 @@ type DeadRule interface {
 	AwaitsTrailer(status int) bool
 	// Trailer judges by the trailer alone.
 	Trailer(status int, trailer http.Header) bool
+	// Which is the index of the first rule by which Head or Body takes the answer for
+	// that of a dead token.
+	Which(status int, header http.Header, body []byte, whole bool) (index int, ok bool)
 }
 
 // Verdict is what an answer says about the token that it was asked with.

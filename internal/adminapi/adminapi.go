@@ -34,6 +34,8 @@ type Broker interface {
 	Heal(ctx context.Context, ref realm.Ref, refused realm.Hidden, blame realm.Blame) (_ *realm.Lease, isBought bool, _ error)
 	Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error)
 	AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error)
+	Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
+	ReportAnswer(ctx context.Context, ref realm.Ref, lease *realm.Lease, a grant.APIAnswer) (*grant.ReportResponse, error)
 
 	Status(ctx context.Context) broker.Status
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
@@ -77,6 +79,8 @@ type Options struct {
 	// Log gets internal errors, and a line for each request that IsConfidential
 	// keeps out of an access log; nothing confidential goes to it. Nil: none.
 	Log *zap.Logger
+	// APIs sends the calls of dry runs. Nil: there are none.
+	APIs APIs
 	// Now is the clock that the life left to a token is measured with. Nil:
 	// time.Now.
 	Now func() time.Time
@@ -90,6 +94,7 @@ type api struct {
 	catalog  Catalog
 	audit    *audit.Recorder
 	accounts *account.Service
+	apis     APIs
 	log      *zap.Logger
 	sampled  *zap.Logger
 	now      func() time.Time
@@ -109,7 +114,7 @@ func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
 	if opts.Audit != nil {
 		b = auditedBroker{b, opts.Audit}
 	}
-	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, log: opts.Log, now: opts.Now}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

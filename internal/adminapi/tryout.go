@@ -32,11 +32,20 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	call, err := takeCall(o, config != nil)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.end(); err != nil {
 		return nil, err
 	}
 	if err := r.require(access.Admin, ref); err != nil {
 		return nil, err
+	}
+	if call != nil {
+		if err := a.mayCall(r, ref); err != nil {
+			return nil, err
+		}
 	}
 	if config != nil {
 		if *config, err = a.trialConfig(ctx, r, *config); err != nil {
@@ -52,6 +61,9 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 	}
 	if c.Report, err = a.broker.Test(ctx, ref, config); err != nil {
 		return nil, err
+	}
+	if call != nil {
+		c.Call = a.call(ctx, ref, call)
 	}
 	return plainJSON(tryout{Report: c.Report, Advice: doctor.Advise(c), Call: c.Call})
 }

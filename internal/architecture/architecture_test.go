@@ -55,7 +55,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 

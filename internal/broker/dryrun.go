@@ -54,6 +54,24 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	return report, nil
 }
 
+// ReportAnswer tells what the API answered to a call with the token of that lease,
+// with all that is confidential masked.
+func (v *View) ReportAnswer(ctx context.Context, ref realm.Ref, lease *realm.Lease, a grant.APIAnswer) (*grant.ReportResponse, error) {
+	c, err := v.catalog.Realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := v.catalog.Secret(ctx, c, ref)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := c.Bind(secret)
+	if err != nil {
+		return nil, unfitSecret(c.Program, secret, err)
+	}
+	return bound.ReportAnswer(a, lease), nil
+}
+
 // trial is one dry run: realm is the stored one, tested what is tried in its place.
 type trial struct {
 	view          *View

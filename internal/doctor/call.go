@@ -43,6 +43,10 @@ func (f *findings) adviseCode(code string) {
 
 // lookAtFailedCall says why a call was not made or not answered.
 func (f *findings) lookAtFailedCall() {
+	if text, ok := faultTexts[f.Call.Fault]; ok {
+		f.add("call_"+string(f.Call.Fault), "The API ", text)
+		return
+	}
 	switch f.Call.Code {
 	case realm.CodeHostNotAllowed:
 		f.add("call_host", "The token was kept back: the API must be https (or allow_http), one of the realm's hosts, and have a public address (or allow_private).")

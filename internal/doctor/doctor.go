@@ -50,6 +50,8 @@ type Call struct {
 	// Code and Error say why there is no answer, in the words of the proxy.
 	Code  realm.Code `json:"code,omitempty"`
 	Error string     `json:"error,omitempty"`
+	// Fault says why the API could not be reached.
+	Fault grant.Fault `json:"fault,omitempty"`
 }
 
 // IsRefused reports whether there is no answer that the API gave with success.

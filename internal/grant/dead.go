@@ -200,6 +200,24 @@ func begins(text []byte, look realm.Look) bool {
 	return len(text) > 0 && (text[0] == '{' || text[0] == '[' && look == realm.LookAtJSON)
 }
 
+// Which is the index of the rule that tells a dead token. It judges by each rule
+// alone, and is not on the way of proxied requests.
+func (d *deadRule) Which(status int, header http.Header, body []byte, whole bool) (index int, ok bool) {
+	for i, r := range d.rules {
+		alone := &deadRule{rules: []apiRule{r}, readsBodies: r.readsBody()}
+		switch alone.Head(status, header) {
+		case realm.Dead:
+			return i, true
+		case realm.AskBody:
+			if alone.Body(status, header, body, whole) {
+				return i, true
+			}
+		case realm.Alive:
+		}
+	}
+	return 0, false
+}
+
 // AwaitsTrailer reports whether a trailer may tell a dead token.
 func (d *deadRule) AwaitsTrailer(status int) bool {
 	for i := range d.rules {

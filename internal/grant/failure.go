@@ -135,7 +135,7 @@ func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	case ranOut(ctx), errors.As(err, &timeout) && timeout.Timeout():
 		e.Kind = KindTimeout
 	}
-	why, fault := reason(ctx, err), faultOf(ctx, err)
+	why, fault := reason(ctx, err), FaultOf(ctx, err)
 	if reached == late {
 		why, fault = errLate.Error(), FaultTimeout
 	}

@@ -41,8 +41,8 @@ const (
 	FaultWaiting       Fault = "waiting"        // the provider is left alone after a failure
 )
 
-// faultOf recognizes the error of a connection; "" for one that is not known.
-func faultOf(ctx context.Context, err error) Fault {
+// FaultOf recognizes the error of a connection; "" for one that is not known.
+func FaultOf(ctx context.Context, err error) Fault {
 	var (
 		dns     *net.DNSError
 		errno   syscall.Errno
