@@ -161,6 +161,8 @@ func (out *outgoing) sendBody(b *injectedBody, most int64) error {
 		return b.err
 	}
 	strip(out.Header, isDigest)
+	strip(out.Trailer, isDigest)
+	out.body.announced = slices.DeleteFunc(out.body.announced, isDigest) // what comes at the end of the body
 	delete(out.Header, "Content-Length")
 	if len(out.Header["Content-Type"]) == 0 {
 		out.Header["Content-Type"] = []string{formType}
