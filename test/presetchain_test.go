@@ -293,11 +293,14 @@ func (b *chainBench) authorize() {
 type chainLoad struct {
 	served atomic.Int64
 	ended  chan struct{}
+	end    func()
 	loops  sync.WaitGroup
 }
 
 func (b *chainBench) startLoad() *chainLoad {
 	l := &chainLoad{ended: make(chan struct{})}
+	l.end = sync.OnceFunc(func() { close(l.ended) })
+	b.t.Cleanup(l.stop)
 	for _, n := range b.nodes() {
 		for range 2 {
 			l.loops.Go(func() {
@@ -327,7 +330,7 @@ func (l *chainLoad) goesOn(t *testing.T) {
 }
 
 func (l *chainLoad) stop() {
-	close(l.ended)
+	l.end()
 	l.loops.Wait()
 }
 
@@ -431,9 +434,11 @@ func TestPresetChains(t *testing.T) {
 			t.Parallel()
 			b := newChainBench(t, build())
 			b.addSecrets()
-			b.cold()
-			b.revokedUnderLoad()
-			b.killedWhileItRenews()
+			for _, phase := range []func(){b.cold, b.revokedUnderLoad, b.killedWhileItRenews} {
+				if phase(); t.Failed() {
+					return
+				}
+			}
 			b.a.start()
 			if err := b.ask(b.a, "main"); err != nil {
 				t.Errorf("the first node, after its restart: %v", err)

@@ -61,6 +61,7 @@ var presetChains = map[string]func() *presetChain{
 	"wecom_corp":   wecomCorpChain,
 	"wechat_jsapi": wechatTicketChain,
 	"wecom_jsapi":  wecomTicketChain,
+	"feishu_store": feishuStoreChain,
 }
 
 func wechatOpenChain(refresh fakeprovider.RefreshSemantics) *presetChain {
@@ -132,7 +133,6 @@ func wecomTicketChain() *presetChain {
 	}
 }
 
-// feishuStoreChain is not one of the catalogue yet.
 func feishuStoreChain() *presetChain {
 	const app, tenant = "cli_1", "tenant1"
 	store := newLevel("feishu_store", tenant, "", map[string]any{"tenant_key": tenant}, fakeprovider.Options{})
