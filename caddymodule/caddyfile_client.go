@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -24,7 +25,7 @@ func (a *App) parseRequire(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if what != "client" {
-		return d.Errf("require '%s' is not client%s", what, didYouMean(what, []string{"client"}))
+		return d.Errf("require '%s' is not client%s", what, spelling.DidYouMean(what, []string{"client"}))
 	}
 	a.RequireClient = true
 	return nil
@@ -185,7 +186,7 @@ func (p *clientParser) rule(d *caddyfile.Dispenser) error {
 	}
 	for i, right := range r.Rights {
 		if _, err := access.ParseRights(r.Rights[i : i+1]); err != nil {
-			return d.Errf("client '%s': '%s' is not a right%s; there are %s", p.client.ID, right, didYouMean(right, rightNames()), strings.Join(rightNames(), ", "))
+			return d.Errf("client '%s': '%s' is not a right%s; there are %s", p.client.ID, right, spelling.DidYouMean(right, rightNames()), strings.Join(rightNames(), ", "))
 		}
 	}
 	p.client.Rules = append(p.client.Rules, r)
@@ -225,7 +226,7 @@ func (p *clientParser) limit(d *caddyfile.Dispenser) error {
 		twice, limits.Concurrency = limits.Concurrency != 0, n
 	default:
 		names := []string{"requests", "concurrency", "fetches"}
-		return d.Errf("unknown limit '%s'%s; there are %s", what, didYouMean(what, names), strings.Join(names, ", "))
+		return d.Errf("unknown limit '%s'%s; there are %s", what, spelling.DidYouMean(what, names), strings.Join(names, ", "))
 	}
 	if twice {
 		return d.Errf("client '%s': limit %s is given twice", p.client.ID, words[0])

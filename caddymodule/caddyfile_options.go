@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -30,7 +31,7 @@ func (o options) parse(d *caddyfile.Dispenser, what string) error {
 		opt, ok := o[name]
 		switch {
 		case !ok:
-			return d.Errf("unknown %s option '%s'%s", what, name, didYouMean(name, o.names()))
+			return d.Errf("unknown %s option '%s'%s", what, name, spelling.DidYouMean(name, o.names()))
 		case seen[name] && !opt.repeat:
 			return d.Errf("%s option '%s' is given twice", what, name)
 		}

@@ -35,7 +35,7 @@ func presetsCommand() *cobra.Command {
 			}
 			p, err := presets.Get(args[0])
 			if errors.Is(err, presets.ErrUnknown) {
-				return fmt.Errorf("%q: %w; caddy tokens presets lists them", args[0], err)
+				return fmt.Errorf("%q: %w%s; caddy tokens presets lists them", args[0], err, presets.Suggest(args[0]))
 			}
 			if err != nil {
 				return err

@@ -63,6 +63,11 @@ func TestPresetsCommandKnowsNoOther(t *testing.T) {
 	if _, _, err := tokens(t, "presets", "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody": no preset has this name; caddy tokens presets lists them`) {
 		t.Errorf("got %v", err)
 	}
+	for _, near := range []string{"wecaht", "WeChat"} {
+		if _, _, err := tokens(t, "presets", near); err == nil || !strings.Contains(err.Error(), "no preset has this name; did you mean 'wechat'?; caddy tokens presets lists them") {
+			t.Errorf("%s: got %v", near, err)
+		}
+	}
 	if _, _, err := tokens(t, "presets", "jd", "suning"); err == nil {
 		t.Error("two names are taken")
 	}

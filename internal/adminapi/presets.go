@@ -37,7 +37,7 @@ func (a *api) getPreset(_ context.Context, r *request) (any, error) {
 	if errors.Is(err, presets.ErrUnknown) {
 		return nil, &realm.Error{
 			Code: realm.CodeNotFound, Status: http.StatusNotFound,
-			Detail: "no preset has this name; GET /api/preset lists what there is",
+			Detail: "no preset has this name" + presets.Suggest(r.ids[0]) + "; GET /api/preset lists what there is",
 		}
 	}
 	return p, err

@@ -29,6 +29,10 @@ func TestGetPreset(t *testing.T) {
 	for _, name := range []string{"nobody", "../data/jd", "jd.json", "JD", "."} {
 		c.get("/api/preset/"+url.PathEscape(name)).refused(http.StatusNotFound, "not_found", "")
 	}
+	const near = "no preset has this name; did you mean 'wechat'?; GET /api/preset lists what there is"
+	if detail := c.get("/api/preset/wecaht").document()["detail"]; detail != near {
+		t.Errorf("a slip is answered with %q", detail)
+	}
 }
 
 func TestListPresets(t *testing.T) {

@@ -28,9 +28,10 @@ var arrows = map[string][]string{
 	"internal/expression": {},
 	"internal/failpoint":  {},
 	"internal/netguard":   {},
-	"internal/presets":    {"realm"},
+	"internal/presets":    {"realm", "internal/spelling"},
 	"internal/problem":    {"realm"},
 	"internal/reload":     {},
+	"internal/spelling":   {},
 
 	"tokenstore":            {"realm", "internal/failpoint"},
 	"tokenstore/sqlstore":   {"realm", "tokenstore", "internal/failpoint"},
@@ -55,7 +56,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/spelling",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 

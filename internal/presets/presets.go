@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -51,6 +52,13 @@ func Get(name string) (Preset, error) {
 	return p, nil
 }
 
+// Suggest is the end of an error about a name that the catalogue does not have:
+// "; did you mean 'wechat'?", or nothing where no name is near. Names are lower
+// case.
+func Suggest(name string) string {
+	return spelling.DidYouMean(strings.ToLower(name), Names())
+}
+
 // List returns all presets by name. A file that cannot be read would be left
 // out, so that it harms nobody who does not use it; a test holds that there is
 // none.
@@ -77,7 +85,7 @@ func Apply(c realm.Config) (realm.Config, error) {
 	}
 	p, err := Get(c.Preset)
 	if errors.Is(err, ErrUnknown) {
-		return realm.Config{}, realm.Fieldf("config.preset", "%.40q is not known; `caddy tokens presets` lists what there is", c.Preset)
+		return realm.Config{}, realm.Fieldf("config.preset", "%.40q is not known%s; `caddy tokens presets` lists what there is", c.Preset, Suggest(c.Preset))
 	}
 	if err != nil {
 		return realm.Config{}, err
