@@ -155,7 +155,7 @@ func TestAllocationsOfBodies(t *testing.T) {
 				}
 			})
 		}
-		if got[1] > got[0]+1 {
+		if got[1] > 2*got[0] { // four times as long; a few are of pools that the collector empties
 			t.Errorf("%s: %v allocations", media, got)
 		}
 	}
