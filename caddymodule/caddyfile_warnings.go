@@ -10,6 +10,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 )
 
 // shellVariable matches a value that is a variable as a shell, docker compose
@@ -27,6 +30,7 @@ func (p *realmParser) warn() {
 	}
 	p.warnVariables(tell)
 	p.warnOpenSecrets()
+	p.warnFieldNames(tell)
 	if !p.realm.Config.AllowHTTP {
 		p.warnHTTP(tell)
 	}
@@ -52,6 +56,31 @@ func (p *realmParser) warnVariables(tell func(field, message string)) {
 			tell(v.field, literally(variable))
 		}
 	}
+}
+
+// warnFieldNames tells of fields that look like slips of those that the realm's
+// preset reads. They are allowed, because a secret may hold more than is read; but
+// an optional field under another name would leave its default in force, silently.
+func (p *realmParser) warnFieldNames(tell func(field, message string)) {
+	preset, err := presets.Get(p.realm.Config.Preset)
+	if err != nil {
+		return
+	}
+	var known []string
+	for _, f := range preset.Fields {
+		known = append(known, f.Name)
+	}
+	look := func(path string, fields map[string]string) {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			if near := spelling.DidYouMean(name, known); near != "" && !slices.Contains(known, name) {
+				tell(path+name, "the preset "+preset.Name+" reads no field of this name"+near)
+			}
+		}
+	}
+	for i, s := range p.secrets {
+		look(fmt.Sprintf("secrets[%d].fields.", i), s.Fields)
+	}
+	look("config.shared.", p.shared)
 }
 
 // variableIn is the name of the variable that a value looks like, "" for none.

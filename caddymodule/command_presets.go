@@ -73,6 +73,7 @@ func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
 	}
 	_ = table.Flush()
 	fmt.Fprintf(&b, "\nFor the tokens block of the Caddyfile:\n\n%s\n", indented(p.Caddyfile()))
+	writeTickets(&b, p)
 	if p.NeedsPerson() {
 		fmt.Fprintf(&b, "A person authorizes the account, with the link that this returns:\n\n  %s\n\n", p.AuthorizeCurl())
 	}
@@ -90,6 +91,23 @@ func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
 	writeItems(&b, "The provider's pages", p.Docs)
 	_, err := io.WriteString(to, b.String())
 	return err
+}
+
+// writeTickets writes how the fields arrive that the provider sends again and
+// again, those of the parents first.
+func writeTickets(b *strings.Builder, p presets.Preset) {
+	for _, parent := range p.Parents() {
+		writeTickets(b, parent)
+	}
+	for _, f := range p.Fields {
+		switch line := p.TokenPush(); {
+		case !f.Pushed:
+		case line != "":
+			fmt.Fprintf(b, "The provider sends %s again and again. For a public site, at the URL that you register with the provider:\n\n%s\n", f.Name, indented(line))
+		default:
+			fmt.Fprintf(b, "The provider sends %s again and again. Whoever receives it brings it each time:\n\n  %s\n\n", f.Name, p.PushCurl(f.Name))
+		}
+	}
 }
 
 // fieldRemarks says in parentheses what a field is, beyond its help.

@@ -53,6 +53,15 @@ func TestPresetsCommandShowsOne(t *testing.T) {
 	if out, _, err = tokens(t, "presets", "jd"); err != nil || !strings.Contains(out, "  curl localhost:8081/api/secret/jd/main/authorize\n") {
 		t.Errorf("%v: a person authorizes, and is not told how:\n%s", err, out)
 	}
+	for name, want := range map[string]string{
+		"wecom_suite":  "sends suite_ticket again and again. For a public site, at the URL that you register with the provider:\n\n  token_push /wecom_suite/ticket wecom_suite main\n",
+		"wecom_corp":   "  token_push /wecom_suite/ticket wecom_suite main\n", // of its parent
+		"dingtalk_isv": "sends suite_ticket again and again. Whoever receives it brings it each time:\n\n  curl -H 'Content-Type: application/json' localhost:8081/api/secret/dingtalk_isv/main/push ",
+	} {
+		if out, _, err = tokens(t, "presets", name); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v: nobody learns how the ticket arrives:\n%s", name, err, out)
+		}
+	}
 	var one presets.Preset
 	if out, _, err = tokens(t, "presets", "jd", "--json"); err != nil || json.Unmarshal([]byte(out), &one) != nil || one.Name != "jd" {
 		t.Errorf("%v: %s", err, out)

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 )
 
 // inTheOpen is the warning about a secret that stands in the Caddyfile itself.
@@ -53,15 +55,31 @@ func hasLiteralPassword(address string) bool {
 // value that looks like a variable is told of by warnVariables.
 func (p *realmParser) warnOpenSecrets() {
 	for i, s := range p.secrets {
-		p.warnFields(fmt.Sprintf("secrets[%d].fields.", i), "secret "+s.Key, s.Fields)
+		p.warnFields(fmt.Sprintf("secrets[%d].fields.", i), "secret "+s.Key, p.withoutIDs(s.Fields))
 	}
-	p.warnFields("config.shared.", "shared", p.shared)
+	p.warnFields("config.shared.", "shared", p.withoutIDs(p.shared))
 	if g := p.realm.Config.Grant; g != nil {
 		p.warnFields("config.grant.", "grant", p.withoutTemplates(map[string]string{
 			"client_secret": g.ClientSecret, "private_key": g.PrivateKey, "token": g.Token,
 			"subject_token": g.SubjectToken, "actor_token": g.ActorToken,
 		}))
 	}
+}
+
+// withoutIDs are the fields that may be confidential: all but those of which the
+// realm's preset knows that they are an id, a name or the key of a parent.
+func (p *realmParser) withoutIDs(fields map[string]string) map[string]string {
+	preset, err := presets.Get(p.realm.Config.Preset)
+	if err != nil {
+		return fields
+	}
+	rest := maps.Clone(fields)
+	for _, f := range preset.Fields {
+		if !f.Confidential {
+			delete(rest, f.Name)
+		}
+	}
+	return rest
 }
 
 // withoutTemplates are the values that no secret is read in.

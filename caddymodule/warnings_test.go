@@ -80,6 +80,38 @@ func TestCaddyfileWarnings(t *testing.T) {
 	}
 }
 
+// TestFieldNames: a field that is a slip of one that the preset reads is told of.
+// The optional one that was meant keeps its default, and nobody would see why.
+func TestFieldNames(t *testing.T) {
+	i := newInstance(t)
+	i.load("", "respond hello") // what is adapted from now on is logged to the file
+	for text, want := range map[string][]string{
+		"preset salesforce\nsecret main {\nlogin_hots {env.A}\n}": {
+			`"the preset salesforce reads no field of this name; did you mean 'login_host'?","realm":"x","field":"secrets[0].fields.login_hots","at":"Caddyfile:6"`,
+		},
+		"preset salesforce\nshared {\nloginhost {env.A}\n}": {
+			`did you mean 'login_host'?","realm":"x","field":"shared.loginhost","at":"Caddyfile:6"`,
+		},
+		"preset wechat\nsecret main {\nappid {env.A}\nappsecret {env.B}\nnote {env.C}\n}": nil, // a secret may hold more
+		"secret main {\nappsecert {env.B}\n}":                                             nil, // whatever the recipes read
+	} {
+		before := i.log()
+		text = "{\ntokens {\nrealm x {\n" + text + "\n}\n}\n}\n:80 {\n}\n"
+		if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		log := strings.TrimPrefix(i.log(), before)
+		if got := strings.Count(log, "reads no field of this name"); got != len(want) {
+			t.Errorf("%s: %d warnings in %s", text, got, log)
+		}
+		for _, w := range want {
+			if !strings.Contains(log, w) {
+				t.Errorf("%s: want %s in %s", text, w, log)
+			}
+		}
+	}
+}
+
 // TestSecretsInTheOpen: a secret that is written in the Caddyfile itself stands
 // in the adapted JSON, which Caddy shows and saves. The place is told, and never
 // the value.
@@ -94,6 +126,11 @@ func TestSecretsInTheOpen(t *testing.T) {
 			"realm x {\nsecret main {\na canary5f1c\nb {env.B}\nc canary5f1c\n}\nsecret second {\na {file./b}\n}\n}", "",
 			[]string{`"option":"realm x secret main a, c","at":"Caddyfile:5"`},
 		},
+		{ // an id and the key of a parent are no secrets, and pages of presets write them so
+			"realm x {\npreset wechat\nshared {\nappid wx1\n}\nsecret main {\nappid wx1\nappsecret canary5f1c\n}\n}", "",
+			[]string{`"option":"realm x secret main appsecret","at":"Caddyfile:10"`},
+		},
+		{"realm wechat {\npreset wechat\n}\nrealm x {\npreset wechat_jsapi\nsecret main {\nparent main\n}\n}", "", nil},
 		{"realm x {\nshared {\na canary5f1c\n}\n}", "", []string{`"option":"realm x shared a","at":"Caddyfile:5"`}},
 		{
 			"realm x {\ngrant client_credentials {\ntoken_url https://a.example\nclient_secret canary5f1c\n}\n}", "",
