@@ -30,7 +30,7 @@ func faults(p presets.Preset) (found []string) {
 	title.Zh += "，" // names like OpenAI need no other spelling
 	fault(p.Title.En == "" || p.Title.Zh == "", "title is missing in a language")
 	fault(hasHan(title.En), "title is not English under en")
-	fault(!slices.Contains(presets.Categories, p.Category), "category "+p.Category+" is not known")
+	fault(!slices.Contains(presets.Categories, p.Category), "category "+p.Category+" is not known; there are "+strings.Join(presets.Categories, ", "))
 	fault(!nameForm.MatchString(p.Name), "the name is not lower case letters, digits and _")
 
 	known := map[string]bool{}

@@ -3,17 +3,47 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 )
 
 func main() {
-	if err := write("."); err != nil {
+	err := readable()
+	if err == nil {
+		err = write(".")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// readable is the fault of the presets that cannot be written as they are. List
+// leaves out what it cannot read, and write would remove its page.
+func readable() error {
+	var faults []error
+	for _, name := range presets.Names() {
+		p, err := presets.Get(name)
+		if err == nil {
+			err = checkCategory(p)
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// checkCategory refuses a category that the index has no heading for.
+func checkCategory(p presets.Preset) error {
+	if slices.Contains(presets.Categories, p.Category) {
+		return nil
+	}
+	return fmt.Errorf("preset %s: category %q is not known; there are %s", p.Name, p.Category, strings.Join(presets.Categories, ", "))
 }
 
 // write brings the folders of the pages up to date, below the top of the

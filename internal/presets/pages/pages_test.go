@@ -37,6 +37,17 @@ func TestPagesAreCurrent(t *testing.T) {
 	}
 }
 
+// A preset that no page can show is told of: its page would be missing.
+func TestCheckCategory(t *testing.T) {
+	if err := readable(); err != nil {
+		t.Error(err)
+	}
+	const want = `preset x: category "media" is not known; there are messaging, commerce, `
+	if err := checkCategory(presets.Preset{Name: "x", Category: "media"}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // write makes the pages, and removes those whose preset is gone.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
