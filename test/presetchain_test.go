@@ -272,7 +272,7 @@ func (b *chainBench) link(n *node) (state string, err error) {
 	}
 	back, err := url.Parse(to.Query().Get("redirect_uri"))
 	if code := to.Query().Get("pre_auth_code"); err != nil || code == "" || code != b.levels[1].provider.Newest() {
-		return "", fmt.Errorf("%w: the link has another code than the newest", err)
+		return "", fmt.Errorf("the link has another code than the newest, or no redirect URI: %v", err)
 	}
 	return back.Query().Get("state"), nil
 }
