@@ -27,6 +27,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // forceGap is longer than WeChat takes to give another token by force.
@@ -373,6 +374,7 @@ func (r *reader) node() *node {
 
 var (
 	presetLine = regexp.MustCompile(`(?m)^\s*preset (\w+)$`)
+	presetJSON = regexp.MustCompile(`"preset": "(\w+)"`)
 	realmLine  = regexp.MustCompile(`(?m)^\s*realm \S+ \{$`)
 	allowHTTP  = regexp.MustCompile(`(?m)^\s*allow_http( on)?\n`)
 )
@@ -391,11 +393,28 @@ func (r *reader) adapted(proxyPort, adminPort int) string {
 // withAddresses writes the addresses that a preset has into the realm, where
 // the world can take their place.
 func (r *reader) withAddresses(line string) string {
-	p, err := presets.Get(presetLine.FindStringSubmatch(line)[1])
+	c := r.preset(presetLine.FindStringSubmatch(line)[1])
+	return line + "\n\t\t\tapi " + c.API + "\n\t\t\turl " + c.URL
+}
+
+// withAddressesJSON is withAddresses for a realm of the HTTP API. A preset without
+// a fetch stays as it is: no test logs in at its provider.
+func (r *reader) withAddressesJSON(member string) string {
+	c := r.preset(presetJSON.FindStringSubmatch(member)[1])
+	if c.URL == "" {
+		return member
+	}
+	return fmt.Sprintf("%s, \"api\": %q, \"url\": %q", member, c.API, c.URL)
+}
+
+// preset is what a preset of the catalogue says.
+func (r *reader) preset(name string) realm.Config {
+	r.t.Helper()
+	p, err := presets.Get(name)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return line + "\n\t\t\tapi " + p.Config.API + "\n\t\t\turl " + p.Config.URL
+	return p.Config
 }
 
 // run runs a command of a page in a shell.
@@ -411,7 +430,7 @@ func (r *reader) run(command string) {
 		// token already, because no test logs in at JD.
 		`"rsa_key": "..."`, fmt.Sprintf(`"rsa_key": %q`, r.files.privateKey()),
 		`"key": "acme-jd", `, fmt.Sprintf(`"key": "acme-jd", "token": "seeded", "expires_at": %d, `, time.Now().Add(time.Hour).UnixMilli()),
-	).Replace(command)
+	).Replace(presetJSON.ReplaceAllStringFunc(command, r.withAddressesJSON))
 	script = `curl() { command curl -q --silent --show-error --noproxy '*' --write-out '\n%{http_code}' "$@"; }` + "\n" + script
 	if strings.HasPrefix(command, setsKey) {
 		script += `echo "$KEY"`
