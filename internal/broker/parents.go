@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
@@ -84,7 +85,7 @@ func parentError(ref realm.Ref, err error) error {
 	}
 	e := &realm.Error{
 		Code: cause.Code, Status: cause.Status, RetryAfter: cause.RetryAfter, Err: cause,
-		Detail: "the token of " + ref.String() + " is needed first: " + cause.Detail,
+		Detail: "the token of " + strings.TrimSuffix(ref.String(), "/") + " is needed first: " + cause.Detail, // there may be no key
 	}
 	switch cause.Code {
 	case realm.CodeRateLimited: // it is about the caller, and not about the parent

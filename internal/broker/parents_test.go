@@ -759,3 +759,17 @@ func TestStatusNamesParents(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// The error of a parent without a key names its realm, and no half of a path.
+func TestParentErrorNamesTheParent(t *testing.T) {
+	cause := &realm.Error{Code: realm.CodeTokenUnavailable, Status: http.StatusServiceUnavailable, Detail: "no key"}
+	for ref, want := range map[realm.Ref]string{
+		{Realm: "wechat"}:              "the token of wechat is needed first: no key",
+		{Realm: "wechat", Key: "main"}: "the token of wechat/main is needed first: no key",
+	} {
+		var got *realm.Error
+		if err := parentError(ref, cause); !errors.As(err, &got) || got.Detail != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
