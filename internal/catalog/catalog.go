@@ -13,6 +13,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -70,6 +71,7 @@ func (d Definition) compile() (*Realm, error) {
 			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
 		}
 		if _, err := r.Program.Bind(s); err != nil {
+			err = cmp.Or(r.Program.CheckSecret(s), err) // which knows the field, and not only the place in the realm
 			return nil, fmt.Errorf("secret %q: %w", s.Key, err)
 		}
 		if _, twice := r.Secrets[s.Key]; twice {

@@ -53,6 +53,17 @@ func TestRememberedAllocatesNothing(t *testing.T) {
 
 // What a configuration says wrongly stops the start, with the name of the
 // realm or secret.
+// The error of a key that is none names the field, which somebody who uses a preset
+// has written, and not only the place in the realm, which he has not.
+func TestDefinedSecretWithAWrongKey(t *testing.T) {
+	d := definedAs("x", realm.Config{Preset: "github_app"}, "app_id", "1", "installation_id", "2", "private_key", "no key")
+	_, err := d.compile()
+	const want = "fields.private_key: does not fit config.arguments["
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestWrongDefinitions(t *testing.T) {
 	nameless, incomplete, twice := defined(), defined(), defined()
 	nameless.Realm.ID = ""
