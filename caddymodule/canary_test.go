@@ -77,6 +77,11 @@ func TestNothingLeaks(t *testing.T) {
 	i.call(http.MethodPost, "/api/realm", `{"id": "`+canary)
 	answers += i.must(http.MethodGet, "/api/secret/db/k", "") + i.must(http.MethodGet, "/api/realm", "") + i.must(http.MethodGet, "/api/status", "")
 	answers += i.call(http.MethodPost, "/api/realm/db/test", `{"key": "k"}`).body
+	for _, realm := range []string{"p", "kept", "h"} {
+		for _, path := range []string{"/x", "/cut", "/dead"} {
+			answers += i.call(http.MethodPost, "/api/realm/"+realm+"/test", `{"key": "main", "call": {"method": "GET", "path": "`+path+`"}}`).body
+		}
+	}
 	answers += i.call(http.MethodGet, "/api/token?realm=db&key=k&flush=true", "").body
 	answers += i.get("/any/db/k/x").body
 	answers += i.get("/admin/api/realm", "Authorization", "Bearer "+canary+"-admin").body

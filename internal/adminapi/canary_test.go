@@ -104,6 +104,7 @@ func TestNothingLeaks(t *testing.T) {
 	send(http.MethodGet, "/api/token?realm=wxgzh&key=moved&flush=true", "")
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"moved"}`)
 	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret"}`)
+	send(http.MethodPost, "/api/realm/wxgzh/test", `{"key":"wxgzh_secret","call":{"method":"GET","path":"/`+canary()+`?`+canary()+`","x":1}}`)
 	// A realm that sends the token of another one to a provider that refuses it.
 	s.must(http.MethodPost, "/api/realm", `{"id":"parent","config":`+s.movedTo(s.url)+`}`)
 	s.must(http.MethodPost, "/api/secret", `{"realm":"parent","key":"main","key_1":"wx1","key_2":"wx1-secret","key_3":"client_credential"}`)
