@@ -80,22 +80,20 @@ func TestCallOfADryRun(t *testing.T) {
 
 	// To administrate a realm does not include to use it, by whichever method and path.
 	for rights, want := range map[string]int{"admin": http.StatusForbidden, "admin,use": http.StatusOK} {
-		key := ""
 		var created struct{ Key string }
 		id := strings.ReplaceAll(rights, ",", "-")
 		if err := json.Unmarshal([]byte(i.must(http.MethodPost, "/api/client", `{"id": "`+id+`", "rules": [{"effect": "allow", "rights": ["`+strings.ReplaceAll(rights, ",", `","`)+`"], "realms": ["p"]},
 			{"effect": "deny", "rights": ["use"], "realms": ["p"], "paths": ["/not/**"]}]}`)), &created); err != nil {
 			t.Fatal(err)
 		}
-		key = created.Key
-		a := i.do(http.MethodPost, "http://"+i.api+"/api/realm/p/test", `{"key": "main", "call": {"method": "GET", "path": "/ok"}}`, append(withKey(key), "Content-Type", "application/json")...)
+		a := i.do(http.MethodPost, "http://"+i.api+"/api/realm/p/test", `{"key": "main", "call": {"method": "GET", "path": "/ok"}}`, append(withKey(created.Key), "Content-Type", "application/json")...)
 		if a.StatusCode != want {
 			t.Errorf("%s: %s %s", rights, a.Status, a.body)
 		}
 		if want != http.StatusOK {
 			continue
 		}
-		a = i.do(http.MethodPost, "http://"+i.api+"/api/realm/p/test", `{"key": "main", "call": {"method": "GET", "path": "/not/this"}}`, append(withKey(key), "Content-Type", "application/json")...)
+		a = i.do(http.MethodPost, "http://"+i.api+"/api/realm/p/test", `{"key": "main", "call": {"method": "GET", "path": "/not/this"}}`, append(withKey(created.Key), "Content-Type", "application/json")...)
 		if !strings.Contains(a.body, `"code":"forbidden"`) {
 			t.Errorf("a denied path: %s", a.body)
 		}

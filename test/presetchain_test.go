@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -271,8 +272,11 @@ func (b *chainBench) link(n *node) (state string, err error) {
 		return "", err
 	}
 	back, err := url.Parse(to.Query().Get("redirect_uri"))
-	if code := to.Query().Get("pre_auth_code"); err != nil || code == "" || code != b.levels[1].provider.Newest() {
-		return "", fmt.Errorf("the link has another code than the newest, or no redirect URI: %v", err)
+	if err != nil {
+		return "", err
+	}
+	if code := to.Query().Get("pre_auth_code"); code == "" || code != b.levels[1].provider.Newest() {
+		return "", errors.New("the link has another code than the newest")
 	}
 	return back.Query().Get("state"), nil
 }

@@ -92,7 +92,7 @@ func (t *trial) run(ctx context.Context) (report grant.Report, err error) {
 	}
 	if unpushed := t.bound.Unpushed(kind); unpushed != nil { // it costs no call to say so
 		report.Kind, report.Error, report.Fault = unpushed.Kind, unpushed.Detail, grant.FaultUnpushed
-		return report, nil
+		return report, nil //nolint:nilerr // the report tells it
 	}
 	if isRefresh && t.isOwn {
 		return t.refresh(ctx)

@@ -47,7 +47,7 @@ func (f *findings) lookAtFailedCall() {
 		f.add("call_"+string(f.Call.Fault), "The API ", text)
 		return
 	}
-	switch f.Call.Code {
+	switch f.Call.Code { //nolint:exhaustive // the others explain themselves
 	case realm.CodeHostNotAllowed:
 		f.add("call_host", "The token was kept back: the API must be https (or allow_http), one of the realm's hosts, and have a public address (or allow_private).")
 	case realm.CodeNotProxyable:

@@ -54,22 +54,32 @@ var shapes = []shape{
 
 	{name: "milliseconds", answer: `{"access_token":"TOKEN-0123456789","expires_in":7200000}`, codes: []string{"unit"}, says: []string{"83 days", "says 2 h", "expires_in_unit ms"}},
 	{name: "sixty days are no milliseconds", answer: `{"access_token":"TOKEN-0123456789","expires_in":5184000}`},
-	{name: "seconds read as milliseconds", realm: strings.Replace(plain, `"arguments"`, `"expires_in_unit":"ms","arguments"`, 1),
-		answer: `{"access_token":"TOKEN-0123456789","expires_in":7200}`, codes: []string{"unit"}, says: []string{"7.2s", "says 2 h", "expires_in_unit s"}},
+	{
+		name: "seconds read as milliseconds", realm: strings.Replace(plain, `"arguments"`, `"expires_in_unit":"ms","arguments"`, 1),
+		answer: `{"access_token":"TOKEN-0123456789","expires_in":7200}`, codes: []string{"unit"}, says: []string{"7.2s", "says 2 h", "expires_in_unit s"},
+	},
 	{name: "seconds since 1970", answer: `{"access_token":"TOKEN-0123456789","expires_in":1795356000}`, codes: []string{"unit"}, says: []string{"seconds since 1970", "expires_in_unit epoch_s"}},
 	{name: "milliseconds since 1970", answer: `{"access_token":"TOKEN-0123456789","expires_in":1795356000000}`, codes: []string{"unit"}, says: []string{"expires_in_unit epoch_ms"}},
 	{name: "no expires_in", answer: `{"access_token":"TOKEN-0123456789","expire":7200}`, codes: []string{"no_expiry"}, says: []string{"no expires_in", "expires_in_path expire"}},
 	{name: "no expiry anywhere", answer: `{"access_token":"TOKEN-0123456789"}`, codes: []string{"no_expiry"}, says: []string{"lifetime 2h"}},
 
-	{name: "WeChat: the address is not on the list", status: 200, preset: true,
+	{
+		name: "WeChat: the address is not on the list", status: 200, preset: true,
 		answer: `{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 65f0"}`,
-		codes:  []string{"preset", "address_not_listed"}, says: []string{"203.0.113.7", "IP whitelist"}},
-	{name: "WeCom: the address is not trusted", answer: `{"errcode":60020,"errmsg":"not allow to access from your ip, hint: [1700000000_1], from ip: 198.51.100.9, more info at https://open.work.weixin.qq.com/devtool/query?e=60020"}`,
-		codes: []string{"address_not_listed"}, says: []string{"198.51.100.9", "trusted"}},
-	{name: "Feishu: the address is not allowed", status: 400, answer: `{"code":99991401,"msg":"ip 2001:db8::7 is denied by app setting"}`,
-		codes: []string{"address_not_listed"}, says: []string{"2001:db8::7", "Security settings"}},
-	{name: "an unknown provider's address list", status: 403, answer: `{"code":"IpNotInWhiteList","message":"Access denied"}`,
-		codes: []string{"address_not_listed"}, says: []string{"does not say which address"}},
+		codes:  []string{"preset", "address_not_listed"}, says: []string{"203.0.113.7", "IP whitelist"},
+	},
+	{
+		name: "WeCom: the address is not trusted", answer: `{"errcode":60020,"errmsg":"not allow to access from your ip, hint: [1700000000_1], from ip: 198.51.100.9, more info at https://open.work.weixin.qq.com/devtool/query?e=60020"}`,
+		codes: []string{"address_not_listed"}, says: []string{"198.51.100.9", "trusted"},
+	},
+	{
+		name: "Feishu: the address is not allowed", status: 400, answer: `{"code":99991401,"msg":"ip 2001:db8::7 is denied by app setting"}`,
+		codes: []string{"address_not_listed"}, says: []string{"2001:db8::7", "Security settings"},
+	},
+	{
+		name: "an unknown provider's address list", status: 403, answer: `{"code":"IpNotInWhiteList","message":"Access denied"}`,
+		codes: []string{"address_not_listed"}, says: []string{"does not say which address"},
+	},
 
 	{name: "RFC 6749: invalid_client", status: 401, answer: `{"error":"invalid_client","error_description":"Client authentication failed"}`, codes: []string{"wrong_secret", "other_app"}},
 	{name: "WeChat: the secret is wrong", preset: true, answer: `{"errcode":40125,"errmsg":"invalid appsecret rid: 65f0"}`, codes: []string{"preset", "other_app"}, says: []string{"AppSecret is wrong"}},
@@ -102,8 +112,10 @@ var shapes = []shape{
 
 	{name: "the token is deeper", answer: `{"code":0,"data":{"access_token":"TOKEN-0123456789","expires_in":7200}}`, codes: []string{"token_path"}, says: []string{"data.access_token"}},
 	{name: "the token has another name", answer: `{"ok":true,"value":"CANARY-0123456789"}`, codes: []string{"token_path"}, says: []string{"ok, value"}},
-	{name: "a success rule that does not match", realm: strings.Replace(plain, `"arguments"`, `"success":[{"json":"ret","values":[1]}],"arguments"`, 1),
-		answer: `{"access_token":"TOKEN-0123456789","expires_in":7200,"ret":0}`, codes: []string{"success_rule"}, says: []string{"rule for ret"}},
+	{
+		name: "a success rule that does not match", realm: strings.Replace(plain, `"arguments"`, `"success":[{"json":"ret","values":[1]}],"arguments"`, 1),
+		answer: `{"access_token":"TOKEN-0123456789","expires_in":7200,"ret":0}`, codes: []string{"success_rule"}, says: []string{"rule for ret"},
+	},
 
 	{name: "a scope that is missing", status: 400, answer: `{"error":"invalid_scope","error_description":"The requested scope is invalid"}`, codes: []string{"missing_scope"}},
 	{name: "the day's quota", preset: true, answer: `{"errcode":45009,"errmsg":"reach max api daily quota limit rid: 65f0"}`, codes: []string{"preset"}, says: []string{"quota"}},

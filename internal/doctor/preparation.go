@@ -7,7 +7,7 @@ import (
 // lookAtPreparation says why no request was made, and what a token tells that
 // nobody was asked for.
 func (f *findings) lookAtPreparation() {
-	switch f.Report.Fault {
+	switch f.Report.Fault { //nolint:exhaustive // the others are of the connection
 	case grant.FaultParent:
 		f.add("parent", "This token is requested with the token of another credential, and that one is missing. Try that one out first: `error` names it.")
 	case grant.FaultUnpushed:

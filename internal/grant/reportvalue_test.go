@@ -34,7 +34,8 @@ func TestReportOfValues(t *testing.T) {
 			[]ReportValue{
 				{What: "token", At: "access_token", Alike: []string{"data.access_token"}},
 				{What: "expires_in", At: "expires_in", Alike: []string{"data.expire"}},
-			}, nil,
+			},
+			nil,
 		},
 		"an expiry that the realm does not read": {
 			`{"url":"@/t?s={secret.s}","token_path":"t"}`, `{"t":"TOKEN-0123456789","expires_at":1795000000}`,
@@ -46,7 +47,8 @@ func TestReportOfValues(t *testing.T) {
 			[]ReportValue{
 				{What: "token", At: "access_token", Found: true, Type: "object", Alike: []string{"access_token.token"}},
 				{What: "expires_in", At: "expires_in", Found: true, Type: "string"},
-			}, nil,
+			},
+			nil,
 		},
 		"seconds since 1970": {
 			plain, `{"access_token":"TOKEN-0123456789","expires_in":1795356000}`,
@@ -156,9 +158,17 @@ func TestFieldFaults(t *testing.T) {
 	}
 	b := bind(t, realmOf(t, `{"url":"https://x.example/t","token_path":"t"}`, ""), fields)
 	want := []FieldFault{
-		{"a_blank", FaceBlank, ""}, {"b_wide", FaceBlank, ""}, {"c_unseen", FaceBlank, ""}, {"d_break", FaceLineBreak, ""}, {"e_inside", FaceLineBreak, ""},
-		{"g_flat", FacePEMFlat, ""}, {"h_escaped", FacePEMEscaped, ""}, {"i_quoted", FaceQuoted, ""}, {"j_env", FacePlaceholder, ""},
-		{"k_secret", FaceID, ""}, {"n_two", FaceSame, "m_one"},
+		{"a_blank", FaceBlank, ""},
+		{"b_wide", FaceBlank, ""},
+		{"c_unseen", FaceBlank, ""},
+		{"d_break", FaceLineBreak, ""},
+		{"e_inside", FaceLineBreak, ""},
+		{"g_flat", FacePEMFlat, ""},
+		{"h_escaped", FacePEMEscaped, ""},
+		{"i_quoted", FaceQuoted, ""},
+		{"j_env", FacePlaceholder, ""},
+		{"k_secret", FaceID, ""},
+		{"n_two", FaceSame, "m_one"},
 	}
 	if diff := cmp.Diff(want, b.FieldFaults()); diff != "" {
 		t.Error(diff)
