@@ -118,6 +118,8 @@ func (a *tryoutAnswer) lines() (lines []string) {
 			continue
 		}
 		switch {
+		case !v.Found && a.Token != nil && strings.HasPrefix(v.What, "success"):
+			add("absent, as it may be: %s at %s", v.What, v.At)
 		case !v.Found:
 			add("not found: %s at %s", v.What, v.At)
 		case v.What == "token" && a.Token != nil:

@@ -11,9 +11,9 @@ import (
 // the injection; the exit status tells how it went.
 func TestTryoutCommand(t *testing.T) {
 	p := newProvider(t)
-	v := newClientVerbs(t, p.realm("p", "inject query access_token"), proxyMain)
+	v := newClientVerbs(t, p.realm("p", "inject query access_token\nsuccess json errcode 0 absent"), proxyMain)
 	stdout, _ := v.ok("test", "p", "main")
-	for _, want := range []string{"request: ", "answer: HTTP 200, ", "found: token at access_token, a string of ", "expires in "} {
+	for _, want := range []string{"request: ", "absent, as it may be: success[0] at errcode", "answer: HTTP 200, ", "found: token at access_token, a string of ", "expires in "} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing says %q:\n%s", want, stdout)
 		}
