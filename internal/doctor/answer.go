@@ -30,7 +30,7 @@ func (f *findings) lookAtToken() {
 		f.add("not_json", f.pageText(answer.Status))
 		return
 	case answer.Form == grant.FormText && f.Report.Kind == grant.KindBadResponse && f.Config.ContentType != realm.ContentText:
-		f.add("not_json", "The answer is a text and no document. If all of it is the token, write content_type text; else the URL is wrong.")
+		f.add("not_json", "The answer is plain text, not JSON. If all of it is the token, write content_type text; otherwise the URL is wrong.")
 		return
 	case (answer.Form == grant.FormXML || answer.Form == grant.FormEmpty) && f.Report.Kind == grant.KindBadResponse:
 		f.add("not_json", "The answer is ", map[grant.Form]string{grant.FormXML: "XML", grant.FormEmpty: "empty"}[answer.Form],

@@ -20,7 +20,7 @@ func (f *findings) lookAtCall() {
 	case c.Response == nil:
 		f.lookAtFailedCall()
 	case c.Response.Status == http.StatusUnauthorized && len(f.Config.RenewOn) == 0:
-		f.add("no_renew_on", "The API refuses the token (HTTP 401), and the realm does not say how a dead token looks: write renew_on, as `renew_on status 401`.")
+		f.add("no_renew_on", "The API refuses the token (HTTP 401), and the realm does not say what a dead token looks like. Write a renew_on rule, for example `renew_on status 401`.")
 	case c.Response.Status == http.StatusUnauthorized:
 		f.add("call_unauthorized", "The API refuses the request (HTTP 401), and no rule of renew_on matches. Is the token in the place that the API wants (inject)? If it was dead, a rule is missing.")
 	case c.Response.Status >= http.StatusMultipleChoices && c.Response.Status < http.StatusBadRequest:

@@ -12,9 +12,9 @@ var faultTexts = map[grant.Fault]string{
 	grant.FaultName: "cannot be found in the DNS. Is the name spelled right in the realm, and does this machine resolve names? (nslookup shows it.)",
 	grant.FaultPrivate: "has an address that is not public, which realms of the API must not reach. Is the name right? " +
 		"An own service is allowed in the Caddyfile: `allow_private` in the tokens block.",
-	grant.FaultUnreachable: "cannot be reached. Is the port right, and may this machine connect to it? A firewall or a missing route looks so.",
+	grant.FaultUnreachable: "cannot be reached. Is the port right, and may this machine connect to it? A firewall or a missing route has this effect.",
 	grant.FaultClosed:      "closed the connection without an answer. A firewall, or a port that is not for HTTP, looks so.",
-	grant.FaultTimeout: "gave no complete answer in time. Is it reachable from this machine (a firewall that drops packets looks so)? " +
+	grant.FaultTimeout: "gave no complete answer in time. Is it reachable from this machine (a firewall that drops packets has this effect)? " +
 		"A provider that is slow by nature needs a longer `timeout` in the realm's limits.",
 	grant.FaultNoTLS:       "speaks plain HTTP where HTTPS is expected. Is the port right, or is the URL one with http://, which needs allow_http?",
 	grant.FaultTLS:         "ended the TLS handshake. It may want a client certificate, or another TLS version.",

@@ -16,20 +16,20 @@ func (f *findings) lookAtPreparation() {
 	case grant.FaultNotAuthorized:
 		f.add("authorize_first", f.authorizeText())
 	case grant.FaultFixed:
-		f.add("fixed_token", "The token is a fixed one: there is nothing to request. Whether the API takes it shows a call: `--call GET /path`.")
+		f.add("fixed_token", "The token is a fixed one: there is nothing to request. Send a call to see whether the API accepts it: `--call GET /path`.")
 	case grant.FaultUnattended:
 		f.add("unattended", "The server itself logs in for this realm, and a new login would end the authorization that there is. "+
 			"POST /{realm}-account/request-access-token makes one.")
 	case grant.FaultTrial:
 		f.add("trial", "This realm can only refresh. Save the config, and try it without `config`: a trial would spend the refresh token and lose the new one.")
 	case grant.FaultWaiting:
-		f.add("wait", "The provider was asked a moment ago, and is left alone for a while. Try again a second later.")
+		f.add("wait", "The provider was asked a moment ago, and the proxy leaves it alone for a while. Try again in a moment.")
 	}
 	switch {
 	case f.Report.Kind == grant.KindDeadParent:
 		f.add("parent", "The provider refused the token of another credential that was sent, also after it was renewed. Try that one out first, with a call: `--call GET /path`.")
 	case f.Report.Token != nil && f.Report.Request.URL == "":
-		f.add("computed_token", "The token is computed here, and no provider was asked. Whether the API takes it shows a call: `--call GET /path`.")
+		f.add("computed_token", "The token is computed here, and no provider was asked. Send a call to see whether the API accepts it: `--call GET /path`.")
 	}
 }
 

@@ -39,7 +39,7 @@ var refusals = []refusal{
 		code:  "missing_scope",
 		codes: []string{"invalid_scope", "insufficient_scope", "48001", "60011", "99991672"},
 		words: regexp.MustCompile(`(?i)scope|权限`),
-		text:  "The app lacks a right (scope). Apply for it on the provider's page, and write only scopes that the app has.",
+		text:  "The app lacks a right (scope). Apply for it on the provider's page, and request only scopes that the app has.",
 	},
 	{
 		code:  "wrong_id",
@@ -52,7 +52,7 @@ var refusals = []refusal{
 		// RFC 6749; WeChat and WeCom; Douyin; Kuaishou; Slack; GitHub; Feishu.
 		codes: []string{"invalid_client", "40001", "40125", "41004", "10013", "100200101", "bad_client_secret", "incorrect_client_credentials", "10014"},
 		words: regexp.MustCompile(`(?i)(invalid|wrong|bad|incorrect|illegal|mismatch).{0,20}(secret|credential|password|sign)|(secret|credential|password|signature).{0,20}(invalid|wrong|incorrect|illegal|mismatch|not match|error|错误|无效)|签名错误|密钥错误`),
-		text:  "The secret is wrong. Copy it again, or make a new one: some providers show it only once, and end it when somebody resets it.",
+		text:  "The secret is wrong. Copy it again, or create a new one. Some providers show it only once, and a reset makes the old one useless.",
 	},
 }
 
@@ -61,7 +61,7 @@ var refusals = []refusal{
 func (f *findings) lookAtRefusal() {
 	said := f.response()
 	if f.Report.Kind == grant.KindInvalidGrant {
-		f.add("refresh_token_dead", "The provider takes the refresh token no more. ", f.authorizeText())
+		f.add("refresh_token_dead", "The provider no longer accepts the refresh token. ", f.authorizeText())
 	}
 	if !f.isRefused() || said.ProviderCode == "" && said.ProviderMessage == "" {
 		return
@@ -78,7 +78,7 @@ func (f *findings) lookAtRefusal() {
 			f.add(r.code, r.text)
 		}
 		if r.code == "wrong_secret" && len(f.Report.Fields) == 0 {
-			f.add("other_app", "If it was copied right, it is that of another app: the id and the secret have to come from the same page of the provider, and the same system (sandbox or real).")
+			f.add("other_app", "If it was copied correctly, it belongs to another app. The id and the secret must come from the same app, and from the same system (sandbox or real).")
 		}
 		return
 	}
