@@ -57,7 +57,9 @@ func (w words) join(items []string, last string) string {
 		return strings.Join(items, "")
 	}
 	n := len(items) - 1
-	return strings.Join(items[:n], w.comma) + last + items[n]
+	list := strings.Join(items[:n], w.comma) + last + items[n]
+	// Chinese has a blank between its own text and code.
+	return strings.NewReplacer("`和`", "` 和 `", "`和", "` 和", "和`", "和 `").Replace(list)
 }
 
 var english = words{
