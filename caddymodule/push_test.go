@@ -1,14 +1,8 @@
 package caddymodule
 
 import (
-	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/sha1" // #nosec G505 -- the providers' signature
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -17,7 +11,6 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/fakeprovider"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -36,17 +30,8 @@ const (
 	pushAESKey = "CANARYaesCANARYaesCANARYaesCANARYaesCANARYa" // 43 characters
 )
 
-// sealCBC encrypts as the providers do.
-func sealCBC(key, iv, plain []byte, block int) []byte {
-	padding := block - len(plain)%block
-	plain = append(slices.Clone(plain), bytes.Repeat([]byte{byte(padding)}, padding)...)
-	c, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err)
-	}
-	cipher.NewCBCEncrypter(c, iv).CryptBlocks(plain, plain)
-	return plain
-}
+// pushKeys encrypt and sign as the providers do.
+var pushKeys = fakeprovider.PushKeys{Token: pushToken, AESKey: pushAESKey}
 
 // pushed is a request of a provider: what stands behind the path, its body and its
 // header fields.
@@ -55,30 +40,21 @@ type pushed struct {
 	header      []string
 }
 
-// ofTencent is a message for an app, as WeChat and WeCom send it.
+// ofTencent is a message for an app, as WeChat and WeCom send it, also as the
+// echostr of a request that verifies the address.
 func ofTencent(receiver, message string) pushed {
-	key, _ := base64.StdEncoding.DecodeString(pushAESKey + "=")
-	plain := binary.BigEndian.AppendUint32([]byte("0123456789abcdef"), uint32(len(message))) // #nosec G115 -- short
-	plain = append(append(plain, message...), receiver...)
-	encrypted := base64.StdEncoding.EncodeToString(sealCBC(key, key[:16], plain, 32))
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	parts := []string{pushToken, timestamp, "nonce", encrypted}
-	slices.Sort(parts)
-	sum := sha1.Sum([]byte(strings.Join(parts, ""))) // #nosec G401 -- the providers' signature
-	q := url.Values{"timestamp": {timestamp}, "nonce": {"nonce"}, "msg_signature": {hex.EncodeToString(sum[:])}, "encrypt_type": {"aes"}, "echostr": {encrypted}}
-	return pushed{query: "?" + q.Encode(), body: "<xml><Encrypt><![CDATA[" + encrypted + "]]></Encrypt></xml>"}
+	p := pushKeys.Tencent(receiver, message)
+	return pushed{query: p.Query + "&echostr=" + url.QueryEscape(p.Encrypted), body: p.Body}
 }
 
 // ofFeishu is an event of Feishu.
 func ofFeishu(event string) pushed {
-	key, iv := sha256.Sum256([]byte(pushAESKey)), []byte("0123456789abcdef")
-	sealed := append(slices.Clone(iv), sealCBC(key[:], iv, []byte(event), 16)...)
-	body := `{"encrypt":"` + base64.StdEncoding.EncodeToString(sealed) + `"}`
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	sum := sha256.Sum256([]byte(timestamp + "nonce" + pushAESKey + body))
-	return pushed{body: body, header: []string{
-		"X-Lark-Request-Timestamp", timestamp, "X-Lark-Request-Nonce", "nonce", "X-Lark-Signature", hex.EncodeToString(sum[:]),
-	}}
+	p := pushKeys.Feishu(event)
+	var header []string
+	for name := range p.Header {
+		header = append(header, name, p.Header.Get(name))
+	}
+	return pushed{body: p.Body, header: header}
 }
 
 // pushing is a realm of a format, and how its provider pushes a ticket.

@@ -78,6 +78,9 @@ type Push struct {
 	Query  string
 	Header http.Header
 	Body   string
+	// Encrypted is the message alone, as it stands in Body. WeCom verifies an address
+	// with one that stands in the query, as echostr.
+	Encrypted string
 }
 
 // PushKeys are what an app and its provider agreed on for pushes.
@@ -94,7 +97,7 @@ func (k PushKeys) Tencent(receiver, message string) Push {
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, ""))) // #nosec G401 -- the providers' signature
 	q := url.Values{"timestamp": {timestamp}, "nonce": {"nonce"}, "msg_signature": {hex.EncodeToString(sum[:])}, "encrypt_type": {"aes"}}
-	return Push{Query: "?" + q.Encode(), Body: "<xml><Encrypt><![CDATA[" + encrypted + "]]></Encrypt></xml>"}
+	return Push{Query: "?" + q.Encode(), Body: "<xml><Encrypt><![CDATA[" + encrypted + "]]></Encrypt></xml>", Encrypted: encrypted}
 }
 
 // Feishu is an event, encrypted and signed as Feishu does.
@@ -102,14 +105,15 @@ func (k PushKeys) Feishu(event string) Push {
 	key, iv := sha256.Sum256([]byte(k.AESKey)), make([]byte, aes.BlockSize)
 	_, _ = rand.Read(iv) // it never fails
 	sealed := append(slices.Clone(iv), sealCBC(key[:], iv, []byte(event), 16)...)
-	body, _ := json.Marshal(map[string]string{"encrypt": base64.StdEncoding.EncodeToString(sealed)}) // it is text
+	encrypted := base64.StdEncoding.EncodeToString(sealed)
+	body, _ := json.Marshal(map[string]string{"encrypt": encrypted}) // it is text
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	sum := sha256.Sum256([]byte(timestamp + "nonce" + k.AESKey + string(body)))
 	h := http.Header{}
 	h.Set("X-Lark-Request-Timestamp", timestamp)
 	h.Set("X-Lark-Request-Nonce", "nonce")
 	h.Set("X-Lark-Signature", hex.EncodeToString(sum[:]))
-	return Push{Header: h, Body: string(body)}
+	return Push{Header: h, Body: string(body), Encrypted: encrypted}
 }
 
 // sealCBC encrypts with the padding of PKCS #7, to a multiple of block.
