@@ -33,9 +33,9 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.change = make(chan struct{})
 }
 
-// knows reports whether the connection of this address was accepted, and how many
+// status reports whether the connection of this address was accepted, and how many
 // are busy.
-func (c *connections) knows(address string) (accepted bool, busy int, change <-chan struct{}) {
+func (c *connections) status(address string) (accepted bool, busy int, change <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.busy {
@@ -59,7 +59,7 @@ func (p *Provider) Settle(tb testing.TB) {
 	}
 	defer own.Close()
 	for {
-		accepted, busy, change := p.connections.knows(own.LocalAddr().String())
+		accepted, busy, change := p.connections.status(own.LocalAddr().String())
 		if accepted && busy == 1 {
 			return
 		}

@@ -11,25 +11,25 @@ import (
 // FieldFault is a field of a secret whose value looks mistyped. It has the name
 // alone: no part of the value, nor its length.
 type FieldFault struct {
-	Name  string    `json:"name"`
-	Fault ValueFace `json:"fault"`
+	Name  string  `json:"name"`
+	Fault Mistake `json:"fault"`
 	// Other is the field that has the same value.
 	Other string `json:"other,omitempty"`
 }
 
-// ValueFace is what is odd about a value.
-type ValueFace string
+// Mistake is what was probably done wrong when a value was entered.
+type Mistake string
 
-// What is odd about a value.
+// What is often done wrong.
 const (
-	FaceBlank       ValueFace = "blank"       // white space in front or behind, seen or not
-	FaceLineBreak   ValueFace = "line_break"  // in a value that is no PEM
-	FaceQuoted      ValueFace = "quoted"      // in quotation marks
-	FacePlaceholder ValueFace = "placeholder" // {env.X} or ${X}, which nobody filled in
-	FacePEMFlat     ValueFace = "pem_flat"    // PEM on one line
-	FacePEMEscaped  ValueFace = "pem_escaped" // PEM with \n in place of line breaks
-	FaceSame        ValueFace = "same"        // the value of another field
-	FaceID          ValueFace = "id"          // an app's id in place of its secret
+	MistakeBlank       Mistake = "blank"       // white space in front or behind, seen or not
+	MistakeLineBreak   Mistake = "line_break"  // in a value that is no PEM
+	MistakeQuoted      Mistake = "quoted"      // in quotation marks
+	MistakePlaceholder Mistake = "placeholder" // {env.X} or ${X}, which nobody filled in
+	MistakePEMFlat     Mistake = "pem_flat"    // PEM on one line
+	MistakePEMEscaped  Mistake = "pem_escaped" // PEM with \n in place of line breaks
+	MistakeSame        Mistake = "same"        // the value of another field
+	MistakeID          Mistake = "id"          // an app's id in place of its secret
 )
 
 // appID is how the ids of apps look with providers whose secrets never do: WeChat,
@@ -43,8 +43,8 @@ func (b *Bound) FieldFaults() []FieldFault {
 	var list []FieldFault
 	for _, name := range slices.Sorted(maps.Keys(secret)) {
 		value := secret[name].Reveal()
-		if face := faceOf(name, value); face != "" {
-			list = append(list, FieldFault{Name: name, Fault: face})
+		if mistake := mistakeIn(name, value); mistake != "" {
+			list = append(list, FieldFault{Name: name, Fault: mistake})
 		}
 	}
 	const shortest = 12 // shorter values may well be equal
@@ -52,36 +52,36 @@ func (b *Bound) FieldFaults() []FieldFault {
 	for _, name := range slices.Sorted(maps.Keys(secret)) {
 		value := secret[name].Reveal()
 		if other, ok := byValue[value]; ok && len(value) >= shortest {
-			list = append(list, FieldFault{name, FaceSame, other})
+			list = append(list, FieldFault{name, MistakeSame, other})
 		}
 		byValue[value] = name
 	}
 	return list
 }
 
-// faceOf is what is odd about one value; "" for nothing.
-func faceOf(name, value string) ValueFace {
+// mistakeIn is what is odd about one value; "" for nothing.
+func mistakeIn(name, value string) Mistake {
 	isPEM := strings.Contains(value, "-----BEGIN ")
 	trimmed := strings.TrimFunc(value, func(c rune) bool { return unicode.IsSpace(c) || unicode.Is(unicode.Cf, c) })
 	switch {
 	case blank(value):
 		return ""
 	case isPEM && strings.Contains(value, `\n`):
-		return FacePEMEscaped
+		return MistakePEMEscaped
 	case isPEM && !strings.ContainsAny(trimmed, "\r\n"):
-		return FacePEMFlat
+		return MistakePEMFlat
 	case isPEM:
 		return ""
 	case strings.ContainsAny(value, "\r\n"):
-		return FaceLineBreak
+		return MistakeLineBreak
 	case trimmed != value:
-		return FaceBlank
+		return MistakeBlank
 	case len(value) > 2 && strings.ContainsRune(`"'`+"`", rune(value[0])) && value[0] == value[len(value)-1]:
-		return FaceQuoted
+		return MistakeQuoted
 	case strings.HasPrefix(value, "{env.") || strings.HasPrefix(value, "{$") || strings.HasPrefix(value, "${"):
-		return FacePlaceholder
+		return MistakePlaceholder
 	case isSecretName(name) && appID.MatchString(value):
-		return FaceID
+		return MistakeID
 	}
 	return ""
 }

@@ -158,17 +158,17 @@ func TestFieldFaults(t *testing.T) {
 	}
 	b := bind(t, realmOf(t, `{"url":"https://x.example/t","token_path":"t"}`, ""), fields)
 	want := []FieldFault{
-		{"a_blank", FaceBlank, ""},
-		{"b_wide", FaceBlank, ""},
-		{"c_unseen", FaceBlank, ""},
-		{"d_break", FaceLineBreak, ""},
-		{"e_inside", FaceLineBreak, ""},
-		{"g_flat", FacePEMFlat, ""},
-		{"h_escaped", FacePEMEscaped, ""},
-		{"i_quoted", FaceQuoted, ""},
-		{"j_env", FacePlaceholder, ""},
-		{"k_secret", FaceID, ""},
-		{"n_two", FaceSame, "m_one"},
+		{"a_blank", MistakeBlank, ""},
+		{"b_wide", MistakeBlank, ""},
+		{"c_unseen", MistakeBlank, ""},
+		{"d_break", MistakeLineBreak, ""},
+		{"e_inside", MistakeLineBreak, ""},
+		{"g_flat", MistakePEMFlat, ""},
+		{"h_escaped", MistakePEMEscaped, ""},
+		{"i_quoted", MistakeQuoted, ""},
+		{"j_env", MistakePlaceholder, ""},
+		{"k_secret", MistakeID, ""},
+		{"n_two", MistakeSame, "m_one"},
 	}
 	if diff := cmp.Diff(want, b.FieldFaults()); diff != "" {
 		t.Error(diff)
