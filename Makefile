@@ -9,7 +9,7 @@ FUZZTIME ?= 2m
 RELEASE_TAGS := nobadger,nomysql,nopgx
 LINT := $(CURDIR)/bin/golangci-lint
 
-.PHONY: build reproducible test test-servers fuzz soak bench lint fmt clean
+.PHONY: build reproducible test test-servers fuzz soak bench alerts lint fmt clean
 
 ## build: bin/caddy, with the standard modules and this plugin
 build:
@@ -61,6 +61,14 @@ bench:
 	scripts/install-test-servers wrk
 	mkdir -p docs
 	(cd test && go run ./bench -out ../docs/benchmarks.md)
+
+## alerts: what the alerts of deploy/prometheus fire for, tested with promtool
+# remove_all_sd: without the clients of clouds, which test rules do not need.
+alerts:
+	(cd tools/promtool && go build -tags remove_all_sd,slicelabels -o ../../bin/promtool tool)
+	cd deploy/prometheus
+	../../bin/promtool check rules alerts.yml
+	../../bin/promtool test rules alerts_test.yml
 
 ## lint: all modules
 lint: $(LINT)

@@ -77,17 +77,22 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 // is a new one for each; the metrics are the same.
 func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
-	for _, c := range []prometheus.Collector{
-		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
-		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.droppedEntries, counters.surplusAnswers,
-		gauges{},
-	} {
+	for _, c := range collectors() {
 		var again prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &again) {
 			return err
 		}
 	}
 	return nil
+}
+
+// collectors are all metrics of this product.
+func collectors() []prometheus.Collector {
+	return []prometheus.Collector{
+		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
+		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.droppedEntries, counters.surplusAnswers,
+		gauges{},
+	}
 }
 
 // storeFailed counts a failure of one level of a store.
