@@ -35,8 +35,8 @@ func describedMetrics(t *testing.T) map[string][]string {
 // metricUse finds a metric and what stands in the braces behind it.
 var (
 	metricUse = regexp.MustCompile(`(caddy_tokens_[a-z_]+)(?:\{([^}]*)\})?`)
-	matcher      = regexp.MustCompile(`([a-z_]+)(?:=~|!=|=)"`)
-	grouping     = regexp.MustCompile(`by \(([a-z, ]+)\)`)
+	matcher   = regexp.MustCompile(`([a-z_]+)(?:=~|!=|=)"`)
+	grouping  = regexp.MustCompile(`by \(([a-z, ]+)\)`)
 )
 
 // usedMetrics checks every metric and label of some expressions, and returns the

@@ -341,3 +341,21 @@ func sources(t *testing.T) (files []string, tests string) {
 	}
 	return files, b.String()
 }
+
+// TestTroubleshooting: every code has a section that says what to do about it.
+func TestTroubleshooting(t *testing.T) {
+	codes := regexp.MustCompile(`Code\w+ +Code = "(\w+)"`).FindAllStringSubmatch(readDoc(t, "../realm/errors.go"), -1)
+	if len(codes) < 20 {
+		t.Fatalf("realm/errors.go has another form: %d codes", len(codes))
+	}
+	heads := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(readDoc(t, "../docs/troubleshooting.md"), -1)
+	var explained []string
+	for _, head := range heads {
+		explained = append(explained, strings.Split(head[1], ", ")...)
+	}
+	for _, code := range codes {
+		if !slices.Contains(explained, code[1]) {
+			t.Errorf("docs/troubleshooting.md does not explain %s", code[1])
+		}
+	}
+}
