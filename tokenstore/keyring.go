@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -59,6 +60,9 @@ type Keyring struct {
 type sealKey struct {
 	id   KeyID
 	aead cipher.AEAD
+	// derived is the pseudorandom key of HKDF (RFC 5869 section 2.2), which MAC
+	// makes its keys of.
+	derived []byte
 	// discarded: it was taken out of the key file. It still opens what was read
 	// before the last row was sealed anew.
 	discarded bool
@@ -234,5 +238,9 @@ func newSealKey(raw []byte) (sealKey, error) {
 		return sealKey{}, err
 	}
 	sum := sha256.Sum256(append([]byte("caddy-tokens key fingerprint v1\x00"), raw...))
-	return sealKey{id: KeyID(sum[:8]), aead: aead}, nil
+	derived, err := hkdf.Extract(sha256.New, raw, nil)
+	if err != nil {
+		return sealKey{}, err
+	}
+	return sealKey{id: KeyID(sum[:8]), aead: aead, derived: derived}, nil
 }

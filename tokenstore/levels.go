@@ -48,6 +48,7 @@ type Rereader interface {
 // Database is a store that a cache can stand in front of.
 type Database interface {
 	Store
+	SessionStore
 	Lineages
 	HealthReporter
 	DamageReporter

@@ -34,9 +34,12 @@ var storedTables = []storedTable{
 
 // schemaTable has the version of the schema, which the header of a backup has.
 // changesTable is what MySQL's nodes tell each other, and of no use to others.
+// sessionsTable has who is signed in. It is in no backup: a session that was ended
+// since would come to life again, so that everybody signs in anew.
 const (
-	schemaTable  = "tokens_schema"
-	changesTable = "tokens_changes"
+	schemaTable   = "tokens_schema"
+	changesTable  = "tokens_changes"
+	sessionsTable = "tokens_sessions"
 )
 
 // storedTable is a table of a backup. The first columns are its primary key. The

@@ -53,6 +53,7 @@ func Run(t *testing.T, b Backend) {
 		t.Run("sealing", func(t *testing.T) { testSealing(t, b) })
 		t.Run("damage", func(t *testing.T) { testDamage(t, b) })
 		t.Run("audit", func(t *testing.T) { testAudit(t, b) })
+		t.Run("sessions", func(t *testing.T) { testSessions(t, b) })
 	}
 	t.Run("coordinate", func(t *testing.T) { testCoordinate(t, b) })
 	t.Run("authorizations", func(t *testing.T) { testAuthorizations(t, b) })
