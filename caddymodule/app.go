@@ -1,6 +1,6 @@
 // Package caddymodule makes Caddy modules of the packages below: the app tokens,
-// the transport token, the handlers token_gateway, token_admin and
-// token_callback, and the Caddyfile directives for them. It is the only package
+// the transport token, the handlers token_gateway, token_admin, token_callback
+// and token_health, and the Caddyfile directives for them. It is the only package
 // that knows Caddy; what the modules do is done elsewhere.
 package caddymodule
 
@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -103,6 +104,10 @@ type App struct {
 	// has ended.
 	ending context.CancelFunc
 	ended  chan struct{}
+	// started counts the configurations that use the pool, this one as long as
+	// isStarted.
+	started   *atomic.Int32
+	isStarted bool
 	// recorder writes the audit, as auditSettings say.
 	recorder      *audit.Recorder
 	auditSettings audit.Settings
@@ -193,6 +198,8 @@ func (a *App) Start() error {
 		a.warnUnknownRules(looking)
 		a.warnShadowed(looking)
 	}()
+	a.isStarted = true
+	a.started.Add(1)
 	return nil
 }
 
@@ -227,6 +234,10 @@ func (a *App) open(ctx context.Context) error {
 // start; the pool is released by Cleanup.
 func (a *App) Stop() error {
 	newestApp.Remove(a)
+	if a.isStarted {
+		a.isStarted = false
+		a.started.Add(-1)
+	}
 	if a.ending != nil {
 		a.ending()
 		<-a.ended

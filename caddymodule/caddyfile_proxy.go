@@ -21,6 +21,9 @@ const (
 	directiveCallback = "token_callback"
 	// directivePush stands in front of it for the same reason.
 	directivePush = "token_push"
+	// directiveHealth stands in front of all authentication: whoever asks has no
+	// credential, and is told one word.
+	directiveHealth = "token_health"
 )
 
 func init() {
@@ -29,6 +32,8 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective(directiveAdmin, parseAdmin)
 	httpcaddyfile.RegisterHandlerDirective(directiveCallback, parseCallback)
 	httpcaddyfile.RegisterHandlerDirective(directivePush, parsePush)
+	httpcaddyfile.RegisterHandlerDirective(directiveHealth, parseHealth)
+	httpcaddyfile.RegisterDirectiveOrder(directiveHealth, httpcaddyfile.Before, "basic_auth")
 	for _, name := range []string{directiveCallback, directivePush, directiveAdmin, directiveGateway, directiveProxy} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -75,6 +76,9 @@ type lasting struct {
 	clients   *access.Registry
 	audit     *audit.Recorder
 	adminFile *adminFile
+	// started counts the configurations that have finished their start and were
+	// not stopped.
+	started atomic.Int32
 }
 
 // Destruct ends it with the last configuration that has the store.
@@ -119,7 +123,7 @@ func (a *App) acquirePool() error {
 		return err
 	}
 	l := held.(*lasting)
-	a.id, a.pool, a.registry, a.recorder, a.adminFile = &id, l.pool, l.clients, l.audit, l.adminFile
+	a.id, a.pool, a.registry, a.recorder, a.adminFile, a.started = &id, l.pool, l.clients, l.audit, l.adminFile, &l.started
 	return nil
 }
 

@@ -17,6 +17,15 @@ type HealthReporter interface {
 	Health(ctx context.Context) []Health
 }
 
+// WriteProber is implemented by databases that can tell whether they take
+// writes: one on a full disk, or that somebody set read-only, still answers what
+// is read.
+type WriteProber interface {
+	// ProbeWrite writes what changes nothing, as durably as anything else. A
+	// cache is not asked.
+	ProbeWrite(ctx context.Context) error
+}
+
 // HealthOf is the health of one level, given what a probe of it returned.
 func HealthOf(name string, err error) Health {
 	return Health{Name: name, OK: err == nil, Err: err}

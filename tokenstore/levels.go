@@ -51,6 +51,7 @@ type Database interface {
 	SessionStore
 	Lineages
 	HealthReporter
+	WriteProber
 	DamageReporter
 	KeyRotator
 	BackupSource

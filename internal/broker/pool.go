@@ -51,6 +51,7 @@ type Pool struct {
 	// looked last; -1 for no windows.
 	budgets *xsync.Map[string, int]
 	outage  perKeyLimit
+	ready   readiness
 	// hearsUntil is until when this node counts as informed about what the
 	// others do, as a realm.Instant.
 	hearsUntil atomic.Int64

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
@@ -68,6 +69,21 @@ func (d *mysqlDB) wasCommitted(ctx context.Context, db *sql.DB, id writeID, fail
 		return true, nil
 	}
 	return false, err
+}
+
+// probe implements dialect: a change that is rolled back. The server writes it
+// into its log before that, so that it refuses it where it would refuse others.
+func (d *mysqlDB) probe(ctx context.Context, db *sql.DB) error {
+	tx, err := d.begin(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var id writeID
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	return d.recordChange(ctx, tx, id, realm.Ref{}, "")
 }
 
 // afterWrite implements dialect: once a minute it deletes what is too old for any

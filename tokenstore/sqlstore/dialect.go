@@ -48,6 +48,8 @@ type dialect interface {
 	// wasCommitted tells how the write ended whose COMMIT failed with err. Its
 	// own error means that this is not known.
 	wasCommitted(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)
+	// probe writes what changes nothing, in a transaction of its own.
+	probe(ctx context.Context, db *sql.DB) error
 	// isRetryable reports whether the same transaction may succeed when it is
 	// run again.
 	isRetryable(err error) bool

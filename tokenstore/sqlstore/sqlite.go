@@ -200,6 +200,26 @@ func (d *sqliteDB) wasCommitted(context.Context, *sql.DB, writeID, error) (bool,
 	return false, nil
 }
 
+// probe sets the number that SQLite keeps for a program, which this one does not
+// use, to what it is. It is committed: a transaction that is rolled back stays in
+// memory, and would not notice that the disk is full. An UPDATE of a row to what
+// it was would not either, because SQLite leaves out a write that changes no byte.
+func (d *sqliteDB) probe(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // of no effect after a commit
+	var version int
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprint("PRAGMA user_version = ", version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
 func (d *sqliteDB) isDuplicate(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY

@@ -165,9 +165,23 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Health implements tokenstore.HealthReporter.
+// Health implements tokenstore.HealthReporter. A database that cannot be written
+// is not well, though it answers.
 func (s *Store) Health(ctx context.Context) []tokenstore.Health {
-	return []tokenstore.Health{tokenstore.HealthOf(s.dialect.name(), s.Ping(ctx))}
+	err := s.Ping(ctx)
+	if err == nil {
+		err = s.ProbeWrite(ctx)
+	}
+	return []tokenstore.Health{tokenstore.HealthOf(s.dialect.name(), err)}
+}
+
+// ProbeWrite implements tokenstore.WriteProber.
+func (s *Store) ProbeWrite(ctx context.Context) error {
+	db := s.db.Load()
+	if db == nil {
+		return s.notOpen("probe")
+	}
+	return s.failure(ctx, "probe", s.dialect.probe(ctx, db.write))
 }
 
 // Close implements tokenstore.Store.
