@@ -1,0 +1,65 @@
+import createClient from 'openapi-fetch';
+import { ApiError, errorOf } from './error';
+import type { components, paths } from './schema';
+
+export type Schemas = components['schemas'];
+
+// Called after an answer of 403: the session may have ended.
+let onForbidden: () => void = () => undefined;
+
+export function whenForbidden(call: () => void) {
+  onForbidden = call;
+}
+
+// send is fetch for the API: the session's cookie counts only with this header.
+// Every answer but 2xx is thrown as an ApiError.
+export async function send(input: string | Request, init?: RequestInit): Promise<Response> {
+  const request = new Request(input, { credentials: 'same-origin', cache: 'no-store', ...init });
+  request.headers.set('X-Tokens-CSRF', '1');
+  let response: Response;
+  try {
+    response = await fetch(request);
+  } catch (error) {
+    if (request.signal.aborted) {
+      throw error;
+    }
+    throw new ApiError(0, {});
+  }
+  if (response.ok) {
+    return response;
+  }
+  if (response.status === 403) {
+    onForbidden();
+  }
+  throw await errorOf(response);
+}
+
+// api calls the routes of openapi.json, with types. URLs are relative, so that
+// the console works below any path. Values of paths are escaped.
+//
+//	const { list, total } = await dataOf(api.GET('/api/realm', { params: { query: { page: 1 } }, signal }));
+export const api = createClient<paths>({ baseUrl: './', fetch: send });
+
+// dataOf returns the `data` of an answer.
+export async function dataOf<T>(call: Promise<{ data?: { data: T } | undefined }>): Promise<T> {
+  const { data } = await call;
+  if (!data) {
+    throw new ApiError(0, {});
+  }
+  return data.data;
+}
+
+// getJSON and sendJSON are for what is built from parts, or not an answer with
+// `data` in it. path is relative: `api/session`.
+export async function getJSON<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await (await send(`./${path}`, signal ? { signal } : {})).json()) as T;
+}
+
+export async function sendJSON<T>(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<T> {
+  const init: RequestInit = { method };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { 'Content-Type': 'application/json' };
+  }
+  return (await (await send(`./${path}`, init)).json()) as T;
+}

@@ -1,0 +1,73 @@
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { getJSON, sendJSON } from './client';
+import { queryClient } from './query';
+
+export type Right = 'use' | 'read' | 'flush' | 'authorize' | 'push' | 'admin_read' | 'admin' | 'audit';
+
+export interface Session {
+  kind: 'client' | 'user' | 'admin' | 'local';
+  id: string;
+  // Absent where somebody is let in without a session: by an authentication
+  // directive in front, or as a local caller.
+  expires_at?: string;
+  rights: Record<Right, 'all' | 'some' | 'none'>;
+  here?: Record<Right, boolean>;
+}
+
+const sessionKey = ['session'];
+
+export function useSessionQuery(enabled = true) {
+  return useQuery({
+    queryKey: sessionKey,
+    queryFn: ({ signal }) => getJSON<Session>('api/session', signal),
+    staleTime: 60_000,
+    gcTime: Infinity,
+    enabled,
+  });
+}
+
+// useSession returns who is signed in. `may` reports whether somebody has a
+// right for at least one realm or key, `mayAll` for every one: what the
+// signed-in may not do is not offered.
+export function useSession() {
+  const { data } = useSessionQuery();
+  return {
+    session: data,
+    may: (right: Right) => data !== undefined && data.rights[right] !== 'none',
+    mayAll: (right: Right) => data?.rights[right] === 'all',
+  };
+}
+
+// useHere returns what the signed-in may do with one realm, or one secret.
+// Nothing is offered until the answer is there.
+export function useHere(realm: string | undefined, key?: string): (right: Right) => boolean {
+  const { data } = useQuery({
+    queryKey: ['session', 'here', realm, key],
+    queryFn: ({ signal }) => {
+      const query = new URLSearchParams({ realm: realm ?? '' });
+      if (key !== undefined) {
+        query.set('key', key);
+      }
+      return getJSON<Session>(`api/session?${query}`, signal);
+    },
+    enabled: realm !== undefined,
+    staleTime: 60_000,
+    placeholderData: keepPreviousData,
+  });
+  return (right) => data?.here?.[right] === true;
+}
+
+// signIn begins a session with an admin token or key, with a one-time link, or
+// (with neither) for whoever is let in already.
+export async function signIn(body?: { key: string } | { link: string }): Promise<void> {
+  const session = await sendJSON<Session>('POST', 'api/session', body);
+  queryClient.clear();
+  queryClient.setQueryData(sessionKey, session);
+}
+
+// signOut ends the session and forgets everything that was shown.
+export async function signOut(): Promise<void> {
+  await sendJSON('DELETE', 'api/session');
+  queryClient.clear();
+  await queryClient.resetQueries();
+}
