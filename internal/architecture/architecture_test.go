@@ -25,6 +25,8 @@ const (
 var arrows = map[string][]string{
 	"realm": {},
 
+	"internal/console/pack": {},
+
 	"internal/expression": {},
 	"internal/failpoint":  {},
 	"internal/netguard":   {},
