@@ -28,7 +28,8 @@ export async function send(input: string | Request, init?: RequestInit): Promise
   if (response.ok) {
     return response;
   }
-  if (response.status === 403) {
+  // The session itself is asked for by whoever is told.
+  if (response.status === 403 && !/\/api\/session(\?|$)/.test(request.url)) {
     onForbidden();
   }
   throw await errorOf(response);

@@ -1,5 +1,6 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { getJSON, sendJSON } from './client';
+import { ApiError } from './error';
 import { queryClient } from './query';
 
 export type Right = 'use' | 'read' | 'flush' | 'authorize' | 'push' | 'admin_read' | 'admin' | 'audit';
@@ -16,10 +17,22 @@ export interface Session {
 
 const sessionKey = ['session'];
 
+// askWho asks who is signed in: null is nobody, which is no failure.
+async function askWho(signal: AbortSignal): Promise<Session | null> {
+  try {
+    return await getJSON<Session>('api/session', signal);
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
+      return null;
+    }
+    throw error;
+  }
+}
+
 export function useSessionQuery(enabled = true) {
   return useQuery({
     queryKey: sessionKey,
-    queryFn: ({ signal }) => getJSON<Session>('api/session', signal),
+    queryFn: ({ signal }) => askWho(signal),
     staleTime: 60_000,
     gcTime: Infinity,
     enabled,
@@ -33,7 +46,7 @@ export function useSession() {
   const { data } = useSessionQuery();
   return {
     session: data,
-    may: (right: Right) => data !== undefined && data.rights[right] !== 'none',
+    may: (right: Right) => data?.rights !== undefined && data.rights[right] !== 'none',
     mayAll: (right: Right) => data?.rights[right] === 'all',
   };
 }

@@ -4,7 +4,6 @@ import { useEffect, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiErrorAlert } from '../components/ApiErrorAlert';
 import { whenForbidden } from '../api/client';
-import { ApiError } from '../api/error';
 import { queryClient } from '../api/query';
 import { signIn, useSessionQuery } from '../api/session';
 import { Frame } from './Frame';
@@ -49,7 +48,7 @@ export function Gate({ link }: { link: string | undefined }) {
   }, []);
 
   const { error } = session;
-  if (error instanceof ApiError && (error.status === 403 || error.status === 401)) {
+  if (session.data === null) {
     return <SignIn linkError={redeem.error} />;
   }
   if (session.data) {
