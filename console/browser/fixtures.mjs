@@ -19,12 +19,12 @@ function session(query) {
 }
 
 const attention = [
-  { realm: 'google', key: 'ann', state: 'reauth_required', fetches: 3, last_error: 'invalid_grant: Token has been revoked.', last_error_at: at(-40) },
+  { realm: 'google', key: 'ann', state: 'reauth_required', fetches: 3, last_error: 'somebody has to authorize again: invalid_grant (HTTP 400) Token has been revoked.', last_error_at: at(-40) },
   {
-    realm: 'wechat', key: 'main', state: 'failing', fetches: 9, last_error: '40164: invalid ip 192.0.2.7, not in whitelist',
+    realm: 'wechat', key: 'main', state: 'failing', fetches: 9, last_error: 'refused (HTTP 200) 40164 invalid ip 192.0.2.7, not in whitelist',
     last_error_at: at(-3), next_refresh: at(2),
   },
-  { realm: 'wecom', key: 'crm', state: 'live', fetches: 51, expires_at: at(80), note: 'fetched 9 times in 10 minutes: somebody else fetches it too' },
+  { realm: 'wecom', key: 'crm', state: 'live', fetches: 51, expires_at: at(80), note: 'contention: let one system fetch, or use the token that all share' },
   { realm: 'jd', key: 'shop', state: 'live', fetches: 2, expires_at: at(600), budget_left: 0, next_refresh: at(500) },
 ];
 
