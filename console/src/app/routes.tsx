@@ -18,9 +18,12 @@ const Client = lazy(() => import('../pages/clients/Client'));
 export const routes: Route[] = [
   { path: '/', menu: 'overview', page: lazy(() => import('../pages/overview')) },
   { path: '/realms', menu: 'realms', needs: inspect, page: lazy(() => import('../pages/realms')) },
-  { path: '/realms/new', needs: ['admin'], page: Realm },
+  { path: '/realms/new/catalogue', needs: ['admin'], page: lazy(() => import('../pages/realms/NewRealm')) },
   { path: '/realms/:id', needs: inspect, page: Realm },
+  { path: '/realms/:id/edit', needs: ['admin'], page: lazy(() => import('../pages/realms/EditRealm')) },
   { path: '/secrets', menu: 'secrets', needs: inspect, page: lazy(() => import('../pages/secrets')) },
+  { path: '/secrets/new', needs: ['admin'], page: lazy(() => import('../pages/secrets/NewSecret')) },
+  { path: '/secrets/import', needs: ['admin'], page: lazy(() => import('../pages/secrets/Import')) },
   { path: '/secrets/:realm/:key', needs: inspect, page: Secret },
   { path: '/accounts', menu: 'accounts', needs: inspect, page: lazy(() => import('../pages/accounts')) },
   { path: '/companies', menu: 'companies', needs: inspect, page: lazy(() => import('../pages/companies')) },

@@ -1,5 +1,84 @@
+import { AppstoreAddOutlined } from '@ant-design/icons';
+import { Button, Tag } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link } from 'react-router';
+import { useSession } from '../../api/session';
+import { DataTable } from '../../components/DataTable';
+import { EmptyState } from '../../components/EmptyState';
 import { PageHeader } from '../../components/PageHeader';
+import { listRealms, type Realm, usePresets, useRealmSums } from './api';
+import { Origin } from './Origin';
+import './realms.css';
+import { realmPath, type Language } from './words';
 
-export default function Page() {
-  return <PageHeader namespace="realms" />;
+/** The list of realms. */
+export default function RealmsPage() {
+  const { t, i18n } = useTranslation('realms');
+  const { may } = useSession();
+  const presets = usePresets();
+  const titles = new Map(presets.data?.map((p) => [p.name, p.title[i18n.language as Language]]));
+  const add = may('admin') && (
+    <Button type="primary" href="#/realms/new/catalogue" icon={<AppstoreAddOutlined />}>
+      {t('new')}
+    </Button>
+  );
+  return (
+    <>
+      <PageHeader namespace="realms">{add}</PageHeader>
+      <DataTable<Realm>
+        queryKey={['realms']}
+        load={listRealms}
+        rowKey={(realm) => realm.id}
+        label={t('title')}
+        search={t('search')}
+        empty={
+          <EmptyState title={t('empty.title')} text={t('empty.text')}>
+            {add}
+          </EmptyState>
+        }
+        columns={[
+          {
+            title: t('id'),
+            render: (_, realm) => (
+              <>
+                <Link to={realmPath(realm.id)}>{realm.id}</Link>
+                {realm.comment && <div className="comment">{realm.comment}</div>}
+              </>
+            ),
+          },
+          { title: t('provider'), render: (_, realm) => providerOf(realm, titles) },
+          {
+            title: t('origin.label'),
+            render: (_, realm) => (
+              <>
+                <Origin isReadOnly={realm.read_only === true} />
+                {realm.damaged && <Tag color="error">{t('damaged')}</Tag>}
+              </>
+            ),
+          },
+          { title: t('secrets'), render: (_, realm) => <Sums id={realm.id} /> },
+        ]}
+      />
+    </>
+  );
+}
+
+function providerOf(realm: Realm, titles: Map<string, string>): string {
+  const preset = realm.config?.preset;
+  if (typeof preset === 'string') return titles.get(preset) ?? preset;
+  const api = realm.config?.api;
+  return typeof api === 'string' ? api.replace(/^https?:\/\//, '') : '-';
+}
+
+function Sums({ id }: { id: string }) {
+  const { t } = useTranslation('realms');
+  const { secrets, attention } = useRealmSums(id);
+  return (
+    <span className="sums">
+      <Link to={`/secrets?realm=${encodeURIComponent(id)}`} aria-label={t('secrets_of', { id })}>
+        {secrets ?? '…'}
+      </Link>
+      {attention ? <Tag color="warning">{t('attention', { count: attention })}</Tag> : null}
+    </span>
+  );
 }
