@@ -12,7 +12,10 @@ export interface Route {
 const inspect: Route['needs'] = ['admin', 'admin_read'];
 const Realm = lazy(() => import('../pages/realms/Realm'));
 const Secret = lazy(() => import('../pages/secrets/Secret'));
-const Client = lazy(() => import('../pages/clients/Client'));
+const Client = lazy(() => import('../pages/clients/ClientPage'));
+const ClientEdit = lazy(() => import('../pages/clients/ClientEdit'));
+const Company = lazy(() => import('../pages/companies/CompanyPage'));
+const CompanyEdit = lazy(() => import('../pages/companies/CompanyEdit'));
 
 // One line a page. `menu` is the key of its name in i18n/<language>/common.json.
 export const routes: Route[] = [
@@ -27,8 +30,13 @@ export const routes: Route[] = [
   { path: '/secrets/:realm/:key', needs: inspect, page: Secret },
   { path: '/accounts', menu: 'accounts', needs: inspect, page: lazy(() => import('../pages/accounts')) },
   { path: '/companies', menu: 'companies', needs: inspect, page: lazy(() => import('../pages/companies')) },
+  { path: '/companies/:id', needs: inspect, page: Company },
+  { path: '/companies/:id/change', needs: ['admin'], page: CompanyEdit },
+  { path: '/companies/-/new', needs: ['admin'], page: CompanyEdit },
   { path: '/clients', menu: 'clients', needs: inspect, page: lazy(() => import('../pages/clients')) },
   { path: '/clients/:id', needs: inspect, page: Client },
+  { path: '/clients/:id/change', needs: ['admin'], page: ClientEdit },
+  { path: '/clients/-/new', needs: ['admin'], page: ClientEdit },
   { path: '/explain', menu: 'explain', needs: inspect, page: lazy(() => import('../pages/explain')) },
   { path: '/audit', menu: 'audit', needs: ['audit'], page: lazy(() => import('../pages/audit')) },
 ];

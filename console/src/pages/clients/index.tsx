@@ -1,5 +1,1 @@
-import { PageHeader } from '../../components/PageHeader';
-
-export default function Page() {
-  return <PageHeader namespace="clients" />;
-}
+export { default } from './ClientList';
