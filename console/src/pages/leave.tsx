@@ -1,6 +1,6 @@
-import { Modal } from 'antd'
-import { useEffect, useState } from 'react'
-import { useTranslation } from 'react-i18next'
+import { Modal } from 'antd';
+import { useEffect, useState } from 'react';
+import { useTranslation } from 'react-i18next';
 
 // useLeaveGuard asks before somebody leaves a page by a link, by "back", or by
 // closing it. `asked` is true while the answer is awaited.
@@ -8,60 +8,64 @@ import { useTranslation } from 'react-i18next'
 // The router of hash routes has no way to hold a navigation. So links are
 // stopped before they act, and "back" is undone before the router hears of it.
 export function useLeaveGuard(when: boolean) {
-  const [target, setTarget] = useState<string>()
+  const [target, setTarget] = useState<string>();
   useEffect(() => {
-    if (!when) return undefined
-    const here = window.location.hash
-    const onUnload = (e: BeforeUnloadEvent) => e.preventDefault()
+    if (!when) return undefined;
+    const here = window.location.hash;
+    const onUnload = (e: BeforeUnloadEvent) => e.preventDefault();
     const onClick = (e: MouseEvent) => {
-      const href = e.target instanceof Element ? e.target.closest('a')?.getAttribute('href') : undefined
-      if (!href?.startsWith('#/') || e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return
-      e.preventDefault()
-      e.stopPropagation()
-      setTarget(href)
-    }
+      const href = e.target instanceof Element ? e.target.closest('a')?.getAttribute('href') : undefined;
+      if (!href?.startsWith('#/') || e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
+      e.preventDefault();
+      e.stopPropagation();
+      setTarget(href);
+    };
     const onPop = (e: PopStateEvent) => {
-      const there = window.location.hash
-      e.stopImmediatePropagation()
-      window.history.pushState(null, '', here || '#/')
-      setTarget(there || '#/')
-    }
-    window.addEventListener('beforeunload', onUnload)
-    document.addEventListener('click', onClick, true)
-    window.addEventListener('popstate', onPop, true)
+      const there = window.location.hash;
+      e.stopImmediatePropagation();
+      window.history.pushState(null, '', here || '#/');
+      setTarget(there || '#/');
+    };
+    window.addEventListener('beforeunload', onUnload);
+    document.addEventListener('click', onClick, true);
+    window.addEventListener('popstate', onPop, true);
     return () => {
-      window.removeEventListener('beforeunload', onUnload)
-      document.removeEventListener('click', onClick, true)
-      window.removeEventListener('popstate', onPop, true)
-    }
-  }, [when])
-  return { asked: target !== undefined, target, stay: () => setTarget(undefined) }
+      window.removeEventListener('beforeunload', onUnload);
+      document.removeEventListener('click', onClick, true);
+      window.removeEventListener('popstate', onPop, true);
+    };
+  }, [when]);
+  return { asked: target !== undefined, target, stay: () => setTarget(undefined) };
 }
 
 // go follows the link that a guard held back. The guard must be gone by then.
 export function go(target: string): void {
-  window.location.hash = target
+  window.location.hash = target;
 }
 
 // LeaveGuard asks before somebody leaves what is not saved. onLeave makes `when`
 // false.
 export function LeaveGuard({ when, onLeave }: { when: boolean; onLeave: () => void }) {
-  const { t } = useTranslation('clients')
-  const guard = useLeaveGuard(when)
-  const [leaving, setLeaving] = useState<string>()
+  const { t } = useTranslation('clients');
+  const guard = useLeaveGuard(when);
+  const [leaving, setLeaving] = useState<string>();
   useEffect(() => {
-    if (leaving !== undefined && !when) go(leaving)
-  }, [leaving, when])
+    if (leaving !== undefined && !when) go(leaving);
+  }, [leaving, when]);
   return (
     <Modal
-      open={when && guard.asked} title={t('form.leave')} okText={t('form.leaveYes')} cancelText={t('form.stay')} okButtonProps={{ danger: true }}
+      open={when && guard.asked}
+      title={t('form.leave')}
+      okText={t('form.leaveYes')}
+      cancelText={t('form.stay')}
+      okButtonProps={{ danger: true }}
       onOk={() => {
-        setLeaving(guard.target)
-        onLeave()
+        setLeaving(guard.target);
+        onLeave();
       }}
       onCancel={guard.stay}
     >
       {t('form.leaveText')}
     </Modal>
-  )
+  );
 }

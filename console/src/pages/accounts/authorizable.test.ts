@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest'
-import { wayOf } from './authorizable'
+import { expect, test } from 'vitest';
+import { wayOf } from './authorizable';
 
 test.each([
   [{ authorize: { url: 'https://x' } }, undefined, 'person'],
@@ -12,5 +12,5 @@ test.each([
   [{ authorize: {} }, undefined, 'none'],
   [undefined, undefined, 'none'],
 ] as const)('%j with preset %j', (config, preset, way) => {
-  expect(wayOf(config, preset)).toBe(way)
-})
+  expect(wayOf(config, preset)).toBe(way);
+});

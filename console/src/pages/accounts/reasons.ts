@@ -1,7 +1,7 @@
 // Why an account was skipped or failed, in the language of the reader. The words
 // of the API's own are known; a provider's are shown as they are.
 
-export type Translate = (name: string, values?: Record<string, unknown>) => string
+export type Translate = (name: string, values?: Record<string, unknown>) => string;
 
 const known: Record<string, string> = {
   forbidden: 'forbidden',
@@ -10,10 +10,10 @@ const known: Record<string, string> = {
   'the token has no end': 'endless',
   'the caller did not wait for it': 'gone',
   'internal error; the log says more': 'internal',
-}
+};
 
 export function reasonText(reason: string | undefined, t: Translate): string {
-  if (!reason) return ''
-  const name = known[reason]
-  return name ? t(`reason.${name}`) : reason
+  if (!reason) return '';
+  const name = known[reason];
+  return name ? t(`reason.${name}`) : reason;
 }

@@ -1,42 +1,52 @@
-import type { AuditEntry } from './filter'
+import type { AuditEntry } from './filter';
 
 // Translate is i18next's t of the namespace "audit".
-export type Translate = (name: string, values?: Record<string, unknown>) => string
+export type Translate = (name: string, values?: Record<string, unknown>) => string;
 
 // named looks a name up that itself has dots, such as an act. What is unknown, as
 // an act of a newer version is, stays as it is.
 function named(group: string, name: string, t: Translate): string {
-  return t(`${group}/${name}`, { defaultValue: name, keySeparator: '/' })
+  return t(`${group}/${name}`, { defaultValue: name, keySeparator: '/' });
 }
 
-export const actText = (act: string, t: Translate) => named('act', act, t)
-export const codeText = (code: string, t: Translate) => named('code', code, t)
+export const actText = (act: string, t: Translate) => named('act', act, t);
+export const codeText = (code: string, t: Translate) => named('code', code, t);
 
 // actorText says who it was.
 export function actorText(e: AuditEntry, t: Translate): string {
-  const kind = e.actor.kind || 'nobody'
-  return t(`actor/${kind}`, { id: e.actor.id ?? '', defaultValue: `${kind} ${e.actor.id ?? ''}`.trim(), keySeparator: '/' })
+  const kind = e.actor.kind || 'nobody';
+  return t(`actor/${kind}`, { id: e.actor.id ?? '', defaultValue: `${kind} ${e.actor.id ?? ''}`.trim(), keySeparator: '/' });
 }
 
 // objectText says what it was about; "" where there is nothing to say.
 export function objectText(e: AuditEntry, t: Translate): string {
-  if (e.realm && e.key) return t('object/secret', { realm: e.realm, key: e.key, keySeparator: '/' })
-  if (e.realm) return t('object/realm', { realm: e.realm, keySeparator: '/' })
-  return e.target ?? ''
+  if (e.realm && e.key) return t('object/secret', { realm: e.realm, key: e.key, keySeparator: '/' });
+  if (e.realm) return t('object/realm', { realm: e.realm, keySeparator: '/' });
+  return e.target ?? '';
 }
 
 // entryInWords says in a sentence who did what, and why not where it was not
 // done. An act that a newer version writes has no sentence, and keeps its name.
 export function entryInWords(e: AuditEntry, t: Translate): string {
-  const what = t(`${e.result === 'ok' ? 'did' : 'tried'}/${e.act}`, { defaultValue: e.act, keySeparator: '/' })
+  const what = t(`${e.result === 'ok' ? 'did' : 'tried'}/${e.act}`, { defaultValue: e.act, keySeparator: '/' });
   return t(`sentence/${e.result}`, {
-    who: actorText(e, t), what, why: e.code ? codeText(e.code, t) : '', context: e.code ? 'why' : undefined, keySeparator: '/',
-  })
+    who: actorText(e, t),
+    what,
+    why: e.code ? codeText(e.code, t) : '',
+    context: e.code ? 'why' : undefined,
+    keySeparator: '/',
+  });
 }
 
 // exactTime shows a time to the second, in the zone of the reader.
 export function exactTime(time: string, language: string): string {
   return new Intl.DateTimeFormat(language, {
-    year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23',
-  }).format(new Date(time))
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  }).format(new Date(time));
 }

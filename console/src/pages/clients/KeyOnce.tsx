@@ -1,14 +1,14 @@
-import { Alert, Button, Flex, Input, Modal, Typography } from 'antd'
-import { useTranslation } from 'react-i18next'
-import { CopyButton } from '../../components/CopyButton'
-import { go, useLeaveGuard } from '../leave'
+import { Alert, Button, Flex, Input, Modal, Typography } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { CopyButton } from '../../components/CopyButton';
+import { go, useLeaveGuard } from '../leave';
 
 interface Props {
-  id: string
-  value: string
-  note?: string | undefined
+  id: string;
+  value: string;
+  note?: string | undefined;
   // onDone drops the key. It is called before the page is left.
-  onDone: () => void
+  onDone: () => void;
 }
 
 // KeyOnce shows a new API key, which nobody can show again.
@@ -18,21 +18,25 @@ interface Props {
 // the page and from its memory. The dialog has one way out. Whoever leaves the
 // page in another way is asked first.
 export function KeyOnce({ id, value, note, onDone }: Props) {
-  const { t } = useTranslation('clients')
-  const { asked, target, stay } = useLeaveGuard(true)
+  const { t } = useTranslation('clients');
+  const { asked, target, stay } = useLeaveGuard(true);
   const leave = () => {
-    onDone()
+    onDone();
     // Behind the end of the guard.
-    setTimeout(() => go(target!))
-  }
+    setTimeout(() => go(target!));
+  };
   const buttons = asked ? (
     <Flex gap="small" justify="end" wrap>
       <Button onClick={stay}>{t('form.stay')}</Button>
-      <Button danger onClick={leave}>{t('form.leaveYes')}</Button>
+      <Button danger onClick={leave}>
+        {t('form.leaveYes')}
+      </Button>
     </Flex>
   ) : (
-    <Button type="primary" onClick={onDone}>{t('key.done')}</Button>
-  )
+    <Button type="primary" onClick={onDone}>
+      {t('key.done')}
+    </Button>
+  );
   return (
     <Modal open title={t('key.title', { id })} closable={false} keyboard={false} mask={{ closable: false }} footer={buttons}>
       <Flex vertical gap="middle">
@@ -43,8 +47,13 @@ export function KeyOnce({ id, value, note, onDone }: Props) {
         )}
         <Flex gap="small" align="center" wrap>
           <Input
-            readOnly value={value} aria-label={t('key.title', { id })} autoComplete="off" spellCheck={false}
-            style={{ flex: '1 1 16rem', fontFamily: 'monospace' }} onFocus={(e) => e.target.select()}
+            readOnly
+            value={value}
+            aria-label={t('key.title', { id })}
+            autoComplete="off"
+            spellCheck={false}
+            style={{ flex: '1 1 16rem', fontFamily: 'monospace' }}
+            onFocus={(e) => e.target.select()}
           />
           <CopyButton text={value} label={t('key.copy')} />
         </Flex>
@@ -53,5 +62,5 @@ export function KeyOnce({ id, value, note, onDone }: Props) {
         </Typography.Text>
       </Flex>
     </Modal>
-  )
+  );
 }

@@ -1,14 +1,14 @@
-import { Alert, Flex, Table, Tag, Typography } from 'antd'
-import { useTranslation } from 'react-i18next'
-import { broad, clashes, type Broad, type Clash, type Rule } from './rule'
-import { ruleInWords, type Translate } from './words'
+import { Alert, Flex, Table, Tag, Typography } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { broad, clashes, type Broad, type Clash, type Rule } from './rule';
+import { ruleInWords, type Translate } from './words';
 
-const kinds = { danger: 'error', warning: 'warning', info: 'info' } as const
+const kinds = { danger: 'error', warning: 'warning', info: 'info' } as const;
 
 // Remarks are what deserves a second look in a rule.
 export function Remarks({ found, clash }: { found: Broad[]; clash: Clash[] }) {
-  const { t } = useTranslation('clients')
-  if (found.length + clash.length === 0) return null
+  const { t } = useTranslation('clients');
+  if (found.length + clash.length === 0) return null;
   return (
     <Flex vertical gap={4}>
       {found.map((b) => (
@@ -16,33 +16,38 @@ export function Remarks({ found, clash }: { found: Broad[]; clash: Clash[] }) {
       ))}
       {clash.map((c, i) => (
         <Alert
-          key={i} type="warning" showIcon style={{ padding: '4px 10px' }}
+          key={i}
+          type="warning"
+          showIcon
+          style={{ padding: '4px 10px' }}
           title={t(`clash.${c.what}`, { by: c.by, right: c.right, what: c.right ? t(`clashWhat.${c.right}`) : '' })}
         />
       ))}
     </Flex>
-  )
+  );
 }
 
 function Words({ list, all }: { list: readonly string[] | undefined; all: string }) {
-  if (!list?.length) return <Typography.Text type="secondary">{all}</Typography.Text>
+  if (!list?.length) return <Typography.Text type="secondary">{all}</Typography.Text>;
   return (
     <Flex vertical gap={2} align="start">
       {list.map((text) => (
-        <Typography.Text key={text} code style={{ overflowWrap: 'anywhere' }}>{text}</Typography.Text>
+        <Typography.Text key={text} code style={{ overflowWrap: 'anywhere' }}>
+          {text}
+        </Typography.Text>
       ))}
     </Flex>
-  )
+  );
 }
 
 // RulesTable shows the rules of a client, each with a sentence that says what it
 // allows. `decided` is the index of the rule that decided about a request. The
 // numbers are those of the API, of explanations and of the command line.
 export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; decided?: number | null; remarks?: boolean }) {
-  const { t, i18n } = useTranslation('clients')
-  const words = t as unknown as Translate
-  const clash = clashes(rules)
-  const rows = rules.map((rule, index) => ({ rule, index }))
+  const { t, i18n } = useTranslation('clients');
+  const words = t as unknown as Translate;
+  const clash = clashes(rules);
+  const rows = rules.map((rule, index) => ({ rule, index }));
   return (
     <Table
       size="small"
@@ -51,18 +56,33 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
       dataSource={rows}
       scroll={{ x: 860 }}
       locale={{ emptyText: t('noRules') }}
-      onRow={({ index }) => (index === decided ? { 'aria-current': true, style: { outline: '2px solid var(--ant-color-primary)', outlineOffset: -2, background: 'var(--ant-color-primary-bg)' } } : {})}
+      onRow={({ index }) =>
+        index === decided
+          ? {
+              'aria-current': true,
+              style: {
+                outline: '2px solid var(--ant-color-primary)',
+                outlineOffset: -2,
+                background: 'var(--ant-color-primary-bg)',
+              },
+            }
+          : {}
+      }
       columns={[
         { title: t('rule.number'), width: 64, render: (_, r) => r.index },
         {
-          title: t('rule.effect'), width: 76,
+          title: t('rule.effect'),
+          width: 76,
           render: (_, { rule }) => <Tag color={rule.effect === 'deny' ? 'red' : 'green'}>{t(`rule.${rule.effect}`)}</Tag>,
         },
         {
-          title: t('rule.words'), width: 320,
+          title: t('rule.words'),
+          width: 320,
           render: (_, { rule, index }) => (
             <Flex vertical gap={6}>
-              <span lang={i18n.language} style={{ overflowWrap: 'anywhere' }}>{ruleInWords(rule, words)}</span>
+              <span lang={i18n.language} style={{ overflowWrap: 'anywhere' }}>
+                {ruleInWords(rule, words)}
+              </span>
               {remarks && <Remarks found={broad(rule)} clash={clash.filter((c) => c.rule === index)} />}
             </Flex>
           ),
@@ -74,5 +94,5 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
         { title: t('rule.paths'), render: (_, { rule }) => <Words list={rule.paths} all={t('rule.all')} /> },
       ]}
     />
-  )
+  );
 }

@@ -1,21 +1,33 @@
-import i18next, { type i18n } from 'i18next'
-import { beforeAll, expect, test } from 'vitest'
-import en from '../../i18n/en/clients.json'
-import zh from '../../i18n/zh/clients.json'
-import type { Rule } from './rule'
-import { ruleInWords, type Translate } from './words'
+import i18next, { type i18n } from 'i18next';
+import { beforeAll, expect, test } from 'vitest';
+import en from '../../i18n/en/clients.json';
+import zh from '../../i18n/zh/clients.json';
+import type { Rule } from './rule';
+import { ruleInWords, type Translate } from './words';
 
-let texts: i18n
+let texts: i18n;
 beforeAll(async () => {
-  texts = i18next.createInstance()
+  texts = i18next.createInstance();
   await texts.init({
-    resources: { en: { clients: en }, zh: { clients: zh } }, lng: 'en', fallbackLng: false, ns: ['clients'], defaultNS: 'clients',
+    resources: { en: { clients: en }, zh: { clients: zh } },
+    lng: 'en',
+    fallbackLng: false,
+    ns: ['clients'],
+    defaultNS: 'clients',
     interpolation: { escapeValue: false },
-  })
-})
+  });
+});
 
-const allow = (rights: Rule['rights'], realms: string[], more: Partial<Rule> = {}): Rule => ({ effect: 'allow', rights, realms, ...more })
-const deny = (rights: Rule['rights'], realms: string[], more: Partial<Rule> = {}): Rule => ({ ...allow(rights, realms, more), effect: 'deny' })
+const allow = (rights: Rule['rights'], realms: string[], more: Partial<Rule> = {}): Rule => ({
+  effect: 'allow',
+  rights,
+  realms,
+  ...more,
+});
+const deny = (rights: Rule['rights'], realms: string[], more: Partial<Rule> = {}): Rule => ({
+  ...allow(rights, realms, more),
+  effect: 'deny',
+});
 
 test.each<[Rule, string, string]>([
   [
@@ -35,8 +47,8 @@ test.each<[Rule, string, string]>([
   ],
   [
     allow(['admin_read', 'flush', 'authorize'], ['*']),
-    'May see realms, secrets and the status, have new tokens fetched and begin authorizations for all realms and keys.',
-    '可以查看 realm、secret 和状态、重新获取 token 和发起授权：所有 realm 和 key。',
+    'May see the settings, have new tokens fetched and begin authorizations for all realms and keys.',
+    '可以查看设置、重新获取 token 和发起授权：所有 realm 和 key。',
   ],
   [
     allow(['read'], ['jd', 'suning'], { keys: ['acme-*'] }),
@@ -61,8 +73,12 @@ test.each<[Rule, string, string]>([
   ],
   [allow([], []), 'May do nothing for no realm yet.', '可以……（未选权限）：尚未选择 realm。'],
   // What somebody typed is text, and no text of the language.
-  [allow(['use'], ['$t(title)', '{{what}}']), 'May use the proxy for the realms $t(title) and {{what}}, all keys.', '可以使用代理：realm $t(title) 和 {{what}}，所有 key。'],
+  [
+    allow(['use'], ['$t(title)', '{{what}}']),
+    'May use the proxy for the realms $t(title) and {{what}}, all keys.',
+    '可以使用代理：realm $t(title) 和 {{what}}，所有 key。',
+  ],
 ])('%j', (rule, english, chinese) => {
-  expect(ruleInWords(rule, texts.getFixedT('en', 'clients') as unknown as Translate)).toBe(english)
-  expect(ruleInWords(rule, texts.getFixedT('zh', 'clients') as unknown as Translate)).toBe(chinese)
-})
+  expect(ruleInWords(rule, texts.getFixedT('en', 'clients') as unknown as Translate)).toBe(english);
+  expect(ruleInWords(rule, texts.getFixedT('zh', 'clients') as unknown as Translate)).toBe(chinese);
+});

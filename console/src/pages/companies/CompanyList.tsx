@@ -1,32 +1,45 @@
-import { Button, Flex, Tag, Typography } from 'antd'
-import { useTranslation } from 'react-i18next'
-import { Link, useNavigate } from 'react-router'
-import { DataTable } from '../../components/DataTable'
-import { EmptyState } from '../../components/EmptyState'
-import { TimeAgo } from '../../components/TimeAgo'
-import { PageHeader } from '../../components/PageHeader'
-import { useSession } from '../../api/session'
-import { listCompanies, type Company } from './company'
+import { Button, Flex, Tag, Typography } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link, useNavigate } from 'react-router';
+import { DataTable } from '../../components/DataTable';
+import { EmptyState } from '../../components/EmptyState';
+import { TimeAgo } from '../../components/TimeAgo';
+import { PageHeader } from '../../components/PageHeader';
+import { useSession } from '../../api/session';
+import { listCompanies, type Company } from './company';
 
 // CompanyList lists the companies that the signed-in may see.
 export default function CompanyList() {
-  const { t } = useTranslation('companies')
-  const navigate = useNavigate()
-  const { may } = useSession()
-  const create = may('admin') && <Button type="primary" onClick={() => void navigate('/companies/-/new')}>{t('new')}</Button>
+  const { t } = useTranslation('companies');
+  const navigate = useNavigate();
+  const { may } = useSession();
+  const create = may('admin') && (
+    <Button type="primary" onClick={() => void navigate('/companies/-/new')}>
+      {t('new')}
+    </Button>
+  );
   return (
     <>
       <PageHeader namespace="companies">{create}</PageHeader>
       <DataTable<Company>
-        queryKey={['companies']} rowKey={(c) => c.taxpayer_id} label={t('title')} search={t('search')}
+        queryKey={['companies']}
+        rowKey={(c) => c.taxpayer_id}
+        label={t('title')}
+        search={t('search')}
         load={async ({ page, pageSize, keyword, signal }) => (await listCompanies(page, pageSize, keyword ?? '', signal)).data}
-        empty={<EmptyState title={t('empty.none')} text={t('empty.hint')}>{create}</EmptyState>}
+        empty={
+          <EmptyState title={t('empty.none')} text={t('empty.hint')}>
+            {create}
+          </EmptyState>
+        }
         columns={[
           {
             title: t('company_name'),
             render: (_, c) => (
               <Flex gap={6} wrap style={{ maxWidth: 320 }}>
-                <Link to={`/companies/${encodeURIComponent(c.taxpayer_id)}`} style={{ overflowWrap: 'anywhere' }}>{c.company_name || c.taxpayer_id}</Link>
+                <Link to={`/companies/${encodeURIComponent(c.taxpayer_id)}`} style={{ overflowWrap: 'anywhere' }}>
+                  {c.company_name || c.taxpayer_id}
+                </Link>
                 {c.damaged && <Tag color="red">{t('damaged')}</Tag>}
               </Flex>
             ),
@@ -37,21 +50,23 @@ export default function CompanyList() {
         ]}
       />
     </>
-  )
+  );
 }
 
 // AccountTags are the accounts of a company, each a link to its secret.
 export function AccountTags({ accounts }: { accounts: Record<string, string> }) {
-  const { t } = useTranslation('companies')
-  const list = Object.entries(accounts)
-  if (list.length === 0) return <Typography.Text type="secondary">{t('noAccounts')}</Typography.Text>
+  const { t } = useTranslation('companies');
+  const list = Object.entries(accounts);
+  if (list.length === 0) return <Typography.Text type="secondary">{t('noAccounts')}</Typography.Text>;
   return (
     <Flex gap={4} wrap>
       {list.map(([realm, key]) => (
         <Tag key={realm} style={{ whiteSpace: 'normal' }}>
-          <Link to={`/secrets/${encodeURIComponent(realm)}/${encodeURIComponent(key)}`}>{realm} / {key}</Link>
+          <Link to={`/secrets/${encodeURIComponent(realm)}/${encodeURIComponent(key)}`}>
+            {realm} / {key}
+          </Link>
         </Tag>
       ))}
     </Flex>
-  )
+  );
 }

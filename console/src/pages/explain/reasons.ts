@@ -2,11 +2,11 @@
 // them in English; each is recognized by its words. One that is new, or that
 // says something in the words of a provider, is shown as it is.
 
-export type Translate = (name: string, values?: Record<string, unknown>) => string
+export type Translate = (name: string, values?: Record<string, unknown>) => string;
 
-type Say = (t: Translate, found: string[]) => string
+type Say = (t: Translate, found: string[]) => string;
 
-const misses: Record<string, string> = { 'the right': 'right', 'the key': 'key', 'the method': 'method', 'the path': 'path' }
+const misses: Record<string, string> = { 'the right': 'right', 'the key': 'key', 'the method': 'method', 'the path': 'path' };
 
 const patterns: [RegExp, Say][] = [
   [/^rule (\d+) (allows|denies) .*$/s, (t, [, rule, verb]) => t(verb === 'allows' ? 'reason.allows' : 'reason.denies', { rule })],
@@ -16,34 +16,46 @@ const patterns: [RegExp, Say][] = [
   [
     /^rule (\d+) comes closest; it does not fit (.+)$/,
     (t, [, rule, list]) =>
-      t('reason.closest', { rule, what: list!.split(', ').map((w) => (misses[w] ? t(`reason.miss.${misses[w]}`) : w)).join(t('reason.comma')) }),
+      t('reason.closest', {
+        rule,
+        what: list!
+          .split(', ')
+          .map((w) => (misses[w] ? t(`reason.miss.${misses[w]}`) : w))
+          .join(t('reason.comma')),
+      }),
   ],
   [/^the realm does not allow the method (.+)$/, (t, [, method]) => t('reason.method', { method })],
   [/^the request goes to (.+), and the token to (.+) alone$/, (t, [, api, hosts]) => t('reason.goes', { api, hosts })],
   [/^the token is obtained with one of realm (.+)$/, (t, [, realm]) => t('reason.parent', { realm })],
   [/^there is no token in memory; the request would load or fetch one$/, (t) => t('reason.noToken')],
   [/^there is a live token$/, (t) => t('reason.live')],
-  [/^the state of the token is (\w+)(?:: (.+))?$/s, (t, [, state, error]) => t(error ? 'reason.stateError' : 'reason.state', { state, error })],
+  [
+    /^the state of the token is (\w+)(?:: (.+))?$/s,
+    (t, [, state, error]) => t(error ? 'reason.stateError' : 'reason.state', { state, error }),
+  ],
   [/^what is stored of the client is damaged, so that nobody is this client$/, (t) => t('reason.damaged')],
   [/^the client expired at (.+)$/, (t, [, time]) => t('reason.expired', { time })],
   [/^all keys of the client have expired; rotate makes a new one$/, (t) => t('reason.keysExpired')],
   [/^the client has no key, user, subject or source, so that nobody is this client$/, (t) => t('reason.nobody')],
-  [/^(\d+) requests of the client are under way on this node, and (\d+) may be$/, (t, [, n, most]) => t('reason.concurrency', { n, most })],
+  [
+    /^(\d+) requests of the client are under way on this node, and (\d+) may be$/,
+    (t, [, n, most]) => t('reason.concurrency', { n, most }),
+  ],
   [
     /^the client has used up its (\S+) (requests|token requests) on this node; the next one is free in ([^,]+)(, so that .*)?$/,
     (t, [, limit, what, wait, fetches]) => t(fetches ? 'reason.fetches' : 'reason.requests', { limit, what, wait }),
   ],
-]
+];
 
 // reasonText says a reason in the language of t.
 export function reasonText(reason: string, t: Translate): string {
   // The narrower pattern for rules with paths stands behind the one for rules.
   if (/, which goes by paths, so that the request is refused$/.test(reason)) {
-    return patterns[1]![1](t, patterns[1]![0].exec(reason) ?? [])
+    return patterns[1]![1](t, patterns[1]![0].exec(reason) ?? []);
   }
   for (const [pattern, say] of patterns) {
-    const found = pattern.exec(reason)
-    if (found) return say(t, found)
+    const found = pattern.exec(reason);
+    if (found) return say(t, found);
   }
-  return reason
+  return reason;
 }
