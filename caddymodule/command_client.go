@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +93,7 @@ func clientListCommand() *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return writeIndented(cmd.OutOrStdout(), list)
+					return printJSON(cmd.OutOrStdout(), list)
 				}
 				return writeClients(cmd.OutOrStdout(), list)
 			})
@@ -247,14 +245,6 @@ func endInWords(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// printable is a text that a terminal shows in one line and takes for no command.
-func printable(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(text)
-	}
-	return text
-}
-
 func clientShowCommand() *cobra.Command {
 	var api apiFlags
 	cmd := &cobra.Command{
@@ -268,7 +258,7 @@ func clientShowCommand() *cobra.Command {
 				if err := c.JSON(ctx, http.MethodGet, clientPath(args[0]), nil, &document); err != nil {
 					return err
 				}
-				return writeIndented(cmd.OutOrStdout(), document)
+				return printJSON(cmd.OutOrStdout(), document)
 			})
 		},
 	}
@@ -283,19 +273,6 @@ func withClient(cmd *cobra.Command, api *apiFlags, id string, run func(ctx conte
 		return err
 	}
 	return withAPI(cmd, api, run)
-}
-
-// writeIndented writes JSON for people. Characters such as < stay as they are.
-func writeIndented(w io.Writer, v any) error {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(v); err != nil {
-		return err
-	}
-	_, err := w.Write(text.Bytes())
-	return err
 }
 
 const clientRotateLong = `

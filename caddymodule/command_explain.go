@@ -93,7 +93,7 @@ func explain(ctx context.Context, c *apiclient.Client, question map[string]strin
 		return false, fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
 	}
 	if asJSON {
-		return answer.Allowed, writeIndented(w, document)
+		return answer.Allowed, printJSON(w, document)
 	}
 	out := bufio.NewWriter(w)
 	verdict := "refused"

@@ -50,7 +50,7 @@ func presetsCommand() *cobra.Command {
 // writePresets writes a table, a line for each preset.
 func writePresets(to io.Writer, list []presets.Preset, asJSON bool) error {
 	if asJSON {
-		return writeIndented(to, list)
+		return printJSON(to, list)
 	}
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "NAME\tPROVIDER\tCATEGORY")
@@ -63,7 +63,7 @@ func writePresets(to io.Writer, list []presets.Preset, asJSON bool) error {
 // writePreset writes what people need to know to use a preset.
 func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
 	if asJSON {
-		return writeIndented(to, p)
+		return printJSON(to, p)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\npreset %s, category %s\n\nFields of a secret:\n", p.Title.En, p.Name, p.Category)

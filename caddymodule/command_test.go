@@ -22,15 +22,21 @@ import (
 // tokens runs `caddy tokens` with these arguments.
 func tokens(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	registered := caddycmd.Commands()["tokens"]
-	cmd := &cobra.Command{Use: registered.Name, SilenceUsage: true}
-	registered.CobraFunc(cmd)
+	cmd := tokensCommand()
 	var out, errs bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&errs)
 	cmd.SetArgs(args)
 	err = cmd.ExecuteContext(t.Context())
 	return out.String(), errs.String(), err
+}
+
+// tokensCommand is `caddy tokens`, as Caddy makes it.
+func tokensCommand() *cobra.Command {
+	registered := caddycmd.Commands()["tokens"]
+	cmd := &cobra.Command{Use: registered.Name, SilenceUsage: true}
+	registered.CobraFunc(cmd)
+	return cmd
 }
 
 // oldDatabase is a database of the earlier token cache service.

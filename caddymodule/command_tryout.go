@@ -95,7 +95,7 @@ func tryOut(ctx context.Context, c *apiclient.Client, realmID string, question m
 	hasToken := answer.Token != nil || answer.Fault == grant.FaultFixed
 	good = hasToken && (answer.Call == nil || !answer.Call.IsRefused())
 	if asJSON {
-		return good, writeIndented(w, document)
+		return good, printJSON(w, document)
 	}
 	out := bufio.NewWriter(w)
 	for _, line := range answer.lines() {

@@ -1,0 +1,133 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// pty is a terminal with a person in front of it: what a program writes to it is
+// kept, and what the person types arrives.
+type pty struct {
+	t     *testing.T
+	tty   *os.File
+	hands *os.File
+
+	mu    sync.Mutex
+	shown strings.Builder
+	more  chan struct{} // gets a value when there is more to see
+}
+
+// newPTY opens a terminal of so many columns.
+func newPTY(t *testing.T, columns uint16) *pty {
+	t.Helper()
+	hands, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(hands.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	p := &pty{t: t, tty: tty, hands: hands, more: make(chan struct{}, 1)}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for piece := make([]byte, 4096); ; {
+			n, err := hands.Read(piece)
+			p.mu.Lock()
+			p.shown.Write(piece[:n])
+			p.mu.Unlock()
+			select {
+			case p.more <- struct{}{}:
+			default:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = tty.Close() // the last one: the other end reads its end
+		<-read
+		_ = hands.Close()
+	})
+	return p
+}
+
+// screen is what was shown until now.
+func (p *pty) screen() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.ReplaceAll(p.shown.String(), "\r\n", "\n")
+}
+
+// await waits until something is shown.
+func (p *pty) await(want string) {
+	p.t.Helper()
+	for end := time.After(20 * time.Second); !strings.Contains(p.screen(), want); {
+		select {
+		case <-p.more:
+		case <-end:
+			p.t.Fatalf("%q is never shown:\n%s", want, p.screen())
+		}
+	}
+}
+
+// enter types a line.
+func (p *pty) enter(line string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.hands, line+"\n"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// start runs a command with the terminal at all three streams. The channel gets
+// its error.
+func (p *pty) start(ctx context.Context, cmd *cobra.Command, args ...string) <-chan error {
+	cmd.SetIn(p.tty)
+	cmd.SetOut(p.tty)
+	cmd.SetErr(p.tty)
+	cmd.SetArgs(args)
+	cmd.SilenceUsage = true
+	done := make(chan error, 1)
+	go func() { done <- cmd.ExecuteContext(ctx) }()
+	return done
+}
+
+// tokens runs `caddy tokens` on the terminal, and returns what it shows.
+func (p *pty) tokens(args ...string) (shown string, err error) {
+	p.t.Helper()
+	before := len(p.screen())
+	err = <-p.start(p.t.Context(), tokensCommand(), args...)
+	// What was written before arrives before this.
+	const mark = "\x00end\x00"
+	if _, err := io.WriteString(p.tty, mark); err != nil {
+		p.t.Fatal(err)
+	}
+	p.await(mark)
+	shown = strings.TrimSuffix(p.screen()[before:], mark)
+	p.mu.Lock()
+	p.shown.Reset()
+	p.mu.Unlock()
+	return shown, err
+}
