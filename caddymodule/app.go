@@ -113,6 +113,9 @@ type App struct {
 	auditSettings audit.Settings
 	// adminFile has the admin token, unless a handler has one of its own.
 	adminFile *adminFile
+	// apiFile tells commands where the API is.
+	apiFile *apiFile
+	ctx     caddy.Context
 	// tokenFailures counts wrong admin tokens, and keyFailures wrong API keys,
 	// whichever handler they were sent to.
 	tokenFailures, keyFailures *failures
@@ -135,7 +138,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 func (a *App) provision(ctx caddy.Context) error {
-	a.log = ctx.Logger()
+	a.log, a.ctx = ctx.Logger(), ctx
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
@@ -190,6 +193,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.adminFile.start(a.log)
+	a.apiFile.write(a.ctx, a.adminFile.path, a.log)
 	looking, end := context.WithCancel(context.Background())
 	a.ending, a.ended = end, make(chan struct{})
 	go func() {

@@ -79,10 +79,12 @@ type lasting struct {
 	// started counts the configurations that have finished their start and were
 	// not stopped.
 	started atomic.Int32
+	apiFile *apiFile
 }
 
 // Destruct ends it with the last configuration that has the store.
 func (l *lasting) Destruct() error {
+	l.apiFile.remove()
 	l.clients.Close() // while the store is open
 	l.audit.Close()
 	return l.pool.Destruct()
@@ -111,7 +113,7 @@ func (a *App) acquirePool() error {
 		if err != nil {
 			return nil, err
 		}
-		l := &lasting{adminFile: newAdminFile(s.adminPath())}
+		l := &lasting{adminFile: newAdminFile(s.adminPath()), apiFile: newAPIFile()}
 		l.pool = broker.New(store, poolLog, nil, s.spool(id, keys)...)
 		l.pool.Observe(observer{})
 		l.clients = access.NewRegistry(access.RegistryConfig{Store: store, Open: l.pool.Open, Deaf: l.pool.Deaf, Log: poolLog})
@@ -123,7 +125,7 @@ func (a *App) acquirePool() error {
 		return err
 	}
 	l := held.(*lasting)
-	a.id, a.pool, a.registry, a.recorder, a.adminFile, a.started = &id, l.pool, l.clients, l.audit, l.adminFile, &l.started
+	a.id, a.pool, a.registry, a.recorder, a.adminFile, a.apiFile, a.started = &id, l.pool, l.clients, l.audit, l.adminFile, l.apiFile, &l.started
 	return nil
 }
 

@@ -6,6 +6,8 @@ package apiclient
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -44,13 +46,19 @@ type Options struct {
 	Password realm.Hidden
 	// Connections is how many are kept. 0: 2.
 	Connections int
+	// Network and Address are dialled in place of the host of Base, such as tcp and
+	// 127.0.0.1:443; empty for the host itself.
+	Network, Address string
+	// Roots are certificates (PEM) that are trusted beside the system's.
+	Roots []byte
 }
 
 // Client sends requests to one API.
 type Client struct {
-	base *url.URL
-	auth realm.Hidden // the header Authorization, "" for none
-	http *http.Client
+	base    *url.URL
+	auth    realm.Hidden // the header Authorization, "" for none
+	isLocal bool
+	http    *http.Client
 }
 
 // New makes a client. It sends nothing yet.
@@ -72,10 +80,24 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{base: base, auth: auth, http: &http.Client{
-		Transport: &http.Transport{
-			MaxIdleConnsPerHost: o.Connections, IdleConnTimeout: timeout, ResponseHeaderTimeout: timeout,
-		},
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: o.Connections, IdleConnTimeout: timeout, ResponseHeaderTimeout: timeout,
+	}
+	if o.Address != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, o.Network, o.Address)
+		}
+	}
+	if len(o.Roots) > 0 {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool()
+		}
+		roots.AppendCertsFromPEM(o.Roots)
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return &Client{base: base, auth: auth, isLocal: o.Address != "" || isLoopback(base.Hostname()), http: &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -102,7 +124,10 @@ func (c *Client) Base() string { return c.base.String() }
 
 // IsInClear reports whether what is sent can be read on its way: it goes to
 // another machine without TLS.
-func (c *Client) IsInClear() bool { return c.base.Scheme == "http" && !isLoopback(c.base.Hostname()) }
+func (c *Client) IsInClear() bool { return c.base.Scheme == "http" && !c.isLocal }
+
+// HasCredential reports whether the API is shown one.
+func (c *Client) HasCredential() bool { return c.auth != "" }
 
 // Host is the host of the API, with its port.
 func (c *Client) Host() string { return c.base.Host }
