@@ -87,7 +87,7 @@ func TestAuditCommand(t *testing.T) {
 		i.must(http.MethodPost, "/api/realm", `{"id":"`+id+`","config":{"grant":{"name":"static"}}}`)
 	}
 	api := "http://" + i.api
-	out, _, err := tokens(t, "audit", "verify", "--api", api)
+	out, _, err := onTerminal(t, "audit", "verify", "--api", api)
 	if err != nil || !strings.HasSuffix(out, ": the entries 1 to 3 are intact\n") {
 		t.Errorf("verify: %v %s", err, out)
 	}
@@ -107,7 +107,7 @@ func TestAuditCommand(t *testing.T) {
 	if _, err := db.ExecContext(context.Background(), "DELETE FROM tokens_audit WHERE seq = 2"); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err = tokens(t, "audit", "verify", "--api", api)
+	out, _, err = onTerminal(t, "audit", "verify", "--api", api)
 	if err == nil || !strings.Contains(err.Error(), "1 of 1 chains") || !strings.HasSuffix(out, ": 2: the entry is missing\n") {
 		t.Errorf("verify: %v %s", err, out)
 	}

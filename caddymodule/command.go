@@ -20,13 +20,35 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "tokens",
-		Usage: "import|client|test|explain|audit|presets|keys|backup|restore [flags]",
+		Usage: "COMMAND [flags]",
 		Short: "Works with the realms, secrets, tokens and clients of a running instance",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(importCommand(new(importFlags)), clientCommand(), testCommand(), explainCommand(), auditCommand(), presetsCommand(), keysCommand(), backupCommand(), restoreCommand())
+			cmd.Long = tokensLong
+			cmd.AddCommand(
+				statusCommand(), realmCommand(), secretCommand(), getCommand(), refreshCommand(), refreshAllCommand(), authorizeCommand(),
+				testCommand(), explainCommand(), clientCommand(), auditCommand(), presetsCommand(), consoleCommand(),
+				keysCommand(), backupCommand(), restoreCommand(), importCommand(new(importFlags)), completionCommand(),
+			)
 		},
 	})
 }
+
+const tokensLong = `
+Works with a running instance, by its HTTP API: with the one on this machine unless
+--api or TOKENS_API names another one.
+
+A terminal gets tables and text, anything else JSON, and --json a terminal, too.
+NO_COLOR and TERM=dumb switch colors off. Results go to standard output, questions,
+warnings and errors to standard error.
+
+Exit status: 0 if it went well, 1 for an error; what else there is, each command
+says.
+
+Environment: TOKENS_API, TOKENS_API_TOKEN, TOKENS_API_USER, TOKENS_API_PASSWORD,
+NO_COLOR, TERM, XDG_DATA_HOME (where Caddy has its data).
+
+Files, in Caddy's data directory: tokens.api (where the API of the running instance
+is), tokens.admin (the admin token).`
 
 const importLong = `
 Reads the tables of the earlier token cache service (realm, secret) and of the
@@ -38,8 +60,10 @@ The database is, in this order: what the file of --dsn-file holds, what
 TOKENS_IMPORT_DSN holds (both user:password@tcp(host:3306)/database), or what
 MYSQL_HOST, MYSQL_PORT, MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE say.
 
-A report goes to standard output. The exit status is 1 if a row could not be
-imported, or the import could not be finished.
+A report goes to standard output.
+
+Exit status: 0 if all rows were imported; 1 if one could not be, or if the import
+could not be finished.
 ` + apiLong
 
 // importFlags are the flags of tokens import.
@@ -49,7 +73,7 @@ type importFlags struct {
 	dsnFile string
 	zone    string
 	presets map[string]string
-	json    bool
+	out     outputFlags
 }
 
 // defaultPresets are the account service's types. --preset adds to them.
@@ -74,7 +98,7 @@ func importCommand(f *importFlags) *cobra.Command {
 	flags.BoolVar(&f.OverwriteTokens, "overwrite-tokens", false, "write tokens of secrets that exist already; newer ones are lost")
 	flags.BoolVar(&f.DryRun, "dry-run", false, "read and check, and write nothing")
 	flags.IntVar(&f.Parallel, "parallel", 4, "how many requests are sent at once, 1 to 32")
-	flags.BoolVar(&f.json, "json", false, "write the report as JSON")
+	f.out.AddFlags(flags)
 	return cmd
 }
 
@@ -87,7 +111,7 @@ func (f *importFlags) run(cmd *cobra.Command) error {
 	defer stop()
 	report, failed := importer.Run(ctx, f.Options)
 	write := report.WriteText
-	if f.json {
+	if f.out.of(cmd).json {
 		write = report.WriteJSON
 	}
 	if err := write(cmd.OutOrStdout()); err != nil {

@@ -2,14 +2,13 @@ package caddymodule
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -22,12 +21,15 @@ sealed ends. The key is there and not with this command. A line for each chain
 goes to standard output: how many entries were verified or, where the chain is
 broken, the node, the number of the entry and the reason.
 
-The exit status is 1 if a chain is broken.
+Exit status: 0 if all chains are intact; 1 if one is broken, or if that could not be
+found out.
 ` + apiLong
 
 const exportLong = `
 Writes the entries of the audit to standard output, oldest first, one JSON value
 a line. The flags select entries, as the parameters of GET /api/audit do.
+
+Exit status: 0 if all of them were written, else 1.
 ` + apiLong
 
 // auditCommand is `caddy tokens audit`.
@@ -38,17 +40,17 @@ func auditCommand() *cobra.Command {
 }
 
 func verifyCommand() *cobra.Command {
-	var api apiFlags
+	f := new(verbFlags)
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verifies every entry of the audit",
 		Long:  verifyLong,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return readLines(cmd, &api, http.MethodPost, "/api/audit/verify", writeChains)
+			return f.readLines(cmd, http.MethodPost, "/api/audit/verify", writeChains)
 		},
 	}
-	api.AddFlags(cmd.Flags())
+	f.AddFlags(cmd)
 	return cmd
 }
 
@@ -65,7 +67,7 @@ var auditFilters = []struct{ name, usage string }{
 }
 
 func exportCommand() *cobra.Command {
-	var api apiFlags
+	f := new(verbFlags)
 	values := make([]string, len(auditFilters))
 	cmd := &cobra.Command{
 		Use:   "export",
@@ -79,13 +81,10 @@ func exportCommand() *cobra.Command {
 					query.Set(filter.name, values[i])
 				}
 			}
-			return readLines(cmd, &api, http.MethodGet, "/api/audit?"+query.Encode(), func(out io.Writer, body io.Reader) error {
-				_, err := io.Copy(out, body)
-				return err
-			})
+			return f.readLines(cmd, http.MethodGet, "/api/audit?"+query.Encode(), copyLines)
 		},
 	}
-	api.AddFlags(cmd.Flags())
+	f.api.AddFlags(cmd.Flags()) // the entries are lines of JSON everywhere
 	for i, filter := range auditFilters {
 		cmd.Flags().StringVar(&values[i], filter.name, "", filter.usage)
 	}
@@ -93,28 +92,45 @@ func exportCommand() *cobra.Command {
 }
 
 // readLines sends a request whose answer comes line by line, and has it written.
-func readLines(cmd *cobra.Command, api *apiFlags, method, path string, write func(out io.Writer, body io.Reader) error) error {
-	c, err := api.connect(cmd.ErrOrStderr())
-	if err != nil {
+func (f *verbFlags) readLines(cmd *cobra.Command, method, path string, write func(out output, body io.Reader) error) error {
+	return f.run(cmd, "audit for all realms", func(ctx context.Context, c *apiclient.Client, out output) error {
+		body, err := c.Lines(ctx, method, path)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = body.Close() }()
+		if err := write(out, body); err != nil {
+			return fmt.Errorf("%s: %w", c.Base(), err)
+		}
+		return nil
+	})
+}
+
+// copyLines writes lines of JSON as they come. On a terminal, what it could take
+// for a command is escaped; a file keeps every byte.
+func copyLines(out output, body io.Reader) error {
+	if !isTerminal(out.Writer) {
+		_, err := io.Copy(out, body)
 		return err
 	}
-	defer c.Close()
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	body, err := c.Lines(ctx, method, path)
-	if err != nil {
-		return err
+	lines := bufio.NewReader(body)
+	for {
+		line, err := lines.ReadString('\n')
+		if _, failed := io.WriteString(out, escapeControls(line)); failed != nil {
+			return failed
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	defer func() { _ = body.Close() }()
-	if err := write(cmd.OutOrStdout(), body); err != nil {
-		return fmt.Errorf("%s: %w", c.Base(), err)
-	}
-	return nil
 }
 
 // writeChains writes what was found of each chain. The error says how many are
 // broken.
-func writeChains(out io.Writer, body io.Reader) error {
+func writeChains(out output, body io.Reader) error {
 	chains, broken := 0, 0
 	lines := bufio.NewScanner(body)
 	for lines.Scan() {
@@ -139,7 +155,10 @@ func writeChains(out io.Writer, body io.Reader) error {
 		if c.Reason != "" {
 			broken++
 		}
-		if _, err := fmt.Fprintln(out, text); err != nil {
+		if out.json {
+			text = escapeControls(lines.Text())
+		}
+		if err := out.line("%s", inLine(text)); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,8 @@ are sealed, at one moment. The encryption key is not in it; keep the key, and ke
 it elsewhere: whoever has both has all secrets and tokens.
 
 The file appears when the backup is whole.
+
+Exit status: 0 if it is, else 1.
 ` + apiLong
 
 // backupCommand is `caddy tokens backup`.
@@ -35,7 +37,7 @@ func backupCommand() *cobra.Command {
 	var api apiFlags
 	var file string
 	cmd := &cobra.Command{
-		Use:   "backup --file <file>",
+		Use:   "backup --file FILE",
 		Short: "Writes a backup of the database, without the encryption key",
 		Long:  backupLong,
 		Args:  cobra.NoArgs,
@@ -43,6 +45,7 @@ func backupCommand() *cobra.Command {
 			if file == "" {
 				return errors.New("--file is missing: name a new file")
 			}
+			api.needs = "admin for all realms"
 			return withAPI(cmd, &api, func(ctx context.Context, c *apiclient.Client) error {
 				return backUp(ctx, c, file, cmd.OutOrStdout())
 			})
@@ -99,7 +102,9 @@ MYSQL_DATABASE say it.
 With --encryption-key-file, every row is opened once, and a wrong key or a
 damaged row is named; nothing is restored then. Without, the first start finds
 them. The key itself is not restored: put tokens.key beside the SQLite database,
-or the key into encryption_key.`
+or the key into encryption_key.
+
+Exit status: 0 if all of it was restored, 1 if nothing was.`
 
 // restoreFlags are the flags of tokens restore.
 type restoreFlags struct {
@@ -110,7 +115,7 @@ type restoreFlags struct {
 func restoreCommand() *cobra.Command {
 	f := new(restoreFlags)
 	cmd := &cobra.Command{
-		Use:   "restore --file <file>",
+		Use:   "restore --file FILE",
 		Short: "Fills an empty database with a backup",
 		Long:  restoreLong,
 		Args:  cobra.NoArgs,

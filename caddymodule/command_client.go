@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,107 +74,56 @@ const clientListLong = `
 Lists the clients: first those of the Caddyfile, then the newest first. Rules are
 written as in a Caddyfile, of long lists the first ones. An hour at "last used"
 is the one in which the client was seen last.
+
+Exit status: 0, or 1 if they could not be listed.
 ` + apiLong
 
 func clientListCommand() *cobra.Command {
-	var api apiFlags
-	var asJSON bool
+	f := new(verbFlags)
 	var keyword string
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "Lists the clients",
-		Long:  clientListLong,
-		Args:  cobra.NoArgs,
+		Use:               "list",
+		Short:             "Lists the clients",
+		Long:              clientListLong,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withAPI(cmd, &api, func(ctx context.Context, c *apiclient.Client) error {
-				list, err := listClients(ctx, c, keyword)
+			return f.run(cmd, "admin_read for all realms", func(ctx context.Context, c *apiclient.Client, out output) error {
+				query := url.Values{}
+				if keyword != "" {
+					query.Set("keyword", keyword)
+				}
+				list, err := listAll(ctx, c, clientCollection, query)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return printJSON(cmd.OutOrStdout(), list)
+				if out.json {
+					return printJSON(out, list)
 				}
-				return writeClients(cmd.OutOrStdout(), list)
+				rows, err := tableRows(list, shownClient.row)
+				if err != nil {
+					return err
+				}
+				return out.table([]string{"ID", "RULES", "LIMITS", "KEYS", "LAST USED", "EXPIRES", "DEFINED IN"}, rows)
 			})
 		},
 	}
-	api.AddFlags(cmd.Flags())
+	f.AddFlags(cmd)
 	cmd.Flags().StringVar(&keyword, "keyword", "", "list only clients with this in the id or the comment")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write the clients as a JSON array, as the API has them")
 	return cmd
 }
 
-// listClients returns the documents of all clients. The API is asked page by
-// page; a page is decoded as it comes, because a client may have a thousand
-// rules.
-func listClients(ctx context.Context, c *apiclient.Client, keyword string) ([]json.RawMessage, error) {
-	all := []json.RawMessage{}
-	for page := 1; ; page++ {
-		query := url.Values{"page": {strconv.Itoa(page)}, "pageSize": {"1000"}}
-		if keyword != "" {
-			query.Set("keyword", keyword)
-		}
-		list, total, err := clientPage(ctx, c, query)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list...)
-		if len(list) == 0 || len(all) >= total {
-			return all, nil
-		}
+// row is the client in the table.
+func (c shownClient) row() []cell {
+	used := "never"
+	if !c.UsedAt.IsZero() {
+		used = c.UsedAt.UTC().Format("2006-01-02 15h")
 	}
-}
-
-func clientPage(ctx context.Context, c *apiclient.Client, query url.Values) (list []json.RawMessage, total int, err error) {
-	resp, err := c.Do(ctx, http.MethodGet, clientCollection+"?"+query.Encode(), nil)
-	if err != nil {
-		return nil, 0, err
+	row := append(plain(c.ID, c.rulesInShort(), c.limitsInShort(), c.keysInShort(), used, endInWords(c.ExpiresAt)), definedIn(c.ReadOnly, c.Damaged))
+	if c.Damaged { // what it is allowed cannot be trusted, and is not shown
+		row[1].text, row[2].text, row[3].text = "unknown", "unknown", "unknown"
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		answer, err := c.Read(resp)
-		if err == nil {
-			err = c.Error(answer)
-		}
-		return nil, 0, err
-	}
-	var page struct {
-		Data struct {
-			List  []json.RawMessage `json:"list"`
-			Total int               `json:"total"`
-		} `json:"data"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
-		return nil, 0, fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
-	}
-	return page.Data.List, page.Data.Total, nil
-}
-
-// writeClients writes the table.
-func writeClients(w io.Writer, list []json.RawMessage) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(out, "ID\tRULES\tLIMITS\tKEYS\tLAST USED\tEXPIRES\tDEFINED IN")
-	for _, document := range list {
-		var c shownClient
-		if err := json.Unmarshal(document, &c); err != nil {
-			return fmt.Errorf("%w: its list cannot be read", apiclient.ErrNotAPI)
-		}
-		used := "never"
-		if !c.UsedAt.IsZero() {
-			used = c.UsedAt.UTC().Format("2006-01-02 15h")
-		}
-		row := []string{
-			printable(c.ID), printable(c.rulesInShort()), printable(c.limitsInShort()), c.keysInShort(), used, endInWords(c.ExpiresAt), "database",
-		}
-		switch {
-		case c.ReadOnly:
-			row[6] = "Caddyfile"
-		case c.Damaged: // what it is allowed cannot be trusted, and is not shown
-			row[1], row[2], row[3], row[6] = "unknown", "unknown", "unknown", "database (damaged)"
-		}
-		_, _ = fmt.Fprintln(out, strings.Join(row, "\t"))
-	}
-	return out.Flush()
+	return row
 }
 
 // rulesInShort are the first rules, as a Caddyfile has them.
@@ -248,7 +196,7 @@ func endInWords(t *time.Time) string {
 func clientShowCommand() *cobra.Command {
 	var api apiFlags
 	cmd := &cobra.Command{
-		Use:   "show <id>",
+		Use:   "show ID",
 		Short: "Writes one client as JSON",
 		Long:  "\nWrites one client as JSON, as the API has it. After an edit, client add --file takes it back.\n" + apiLong,
 		Args:  cobra.ExactArgs(1),
@@ -263,6 +211,7 @@ func clientShowCommand() *cobra.Command {
 		},
 	}
 	api.AddFlags(cmd.Flags())
+	cmd.ValidArgsFunction = completeArgs(&api, clientIDs)
 	return cmd
 }
 
@@ -272,6 +221,7 @@ func withClient(cmd *cobra.Command, api *apiFlags, id string, run func(ctx conte
 	if err := realm.ValidateID("id", id); err != nil {
 		return err
 	}
+	api.needs = "admin or admin_read for all realms"
 	return withAPI(cmd, api, run)
 }
 
@@ -287,7 +237,7 @@ func clientRotateCommand() *cobra.Command {
 	var api apiFlags
 	var keep string
 	cmd := &cobra.Command{
-		Use:   "rotate <id>",
+		Use:   "rotate ID",
 		Short: "Gives a client a new key",
 		Long:  clientRotateLong,
 		Args:  cobra.ExactArgs(1),
@@ -312,6 +262,7 @@ func clientRotateCommand() *cobra.Command {
 		},
 	}
 	api.AddFlags(cmd.Flags())
+	cmd.ValidArgsFunction = completeArgs(&api, clientIDs)
 	cmd.Flags().StringVar(&keep, "keep", "", "how long the key before stays good, such as 24h or 7d (default: it ends now)")
 	return cmd
 }
@@ -319,7 +270,7 @@ func clientRotateCommand() *cobra.Command {
 func clientDeleteCommand() *cobra.Command {
 	var api apiFlags
 	cmd := &cobra.Command{
-		Use:   "delete <id>",
+		Use:   "delete ID",
 		Short: "Deletes a client",
 		Long:  "\nDeletes a client. Its keys end on every node within two seconds, and so do its open streams.\n" + apiLong,
 		Args:  cobra.ExactArgs(1),
@@ -334,5 +285,6 @@ func clientDeleteCommand() *cobra.Command {
 		},
 	}
 	api.AddFlags(cmd.Flags())
+	cmd.ValidArgsFunction = completeArgs(&api, clientIDs)
 	return cmd
 }

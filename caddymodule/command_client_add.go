@@ -31,9 +31,9 @@ key; client rotate gives it one.
 A rule is one argument, in the words of a Caddyfile: the rights with commas
 between them, a realm, perhaps a key, then perhaps methods and paths.
 
-  --allow 'use,read crm *'
-  --allow 'use wechat main methods GET POST paths /cgi-bin/**'
-  --deny 'use * * paths /cgi-bin/token'
+    --allow 'use,read crm *'
+    --allow 'use wechat main methods GET POST paths /cgi-bin/**'
+    --deny 'use * * paths /cgi-bin/token'
 
 Denials win, and what no rule allows is refused. Several realms or keys in one
 rule, and names with blanks, are written as JSON: see --file.
@@ -60,7 +60,7 @@ type clientAddFlags struct {
 func clientAddCommand() *cobra.Command {
 	f := new(clientAddFlags)
 	cmd := &cobra.Command{
-		Use:   "add <id>",
+		Use:   "add ID",
 		Short: "Creates a client, or updates one",
 		Long:  clientAddLong,
 		Args:  cobra.MaximumNArgs(1),
@@ -136,7 +136,7 @@ func (f *clientAddFlags) document(cmd *cobra.Command, args []string) (id string,
 		return f.readDocument(cmd, args)
 	}
 	if len(args) == 0 {
-		return "", nil, errors.New("name the client: caddy tokens client add <id>")
+		return "", nil, errors.New("name the client: caddy tokens client add ID")
 	}
 	fields := map[string]any{"id": args[0]}
 	if cmd.Flags().Changed("expires") {

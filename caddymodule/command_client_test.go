@@ -46,7 +46,7 @@ func newClientVerbs(t *testing.T, blocks, site string) *clientVerbs {
 
 func (v *clientVerbs) run(args ...string) (stdout, stderr string, err error) {
 	v.t.Helper()
-	stdout, stderr, err = tokens(v.t, append(args, "--api", "http://"+v.api)...)
+	stdout, stderr, err = onTerminal(v.t, append(args, "--api", "http://"+v.api)...)
 	v.notes.WriteString(stderr)
 	if err != nil {
 		v.notes.WriteString(err.Error())
@@ -275,7 +275,7 @@ func TestClientList(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(`{"data": {"list": [{"id": "b", "comment": "<&>", "damaged": true, "used_at": "2026-11-29T19:00:00Z", "keys": []}], "total": 2}}`))
 	})
-	stdout, _, err := tokens(t, "client", "list", "--api", base)
+	stdout, _, err := onTerminal(t, "client", "list", "--api", base)
 	if err != nil || strings.Contains(stdout, "\x1b") || !strings.Contains(stdout, `"a\x1b[2J"`) || !strings.Contains(stdout, "unknown  unknown  unknown  2026-11-29 19h  never    database (damaged)") {
 		t.Errorf("%v\n%s", err, stdout)
 	}
@@ -404,7 +404,7 @@ func TestClientCommandsWithAKey(t *testing.T) {
 		},
 	} {
 		for _, args := range verbs {
-			v.wantErr("the key of a client with the right", append(args, "--api-token-file", file)...)
+			v.wantErr("the caller has no right to do this: it needs the right admin", append(args, "--api-token-file", file)...)
 		}
 	}
 	if stdout, _ := v.ok("client", "list", "--json", "--keyword", "x"); stdout != "[]\n" {

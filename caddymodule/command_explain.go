@@ -5,20 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 )
 
 const explainLong = `
-Says why a proxied request of a client would or would not get its token: first
-"allowed" or "refused", then the reasons, one a line: which rule decided, what
-the realm says, where the request and the token would go, the state of the token
-and of the limits. Rules are counted from 0. Nothing is sent to the provider.
+Says why a proxied request of a client would or would not get its token: "allowed"
+or "refused", and the reasons: which rule decided, what the realm says, where the
+request and the token would go, the state of the token and of the limits. Rules are
+counted from 0. Nothing is sent to the provider.
 
 --path is the path as the provider gets it, with the path of the realm's api in
 front. It may have a query.
@@ -28,7 +26,6 @@ and 1 if that could not be found out.
 ` + apiLong
 
 // exitRefused is the exit status of explain for a request that would be refused.
-// 1 is the status of every error of a command, also of a wrong flag.
 const exitRefused = 2
 
 // explainFields are the fields of POST /api/explain, and the flags of the same
@@ -42,8 +39,7 @@ var explainFields = []struct{ name, usage string }{
 }
 
 func explainCommand() *cobra.Command {
-	var api apiFlags
-	var asJSON bool
+	f := new(verbFlags)
 	values := make([]string, len(explainFields))
 	cmd := &cobra.Command{
 		Use:   "explain",
@@ -58,29 +54,28 @@ func explainCommand() *cobra.Command {
 				}
 			}
 			var allowed bool
-			err := withAPI(cmd, &api, func(ctx context.Context, c *apiclient.Client) (err error) {
-				allowed, err = explain(ctx, c, question, cmd.OutOrStdout(), asJSON)
+			err := f.run(cmd, "admin_read", func(ctx context.Context, c *apiclient.Client, out output) (err error) {
+				allowed, err = explain(ctx, c, question, out)
 				return err
 			})
 			if err != nil || allowed {
 				return err
 			}
-			// The answer is written already; the status alone is missing.
-			cmd.SilenceErrors = true
-			return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitRefused, nil })(cmd, args)
+			return endWith(cmd, exitRefused)
 		},
 	}
-	api.AddFlags(cmd.Flags())
+	f.AddFlags(cmd)
 	for i, field := range explainFields {
 		cmd.Flags().StringVar(&values[i], field.name, "", field.usage)
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write what the API answers")
+	completeFlag(cmd, "client", &f.api, clientIDs)
+	completeFlag(cmd, "realm", &f.api, realmIDs)
 	return cmd
 }
 
 // explain asks the question, writes the answer, and reports whether the request
 // would be allowed.
-func explain(ctx context.Context, c *apiclient.Client, question map[string]string, w io.Writer, asJSON bool) (allowed bool, err error) {
+func explain(ctx context.Context, c *apiclient.Client, question map[string]string, w output) (allowed bool, err error) {
 	var document json.RawMessage
 	if err := c.JSON(ctx, http.MethodPost, "/api/explain", question, &document); err != nil {
 		return false, err
@@ -92,7 +87,7 @@ func explain(ctx context.Context, c *apiclient.Client, question map[string]strin
 	if err := json.Unmarshal(document, &answer); err != nil {
 		return false, fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
 	}
-	if asJSON {
+	if w.json {
 		return answer.Allowed, printJSON(w, document)
 	}
 	out := bufio.NewWriter(w)

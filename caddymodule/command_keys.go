@@ -30,6 +30,8 @@ the end. Backups that were made before need the old key: keep it with them.
 
 What each key is still needed for goes to standard output, the progress to
 standard error. Keys are named by their fingerprints.
+
+Exit status: 0 if all was sealed anew, else 1.
 ` + apiLong
 
 // keysCommand is `caddy tokens keys`.
@@ -40,25 +42,23 @@ func keysCommand() *cobra.Command {
 }
 
 func rotateCommand() *cobra.Command {
-	var api apiFlags
-	var asJSON bool
+	f := new(verbFlags)
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Seals everything anew with the first encryption key",
 		Long:  rotateLong,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withAPI(cmd, &api, func(ctx context.Context, c *apiclient.Client) error {
+			return f.run(cmd, "admin for all realms", func(ctx context.Context, c *apiclient.Client, out output) error {
 				done, err := rotateKeys(ctx, c, cmd.ErrOrStderr())
 				if err != nil {
 					return err
 				}
-				return writeRotation(cmd.OutOrStdout(), done, asJSON)
+				return writeRotation(out, done)
 			})
 		},
 	}
-	api.AddFlags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write the result as JSON")
+	f.AddFlags(cmd)
 	return cmd
 }
 
@@ -72,7 +72,7 @@ func withAPI(cmd *cobra.Command, api *apiFlags, run func(ctx context.Context, c 
 	defer c.Close()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return run(ctx, c)
+	return adviseOn(ctx, c, api.needs, run(ctx, c))
 }
 
 // errRotationCut: the last line, which tells what was done, did not come.
@@ -102,9 +102,9 @@ func rotateKeys(ctx context.Context, c *apiclient.Client, progress io.Writer) (t
 }
 
 // writeRotation writes what was done, and what is to be done with each key.
-func writeRotation(w io.Writer, done tokenstore.Rotation, asJSON bool) error {
-	if asJSON {
-		return json.NewEncoder(w).Encode(done)
+func writeRotation(w output, done tokenstore.Rotation) error {
+	if w.json {
+		return printJSON(w, done)
 	}
 	var rows, damaged int64
 	for _, t := range done.Tables {

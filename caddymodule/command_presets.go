@@ -20,18 +20,23 @@ Caddyfile, what is known of the token, and what is not verified.
 The catalogue is a part of the program. No instance has to run, and no API is
 called: an instance of another version may have other presets, which
 GET /api/preset lists.
+
+Exit status: 0, or 1 if there is no preset of this name.
 `
 
 func presetsCommand() *cobra.Command {
-	var asJSON bool
+	var f outputFlags
 	cmd := &cobra.Command{
 		Use:   "presets [name]",
 		Short: "Lists the providers that ship with this program, or shows one",
 		Long:  presetsLong,
 		Args:  cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return presets.Names(), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return writePresets(cmd.OutOrStdout(), presets.List(), asJSON)
+				return writePresets(f.of(cmd), presets.List())
 			}
 			p, err := presets.Get(args[0])
 			if errors.Is(err, presets.ErrUnknown) {
@@ -40,30 +45,29 @@ func presetsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writePreset(cmd.OutOrStdout(), p, asJSON)
+			return writePreset(f.of(cmd), p)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write the presets as JSON, as the API has them")
+	f.AddFlags(cmd.Flags())
 	return cmd
 }
 
 // writePresets writes a table, a line for each preset.
-func writePresets(to io.Writer, list []presets.Preset, asJSON bool) error {
-	if asJSON {
-		return printJSON(to, list)
+func writePresets(out output, list []presets.Preset) error {
+	if out.json {
+		return printJSON(out, list)
 	}
-	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tPROVIDER\tCATEGORY")
-	for _, p := range list {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, p.Title.En, p.Category)
+	rows := make([][]cell, len(list))
+	for i, p := range list {
+		rows[i] = plain(p.Name, p.Title.En, p.Category)
 	}
-	return table.Flush()
+	return out.table([]string{"NAME", "PROVIDER", "CATEGORY"}, rows)
 }
 
 // writePreset writes what people need to know to use a preset.
-func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
-	if asJSON {
-		return printJSON(to, p)
+func writePreset(out output, p presets.Preset) error {
+	if out.json {
+		return printJSON(out, p)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\npreset %s, category %s\n\nFields of a secret:\n", p.Title.En, p.Name, p.Category)
@@ -89,7 +93,7 @@ func writePreset(to io.Writer, p presets.Preset, asJSON bool) error {
 	writeItems(&b, "Errors", errorLines)
 	writeItems(&b, "Not verified", unverified)
 	writeItems(&b, "The provider's pages", p.Docs)
-	_, err := io.WriteString(to, b.String())
+	_, err := io.WriteString(out, b.String())
 	return err
 }
 

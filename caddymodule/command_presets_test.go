@@ -10,7 +10,7 @@ import (
 
 // The catalogue is there without an instance.
 func TestPresetsCommandLists(t *testing.T) {
-	out, _, err := tokens(t, "presets")
+	out, _, err := onTerminal(t, "presets")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestPresetsCommandLists(t *testing.T) {
 			t.Errorf("%s: %q", p.Name, lines[i+1])
 		}
 	}
-	out, _, err = tokens(t, "presets", "--json")
+	out, _, err = onTerminal(t, "presets", "--json")
 	var list []presets.Preset
 	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list) != len(presets.Names()) {
 		t.Errorf("%v: %s", err, out)
@@ -31,7 +31,7 @@ func TestPresetsCommandLists(t *testing.T) {
 }
 
 func TestPresetsCommandShowsOne(t *testing.T) {
-	out, _, err := tokens(t, "presets", "jd_vop")
+	out, _, err := onTerminal(t, "presets", "jd_vop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestPresetsCommandShowsOne(t *testing.T) {
 	if strings.Contains(out, "authorizes the account") {
 		t.Error("the server authorizes by itself, and no person")
 	}
-	if out, _, err = tokens(t, "presets", "jd"); err != nil || !strings.Contains(out, "  curl localhost:8081/api/secret/jd/main/authorize\n") {
+	if out, _, err = onTerminal(t, "presets", "jd"); err != nil || !strings.Contains(out, "  curl localhost:8081/api/secret/jd/main/authorize\n") {
 		t.Errorf("%v: a person authorizes, and is not told how:\n%s", err, out)
 	}
 	for name, want := range map[string]string{
@@ -58,26 +58,26 @@ func TestPresetsCommandShowsOne(t *testing.T) {
 		"wecom_corp":   "  token_push /wecom_suite/ticket wecom_suite main\n", // of its parent
 		"dingtalk_isv": "sends suite_ticket again and again. Whoever receives it brings it each time:\n\n  curl -H 'Content-Type: application/json' localhost:8081/api/secret/dingtalk_isv/main/push ",
 	} {
-		if out, _, err = tokens(t, "presets", name); err != nil || !strings.Contains(out, want) {
+		if out, _, err = onTerminal(t, "presets", name); err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v: nobody learns how the ticket arrives:\n%s", name, err, out)
 		}
 	}
 	var one presets.Preset
-	if out, _, err = tokens(t, "presets", "jd", "--json"); err != nil || json.Unmarshal([]byte(out), &one) != nil || one.Name != "jd" {
+	if out, _, err = onTerminal(t, "presets", "jd", "--json"); err != nil || json.Unmarshal([]byte(out), &one) != nil || one.Name != "jd" {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 func TestPresetsCommandKnowsNoOther(t *testing.T) {
-	if _, _, err := tokens(t, "presets", "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody": no preset has this name; caddy tokens presets lists them`) {
+	if _, _, err := onTerminal(t, "presets", "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody": no preset has this name; caddy tokens presets lists them`) {
 		t.Errorf("got %v", err)
 	}
 	for _, near := range []string{"wecaht", "WeChat"} {
-		if _, _, err := tokens(t, "presets", near); err == nil || !strings.Contains(err.Error(), "no preset has this name; did you mean 'wechat'?; caddy tokens presets lists them") {
+		if _, _, err := onTerminal(t, "presets", near); err == nil || !strings.Contains(err.Error(), "no preset has this name; did you mean 'wechat'?; caddy tokens presets lists them") {
 			t.Errorf("%s: got %v", near, err)
 		}
 	}
-	if _, _, err := tokens(t, "presets", "jd", "suning"); err == nil {
+	if _, _, err := onTerminal(t, "presets", "jd", "suning"); err == nil {
 		t.Error("two names are taken")
 	}
 }

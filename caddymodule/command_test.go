@@ -160,7 +160,7 @@ func TestImportCommandFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TOKENS_IMPORT_DSN", dsn)
-	stdout, stderr, err := tokens(t, "import", "--api", "http://"+i.api)
+	stdout, stderr, err := onTerminal(t, "import", "--api", "http://"+i.api)
 	if err == nil || err.Error() != "1 rows were not imported; the report says why" || !strings.Contains(stdout, `failed: secret "nobody" "k": realm 不存在`) {
 		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}

@@ -7,12 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
@@ -29,7 +27,7 @@ refreshed as usual, and its new token is the live one.
 --call METHOD sends one real request to the realm's API afterwards, with the live
 token, to the path that is the last argument:
 
-  caddy tokens test wechat main --call GET /cgi-bin/get_api_domain_ip
+    caddy tokens test wechat main --call GET /cgi-bin/get_api_domain_ip
 
 A method that changes something does change it. A redirect is not followed.
 
@@ -38,11 +36,10 @@ The exit status is 0 if there is a token, and a call was not refused; 2 if not; 
 ` + apiLong
 
 func testCommand() *cobra.Command {
-	var api apiFlags
+	f := new(verbFlags)
 	var method string
-	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "test <realm> <key> [--call METHOD /path]",
+		Use:   "test REALM KEY [--call METHOD /path]",
 		Short: "Tries a realm out with a secret, and says what is wrong",
 		Long:  testLong,
 		Args:  cobra.RangeArgs(2, 3),
@@ -57,20 +54,19 @@ func testCommand() *cobra.Command {
 				return fmt.Errorf("surplus argument %q: a path needs --call METHOD", args[2])
 			}
 			var good bool
-			err := withAPI(cmd, &api, func(ctx context.Context, c *apiclient.Client) (err error) {
-				good, err = tryOut(ctx, c, args[0], question, cmd.OutOrStdout(), asJSON)
+			err := f.run(cmd, "admin (with --call also use)", func(ctx context.Context, c *apiclient.Client, out output) (err error) {
+				good, err = tryOut(ctx, c, args[0], question, out)
 				return err
 			})
 			if err != nil || good {
 				return err
 			}
-			cmd.SilenceErrors = true // the answer is written already
-			return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitRefused, nil })(cmd, args)
+			return endWith(cmd, exitRefused)
 		},
 	}
-	api.AddFlags(cmd.Flags())
+	f.AddFlags(cmd)
+	cmd.ValidArgsFunction = completeRef(&f.api)
 	cmd.Flags().StringVar(&method, "call", "", "send one request with this method to the API (default: none)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write what the API answers")
 	return cmd
 }
 
@@ -83,7 +79,7 @@ type tryoutAnswer struct {
 
 // tryOut has the API make a dry run, writes the answer, and reports whether all of
 // it was good.
-func tryOut(ctx context.Context, c *apiclient.Client, realmID string, question map[string]any, w io.Writer, asJSON bool) (good bool, err error) {
+func tryOut(ctx context.Context, c *apiclient.Client, realmID string, question map[string]any, w output) (good bool, err error) {
 	var document json.RawMessage
 	if err := c.JSON(ctx, http.MethodPost, "/api/realm/"+url.PathEscape(realmID)+"/test", question, &document); err != nil {
 		return false, err
@@ -94,7 +90,7 @@ func tryOut(ctx context.Context, c *apiclient.Client, realmID string, question m
 	}
 	hasToken := answer.Token != nil || answer.Fault == grant.FaultFixed
 	good = hasToken && (answer.Call == nil || !answer.Call.IsRefused())
-	if asJSON {
+	if w.json {
 		return good, printJSON(w, document)
 	}
 	out := bufio.NewWriter(w)

@@ -33,7 +33,7 @@ func TestRotateCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, err := tokens(t, "keys", "rotate", "--api", "http://"+i.api)
+	stdout, stderr, err := onTerminal(t, "keys", "rotate", "--api", "http://"+i.api)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}

@@ -114,20 +114,28 @@ func (p *pty) start(ctx context.Context, cmd *cobra.Command, args ...string) <-c
 	return done
 }
 
-// tokens runs `caddy tokens` on the terminal, and returns what it shows.
-func (p *pty) tokens(args ...string) (shown string, err error) {
+// onTerminal runs `caddy tokens` with standard output on a wide terminal without
+// colors, for what people read.
+func onTerminal(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	t.Setenv("NO_COLOR", "1")
+	p := newPTY(t, 400)
+	cmd := tokensCommand()
+	var errs strings.Builder
+	cmd.SetOut(p.tty)
+	cmd.SetErr(&errs)
+	cmd.SetArgs(args)
+	err = cmd.ExecuteContext(t.Context())
+	return p.untilNow(), errs.String(), err
+}
+
+// untilNow is all that was shown, also what was written a moment ago.
+func (p *pty) untilNow() string {
 	p.t.Helper()
-	before := len(p.screen())
-	err = <-p.start(p.t.Context(), tokensCommand(), args...)
-	// What was written before arrives before this.
 	const mark = "\x00end\x00"
 	if _, err := io.WriteString(p.tty, mark); err != nil {
 		p.t.Fatal(err)
 	}
 	p.await(mark)
-	shown = strings.TrimSuffix(p.screen()[before:], mark)
-	p.mu.Lock()
-	p.shown.Reset()
-	p.mu.Unlock()
-	return shown, err
+	return strings.TrimSuffix(p.screen(), mark)
 }

@@ -18,7 +18,7 @@ func TestDocsTryoutCommands(t *testing.T) {
 			code caddy tokens test wechat main
 			code caddy tokens test wechat main --call TRACE /x
 			code caddy tokens test wechat nobody`)
-		if strings.Count(stdout, "found: token at access_token, a string of ") != 2 || !strings.Contains(stdout, "call's answer: HTTP 200") ||
+		if strings.Count(stdout, `"what": "token"`) != 2 || !strings.Contains(stdout, `"call": {`) ||
 			!strings.HasSuffix(stdout, "\n0\n2\n1\n") {
 			t.Errorf("got\n%s%s", stdout, stderr)
 		}

@@ -187,7 +187,7 @@ func TestRotationOfACluster(t *testing.T) {
 	}
 	rotations.Wait()
 	load.wantAllServed(t)
-	if report := first.mustTokens("keys", "rotate", "--api", first.admin); !strings.Contains(report, "it can be removed from encryption_key") {
+	if report := first.mustTokens("keys", "rotate", "--api", first.admin); !strings.Contains(report, `"state": "removable"`) {
 		t.Fatalf("the report is\n%s", report)
 	}
 	restart(newKey)

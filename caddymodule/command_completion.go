@@ -1,0 +1,48 @@
+package caddymodule
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+const completionLong = `
+Writes the script by which a shell completes the commands of this program, also
+realms, keys and clients of the running instance. It is the script of
+"caddy completion".
+
+    bash:        source <(caddy tokens completion bash)
+    zsh:         caddy tokens completion zsh > "${fpath[1]}/_caddy"
+    fish:        caddy tokens completion fish > ~/.config/fish/completions/caddy.fish
+    powershell:  caddy tokens completion powershell | Out-String | Invoke-Expression
+
+Ids are asked of the API with what the other commands would show it, for at most a
+second.
+
+Exit status: 0, or 1 for an unknown shell.
+`
+
+func completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "completion bash|zsh|fish|powershell",
+		Short:                 "Writes the completion script of a shell",
+		Long:                  completionLong,
+		Args:                  cobra.ExactArgs(1),
+		ValidArgs:             []string{"bash", "zsh", "fish", "powershell"},
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+			return fmt.Errorf("%q is no shell that is known: write bash, zsh, fish or powershell", args[0])
+		},
+	}
+}
