@@ -49,7 +49,7 @@ func (f *apiFlags) AddFlags(flags *pflag.FlagSet) {
 // complete reads what is not on the command line. It warns of what is probably
 // not meant.
 func (f *apiFlags) complete(warnings io.Writer) (err error) {
-	found, isFound := f.find()
+	found, isFound := f.find(context.Background())
 	if f.options.Token, err = fromFile(f.tokenFile, "TOKENS_API_TOKEN"); err != nil {
 		return fmt.Errorf("--api-token-file: %w", err)
 	}
@@ -69,12 +69,12 @@ func (f *apiFlags) complete(warnings io.Writer) (err error) {
 
 // find completes the address. It also returns the instance of this machine that
 // has it.
-func (f *apiFlags) find() (running, bool) {
+func (f *apiFlags) find(ctx context.Context) (running, bool) {
 	f.options.Base = cmp.Or(f.options.Base, os.Getenv("TOKENS_API"))
 	if f.options.Base != "" && !f.isHere() {
 		return running{}, false
 	}
-	found, site, ok := findRunning(context.Background())
+	found, site, ok := findRunning(ctx)
 	switch {
 	case f.options.Base != "":
 		return found, ok && found.serves(f.options.Base)

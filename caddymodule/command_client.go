@@ -198,7 +198,7 @@ func clientShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Writes one client as JSON",
-		Long:  "\nWrites one client as JSON, as the API has it. After an edit, client add --file takes it back.\n" + apiLong,
+		Long:  "\nWrites one client as JSON, as the API has it. After an edit, client add --file takes it back.\n\nExit status: 0, or 1 if there is none.\n" + apiLong,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(cmd, &api, args[0], func(ctx context.Context, c *apiclient.Client) error {
@@ -231,6 +231,8 @@ KEY=$(caddy tokens client rotate billing --keep 24h). It is not shown again.
 
 With --keep the key before stays good for that long. Otherwise it ends now, on
 every node within two seconds. A client has at most two keys at a time.
+
+Exit status: 0 if there is a new key, else 1.
 ` + apiLong
 
 func clientRotateCommand() *cobra.Command {
@@ -272,7 +274,7 @@ func clientDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete ID",
 		Short: "Deletes a client",
-		Long:  "\nDeletes a client. Its keys end on every node within two seconds, and so do its open streams.\n" + apiLong,
+		Long:  "\nDeletes a client. Its keys end on every node within two seconds, and so do its open streams.\n\nExit status: 0 if it was deleted, else 1.\n" + apiLong,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(cmd, &api, args[0], func(ctx context.Context, c *apiclient.Client) error {

@@ -45,6 +45,8 @@ created.
 
 --file takes the JSON of POST /api/client, as client show writes it. Its id is
 the client's.
+
+Exit status: 0 if the client was saved, else 1.
 ` + apiLong
 
 // clientAddFlags are the flags of tokens client add.

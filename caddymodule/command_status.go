@@ -228,7 +228,7 @@ func inTime(t *time.Time, now time.Time) string {
 func (f *statusFlags) requireReady(ctx context.Context, warnings io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	f.api.find()
+	f.api.find(ctx)
 	c, err := apiclient.New(f.api.options)
 	if err != nil {
 		return err

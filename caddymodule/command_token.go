@@ -26,9 +26,18 @@ Exit status: 0 if there is a token, else 1.
 
 // tokenAnswer is what the API answers of a token.
 type tokenAnswer struct {
-	Token     realm.Hidden `json:"token"`
-	ExpiresAt *time.Time   `json:"expires_at"`
-	Lineage   int64        `json:"lineage"`
+	Token realm.Hidden `json:"token"`
+	// ExpiresIn is in milliseconds; nil for a token without an end.
+	ExpiresIn *int64 `json:"expires_in"`
+}
+
+// end is when the token expires; nil for never.
+func (t tokenAnswer) end() *time.Time {
+	if t.ExpiresIn == nil {
+		return nil
+	}
+	end := time.Now().Add(time.Duration(*t.ExpiresIn) * time.Millisecond)
+	return &end
 }
 
 func getCommand() *cobra.Command {
@@ -102,7 +111,7 @@ func refreshCommand() *cobra.Command {
 				if whole, err := json.Marshal(document); err != nil || json.Unmarshal(whole, &t) != nil {
 					return fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
 				}
-				return out.line("%s %s has a new token; it expires in %s", printable(ref.Realm), printable(ref.Key), inTime(t.ExpiresAt, time.Now()))
+				return out.line("%s %s has a new token; it expires in %s", printable(ref.Realm), printable(ref.Key), inTime(t.end(), time.Now()))
 			})
 		},
 	}
