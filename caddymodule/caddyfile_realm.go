@@ -49,6 +49,19 @@ type realmParser struct {
 //	    ...
 //	}
 func parseRealm(d *caddyfile.Dispenser) (*realmParser, error) {
+	p, err := readRealm(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	p.warn()
+	return p, nil
+}
+
+// readRealm reads a realm, and does not judge it yet.
+func readRealm(d *caddyfile.Dispenser) (*realmParser, error) {
 	p := &realmParser{at: places{}}
 	id, err := arg(d)
 	if err != nil {
@@ -67,10 +80,6 @@ func parseRealm(d *caddyfile.Dispenser) (*realmParser, error) {
 			return nil, err
 		}
 	}
-	if err := p.check(); err != nil {
-		return nil, err
-	}
-	p.warn()
 	return p, nil
 }
 

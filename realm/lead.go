@@ -41,6 +41,13 @@ func (l Lead) String() string {
 	case l.Fixed != 0:
 		return l.Fixed.String()
 	}
+	// A share is a quotient: 7% is 0.07, and 0.07 times 100 is a little more than 7.
+	for digits := 0; digits < 16; digits++ {
+		percent := strconv.FormatFloat(l.Share*100, 'f', digits, 64)
+		if number, err := strconv.ParseFloat(percent, 64); err == nil && number/100 == l.Share {
+			return percent + "%"
+		}
+	}
 	return strconv.FormatFloat(l.Share*100, 'f', -1, 64) + "%"
 }
 

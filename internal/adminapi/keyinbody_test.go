@@ -23,6 +23,7 @@ func TestKeyInBody(t *testing.T) {
 			`{"id":"b","limits":{"requests":"1/%s"}}`, `{"id":"b","key":%q}`,
 		},
 		"/api/client/app/rotate": {`{"keep":%q}`},
+		"/api/caddyfile":         {`{"realm":{"id":%q}}`, `{"realm":{"id":"r"},"secrets":[{"key":%q}]}`},
 		"/api/explain":           {`{"client":%q,"realm":"r","key":"k"}`, `{"client":"app","realm":"r","key":%q}`},
 	} {
 		for _, body := range bodies {

@@ -67,6 +67,7 @@ var tries = map[string]struct {
 	"POST /api/audit/verify":                     {"/api/audit/verify", "", "audit"},
 	"GET /api/preset":                            {"/api/preset", "", every},
 	"GET /api/preset/{name}":                     {"/api/preset/suning", "", every},
+	"POST /api/caddyfile":                        {"/api/caddyfile", `{"realm":{"id":"r"}}`, every},
 	"GET /api/openapi.json":                      {"/api/openapi.json", "", every},
 	"POST /{realm}-account/get-access-token":     {"/r-account/get-access-token?taxpayerId=9111", "", "read"},
 	"POST /{realm}-account/request-access-token": {"/r-account/request-access-token?taxpayerId=9111", "", "flush"},

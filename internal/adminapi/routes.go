@@ -71,6 +71,7 @@ var routes = []route{
 	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
 	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 	{http.MethodGet, "/api/preset/{name}", (*api).getPreset, bodyIgnored, nil, kindPlain, 0, scopeOpen},
+	{http.MethodPost, "/api/caddyfile", (*api).writeCaddyfile, bodyNeeded, nil, kindPlain, 0, scopeOpen},
 	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 
 	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeSome},

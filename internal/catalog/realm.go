@@ -49,6 +49,13 @@ func Check(r realm.Realm) error {
 	return err
 }
 
+// CheckSaved reports what is wrong with a realm that the API would save, but for
+// what its parents have to do with it. Errors are *realm.FieldError.
+func CheckSaved(r realm.Realm) error {
+	_, err := compile(r, false)
+	return err
+}
+
 // With is the realm with another config, for a dry run; nil for its own.
 // CodeReadOnly for a realm that a configuration defines: its secrets would go
 // where the caller says.
