@@ -49,7 +49,7 @@ type realmParser struct {
 //	    ...
 //	}
 func parseRealm(d *caddyfile.Dispenser) (*realmParser, error) {
-	p, err := readRealm(d)
+	p, err := readUnchecked(d)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func parseRealm(d *caddyfile.Dispenser) (*realmParser, error) {
 	return p, nil
 }
 
-// readRealm reads a realm, and does not judge it yet.
-func readRealm(d *caddyfile.Dispenser) (*realmParser, error) {
+// readUnchecked reads a realm, and does not judge it yet.
+func readUnchecked(d *caddyfile.Dispenser) (*realmParser, error) {
 	p := &realmParser{at: places{}}
 	id, err := arg(d)
 	if err != nil {

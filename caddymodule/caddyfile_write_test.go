@@ -32,7 +32,7 @@ func readBack(block string) (realm.Realm, []Secret, error) {
 	var p *realmParser
 	d.Next() // tokens
 	err = options{"realm": {parse: func(d *caddyfile.Dispenser) (err error) {
-		p, err = readRealm(d)
+		p, err = readUnchecked(d)
 		return err
 	}}}.parse(d, "tokens")
 	if err != nil {
