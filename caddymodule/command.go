@@ -27,7 +27,7 @@ func init() {
 			cmd.AddCommand(
 				statusCommand(), realmCommand(), secretCommand(), getCommand(), refreshCommand(), refreshAllCommand(), authorizeCommand(),
 				testCommand(), explainCommand(), clientCommand(), auditCommand(), presetsCommand(), consoleCommand(),
-				keysCommand(), backupCommand(), restoreCommand(), importCommand(new(importFlags)), completionCommand(),
+				keysCommand(), backupCommand(), restoreCommand(), importCommand(new(importFlags)), completionCommand(), versionCommand(),
 			)
 		},
 	})
