@@ -8,17 +8,27 @@ FUZZTIME ?= 2m
 # The build tags and the setting of cgo of Caddy's own releases.
 RELEASE_TAGS := nobadger,nomysql,nopgx
 LINT := $(CURDIR)/bin/golangci-lint
+# The version of `make release`; empty: the tag of the commit, or a pseudo-version.
+VERSION ?=
 
-.PHONY: build reproducible test test-servers fuzz soak bench alerts lint fmt clean
+.PHONY: build release reproducible test test-servers fuzz soak bench alerts lint fmt clean
 
 ## build: bin/caddy, with the standard modules and this plugin
 build:
 	CGO_ENABLED=0 go build -trimpath -tags $(RELEASE_TAGS) -o bin/caddy ./cmd/xcaddy-build
 
+## release: programs, archives, packages, SBOMs and checksums for every system, in dist/
+# The builder is a module of its own, so that nobody who imports the plugin gets
+# its dependencies. From nothing it takes about 20 minutes of processor time.
+release:
+	cd tools/release
+	go run . -root ../.. -out ../../dist -tags $(RELEASE_TAGS) -version "$(VERSION)"
+
 ## reproducible: the modules are what go.sum says, and two builds have the same bytes
 reproducible:
 	go mod verify
 	(cd test && go mod verify)
+	(cd tools/release && go mod verify)
 	RELEASE_TAGS=$(RELEASE_TAGS) scripts/reproducible
 
 ## test: everything, on real servers, with the race detector
@@ -74,11 +84,13 @@ alerts:
 lint: $(LINT)
 	$(LINT) run --allow-serial-runners --concurrency 2 ./...
 	(cd test && $(LINT) run --allow-serial-runners --concurrency 2 ./...)
+	(cd tools/release && $(LINT) run --allow-serial-runners --concurrency 2 ./...)
 
 ## fmt: the form that lint wants
 fmt: $(LINT)
 	$(LINT) fmt ./...
 	(cd test && $(LINT) fmt ./...)
+	(cd tools/release && $(LINT) fmt ./...)
 
 # The linters have a module of their own, so that nobody who imports the
 # plugin gets their dependencies.
@@ -88,4 +100,4 @@ $(LINT): tools/go.mod tools/go.sum
 
 ## clean: removes what the other targets built
 clean:
-	rm -rf bin
+	rm -rf bin dist
