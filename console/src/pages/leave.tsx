@@ -2,16 +2,21 @@ import { Modal } from 'antd';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
+// back stands for the step back, where else a link stands.
+const back = 'back';
+
 // useLeaveGuard asks before somebody leaves a page by a link, by "back", or by
 // closing it. `asked` is true while the answer is awaited.
 //
 // The router of hash routes has no way to hold a navigation. So links are
-// stopped before they act, and "back" is undone before the router hears of it.
+// stopped before they act. For "back", the page is put into the history once
+// more: the first step back stays on the page, and begins the question.
 export function useLeaveGuard(when: boolean) {
   const [target, setTarget] = useState<string>();
   useEffect(() => {
     if (!when) return undefined;
-    const here = window.location.hash;
+    const again = () => window.history.pushState(window.history.state, '', window.location.href);
+    again();
     const onUnload = (e: BeforeUnloadEvent) => e.preventDefault();
     const onClick = (e: MouseEvent) => {
       const href = e.target instanceof Element ? e.target.closest('a')?.getAttribute('href') : undefined;
@@ -20,27 +25,26 @@ export function useLeaveGuard(when: boolean) {
       e.stopPropagation();
       setTarget(href);
     };
-    const onPop = (e: PopStateEvent) => {
-      const there = window.location.hash;
-      e.stopImmediatePropagation();
-      window.history.pushState(null, '', here || '#/');
-      setTarget(there || '#/');
+    const onPop = () => {
+      again();
+      setTarget(back);
     };
     window.addEventListener('beforeunload', onUnload);
     document.addEventListener('click', onClick, true);
-    window.addEventListener('popstate', onPop, true);
+    window.addEventListener('popstate', onPop);
     return () => {
       window.removeEventListener('beforeunload', onUnload);
       document.removeEventListener('click', onClick, true);
-      window.removeEventListener('popstate', onPop, true);
+      window.removeEventListener('popstate', onPop);
     };
   }, [when]);
   return { asked: target !== undefined, target, stay: () => setTarget(undefined) };
 }
 
-// go follows the link that a guard held back. The guard must be gone by then.
+// go does what a guard held back. The guard must be gone by then.
 export function go(target: string): void {
-  window.location.hash = target;
+  if (target === back) window.history.go(-2);
+  else window.location.hash = target;
 }
 
 // LeaveGuard asks before somebody leaves what is not saved. onLeave makes `when`

@@ -8,6 +8,7 @@ import {
   Descriptions,
   Empty,
   Form,
+  Grid,
   Input,
   Row,
   Select,
@@ -91,13 +92,14 @@ interface EntriesProps {
 function Entries({ list, loading, isFiltered, total, view, onPage }: EntriesProps) {
   const { t, i18n } = useTranslation('audit');
   const words = t as unknown as Translate;
+  const wide = Grid.useBreakpoint().md ?? true;
   return (
     <Table<AuditEntry>
       rowKey="id"
       size="small"
       loading={loading}
       dataSource={list}
-      scroll={{ x: 820 }}
+      scroll={wide ? { x: 820 } : {}}
       locale={{
         emptyText: <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={t(isFiltered ? 'empty.found' : 'empty.none')} />,
       }}
@@ -115,7 +117,7 @@ function Entries({ list, loading, isFiltered, total, view, onPage }: EntriesProp
       columns={[
         {
           title: t('column.time'),
-          width: 190,
+          width: wide ? 190 : 100,
           render: (_, e) => (
             <time dateTime={e.time} title={e.time}>
               {exactTime(e.time, i18n.language)}
@@ -135,17 +137,19 @@ function Entries({ list, loading, isFiltered, total, view, onPage }: EntriesProp
         },
         {
           title: t('column.object'),
+          responsive: ['md'],
           width: 180,
           render: (_, e) => <span style={{ overflowWrap: 'anywhere' }}>{objectText(e, words) || '–'}</span>,
         },
         {
           title: t('column.address'),
+          responsive: ['md'],
           width: 140,
           render: (_, e) => <span style={{ overflowWrap: 'anywhere' }}>{e.address ?? '–'}</span>,
         },
         {
           title: t('column.result'),
-          width: 100,
+          width: wide ? 100 : 76,
           render: (_, e) => <Tag color={colors[e.result]}>{t(`result.${e.result}`)}</Tag>,
         },
       ]}
@@ -173,6 +177,8 @@ function Whole({ entry }: { entry: AuditEntry }) {
           ),
         },
         { key: 'time', label: t('column.time'), children: entry.time },
+        ...(objectText(entry, words) ? [{ key: 'object', label: t('column.object'), children: objectText(entry, words) }] : []),
+        ...(entry.address ? [{ key: 'address', label: t('column.address'), children: entry.address }] : []),
         ...(entry.code
           ? [
               {

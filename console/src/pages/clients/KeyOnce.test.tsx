@@ -73,7 +73,6 @@ test('whoever follows a link is asked first', async () => {
 
 test('whoever goes back or closes the page is asked first', async () => {
   open();
-  window.location.hash = '#/clients';
   window.dispatchEvent(new PopStateEvent('popstate'));
   expect(await screen.findByText(en.key.leaveText)).toBeDefined();
   expect(window.location.hash).toBe('#/clients/billing');

@@ -1,4 +1,4 @@
-import { Alert, Flex, Table, Tag, Typography } from 'antd';
+import { Alert, Flex, Grid, Table, Tag, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { broad, clashes, type Broad, type Clash, type Rule } from './rule';
 import { ruleInWords, type Translate } from './words';
@@ -47,6 +47,8 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
   const { t, i18n } = useTranslation('clients');
   const words = t as unknown as Translate;
   const clash = clashes(rules);
+  // On a phone the sentence has to do: it says all of the rule.
+  const wide = Grid.useBreakpoint().md ?? true;
   const rows = rules.map((rule, index) => ({ rule, index }));
   return (
     <Table
@@ -54,7 +56,7 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
       rowKey="index"
       pagination={rows.length > 50 ? { pageSize: 50, showSizeChanger: false } : false}
       dataSource={rows}
-      scroll={{ x: 860 }}
+      scroll={wide ? { x: 860 } : {}}
       locale={{ emptyText: t('noRules') }}
       onRow={({ index }) =>
         index === decided
@@ -77,7 +79,7 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
         },
         {
           title: t('rule.words'),
-          width: 320,
+          ...(wide ? { width: 320 } : {}),
           render: (_, { rule, index }) => (
             <Flex vertical gap={6}>
               <span lang={i18n.language} style={{ overflowWrap: 'anywhere' }}>
@@ -87,11 +89,15 @@ export function RulesTable({ rules, decided, remarks = true }: { rules: Rule[]; 
             </Flex>
           ),
         },
-        { title: t('rule.rights'), render: (_, { rule }) => <Words list={rule.rights} all="" /> },
-        { title: t('rule.realms'), render: (_, { rule }) => <Words list={rule.realms} all="" /> },
-        { title: t('rule.keys'), render: (_, { rule }) => <Words list={rule.keys} all={t('rule.all')} /> },
-        { title: t('rule.methods'), render: (_, { rule }) => <Words list={rule.methods} all={t('rule.all')} /> },
-        { title: t('rule.paths'), render: (_, { rule }) => <Words list={rule.paths} all={t('rule.all')} /> },
+        { title: t('rule.rights'), responsive: ['md'], render: (_, { rule }) => <Words list={rule.rights} all="" /> },
+        { title: t('rule.realms'), responsive: ['md'], render: (_, { rule }) => <Words list={rule.realms} all="" /> },
+        { title: t('rule.keys'), responsive: ['md'], render: (_, { rule }) => <Words list={rule.keys} all={t('rule.all')} /> },
+        {
+          title: t('rule.methods'),
+          responsive: ['md'],
+          render: (_, { rule }) => <Words list={rule.methods} all={t('rule.all')} />,
+        },
+        { title: t('rule.paths'), responsive: ['md'], render: (_, { rule }) => <Words list={rule.paths} all={t('rule.all')} /> },
       ]}
     />
   );
