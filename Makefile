@@ -11,7 +11,7 @@ LINT := $(CURDIR)/bin/golangci-lint
 # The version of `make release`; empty: the tag of the commit, or a pseudo-version.
 VERSION ?=
 
-.PHONY: build release reproducible test test-servers fuzz soak bench alerts lint fmt clean
+.PHONY: build release reproducible console test test-servers fuzz soak bench alerts lint fmt clean
 
 ## build: bin/caddy, with the standard modules and this plugin
 build:
@@ -30,6 +30,11 @@ reproducible:
 	(cd test && go mod verify)
 	(cd tools/release && go mod verify)
 	RELEASE_TAGS=$(RELEASE_TAGS) scripts/reproducible
+
+## console: builds the console (console/), compares it with what is committed, and
+## runs its tests in Chromium; UPDATE=1 replaces what is committed
+console:
+	UPDATE=$(UPDATE) scripts/console
 
 ## test: everything, on real servers, with the race detector
 # With RAPID_SEED random histories and values are the same ones each time: a

@@ -21,6 +21,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Prints the version of this plugin, of Caddy and of Go",
+		Long:  "\nPrints the version of this plugin, of Caddy and of Go, in one line. It asks no\ninstance.\n\nThe exit status is 0, and 1 if the line could not be written.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ofCaddy, _ := caddy.Version()
