@@ -70,17 +70,23 @@ export function useHere(realm: string | undefined, key?: string): (right: Right)
   return (right) => data?.here?.[right] === true;
 }
 
+// become shows the console of somebody else: everything that was shown before
+// is forgotten. The session itself stays in the cache, or those who watch it
+// would not hear of the new one.
+function become(session: Session | null) {
+  queryClient.setQueryData(sessionKey, session);
+  queryClient.removeQueries({ predicate: ({ queryKey }) => queryKey.length > 1 || queryKey[0] !== sessionKey[0] });
+}
+
 // signIn begins a session with an admin token or key, with a one-time link, or
 // (with neither) for whoever is let in already.
 export async function signIn(body?: { key: string } | { link: string }): Promise<void> {
-  const session = await sendJSON<Session>('POST', 'api/session', body);
-  queryClient.clear();
-  queryClient.setQueryData(sessionKey, session);
+  become(await sendJSON<Session>('POST', 'api/session', body));
 }
 
-// signOut ends the session and forgets everything that was shown.
+// signOut ends the session. Whoever is let in without one still is.
 export async function signOut(): Promise<void> {
   await sendJSON('DELETE', 'api/session');
-  queryClient.clear();
-  await queryClient.resetQueries();
+  become(null);
+  await queryClient.invalidateQueries({ queryKey: sessionKey, exact: true });
 }

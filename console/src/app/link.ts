@@ -8,5 +8,10 @@ export function takeLink(): string | undefined {
     return undefined;
   }
   window.history.replaceState(null, '', `${pathname}${search}#/`);
-  return decodeURIComponent(hash.slice(prefix.length));
+  const code = hash.slice(prefix.length);
+  try {
+    return decodeURIComponent(code);
+  } catch {
+    return code; // a link that was damaged on its way: the API refuses it
+  }
 }

@@ -67,8 +67,6 @@ export function attentionOf(status: Status): Item[] {
       id: `damaged/${row.kind}/${name}`, kind: 'damaged', severity: 'error', values: { kind: row.kind, name }, advice: 'advice.damaged',
     });
   }
-  const ofTokens = status.tokens.flatMap(tokenItems);
-  items.push(...ofTokens);
   if (status.without_claims) {
     items.push({
       id: 'without_claims', kind: 'without_claims', severity: 'warning', values: { count: status.without_claims }, advice: 'advice.without_claims',
@@ -77,6 +75,8 @@ export function attentionOf(status: Status): Item[] {
   if (status.clients.stale_since) {
     items.push({ id: 'stale', kind: 'stale', severity: 'warning', values: {}, at: status.clients.stale_since, advice: 'advice.stale' });
   }
+  const ofTokens = status.tokens.flatMap(tokenItems);
+  items.push(...ofTokens);
   const listed = new Set(ofTokens.map(({ token }) => token));
   items.push(...budgetItems(status.tokens, (token) => listed.has(token)));
   return items.sort((a, b) => a.severity.localeCompare(b.severity)); // error, warning
