@@ -1,5 +1,5 @@
 import { CodeOutlined } from '@ant-design/icons';
-import { Button, Card, Input, Segmented, Skeleton } from 'antd';
+import { Button, Input, Segmented, Skeleton } from 'antd';
 import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
@@ -76,13 +76,11 @@ function PresetCard({ preset, choose }: { preset: Preset; choose: () => void }) 
   const language = i18n.language as Language;
   return (
     <button type="button" className="preset" onClick={choose}>
-      <Card size="small" hoverable>
-        <strong>{preset.title[language]}</strong>
-        <div className="preset-name">{preset.name}</div>
-        <div className="preset-what">
-          {needsPerson(preset.config) ? t('catalogue.person') : t('catalogue.asks', { count: askedOf(preset) })}
-        </div>
-      </Card>
+      <strong>{preset.title[language]}</strong>
+      <span className="preset-name">{preset.name}</span>
+      <span className="preset-what">
+        {needsPerson(preset.config) ? t('catalogue.person') : t('catalogue.asks', { count: askedOf(preset) })}
+      </span>
     </button>
   );
 }

@@ -44,13 +44,14 @@ export function ConfigEditor({ editor, error, field }: Props) {
     <Form.Item
       label={t('editor.label')}
       htmlFor="realm-config"
-      help={text ?? t('editor.help')}
-      {...(text ? { validateStatus: 'error' as const } : {})}
+      extra={t('editor.help')}
+      {...(text ? { help: text, validateStatus: 'error' as const } : {})}
     >
       <Input.TextArea
         id="realm-config"
         className="code"
-        autoSize={{ minRows: 8, maxRows: 30 }}
+        // Not autoSize: it sets a style attribute, which the Content-Security-Policy forbids.
+        rows={Math.min(30, Math.max(8, editor.text.split('\n').length))}
         value={editor.text}
         spellCheck={false}
         autoComplete="off"

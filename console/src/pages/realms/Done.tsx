@@ -4,6 +4,7 @@ import { useTranslation } from 'react-i18next';
 import { Authorize } from '../secrets/Authorize';
 import { type Config, needsPerson } from './draft';
 import { DryRun } from './DryRun';
+import { wayOf } from './way';
 import { realmPath, secretPath } from './words';
 
 interface Props {
@@ -28,16 +29,23 @@ export function Done({ realm, secret, config, example }: Props) {
         <Button href="#/realms">{t('to_list')}</Button>
       </div>
       {secret !== null && needsPerson(config) && (
-        <section>
+        <section className="panel">
           <h2>{t('done.authorize')}</h2>
           <p>{t('done.authorize_what')}</p>
           <Authorize realm={realm} secret={secret} />
         </section>
       )}
       {secret !== null && !needsPerson(config) && (
-        <section>
+        <section className="panel">
           <h2>{t('done.try')}</h2>
-          <DryRun realm={realm} secret={secret} preset={config.preset} example={example} mayCall />
+          <DryRun
+            realm={realm}
+            secret={secret}
+            preset={config.preset}
+            example={example}
+            isFixed={wayOf(config) === 'fixed'}
+            mayCall
+          />
         </section>
       )}
     </>

@@ -17,17 +17,20 @@ interface Props {
   secret?: string;
   preset?: unknown;
   example?: { method: string; path: string } | undefined;
+  /** Whether the token is a fixed one: only a call shows whether it is good. */
+  isFixed: boolean;
   /** Whether a call of the API may be added: it takes the right use. */
   mayCall: boolean;
 }
 
 /** The dry run: asks the provider for a token, saves nothing, and tells step by step what happened. */
-export function DryRun({ realm, secret, preset, example, mayCall }: Props) {
+export function DryRun({ realm, secret, preset, example, isFixed, mayCall }: Props) {
   const { t } = useTranslation('realms');
   const catalogue = usePreset(preset);
   const hint = example ?? catalogue.data?.example;
   const [chosen, setChosen] = useState(secret ?? '');
-  const [withCall, setWithCall] = useState(false);
+  const [wantsCall, setWantsCall] = useState(false);
+  const withCall = mayCall && (wantsCall || isFixed);
   const [method, setMethod] = useState<string | null>(null);
   const [path, setPath] = useState<string | null>(null);
   const key = secret ?? chosen;
@@ -39,14 +42,14 @@ export function DryRun({ realm, secret, preset, example, mayCall }: Props) {
   return (
     <>
       <Form layout="vertical" className="dry-run" onFinish={() => run.mutate(withCall ? { key, call } : { key })}>
-        <p className="lead">{t('test.what')}</p>
+        <p className="lead">{t(isFixed ? 'test.what_fixed' : 'test.what')}</p>
         {secret === undefined && (
           <Form.Item label={t('test.key')} htmlFor="test-key" required>
             <SecretPicker id="test-key" realm={realm} value={chosen} onChange={setChosen} />
           </Form.Item>
         )}
-        {mayCall && (
-          <Checkbox checked={withCall} onChange={(event) => setWithCall(event.target.checked)}>
+        {mayCall && !isFixed && (
+          <Checkbox checked={wantsCall} onChange={(event) => setWantsCall(event.target.checked)}>
             {t('test.with_call')}
           </Checkbox>
         )}
@@ -73,9 +76,9 @@ export function DryRun({ realm, secret, preset, example, mayCall }: Props) {
             htmlType="submit"
             icon={<PlayCircleOutlined />}
             loading={run.isPending}
-            disabled={key === ''}
+            disabled={key === '' || (isFixed && !mayCall)}
           >
-            {t('test.run')}
+            {t(isFixed ? 'test.run_fixed' : 'test.run')}
           </Button>
         </p>
       </Form>

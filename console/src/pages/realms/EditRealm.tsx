@@ -50,7 +50,7 @@ function EditForm({ realm }: { realm: Realm }) {
   const refused = save.error instanceof ApiError ? save.error : null;
   const isAt = (name: string) => refused?.field !== undefined && refused.field.split('.')[0] === name;
   return (
-    <Form layout="vertical" className="realm-form" onFinish={() => editor.config && save.mutate(false)}>
+    <Form layout="vertical" className="realm-form panel" onFinish={() => editor.config && save.mutate(false)}>
       {held && (
         <Alert
           type="warning"
@@ -81,7 +81,7 @@ function EditForm({ realm }: { realm: Realm }) {
       </Item>
       <p className="lead">{t('edit.masked')}</p>
       <ConfigEditor editor={editor} error={isAt('config') ? refused?.detail : undefined} field={refused?.field} />
-      <ApiErrorAlert error={save.error} />
+      <ApiErrorAlert error={isAt('comment') || isAt('config') ? null : save.error} />
       <Button type="primary" htmlType="submit" loading={save.isPending} disabled={editor.config === null}>
         {t('common:save')}
       </Button>

@@ -23,7 +23,7 @@ export function Preview({ realm, secret, preset }: Props) {
   };
   const json = (value: unknown) => JSON.stringify(value, null, 2);
   return (
-    <section className="preview">
+    <section className="preview panel">
       <h2>{t('preview.title')}</h2>
       <Tabs
         activeKey={tab}

@@ -8,10 +8,11 @@ import { PageHeader } from '../../components/PageHeader';
 import { TimeAgo } from '../../components/TimeAgo';
 import { type Realm, usePreset, useRealm, useRealmSums } from './api';
 import { DeleteRealm } from './DeleteRealm';
-import { needsPerson, parentsOf, type Preset, withPreset } from './draft';
+import { parentsOf, type Preset, withPreset } from './draft';
 import { DryRun } from './DryRun';
 import { Origin } from './Origin';
 import './realms.css';
+import { wayOf } from './way';
 import { type Language, realmPath } from './words';
 
 /** One realm. */
@@ -40,13 +41,21 @@ export default function RealmPage() {
           {data.damaged && <Alert className="api-error" type="error" showIcon title={t('damaged_what')} />}
           <Facts realm={data} preset={preset.data} />
           <Tabs
+            className="panel"
             items={[
               ...(may('admin')
                 ? [
                     {
                       key: 'test',
                       label: t('test.title'),
-                      children: <DryRun realm={id} preset={data.config?.preset} mayCall={may('use')} />,
+                      children: (
+                        <DryRun
+                          realm={id}
+                          preset={data.config?.preset}
+                          isFixed={wayOf(withPreset(data.config ?? {}, preset.data)) === 'fixed'}
+                          mayCall={may('use')}
+                        />
+                      ),
                     },
                   ]
                 : []),
@@ -114,20 +123,6 @@ function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) 
       ]}
     />
   );
-}
-
-/** How the realm gets its tokens. */
-export function wayOf(
-  config: Record<string, unknown>,
-): 'person' | 'login' | 'computed' | 'refresh' | 'fetch' | 'fixed' {
-  const grant = (config.grant as { name?: string } | undefined)?.name;
-  if (needsPerson(config)) return 'person';
-  if (config.unattended) return 'login';
-  if (grant === 'computed') return 'computed';
-  if (grant === 'refresh_token') return 'refresh';
-  if (grant === 'static') return 'fixed';
-  if (grant || config.url) return 'fetch';
-  return config.refresh ? 'refresh' : 'fixed';
 }
 
 function ConfigView({ realm }: { realm: Realm }) {

@@ -72,7 +72,11 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
   const [isCreated, setCreated] = useState(false);
   const [saved, setSaved] = useState<{ realm: string; secret: string | null; config: Config } | null>(null);
 
-  const change = (part: Partial<Draft>) => setDraft((before) => ({ ...before, ...part }));
+  const change = (part: Partial<Draft>) => {
+    // What was refused is being corrected.
+    if (save.isError) save.reset();
+    setDraft((before) => ({ ...before, ...part }));
+  };
   const fields = preset ? preset.fields : ownFields(editor.config ?? {});
   const groups = groupFields(fields);
   const hasCallback = fields.some((f) => f.name === 'redirect_uri');
@@ -109,6 +113,9 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
     return refused && inputOf(refused.field) === input ? refused.detail : undefined;
   };
 
+  const places = ['id', 'key', 'comment', ...(isExpert ? ['config'] : []), ...fields.map((f) => `values.${f.name}`)];
+  const isPlaced = refused !== null && places.includes(inputOf(refused.field));
+
   if (saved) return <Done {...saved} example={preset?.example} />;
 
   const submit = () => {
@@ -126,7 +133,7 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
   );
   return (
     <div className="two-columns">
-      <Form layout="vertical" className="realm-form" onFinish={submit} requiredMark autoComplete="off">
+      <Form layout="vertical" className="realm-form panel" onFinish={submit} requiredMark autoComplete="off">
         {preset && <Parents config={preset.config} />}
         <Typography.Title level={2}>{t('form.realm')}</Typography.Title>
         <Item label={t('form.id')} help={t('form.id_help')} error={errorAt('id')} name="realm-id" required>
@@ -203,7 +210,7 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
           </label>
         )}
         {isExpert && <ConfigEditor editor={editor} error={errorAt('config')} field={refused?.field} />}
-        <ApiErrorAlert error={save.error} />
+        <ApiErrorAlert error={isPlaced ? null : save.error} />
         {isCreated && save.error && <Alert type="info" showIcon className="api-error" title={t('form.half_saved')} />}
         {isTried && missing.size > 0 && (
           <Alert type="warning" showIcon className="api-error" title={t('form.missing')} />
@@ -252,8 +259,8 @@ export function Item({ label, name, help, error, required, children }: ItemProps
       label={label}
       htmlFor={name}
       required={required ?? false}
-      help={error ?? help}
-      {...(error ? { validateStatus: 'error' as const } : {})}
+      extra={help}
+      {...(error ? { help: error, validateStatus: 'error' as const } : {})}
     >
       {children}
     </Form.Item>
@@ -270,7 +277,7 @@ function Parents({ config }: { config: Record<string, unknown> }) {
 function Notes({ preset, language }: { preset: Preset; language: Language }) {
   const { t } = useTranslation('realms');
   return (
-    <section className="notes">
+    <section className="notes panel">
       <h2>{t('form.notes')}</h2>
       <ul>
         {preset.notes[language].map((note) => (

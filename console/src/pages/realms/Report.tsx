@@ -11,15 +11,17 @@ type Step = { title: string; status: 'finish' | 'error' | 'wait'; content: React
 /** What a dry run did, step by step, with the advice on top. */
 export function ReportView({ report, preset }: { report: Report; preset: Preset | undefined }) {
   const { t } = useTranslation('realms');
-  const isGood = report.token !== undefined && (!report.call || isAccepted(report.call));
+  // A fixed token is not requested; the call alone tells whether it is good.
+  const isFixed = report.fault === 'fixed_token' && report.call !== undefined;
+  const isGood = (report.token !== undefined || isFixed) && (!report.call || isAccepted(report.call));
   return (
     <section className="report" aria-label={t('test.report')}>
       <Alert
         role="status"
         showIcon
         type={isGood ? 'success' : 'error'}
-        title={isGood ? t('test.good') : report.token ? t('test.call_failed') : t('test.failed')}
-        description={report.error}
+        title={isGood ? t('test.good') : report.token || isFixed ? t('test.call_failed') : t('test.failed')}
+        description={isFixed ? undefined : report.error}
       />
       <AdviceList report={report} preset={preset} />
       {report.warnings?.map((text) => (
@@ -46,14 +48,16 @@ function AdviceList({ report, preset }: { report: Report; preset: Preset | undef
     const known = preset?.errors.find((e) => advice.code in codes && e.code === codes[advice.code]);
     return known && language !== 'en' ? `${known.code}: ${known[language]}` : advice.text;
   };
-  return report.advice?.map((advice) => (
-    <Alert
-      key={advice.code}
-      type={report.token ? 'info' : 'warning'}
-      showIcon
-      title={<Sentence text={textOf(advice)} />}
-    />
-  ));
+  return report.advice
+    ?.filter((advice) => advice.code !== 'fixed_token' || !report.call)
+    .map((advice) => (
+      <Alert
+        key={advice.code}
+        type={report.token ? 'info' : 'warning'}
+        showIcon
+        title={<Sentence text={textOf(advice)} />}
+      />
+    ));
 }
 
 type Translate = (key: string, values?: Record<string, unknown>) => string;
@@ -61,8 +65,9 @@ type Translate = (key: string, values?: Record<string, unknown>) => string;
 function stepsOf(report: Report, t: Translate): Step[] {
   const { request, response, token, call } = report;
   const wasSent = request.url !== '';
-  const steps: Step[] = [
-    {
+  const steps: Step[] = [];
+  if (report.fault !== 'fixed_token') {
+    steps.push({
       title: t('step.request'),
       status: wasSent ? 'finish' : token ? 'finish' : 'error',
       content: (
@@ -75,8 +80,8 @@ function stepsOf(report: Report, t: Translate): Step[] {
           {wasSent ? <RequestView request={request} /> : <p>{token ? t('step.computed') : t('step.not_sent')}</p>}
         </>
       ),
-    },
-  ];
+    });
+  }
   if (wasSent) {
     steps.push({
       title: t('step.answer'),

@@ -5,6 +5,7 @@ import { SecretInput } from '../../components/SecretInput';
 import { isMultiLine, type PresetField } from '../realms/draft';
 import { Sentence } from '../realms/Sentence';
 import type { Language } from '../realms/words';
+import './secrets.css';
 
 interface Props {
   field: PresetField;
@@ -37,8 +38,8 @@ export function FieldInput({ field, value, error, placeholder, disabled, isOptio
       label={<span className="field-name">{field.name}</span>}
       htmlFor={id}
       required={needed}
-      help={error ?? (hint ? <Sentence text={hint} /> : undefined)}
-      {...(error ? { validateStatus: 'error' as const } : {})}
+      extra={hint ? <Sentence text={hint} /> : undefined}
+      {...(error ? { help: error, validateStatus: 'error' as const } : {})}
     >
       {field.confidential ? (
         <SecretInput {...common} multiline={isMultiLine(field.name)} />

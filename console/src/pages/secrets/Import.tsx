@@ -8,7 +8,7 @@ import { queryClient } from '../../api/query';
 import { useHere } from '../../api/session';
 import { PageHeader } from '../../components/PageHeader';
 import { RealmPicker } from '../realms/RealmPicker';
-import { type Item, readSecrets, type Reading, reportRows, type Result, sendAll } from './bulk';
+import { type Fault, type Item, readSecrets, type Reading, reportRows, type Result, sendAll } from './bulk';
 import { decodeFile, parseTable, writeTable } from './csv';
 import { type RealmFields, useFields } from './fields';
 import { sendOne } from './sendOne';
@@ -103,7 +103,7 @@ export function ImportForm({ realm, of }: { realm: string; of: RealmFields }) {
         send={() =>
           void send(
             reading.items,
-            faultResults(reading, (code) => t(`import.fault.${code}`)),
+            faultResults(reading, (fault) => t(`import.fault.${fault.code}`, { field: fault.field ?? '' })),
           )
         }
       />
@@ -111,7 +111,7 @@ export function ImportForm({ realm, of }: { realm: string; of: RealmFields }) {
   }
   const names = of.fields.filter((f) => f.required && !f.pushed && f.default === undefined).map((f) => f.name);
   return (
-    <div className="import">
+    <div className="import panel">
       <p>{t('import.what')}</p>
       <pre tabIndex={0}>{['key', ...(names.length > 0 ? names : ['field'])].join(',')}</pre>
       {error && <Alert className="api-error" type="error" showIcon title={error} />}
@@ -131,7 +131,7 @@ export function ImportForm({ realm, of }: { realm: string; of: RealmFields }) {
         <p className="ant-upload-text">{t('import.drop')}</p>
       </Upload.Dragger>
       <Form layout="vertical" onFinish={() => read(text)}>
-        <Form.Item label={t('import.paste')} htmlFor="import-text" help={t('import.paste_help')}>
+        <Form.Item label={t('import.paste')} htmlFor="import-text" extra={t('import.paste_help')}>
           <Input.TextArea
             id="import-text"
             className="masked"
@@ -150,13 +150,13 @@ export function ImportForm({ realm, of }: { realm: string; of: RealmFields }) {
   );
 }
 
-function faultResults(reading: Reading, textOf: (code: string) => string): Result[] {
+function faultResults(reading: Reading, textOf: (fault: Fault) => string): Result[] {
   return reading.faults.map((fault) => ({
     line: fault.line,
     key: fault.key,
     outcome: 'refused',
     code: fault.code,
-    detail: textOf(fault.code),
+    detail: textOf(fault),
     ...(fault.field ? { field: fault.field } : {}),
   }));
 }
@@ -174,14 +174,14 @@ function PreviewTable({ reading, replaces, setReplaces, back, send }: PreviewPro
   const { t } = useTranslation('secrets');
   const whole = reading.faults.find((f) => f.line === 0 || f.code === 'open_quote');
   return (
-    <div className="import">
+    <div className="import panel">
       {whole && (
         <Alert
           className="api-error"
           type="error"
           showIcon
-          title={t(`import.fault.${whole.code}`)}
-          description={whole.field ?? (whole.line > 0 ? t('import.at_line', { line: whole.line }) : undefined)}
+          title={t(`import.fault.${whole.code}`, { field: whole.field ?? '' })}
+          description={whole.line > 0 ? t('import.at_line', { line: whole.line }) : undefined}
         />
       )}
       {!whole && <p role="status">{t('import.found', { count: reading.items.length })}</p>}
@@ -229,9 +229,7 @@ function PreviewTable({ reading, replaces, setReplaces, back, send }: PreviewPro
                 title: t('import.result'),
                 render: (_, row) =>
                   row.fault ? (
-                    <Tag color="error">
-                      {t(`import.fault.${row.fault.code}`)} {row.fault.field}
-                    </Tag>
+                    <Tag color="error">{t(`import.fault.${row.fault.code}`, { field: row.fault.field ?? '' })}</Tag>
                   ) : (
                     <Tag>{t('import.ready')}</Tag>
                   ),
@@ -282,7 +280,7 @@ function Sending({ total, results, isRunning, stop, again }: SendingProps) {
   };
   const others = results.filter((r) => r.outcome !== 'saved');
   return (
-    <div className="import">
+    <div className="import panel">
       <Progress
         percent={total === 0 ? 100 : Math.floor((results.length / total) * 100)}
         status={isRunning ? 'active' : count('refused') > 0 ? 'exception' : 'success'}

@@ -33,7 +33,7 @@ export function PushForm({ realm, secret, volatile }: { realm: string; secret: s
       <Form.Item label={t('push.value')} htmlFor="push-value" required>
         <SecretInput id="push-value" value={value} onChange={(event) => setValue(event.target.value)} />
       </Form.Item>
-      <Form.Item label={t('push.expires_in')} htmlFor="push-expires" help={t('push.expires_help')}>
+      <Form.Item label={t('push.expires_in')} htmlFor="push-expires" extra={t('push.expires_help')}>
         <Space.Compact>
           <InputNumber id="push-expires" min={1} precision={0} value={count} onChange={setCount} />
           <Select

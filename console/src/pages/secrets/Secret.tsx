@@ -10,6 +10,7 @@ import { PageHeader } from '../../components/PageHeader';
 import { StateTag } from '../../components/StateTag';
 import { TimeAgo } from '../../components/TimeAgo';
 import { needsPerson } from '../realms/draft';
+import { wayOf } from '../realms/way';
 import { DryRun } from '../realms/DryRun';
 import { Origin } from '../realms/Origin';
 import { Sentence } from '../realms/Sentence';
@@ -41,6 +42,7 @@ export default function SecretPage() {
   const fields = useFields(realm);
   const may = useHere(realm, key);
   const [tab, setTab] = useState<string | null>(null);
+  const [flushed, setFlushed] = useState<Flushed | null>(null);
   useWatch(
     (change) => {
       if (change.realm === realm && change.key === key) forgetSecret(realm, key);
@@ -54,8 +56,22 @@ export default function SecretPage() {
     <>
       <PageHeader namespace="secrets" title={`${realm} / ${key}`}>
         <Button href={`#/secrets?realm=${encodeURIComponent(realm)}`}>{t('to_list')}</Button>
-        {data && <Actions secret={data} fields={fields} may={may} />}
+        {data && <Actions secret={data} fields={fields} may={may} onFlushed={setFlushed} />}
       </PageHeader>
+      {flushed && (
+        <Alert
+          className="api-error"
+          type="success"
+          showIcon
+          role="status"
+          closable={{ onClose: () => setFlushed(null) }}
+          title={
+            flushed.expires_in === null
+              ? t('flush.done_no_end', { lineage: flushed.lineage })
+              : t('flush.done', { lineage: flushed.lineage, life: durationOf(flushed.expires_in) })
+          }
+        />
+      )}
       <ApiErrorAlert error={secret.error} />
       {secret.isPending && <Skeleton active />}
       {data?.read_only && <Alert className="api-error" type="info" showIcon title={t('read_only')} />}
@@ -63,7 +79,12 @@ export default function SecretPage() {
       {data && <StatusView secret={data} status={status.data ?? null} />}
       <ApiErrorAlert error={status.error} />
       {tabs.length > 0 && (
-        <Tabs activeKey={tab ?? (authorizeAgain ? 'authorize' : 'fields')} onChange={setTab} items={tabs} />
+        <Tabs
+          className="panel"
+          activeKey={tab ?? (authorizeAgain ? 'authorize' : 'fields')}
+          onChange={setTab}
+          items={tabs}
+        />
       )}
     </>
   );
@@ -87,7 +108,17 @@ function tabsOf({ secret, fields, status, may }: Shown, t: (key: string) => stri
     add('change', t('change'), form);
   }
   if (may('admin')) {
-    add('test', t('test'), <DryRun realm={realm} secret={key} preset={fields.config.preset} mayCall={may('use')} />);
+    add(
+      'test',
+      t('test'),
+      <DryRun
+        realm={realm}
+        secret={key}
+        preset={fields.config.preset}
+        isFixed={wayOf(fields.config) === 'fixed'}
+        mayCall={may('use')}
+      />,
+    );
   }
   if (may('authorize') && needsPerson(fields.config)) {
     add('authorize', t('authorize.title'), <Authorize realm={realm} secret={key} />);
@@ -98,20 +129,27 @@ function tabsOf({ secret, fields, status, may }: Shown, t: (key: string) => stri
   return tabs;
 }
 
-function Actions({ secret, fields, may }: { secret: Secret; fields: RealmFields | undefined; may: Shown['may'] }) {
+interface ActionsProps {
+  secret: Secret;
+  fields: RealmFields | undefined;
+  may: Shown['may'];
+  onFlushed: (flushed: Flushed) => void;
+}
+
+function Actions({ secret, fields, may, onFlushed }: ActionsProps) {
   const { t } = useTranslation('secrets');
   const navigate = useNavigate();
-  const [flushed, setFlushed] = useState<Flushed | null>(null);
   const { realm, key } = secret;
   const isHidden = secret.inject_only === true || fields?.config.inject_only === true;
+  const isFixed = fields !== undefined && wayOf(fields.config) === 'fixed';
   return (
     <>
-      {may('flush') && !isHidden && !secret.damaged && (
+      {may('flush') && fields && !isHidden && !isFixed && !secret.damaged && (
         <Confirm
           title={t('flush.title')}
           text={<p>{t('flush.what')}</p>}
           verb={t('flush.verb')}
-          action={async () => setFlushed(await flush(realm, key))}
+          action={async () => onFlushed(await flush(realm, key))}
         >
           {t('flush.verb')}
         </Confirm>
@@ -126,20 +164,6 @@ function Actions({ secret, fields, may }: { secret: Secret; fields: RealmFields 
         >
           {t('common:delete')}
         </Confirm>
-      )}
-      {flushed && (
-        <Alert
-          className="flushed"
-          type="success"
-          showIcon
-          role="status"
-          closable={{ onClose: () => setFlushed(null) }}
-          title={
-            flushed.expires_in === null
-              ? t('flush.done_no_end', { lineage: flushed.lineage })
-              : t('flush.done', { lineage: flushed.lineage, life: durationOf(flushed.expires_in) })
-          }
-        />
       )}
     </>
   );
@@ -173,7 +197,7 @@ function StatusView({ secret, status }: { secret: Secret; status: TokenStatus | 
           title={t('last_error')}
           description={
             <>
-              {status.last_error} <TimeAgo at={status.last_error_at} />
+              {status.last_error} · <TimeAgo at={status.last_error_at} />
             </>
           }
         />
@@ -233,11 +257,17 @@ function FieldsView({ secret, of }: { secret: Secret; of: RealmFields }) {
             );
           },
         },
-        {
-          title: t('field.help'),
-          className: 'help-column',
-          render: (_, f) => <Sentence text={f.help[i18n.language as Language]} />,
-        },
+        ...(fields.some((f) => f.help.en !== '')
+          ? [
+              {
+                title: t('field.help'),
+                className: 'help-column',
+                render: (_: unknown, f: RealmFields['fields'][number]) => (
+                  <Sentence text={f.help[i18n.language as Language]} />
+                ),
+              },
+            ]
+          : []),
       ]}
       footer={of.given.length > 0 ? () => t('form.given', { names: of.given.join(', ') }) : undefined}
     />

@@ -75,6 +75,7 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
     if (isTried && missing.includes(field)) return t('form.required');
     return refused?.field === field || refused?.field === `fields.${field}` ? refused.detail : undefined;
   };
+  const isPlaced = refused !== null && ['key', ...asked.map((f) => `fields.${f.name}`)].includes(refused.field ?? '');
   const submit = () => {
     setTried(true);
     if (missing.length === 0) save.mutate();
@@ -116,8 +117,8 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
           label={t('key')}
           htmlFor="secret-key"
           required
-          help={errorAt('key') ?? t('form.key_help')}
-          {...(errorAt('key') ? { validateStatus: 'error' as const } : {})}
+          extra={t('form.key_help')}
+          {...(errorAt('key') ? { help: errorAt('key'), validateStatus: 'error' as const } : {})}
         >
           <Input id="secret-key" value={key} spellCheck={false} onChange={(event) => setKey(event.target.value)} />
         </Form.Item>
@@ -148,7 +149,7 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
       />
       {held && <Alert type="warning" showIcon className="api-error" title={t('form.held')} />}
       {secret && <p className="lead">{t('form.drops_token')}</p>}
-      <ApiErrorAlert error={save.error} />
+      <ApiErrorAlert error={isPlaced ? null : save.error} />
       <Button type="primary" htmlType="submit" loading={save.isPending}>
         {t('common:save')}
       </Button>

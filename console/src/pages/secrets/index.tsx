@@ -1,5 +1,6 @@
 import { ImportOutlined, KeyOutlined } from '@ant-design/icons';
 import { Button, Tag } from 'antd';
+import { type ReactNode, useEffect, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useSearchParams } from 'react-router';
 import { queryClient } from '../../api/query';
@@ -24,8 +25,8 @@ export default function SecretsPage() {
   const [params, setParams] = useSearchParams();
   const realm = params.get('realm') ?? '';
   const forRealm = realm === '' ? '' : `?realm=${encodeURIComponent(realm)}`;
-  const load = () => queryClient.invalidateQueries({ queryKey: ['secrets'] }, { cancelRefetch: false });
-  useWatch(load, load);
+  const reload = useCalm(() => void queryClient.invalidateQueries({ queryKey: ['secrets'] }), 2_000);
+  useWatch(reload, reload);
   const choose = (next: string) =>
     setParams((before) => {
       const after = new URLSearchParams(before);
@@ -76,7 +77,24 @@ export default function SecretsPage() {
   );
 }
 
-function Empty({ children }: { children: React.ReactNode }) {
+/** Returns a call that comes some milliseconds later, once for all that ask meanwhile: many tokens may change at once. */
+function useCalm(call: () => void, ms: number): () => void {
+  const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
+  useEffect(
+    () => () => {
+      if (timer.current) clearTimeout(timer.current);
+    },
+    [],
+  );
+  return () => {
+    timer.current ??= setTimeout(() => {
+      timer.current = null;
+      call();
+    }, ms);
+  };
+}
+
+function Empty({ children }: { children: ReactNode }) {
   const { t } = useTranslation('secrets');
   return (
     <EmptyState title={t('empty.title')} text={t('empty.text')}>
