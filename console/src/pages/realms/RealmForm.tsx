@@ -113,7 +113,9 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
     return refused && inputOf(refused.field) === input ? refused.detail : undefined;
   };
 
-  const places = ['id', 'key', 'comment', ...(isExpert ? ['config'] : []), ...fields.map((f) => `values.${f.name}`)];
+  // The others are folded away: their errors are shown above the button.
+  const open = [...groups.app, ...groups.secret].map((f) => `values.${f.name}`);
+  const places = ['id', 'key', ...(isExpert ? ['config'] : []), ...open];
   const isPlaced = refused !== null && places.includes(inputOf(refused.field));
 
   if (saved) return <Done {...saved} example={preset?.example} />;
