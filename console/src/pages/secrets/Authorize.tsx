@@ -83,9 +83,9 @@ export function Authorize({ realm, secret }: { realm: string; secret: string }) 
               </Button>
               <CopyButton text={url} label={t('authorize.copy')} />
             </div>
-            <p role="status">
+            <div role="status">
               <Spin size="small" /> {t('authorize.waiting')}
-            </p>
+            </div>
             <p className="lead">{t('authorize.careful')}</p>
           </div>
         </div>
