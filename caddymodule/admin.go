@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/audit"
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/internal/session"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -54,6 +56,7 @@ type Admin struct {
 	file      *adminFile
 	admission admission
 	failures  *failures
+	sessions  *session.Sessions
 	api       http.Handler
 	calls     *apiCalls
 	refusals  *zap.Logger // anybody may cause one
@@ -88,7 +91,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		}
 		a.token = newAdminToken(token)
 	}
-	a.failures = app.tokenFailures
+	a.failures, a.sessions = app.tokenFailures, app.sessions
 	a.admission.connect(app)
 	a.refusals = adminapi.Sampled(ctx.Logger())
 	if a.calls, err = newAPICalls(ctx, app); err != nil {
@@ -120,6 +123,10 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	ctx := r.Context() //nolint:contextcheck // a passage is a context, made of it
 	who, refused := a.admit(r)
+	l := a.loginOf(r, who, refused)
+	if l != nil && l.refused != nil {
+		refused = nil // the body says who it is
+	}
 	if refused == nil && who.client != nil {
 		var p *passage
 		if p, refused = beginPassage(ctx, who); refused == nil {
@@ -134,13 +141,39 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		e := eventOf(r, audit.ActLogin, who, realm.Ref{})
 		e.Code = string(refused.Code)
 		a.recorder.Refused(e)
+		if refused == errSessionEnded {
+			// Nobody is to send it again and again.
+			w.Header().Add("Set-Cookie", consoleSite(r).cookie("", r, time.Time{}))
+		}
 		forbid(w, refused)
 		return nil
 	}
-	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(ctx, adminapi.Caller{
-		Kind: who.kind, ID: who.id(), Client: who.client, Address: auditAddress(r),
-	})))
+	c := adminapi.Caller{Kind: who.kind, ID: who.id(), Client: who.client, Address: auditAddress(r), Host: consoleSite(r).host}
+	if l != nil {
+		c.Login = l
+	}
+	if who.session != nil {
+		c.SessionEnds = who.session.Ends
+		var stop func()
+		ctx, stop = a.endWithSession(ctx, who)
+		defer stop()
+	}
+	a.api.ServeHTTP(w, r.WithContext(adminapi.WithCaller(ctx, c)))
 	return nil
+}
+
+// loginOf is what makes and ends sessions for a request that is about one, else
+// nil. Whoever signs in may be nobody until then; not so who sent a credential
+// that is wrong.
+func (a *Admin) loginOf(r *http.Request, who caller, refused *realm.Error) *login {
+	if !adminapi.IsAboutSession(r) {
+		return nil
+	}
+	l := &login{admin: a, r: r, who: who}
+	if refused != nil && adminapi.SignsIn(r) && refused.Code == realm.CodeForbidden && refused != errMisplacedKey && !credentialsOf(r).given() {
+		l.refused = refused
+	}
+	return l
 }
 
 // admit returns who may call the API, else why not; what a caller may do there
@@ -151,6 +184,10 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // refused also where the caller would have been let in without any, except where
 // everybody is and no token is configured: there something in front may have
 // asked for what was sent.
+//
+// The cookie of a session comes next, and decides, too: who signs in with a key
+// wants the rights of that key, also where he has others without. It is not looked
+// at where somebody signs in.
 func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	if adminapi.ServesCallback(r.URL) {
 		return caller{}, nil // whoever authorizes has no credential of ours
@@ -176,7 +213,7 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 		// one is not even compared.
 		if wait = a.failures.wait(from); wait == 0 && token.isAmong(given) {
 			if wait = a.failures.record(from, true); wait == 0 {
-				return caller{kind: adminapi.KindAdmin}, nil
+				return caller{kind: adminapi.KindAdmin, digest: token[:]}, nil
 			}
 		}
 	}
@@ -186,6 +223,9 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// What a user sent is the user's own password.
 	if !claims || !given.bearer || a.admission.none && a.token == nil || a.admission.user(repl) != "" {
+		if cookies := sessionCookies(r); cookies != nil && !adminapi.SignsIn(r) {
+			return a.admitSession(r, repl, cookies)
+		}
 		who, refused := a.admission.admitKeyless(r, repl)
 		switch refused {
 		case nil:
@@ -230,14 +270,14 @@ func (a *Admin) errNotAdmin() *realm.Error {
 	}
 }
 
-// withoutCredentials takes the admin token and clients' keys off a request that is
-// not for us, so that no handler behind forwards them.
+// withoutCredentials takes the admin token, clients' keys and the cookie of a session
+// off a request that is not for us, so that no handler behind forwards them.
 func (a *Admin) withoutCredentials(r *http.Request) *http.Request {
-	token, given := a.expected(), credentialsOf(r)
-	if !given.given() {
-		return r
+	token, given, clean := a.expected(), credentialsOf(r), r
+	if inject.HasSessionCookie(r.Header) {
+		clean = r.Clone(r.Context())
+		inject.RemoveSessionCookie(clean.Header)
 	}
-	clean := r
 	for i, name := range credentialHeaders {
 		if !token.equals(given.values[i]) && !a.admission.isKeyOfClient(given.values[i]) {
 			continue

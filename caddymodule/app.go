@@ -24,6 +24,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/session"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -111,6 +112,8 @@ type App struct {
 	// recorder writes the audit, as auditSettings say.
 	recorder      *audit.Recorder
 	auditSettings audit.Settings
+	// sessions are those of the console.
+	sessions *session.Sessions
 	// adminFile has the admin token, unless a handler has one of its own.
 	adminFile *adminFile
 	// apiFile tells commands where the API is.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
+	"github.com/caddy-tokens/caddy-tokens/internal/session"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -20,6 +21,10 @@ type caller struct {
 	key string
 	// user is the name of a user that is no client.
 	user string
+	// session is the one that the caller is signed in by; nil for none. digest is
+	// that of the credential behind it, or of the admin token.
+	session *session.Session
+	digest  []byte
 }
 
 // id is what the caller is called: a client, or a user; "" for others.

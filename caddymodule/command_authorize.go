@@ -39,8 +39,8 @@ const (
 	exitLinkEnded = 2
 )
 
-// errLinkEnded: nobody opened the link, or nobody agreed.
-var errLinkEnded = errors.New("the link has ended and nobody authorized; call the command again for another one")
+// errAuthorizationEnded: nobody opened the link, or nobody agreed.
+var errAuthorizationEnded = errors.New("the link has ended and nobody authorized; call the command again for another one")
 
 // authorizeFlags are the flags of tokens authorize.
 type authorizeFlags struct {
@@ -64,7 +64,7 @@ func authorizeCommand() *cobra.Command {
 			err = f.run(cmd, "authorize", func(ctx context.Context, c *apiclient.Client, out output) error {
 				return f.authorize(ctx, cmd, c, ref, out)
 			})
-			if errors.Is(err, errLinkEnded) {
+			if errors.Is(err, errAuthorizationEnded) {
 				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), err)
 				return endWith(cmd, exitLinkEnded)
 			}
@@ -140,7 +140,7 @@ func waitUntilLive(ctx context.Context, cmd *cobra.Command, c *apiclient.Client,
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-end.C:
-			return errLinkEnded
+			return errAuthorizationEnded
 		case <-tick.C:
 		}
 		now, err := tokenState(ctx, c, ref)

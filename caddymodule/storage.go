@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/session"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/redisstore"
@@ -78,8 +79,9 @@ type lasting struct {
 	adminFile *adminFile
 	// started counts the configurations that have finished their start and were
 	// not stopped.
-	started atomic.Int32
-	apiFile *apiFile
+	started  atomic.Int32
+	apiFile  *apiFile
+	sessions *session.Sessions
 }
 
 // Destruct ends it with the last configuration that has the store.
@@ -115,6 +117,7 @@ func (a *App) acquirePool() error {
 		}
 		l := &lasting{adminFile: newAdminFile(s.adminPath()), apiFile: newAPIFile()}
 		l.pool = broker.New(store, poolLog, nil, s.spool(id, keys)...)
+		l.sessions = session.New(session.Config{Store: store.(tokenstore.SessionStore), Keys: keys, Open: l.pool.Open})
 		l.pool.Observe(observer{})
 		l.clients = access.NewRegistry(access.RegistryConfig{Store: store, Open: l.pool.Open, Deaf: l.pool.Deaf, Log: poolLog})
 		l.pool.OnClientChange(l.clients.Changed)
@@ -125,7 +128,7 @@ func (a *App) acquirePool() error {
 		return err
 	}
 	l := held.(*lasting)
-	a.id, a.pool, a.registry, a.recorder, a.adminFile, a.apiFile, a.started = &id, l.pool, l.clients, l.audit, l.adminFile, l.apiFile, &l.started
+	a.id, a.pool, a.registry, a.recorder, a.adminFile, a.apiFile, a.started, a.sessions = &id, l.pool, l.clients, l.audit, l.adminFile, l.apiFile, &l.started, l.sessions
 	return nil
 }
 

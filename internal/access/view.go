@@ -284,6 +284,29 @@ func (v *View) visible(c *Client) *Client {
 	return c
 }
 
+// ClientOfKey returns a client by its id, as the one of its keys shows it whose
+// digest isKey knows; nil where the client is gone or expired, or no longer has
+// that key. While the stored clients are not known, it is 503 store_unavailable.
+func (v *View) ClientOfKey(id string, isKey func(digest []byte) bool) (*Client, error) {
+	stored := v.registry.stored.Load()
+	p := v.own.policies[id]
+	if p == nil {
+		p = stored.policies[id]
+	}
+	if p == nil {
+		if e := v.Unavailable(); e != nil {
+			return nil, e
+		}
+		return nil, nil //nolint:nilnil // no client is no fault
+	}
+	for _, face := range p.faces {
+		if face.by.kind == byKey && isKey([]byte(face.by.value)) && !face.isOver(v.registry.now) {
+			return face, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // no client is no fault
+}
+
 // choose returns the first client that has not expired.
 func (v *View) choose(own, stored *Client, now func() time.Time) *Client {
 	if own != nil && !own.isOver(now) {

@@ -52,6 +52,7 @@ var acts = map[[2]string]act{
 	{http.MethodPost, "/api/client/{id}/rotate"}:               {"client.rotate", byStore},
 	{http.MethodPost, "/api/keys/rotate"}:                      {"key.rotate", before},
 	{http.MethodGet, backupPath}:                               {"backup", before},
+	{http.MethodPost, sessionPath}:                             {audit.ActLogin, byStore},
 	{http.MethodPost, "/{realm}-account/get-access-token"}:     {audit.ActRead, byBroker},
 	{http.MethodPost, "/{realm}-account/request-access-token"}: {audit.ActAuthorize, byBroker},
 	{http.MethodPost, "/{realm}-account/refresh-token"}:        {audit.ActFlush, byBroker},

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -21,6 +22,13 @@ type Caller struct {
 	// Client has the caller's rights. Nil for a caller that is no client: its
 	// Kind decides then.
 	Client *access.Client
+	// Host is the name by which a browser reached the site, where a proxy in
+	// front sends another Host; "" where the Host is the one.
+	Host string
+	// SessionEnds is when the session ends that the caller is in; zero for none.
+	SessionEnds time.Time
+	// Login makes and ends sessions; nil for requests that are about none.
+	Login Login
 }
 
 // CallerKind is what lets a caller in.

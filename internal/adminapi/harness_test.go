@@ -23,7 +23,7 @@ func newLocal(b Broker, c Catalog, opts Options) http.Handler {
 	api := New(b, c, opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if callerOf(r.Context()) == (Caller{}) {
-			r = r.WithContext(WithCaller(r.Context(), Caller{Kind: KindLocal}))
+			r = r.WithContext(WithCaller(r.Context(), Caller{Kind: KindLocal, Login: &testLogin{who: Caller{Kind: KindLocal}}}))
 		}
 		api.ServeHTTP(w, r)
 	})

@@ -116,6 +116,11 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"AuditChain":        reflect.TypeFor[chainDocument](),
 		"AuditVerification": reflect.TypeFor[verification](),
 
+		"Session":       reflect.TypeFor[sessionDocument](),
+		"SessionRights": reflect.TypeFor[extents](),
+		"RightsHere":    reflect.TypeFor[rightsThere](),
+		"SessionLink":   reflect.TypeFor[sessionLink](),
+
 		"Pushed":     reflect.TypeFor[pushedDocument](),
 		"PushAnswer": reflect.TypeFor[pushAnswer](),
 

@@ -72,6 +72,10 @@ var routes = []route{
 	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 	{http.MethodGet, "/api/preset/{name}", (*api).getPreset, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 	{http.MethodPost, "/api/caddyfile", (*api).writeCaddyfile, bodyNeeded, nil, kindPlain, 0, scopeOpen},
+	{http.MethodPost, sessionPath, (*api).signIn, bodyJSON, nil, kindPlain, 0, scopeOpen},
+	{http.MethodGet, sessionPath, (*api).showSession, bodyIgnored, nil, kindPlain, 0, scopeOpen},
+	{http.MethodDelete, sessionPath, (*api).signOut, bodyIgnored, nil, kindPlain, 0, scopeOpen},
+	{http.MethodPost, "/api/session/link", (*api).makeLink, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen},
 
 	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeSome},

@@ -85,12 +85,12 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 			answer, err = reply{}, errPanicked
 		}
 	}()
+	req.caller = callerOf(r.Context())
 	if req.route.kind != kindCallback {
-		if err := refuseOtherSites(r); err != nil {
+		if err := refuseOtherSites(r, req.caller.Host); err != nil {
 			return reply{}, err
 		}
 	}
-	req.caller = callerOf(r.Context())
 	if err := req.route.allow(req.caller, req.ids); err != nil {
 		return reply{}, err
 	}

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +15,10 @@ import (
 // It is stricter than http.CrossOriginProtection: GET is checked as well,
 // because GET /api/token?flush=true spends the provider's budget, and so is
 // "same-site", because another port of localhost is the same site.
-func refuseOtherSites(r *http.Request) error {
+//
+// host is the name of the site where it is not the Host of the request: a proxy in
+// front that the operator trusts may have put another one there.
+func refuseOtherSites(r *http.Request, host string) error {
 	switch r.Header.Get("Sec-Fetch-Site") { // W3C Fetch Metadata, section 2.4
 	case "", "same-origin", "none":
 	default:
@@ -22,7 +26,7 @@ func refuseOtherSites(r *http.Request) error {
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, cmp.Or(host, r.Host)) {
 			return errForeign("Origin")
 		}
 	}

@@ -49,6 +49,7 @@ var arrows = map[string][]string{
 	"internal/broker":    {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/reload", "internal/failpoint"},
 	"internal/inject":    {"realm", "internal/problem", "internal/netguard"},
 	"internal/audit":     {"realm", "tokenstore"},
+	"internal/session":   {"realm", "tokenstore"},
 	"internal/account":   {"realm", "tokenstore", "internal/grant"},
 	"internal/doctor":    {"realm", "internal/grant", "internal/presets"},
 	"internal/adminapi": {
@@ -59,7 +60,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/spelling",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 

@@ -112,17 +112,24 @@ func (f filter) isCopy(name string) bool {
 }
 
 // cleanCookies removes the cookies that have the name of an injected field, where
-// the realm passes cookies on at all. The values of the field are not changed in
-// place, since the map may share them with the caller's.
+// the realm passes cookies on at all, and that of a session of the console.
 func (f filter) cleanCookies(h http.Header) {
+	cutCookies(h, func(line string) string {
+		return cookiePairs.withoutOurs(cookiePairs.withoutOurs(line, f.places), sessionPlaces)
+	})
+}
+
+// cutCookies cuts something out of the lines of cookies. The values of the field
+// are not changed in place, since the map may share them with the caller's.
+func cutCookies(h http.Header, cut func(line string) string) {
 	lines := h["Cookie"]
 	for i, line := range lines {
-		if cookiePairs.withoutOurs(line, f.places) == line {
+		if cut(line) == line {
 			continue
 		}
 		kept := slices.Clone(lines[:i])
 		for _, line := range lines[i:] {
-			if line = cookiePairs.withoutOurs(line, f.places); strings.Trim(line, " ,;") != "" {
+			if line = cut(line); strings.Trim(line, " ,;") != "" {
 				kept = append(kept, line)
 			}
 		}

@@ -1,0 +1,478 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+)
+
+// visitor is a browser with one cookie at most, and the address of a site.
+type visitor struct {
+	t      *testing.T
+	site   string // http://host/path
+	cookie string // "name=value"; "" for none
+	header []string
+}
+
+// send sends a request as the console does, with more headers.
+func (v *visitor) send(method, path, body string, header ...string) answer {
+	v.t.Helper()
+	header = append(append([]string{csrfHeader, "1"}, v.header...), header...)
+	return v.plain(method, path, body, header...)
+}
+
+// plain is send without the console's header.
+func (v *visitor) plain(method, path, body string, header ...string) answer {
+	v.t.Helper()
+	if v.cookie != "" {
+		header = append(header, "Cookie", v.cookie)
+	}
+	if body != "" {
+		header = append(header, "Content-Type", "application/json")
+	}
+	var a answer
+	waitFor(v.t, "an answer from "+path, func() (done bool) { // Caddy drops some connections while it reloads
+		var err error
+		a, err = try(method, v.site+path, body, header...)
+		return err == nil
+	})
+	for _, c := range a.Cookies() {
+		if c.Name != inject.SessionCookie {
+			v.t.Errorf("%s %s sets the cookie %s", method, path, c.Name)
+			continue
+		}
+		v.cookie = ""
+		if c.MaxAge > 0 {
+			v.cookie = c.Name + "=" + c.Value
+		}
+	}
+	return a
+}
+
+// signIn signs in with a body, which has to succeed.
+func (v *visitor) signIn(body string) answer {
+	v.t.Helper()
+	a := v.send(http.MethodPost, "/api/session", body)
+	if a.StatusCode != http.StatusOK || v.cookie == "" {
+		v.t.Fatalf("signing in: %s %s", a.Status, a.body)
+	}
+	return a
+}
+
+// is checks who the visitor is: "kind:id", or "" for nobody.
+func (v *visitor) is(want string, header ...string) {
+	v.t.Helper()
+	a := v.send(http.MethodGet, "/api/session", "", header...)
+	if got := identityIn(a); got != want {
+		v.t.Errorf("the visitor is %q, want %q: %s %s", got, want, a.Status, a.body)
+	}
+}
+
+// identityIn is who an answer of /api/session names; "" for nobody.
+func identityIn(a answer) string {
+	var d struct{ Kind, ID string }
+	if a.StatusCode != http.StatusOK || json.Unmarshal([]byte(a.body), &d) != nil {
+		return ""
+	}
+	return d.Kind + ":" + d.ID
+}
+
+// visit is a visitor of the guarded site.
+func (i *instance) visit() *visitor { return &visitor{t: i.t, site: "http://" + i.host + "/admin"} }
+
+// newClient makes a client with these rights for everything, and returns its key.
+func (i *instance) newClient(id, rights string) string {
+	i.t.Helper()
+	var saved struct{ Key string }
+	body := fmt.Sprintf(`{"id":%q,"rules":[{"effect":"allow","rights":[%s],"realms":["*"]}]}`, id, rights)
+	if err := json.Unmarshal([]byte(i.must(http.MethodPost, "/api/client", body)), &saved); err != nil || saved.Key == "" {
+		i.t.Fatalf("no key: %v", err)
+	}
+	return saved.Key
+}
+
+func asKey(key string) string { return fmt.Sprintf(`{"key":%q}`, key) }
+
+func TestSignInWithTheAdminToken(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	v.is("")
+	a := v.signIn(asKey(i.adminToken()))
+	c := a.Cookies()[0]
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/admin/" || c.Secure || c.MaxAge < 43190 || c.MaxAge > 43201 {
+		t.Errorf("the cookie is %v", c)
+	}
+	var d struct {
+		Ends   time.Time `json:"expires_at"`
+		Rights map[string]string
+	}
+	if err := json.Unmarshal([]byte(a.body), &d); err != nil || time.Until(d.Ends) < 11*time.Hour || len(d.Rights) != 8 || d.Rights["admin"] != "all" {
+		t.Errorf("%v: %s", err, a.body)
+	}
+	v.is("admin:")
+	if a := v.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusOK {
+		t.Errorf("with the cookie: %s %s", a.Status, a.body)
+	}
+	if a := v.send(http.MethodPost, "/api/realm", `{"id":"made","config":{"url":"https://a.example/t","token_path":"t"}}`); a.StatusCode != http.StatusOK {
+		t.Errorf("a change with the cookie: %s %s", a.Status, a.body)
+	}
+
+	// Sign-out takes the cookie away, and ends the session for who kept it.
+	kept := *v
+	if a := v.send(http.MethodDelete, "/api/session", ""); a.StatusCode != http.StatusOK || a.body != `{"success":"ok"}` || v.cookie != "" {
+		t.Errorf("sign-out: %s %s, the cookie %q", a.Status, a.body, v.cookie)
+	}
+	kept.is("")
+	if kept.cookie != "" {
+		t.Error("an ended cookie was not taken away")
+	}
+	v.is("")
+	if a := v.send(http.MethodPost, "/api/session", asKey("wrong")); a.StatusCode != http.StatusForbidden || v.cookie != "" {
+		t.Errorf("a wrong key: %s %s", a.Status, a.body)
+	}
+	i.auditHas("admin: login ok", "admin: realm.create ok", ": login refused")
+}
+
+// auditHas waits until the audit has these entries: "kind:id act result detail".
+func (i *instance) auditHas(want ...string) {
+	i.t.Helper()
+	waitFor(i.t, fmt.Sprintf("the audit has %q", want), func() bool {
+		var got struct {
+			Data struct {
+				List []struct {
+					Actor                        struct{ Kind, ID string }
+					Address, Act, Result, Detail string
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(i.must(http.MethodGet, "/api/audit?pageSize=100", "")), &got); err != nil {
+			i.t.Fatal(err)
+		}
+		have := map[string]bool{}
+		for _, e := range got.Data.List {
+			if e.Address != "127.0.0.1" && e.Actor.Kind != "system" {
+				i.t.Fatalf("an entry comes from %q", e.Address)
+			}
+			have[strings.TrimSpace(e.Actor.Kind+":"+e.Actor.ID+" "+e.Act+" "+e.Result+" "+e.Detail)] = true
+		}
+		return !slices.ContainsFunc(want, func(w string) bool { return !have[w] })
+	})
+}
+
+// TestCookieOfOtherSites: whatever a page of another site can make a browser
+// send, the cookie does not count in it.
+func TestCookieOfOtherSites(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	v.signIn(asKey(i.adminToken()))
+	origin := "http://" + i.host
+	for _, header := range [][]string{
+		{"Sec-Fetch-Site", "same-origin"}, {"Origin", origin}, {"Sec-Fetch-Site", "same-origin", "Origin", origin},
+	} {
+		if a := v.send(http.MethodGet, "/api/realm", "", header...); a.StatusCode != http.StatusOK {
+			t.Errorf("%v: %s %s", header, a.Status, a.body)
+		}
+	}
+	kept := v.cookie
+	for _, header := range [][]string{
+		{csrfHeader, "1", "Sec-Fetch-Site", "cross-site"}, {csrfHeader, "1", "Sec-Fetch-Site", "same-site"},
+		{csrfHeader, "1", "Sec-Fetch-Site", "none"}, {csrfHeader, "1", "Origin", "http://other.example"},
+		{csrfHeader, "1", "Origin", "null"}, {csrfHeader, "1", "Origin", "http://127.0.0.1:1"}, {csrfHeader, "1", "Origin", "ftp://" + i.host},
+		{csrfHeader, "0"}, {csrfHeader, "true"}, {csrfHeader, ""}, {}, {"Sec-Fetch-Site", "same-origin"},
+		{"Origin", origin}, {"Content-Type", "text/plain", "Origin", origin},
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			a := v.plain(method, "/api/realm", "", header...)
+			if a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusMethodNotAllowed {
+				t.Errorf("%s %v: %s %s", method, header, a.Status, a.body)
+			}
+			if v.plain(http.MethodDelete, "/api/session", "", header...); v.cookie != kept {
+				t.Fatalf("%v: a forged sign-out took the cookie away", header)
+			}
+		}
+	}
+	v.is("admin:")
+	// A form can send JSON as text, and no header of its own.
+	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded"} {
+		a, err := try(http.MethodPost, v.site+"/api/session", asKey(i.adminToken()), "Content-Type", kind, csrfHeader, "1")
+		if err != nil || a.StatusCode != http.StatusUnsupportedMediaType || len(a.Cookies()) > 0 {
+			t.Errorf("%s: %v %s", kind, err, a.Status)
+		}
+	}
+}
+
+// TestKeyBesideTheCookie: a key in Authorization decides, and a wrong one is no
+// reason to look at the cookie.
+func TestKeyBesideTheCookie(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	key := i.newClient("reader", `"admin_read"`)
+	v := i.visit()
+	v.signIn(asKey(i.adminToken()))
+	v.is("client:reader", "Authorization", "Bearer "+key)
+	v.is("", "Authorization", "Bearer "+key[:len(key)-1]+"x")
+	v.is("", "Authorization", "Bearer wrong")
+	v.is("admin:")
+}
+
+// TestWhoMaySignIn: the console is for who has something to see there. Each right
+// is tried alone.
+func TestWhoMaySignIn(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	for _, right := range strings.Split("use read flush authorize push admin_read admin audit", " ") {
+		key := i.newClient("only-"+right, `"`+right+`"`)
+		may := right == "admin_read" || right == "admin" || right == "audit"
+		v := i.visit()
+		a := v.send(http.MethodPost, "/api/session", asKey(key))
+		if (a.StatusCode == http.StatusOK) != may || (v.cookie != "") != may {
+			t.Errorf("%s: %s %s", right, a.Status, a.body)
+		}
+		link := v.plain(http.MethodPost, "/api/session/link", "", "Authorization", "Bearer "+key)
+		if (link.StatusCode == http.StatusOK) != may {
+			t.Errorf("a link with %s: %s %s", right, link.Status, link.body)
+		}
+		if who := v.plain(http.MethodGet, "/api/session", "", "Authorization", "Bearer "+key); identityIn(who) != "client:only-"+right {
+			t.Errorf("%s: who am I: %s", right, who.body)
+		}
+		if may {
+			want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}
+			for path, needs := range map[string]string{"/api/realm": "admin_read", "/api/audit": "audit"} {
+				if a := v.send(http.MethodGet, path, ""); a.StatusCode != want[right == needs] {
+					t.Errorf("%s in a session with %s: %s", path, right, a.Status)
+				}
+			}
+		}
+	}
+	i.auditHas("client:only-admin login ok", "client:only-audit login ok", "client:only-use login refused")
+}
+
+// TestSessionEndsWithItsCredential: whatever takes the key, the client or its
+// rights away ends the session; what does not, leaves it.
+func TestSessionEndsWithItsCredential(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	in := func(id string) *visitor {
+		v := i.visit()
+		v.signIn(asKey(i.newClient(id, `"admin_read"`)))
+		v.is("client:" + id)
+		return v
+	}
+	deleted, rotated, keeping, lowered, expired, other := in("deleted"), in("rotated"), in("keeping"), in("lowered"), in("expired"), in("other")
+	i.must(http.MethodDelete, "/api/client/deleted", "")
+	i.must(http.MethodPost, "/api/client/rotated/rotate", "")
+	i.must(http.MethodPost, "/api/client/keeping/rotate", `{"keep":"24h"}`)
+	i.must(http.MethodPost, "/api/client", `{"id":"lowered","rules":[{"effect":"allow","rights":["use"],"realms":["*"]}]}`)
+	i.must(http.MethodPost, "/api/client", fmt.Sprintf(`{"id":"expired","expires_at":%q}`, time.Now().Add(time.Second).Format(time.RFC3339Nano)))
+	waitFor(t, "the client expires", func() bool {
+		seen := *expired
+		return seen.send(http.MethodGet, "/api/realm", "").StatusCode == http.StatusForbidden
+	})
+	i.must(http.MethodPost, "/api/client", `{"id":"other","rules":[{"effect":"allow","rights":["audit"],"realms":["*"]}]}`)
+	for name, v := range map[string]*visitor{"deleted": deleted, "rotated": rotated, "lowered": lowered, "expired": expired} {
+		if a := v.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s", name, a.Status)
+		}
+		v.is("")
+	}
+	keeping.is("client:keeping")
+	other.is("client:other")
+	if a := other.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a right that was taken away is still there: %s", a.Status)
+	}
+	// The client of that name is another one.
+	kept := deleted.cookie
+	i.newClient("deleted", `"admin_read"`)
+	deleted.cookie = kept
+	deleted.is("")
+}
+
+// TestSessionEndsWithTheAdminToken: another admin token ends the sessions of the
+// one before. Another configuration does not.
+func TestSessionEndsWithTheAdminToken(t *testing.T) {
+	i := newInstance(t)
+	site := func(token string) string {
+		return "handle_path /admin/* {\ntoken_admin {\nadmin_token " + token + "\n}\n}"
+	}
+	t.Setenv("TOKENS_TEST_ONE", "one-0123456789-0123456789-0123456789")
+	t.Setenv("TOKENS_TEST_TWO", "two-0123456789-0123456789-0123456789")
+	i.load("", site("{env.TOKENS_TEST_ONE}"))
+	v := i.visit()
+	v.signIn(asKey("one-0123456789-0123456789-0123456789"))
+	i.load("refresh {\nbefore 20%\n}", site("{env.TOKENS_TEST_ONE}"))
+	v.is("admin:")
+	i.load("", site("{env.TOKENS_TEST_TWO}"))
+	v.is("")
+}
+
+// TestSessionOfAUser: who stands behind an authentication directive signs in
+// without a body; nobody else can use his session, and neither can he without it.
+func TestSessionOfAUser(t *testing.T) {
+	i := newInstance(t)
+	i.load("", `handle_path /admin/* {
+		basic_auth {
+			alice $2a$04$u.QhWbCnUmXKrw0QH95rKu.fKCqPPdOhdNKINREJCMPJeBOjK8gRO
+			bob $2a$04$u.QhWbCnUmXKrw0QH95rKu.fKCqPPdOhdNKINREJCMPJeBOjK8gRO
+		}
+		token_admin
+	}
+	handle_path /open/* {
+		token_admin
+	}`)
+	const alice, bob = "Basic YWxpY2U6cHJhY3RpY2U=", "Basic Ym9iOnByYWN0aWNl"
+	v := &visitor{t: t, site: "http://" + i.host + "/admin", header: []string{"Authorization", alice}}
+	v.signIn("")
+	v.is("user:alice")
+	cookie := v.cookie
+	as := func(path string, header ...string) *visitor {
+		return &visitor{t: t, site: "http://" + i.host + path, cookie: cookie, header: header}
+	}
+	as("/admin", "Authorization", bob).is("")
+	as("/open").is("")
+	as("/admin", "Authorization", alice).is("user:alice")
+	// Alice with the admin token is the admin, and Bob with her cookie is nobody.
+	v.signIn(asKey(i.adminToken()))
+	v.is("admin:")
+	cookie = v.cookie
+	as("/admin", "Authorization", bob).is("")
+	as("/open").is("")
+}
+
+// TestSessionOfALocalCaller: where auth local lets everybody in, a session is
+// possible, and changes nothing.
+func TestSessionOfALocalCaller(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := &visitor{t: t, site: "http://" + i.api}
+	v.is("local:")
+	a := v.signIn("")
+	if identityIn(a) != "local:" || !strings.Contains(a.body, "expires_at") || a.Cookies()[0].Path != "/" {
+		t.Errorf("%v %s", a.Cookies(), a.body)
+	}
+	v.is("local:")
+	other := i.visit()
+	other.cookie = v.cookie
+	other.is("") // that site lets nobody in without a key
+	v.send(http.MethodDelete, "/api/session", "")
+	v.is("local:")
+}
+
+// TestForgedCookies: a forged cookie is refused, and counts like a wrong admin
+// token. One that only ended does not: a page that was left open must not lock
+// anybody out. A right one is served all the same.
+func TestForgedCookies(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v, ended := i.visit(), i.visit()
+	v.signIn(asKey(i.adminToken()))
+	ended.signIn(asKey(i.adminToken()))
+	cookie := ended.cookie
+	ended.send(http.MethodDelete, "/api/session", "")
+	for range 2 * maxFailures {
+		ended.cookie = cookie
+		if a := ended.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
+			t.Fatalf("an ended cookie: %s", a.Status)
+		}
+	}
+	good := strings.TrimPrefix(v.cookie, inject.SessionCookie+"=")
+	for n := range maxFailures {
+		forged := []string{"x", "", "a.b", good + "A", good[1:], strings.Replace(good, ".", "", 1), good[:len(good)-4], "A" + good, good[:20], "." + good}[n]
+		ended.cookie = inject.SessionCookie + "=" + forged
+		if a := ended.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
+			t.Fatalf("forged %d: %s %s", n, a.Status, a.body)
+		}
+	}
+	for what, send := range map[string]func() answer{
+		"another forged cookie": func() answer {
+			ended.cookie = inject.SessionCookie + "=x"
+			return ended.send(http.MethodGet, "/api/realm", "")
+		},
+		"the admin token": func() answer { return i.visit().send(http.MethodPost, "/api/session", asKey(i.adminToken())) },
+		"a link":          func() answer { return i.visit().send(http.MethodPost, "/api/session", `{"link":"x"}`) },
+	} {
+		if a := send(); a.StatusCode != http.StatusTooManyRequests {
+			t.Errorf("%s: %s %s", what, a.Status, a.body)
+		}
+	}
+	v.is("admin:")
+}
+
+// TestLinks: a link is good once, for 60 seconds, for the rights of who made it.
+func TestLinks(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	key := i.newClient("ops", `"admin_read"`)
+	link := func(header ...string) string {
+		t.Helper()
+		a := i.visit().plain(http.MethodPost, "/api/session/link", "", header...)
+		var made struct {
+			URL string
+			In  int `json:"expires_in"`
+		}
+		if err := json.Unmarshal([]byte(a.body), &made); err != nil || made.In != 60 {
+			t.Fatalf("%s %s", a.Status, a.body)
+		}
+		code, ok := strings.CutPrefix(made.URL, "http://"+i.host+"/admin/#link=")
+		if !ok || len(code) != 64 || access.HoldsKey(code) {
+			t.Fatalf("the URL is %s", made.URL)
+		}
+		return fmt.Sprintf(`{"link":%q}`, code)
+	}
+	body := link("Authorization", "Bearer "+key)
+	v := i.visit()
+	v.signIn(body)
+	v.is("client:ops")
+	if a := i.visit().send(http.MethodPost, "/api/session", body); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a link was redeemed twice: %s", a.Status)
+	}
+	byAdmin := i.visit()
+	byAdmin.signIn(link("Authorization", "Bearer "+i.adminToken()))
+	byAdmin.is("admin:")
+	i.auditHas("client:ops login ok by a one-time link", "admin: login ok by a one-time link")
+
+	// What ends its maker ends the link, and the session that it made.
+	body = link("Authorization", "Bearer "+key)
+	i.must(http.MethodDelete, "/api/client/ops", "")
+	if a := i.visit().send(http.MethodPost, "/api/session", body); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a link of a client that is gone: %s", a.Status)
+	}
+	v.is("")
+}
+
+// TestLinkMadeInASession ends with that session at the latest: otherwise a session
+// could be prolonged for ever.
+func TestLinkMadeInASession(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	first := v.signIn(asKey(i.adminToken()))
+	var made struct{ URL string }
+	a := v.send(http.MethodPost, "/api/session/link", "")
+	if err := json.Unmarshal([]byte(a.body), &made); err != nil {
+		t.Fatalf("%s %s", a.Status, a.body)
+	}
+	_, code, _ := strings.Cut(made.URL, "#link=")
+	other := i.visit()
+	second := other.signIn(fmt.Sprintf(`{"link":%q}`, code))
+	endOf := func(a answer) (ends time.Time) {
+		var d struct {
+			Ends time.Time `json:"expires_at"`
+		}
+		if err := json.Unmarshal([]byte(a.body), &d); err != nil {
+			t.Fatal(err)
+		}
+		return d.Ends
+	}
+	if endOf(second).After(endOf(first)) {
+		t.Errorf("the session of the link ends at %v, the one that made it at %v", endOf(second), endOf(first))
+	}
+}
