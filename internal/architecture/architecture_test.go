@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	"internal/push":      {"realm"},
 	"internal/catalog":   {"realm", "tokenstore", "internal/grant", "internal/presets"},
 	"internal/caddyfile": {"realm", "internal/presets"},
+	"internal/curl":      {"realm", "internal/presets"},
 	"internal/quota":     {"realm", "tokenstore"},
 	"internal/access":    {"realm", "tokenstore"},
 	"internal/claim":     {"realm", "tokenstore", "internal/grant", "internal/quota"},
@@ -60,7 +61,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/curl", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 
