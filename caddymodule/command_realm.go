@@ -25,7 +25,7 @@ func realmPath(id string) string { return realmCollection + "/" + url.PathEscape
 // realmCommand is `caddy tokens realm`.
 func realmCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "realm", Short: "Works with the realms: what a provider is"}
-	cmd.AddCommand(realmListCommand(), realmGetCommand(), realmSetCommand(), realmDeleteCommand())
+	cmd.AddCommand(realmNewCommand(), realmListCommand(), realmGetCommand(), realmSetCommand(), realmDeleteCommand())
 	return cmd
 }
 

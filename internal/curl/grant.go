@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -142,10 +143,11 @@ func (b *builder) assertion(g *realm.Grant, token string) bool {
 	return true
 }
 
-// presetsOf are the presets whose token request goes to the host of a URL, those
-// with the same path first.
-func presetsOf(u *url.URL) (names []string) {
-	var sameHost []string
+// presetURL is where a preset asks for its token.
+type presetURL struct{ preset, host, path string }
+
+// presetURLs are those of the catalogue, which never changes.
+var presetURLs = sync.OnceValue(func() (all []presetURL) {
 	for _, p := range presets.List() {
 		addresses := []string{p.Config.URL}
 		if p.Config.Refresh != nil {
@@ -155,19 +157,26 @@ func presetsOf(u *url.URL) (names []string) {
 			addresses = append(addresses, p.Config.Grant.TokenURL)
 		}
 		for _, address := range addresses {
-			known, err := url.Parse(address)
-			if err != nil || known.Host == "" || !strings.EqualFold(known.Host, u.Host) {
-				continue
+			if u, err := url.Parse(address); err == nil && u.Host != "" {
+				all = append(all, presetURL{p.Name, u.Host, u.Path})
 			}
-			if known.Path == u.Path {
-				names = append(names, p.Name)
-			} else {
-				sameHost = append(sameHost, p.Name)
-			}
-			break
 		}
 	}
-	return append(names, sameHost...)
+	return all
+})
+
+// presetsOf are the presets whose token request goes to the host of a URL, those
+// with the same path first.
+func presetsOf(u *url.URL) (names []string) {
+	for _, wantsPath := range []bool{true, false} {
+		for _, known := range presetURLs() {
+			isFit := strings.EqualFold(known.host, u.Host) && (known.path == u.Path || !wantsPath)
+			if isFit && !slices.Contains(names, known.preset) {
+				names = append(names, known.preset)
+			}
+		}
+	}
+	return names
 }
 
 // ForPreset takes from a request the values that a preset needs: those whose
