@@ -27,7 +27,7 @@ func init() {
 			cmd.AddCommand(
 				statusCommand(), realmCommand(), secretCommand(), getCommand(), refreshCommand(), refreshAllCommand(), authorizeCommand(),
 				testCommand(), explainCommand(), clientCommand(), auditCommand(), presetsCommand(), consoleCommand(),
-				keysCommand(), backupCommand(), restoreCommand(), importCommand(new(importFlags)), completionCommand(), versionCommand(),
+				keysCommand(), backupCommand(), restoreCommand(), exportAllCommand(), importCommand(new(importFlags)), completionCommand(), versionCommand(),
 			)
 		},
 	})
@@ -60,6 +60,10 @@ The database is, in this order: what the file of --dsn-file holds, what
 TOKENS_IMPORT_DSN holds (both user:password@tcp(host:3306)/database), or what
 MYSQL_HOST, MYSQL_PORT, MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE say.
 
+With --file, the document that caddy tokens export wrote is imported instead: what
+is not there is created, what differs is updated, and what is the same is left alone.
+Secrets have no values in it: the report lists those that need some.
+
 A report goes to standard output.
 
 Exit status: 0 if all rows were imported; 1 if one could not be, or if the import
@@ -74,6 +78,8 @@ type importFlags struct {
 	zone    string
 	presets map[string]string
 	out     outputFlags
+	// file is a document of tokens export, which is imported instead.
+	file string
 }
 
 // defaultPresets are the account service's types. --preset adds to them.
@@ -82,7 +88,7 @@ var defaultPresets = map[string]string{"jd": "jd_vop", "sn": "suning"}
 func importCommand(f *importFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
-		Short: "Imports from the databases of the earlier services",
+		Short: "Imports an export, or the databases of the earlier services",
 		Long:  importLong,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -98,11 +104,16 @@ func importCommand(f *importFlags) *cobra.Command {
 	flags.BoolVar(&f.OverwriteTokens, "overwrite-tokens", false, "write tokens of secrets that exist already; newer ones are lost")
 	flags.BoolVar(&f.DryRun, "dry-run", false, "read and check, and write nothing")
 	flags.IntVar(&f.Parallel, "parallel", 4, "how many requests are sent at once, 1 to 32")
+	flags.StringVar(&f.file, "file", "", "a document of caddy tokens export, in place of a database; - for standard input")
 	f.out.AddFlags(flags)
+	cmd.MarkFlagsMutuallyExclusive("file", "dsn-file")
 	return cmd
 }
 
 func (f *importFlags) run(cmd *cobra.Command) error {
+	if f.file != "" {
+		return f.importFile(cmd)
+	}
 	if err := f.complete(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
