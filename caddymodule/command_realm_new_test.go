@@ -97,7 +97,8 @@ func TestRealmNewCaddyfile(t *testing.T) {
 			[]string{"fetch GET https://api.example.com/token {\n", "query secret {secret.secret}", "token_path data.token", "renew_on status 401", "secret {env.X_MAIN_SECRET}"},
 		},
 		"token url": {
-			"", []string{"--token-url", "https://login.example.com/token", "--id", "crm", "--scope", "a,b", "--api-base", "https://crm.example.com", "--inject", "header Authorization Bearer {token}"},
+			"",
+			[]string{"--token-url", "https://login.example.com/token", "--id", "crm", "--scope", "a,b", "--api-base", "https://crm.example.com", "--inject", "header Authorization Bearer {token}"},
 			[]string{"grant client_credentials {\n\t\ttoken_url https://login.example.com/token\n\t\tscopes a b\n", `inject header Authorization "Bearer {token}"`},
 		},
 	} {

@@ -176,7 +176,8 @@ func unescape(rest string) (text string, n int, err error) {
 	if text, ok := escapes[rest[0]]; ok {
 		return text, 1, nil
 	}
-	most, base, from := 0, 16, 1
+	var most int
+	base, from := 16, 1
 	switch rest[0] {
 	case 'x':
 		most = 2
