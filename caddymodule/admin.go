@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -61,6 +62,8 @@ type Admin struct {
 	calls     *apiCalls
 	refusals  *zap.Logger // anybody may cause one
 	recorder  *audit.Recorder
+	// end ends the answers that go on for ever.
+	end context.CancelFunc
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,14 +101,28 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{
-		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(),
+		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(), Ending: a.ending(ctx),
 	})
 	a.recorder = app.recorder
 	return nil
 }
 
-// Cleanup closes the connections of calls.
+// ending is closed when the server begins to shut down: it waits for what is under
+// way, and would wait for ever for a stream. Cleanup comes only after that.
+func (a *Admin) ending(ctx caddy.Context) <-chan struct{} {
+	ending, end := context.WithCancel(context.Background())
+	a.end = end
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		server.RegisterOnShutdown(end)
+	}
+	return ending.Done()
+}
+
+// Cleanup ends streams, and closes the connections of calls.
 func (a *Admin) Cleanup() error {
+	if a.end != nil {
+		a.end()
+	}
 	if a.calls == nil {
 		return nil
 	}

@@ -171,6 +171,25 @@ func (v *View) Shadowed() []string {
 	return ids
 }
 
+// Current is a client as it is now, by what it was identified by; nil where that
+// has ended. It is for whoever goes on for longer than a request does: the rights
+// of a Client are those of the moment at which it was identified.
+func (v *View) Current(c *Client) *Client {
+	p := v.own.policies[c.ID()]
+	if p == nil { // a stored client with the id of an own one does not count
+		p = v.registry.stored.Load().policies[c.ID()]
+	}
+	if p == nil {
+		return nil
+	}
+	for _, face := range p.faces {
+		if face.by == c.by && !face.isOver(v.registry.now) {
+			return face
+		}
+	}
+	return nil
+}
+
 // Since is Registry.Since.
 func (v *View) Since() time.Time { return v.registry.Since() }
 

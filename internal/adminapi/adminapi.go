@@ -38,6 +38,7 @@ type Broker interface {
 	ReportAnswer(ctx context.Context, ref realm.Ref, lease *realm.Lease, a grant.APIAnswer) (*grant.ReportResponse, error)
 
 	Status(ctx context.Context) broker.Status
+	Watch() *broker.Watch
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
 	Backup(ctx context.Context, w io.Writer) error
 	StatusOf(ref realm.Ref) (broker.TokenStatus, bool)
@@ -81,6 +82,8 @@ type Options struct {
 	Log *zap.Logger
 	// APIs sends the calls of dry runs. Nil: there are none.
 	APIs APIs
+	// Ending is closed when answers that go on for ever have to end. Nil: never.
+	Ending <-chan struct{}
 	// Now is the clock that the life left to a token is measured with. Nil:
 	// time.Now.
 	Now func() time.Time
@@ -97,6 +100,8 @@ type api struct {
 	apis     APIs
 	log      *zap.Logger
 	sampled  *zap.Logger
+	ending   <-chan struct{}
+	streams  streams
 	now      func() time.Time
 }
 
@@ -114,7 +119,7 @@ func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
 	if opts.Audit != nil {
 		b = auditedBroker{b, opts.Audit}
 	}
-	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, now: opts.Now}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, ending: opts.Ending, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

@@ -20,6 +20,7 @@ type Clients interface {
 	Delete(ctx context.Context, id, by string) error
 	Required() bool
 	Since() time.Time
+	Current(c *access.Client) *access.Client
 	Explain(id string, q access.Question) (access.Explanation, error)
 }
 

@@ -20,11 +20,12 @@ const linePatience = time.Minute
 type lines struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	kind    string // its media type
 	started bool
 }
 
-func newLines(w http.ResponseWriter) *lines {
-	return &lines{w: w, control: http.NewResponseController(w)}
+func newLines(w http.ResponseWriter, kind string) *lines {
+	return &lines{w: w, control: http.NewResponseController(w), kind: kind}
 }
 
 // begun reports whether anything was sent. Until then the answer can still become
@@ -54,7 +55,7 @@ func (l *lines) Write(text []byte) (int, error) {
 func (l *lines) start() {
 	if !l.started {
 		l.started = true
-		l.w.Header().Set("Content-Type", typeLines)
+		l.w.Header().Set("Content-Type", l.kind)
 		l.w.WriteHeader(http.StatusOK)
 	}
 }

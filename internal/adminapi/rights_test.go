@@ -63,6 +63,7 @@ var tries = map[string]struct {
 	"POST /api/client/{id}/rotate":               {"/api/client/none/rotate", "", "admin"},
 	"POST /api/explain":                          {"/api/explain", `{"client":"none","realm":"r","key":"k"}`, "admin_read"},
 	"GET /api/status":                            {"/api/status", "", "admin_read"},
+	"GET /api/watch":                             {"/api/watch", "", "read admin_read"},
 	"GET /api/audit":                             {"/api/audit", "", "audit"},
 	"POST /api/audit/verify":                     {"/api/audit/verify", "", "audit"},
 	"GET /api/preset":                            {"/api/preset", "", every},
@@ -122,7 +123,7 @@ func TestNoRightTellsNothing(t *testing.T) {
 		got := map[string]string{}
 		s.forEachTry(t, id, rules, func(route string, rights []string, a answer) {
 			got[route] = strings.ReplaceAll(fmt.Sprint(a.status, a.body), `"id":"`+id+`"`, `"id":"its own"`)
-			isOpen := len(rights) > 2 || slices.Contains([]string{"GET /api/realm", "GET /api/secret", "GET /api/company", "GET /api/status"}, route)
+			isOpen := len(rights) > 2 || slices.Contains([]string{"GET /api/realm", "GET /api/secret", "GET /api/company", "GET /api/status", "GET /api/watch"}, route)
 			if !isOpen && a.status != http.StatusForbidden {
 				t.Errorf("%s about a realm of others: %d %s", route, a.status, a.body)
 			}

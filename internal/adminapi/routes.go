@@ -67,6 +67,7 @@ var routes = []route{
 	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
 	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
 	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodGet, watchPath, (*api).watch, bodyIgnored, nil, kindPlain, access.Read | access.AdminRead, scopeSomewhere},
 	{http.MethodGet, "/api/audit", (*api).listAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
 	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
 	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen},
@@ -189,16 +190,27 @@ func (rt *route) administrates() bool {
 
 // head reports whether the route answers HEAD. What looks at links ahead of their
 // reader must neither begin an authorization nor spend its code, and nobody wants
-// the headers of a whole backup.
+// the headers of a whole backup, or of a stream.
 func (rt *route) head() bool {
-	return rt.method == http.MethodGet && rt.kind == kindPlain && !rt.streams()
+	return rt.method == http.MethodGet && rt.kind == kindPlain && rt.streams() == ""
 }
 
-// streams reports whether the route answers with lines, whatever the caller
-// accepts.
-func (rt *route) streams() bool { return rt.path == backupPath }
+// streams is the media type of the lines that the route answers with, whatever
+// the caller accepts; "" for the routes that do not.
+func (rt *route) streams() string {
+	switch rt.path {
+	case backupPath:
+		return typeLines
+	case watchPath:
+		return typeEvents
+	}
+	return ""
+}
 
-const backupPath = "/api/backup"
+const (
+	backupPath = "/api/backup"
+	watchPath  = "/api/watch"
+)
 
 // match compares a path, as it was sent, with the path of a route.
 func match(pattern, path string) (ids [2]string, ok bool) {

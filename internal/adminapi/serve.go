@@ -98,8 +98,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 		return reply{}, err
 	}
 	req.header = r.Header
-	if req.route.streams() || accepts(r.Header, typeLines) {
-		req.lines = newLines(w)
+	switch kind := req.route.streams(); {
+	case kind != "":
+		req.lines = newLines(w, kind)
+	case accepts(r.Header, typeLines):
+		req.lines = newLines(w, typeLines)
 	}
 	v, err := a.audited(r.Context(), req)
 	if err != nil {

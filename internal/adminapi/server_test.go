@@ -41,6 +41,13 @@ type server struct {
 	log syncBuffer
 }
 
+// ended ends streams as soon as they are open.
+var ended = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // newServer makes a server with an empty database.
 func newServer(t testing.TB, definitions ...catalog.Definition) *server {
 	t.Helper()
@@ -91,7 +98,7 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 		t.Fatal(err)
 	}
 	s.clients.Start()
-	return newLocal(view, view.Catalog(), Options{Log: log, Clients: s.clients, Audit: s.audit})
+	return newLocal(view, view.Catalog(), Options{Log: log, Clients: s.clients, Audit: s.audit, Ending: ended})
 }
 
 // wxgzh posts the WeChat realm of the earlier service's documentation, but for

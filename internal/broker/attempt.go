@@ -289,6 +289,7 @@ func (a *attempt) publishUntil(t realm.Token, source realm.Source, renewAt realm
 		a.entry.touch(now)
 	}
 	a.pool.schedule.published(a.ref, a.entry, l, now)
+	a.pool.tellState(a.ref, a.entry)
 	lease := l.lease
 	lease.Source = source
 	return &lease, nil

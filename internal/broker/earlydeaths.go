@@ -66,6 +66,7 @@ func (a *attempt) noteRejected() {
 		return
 	}
 	a.pool.notify(func(o Observer) { o.Died(a.ref) })
+	a.pool.watchers.tell(Change{Realm: a.ref.Realm, Key: a.ref.Key, Lineage: l.lease.Lineage, State: stateDead})
 	if now < d.at || now >= d.until {
 		*d = earlyDeaths{}
 	}

@@ -104,6 +104,7 @@ func (p *Pool) hears(at time.Time) {
 // next, and lets a flight that waits for another node look. What failed may
 // work now: the store is asked, which knows what has to wait.
 func (p *Pool) storeChanged(ref realm.Ref) {
+	defer p.noteUnseen(ref)
 	e, ok := p.entries.Load(ref)
 	if !ok {
 		return
@@ -129,4 +130,5 @@ func (p *Pool) forgetAll() {
 		e.forget()
 		return true
 	})
+	p.watchers.tellGap()
 }

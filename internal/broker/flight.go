@@ -216,6 +216,9 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 			e.suspect.drop(seen) // what came while it was under way, it may have missed
 		}
 		e.finish(f, lease, err)
+		if !catalog.IsNotFound(err) { // whoever makes up keys is not worth a word
+			v.pool.tellState(ref, e)
+		}
 		v.pool.schedule.finished(v, e, f, ref)
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)

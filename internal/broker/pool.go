@@ -52,6 +52,10 @@ type Pool struct {
 	budgets *xsync.Map[string, int]
 	outage  perKeyLimit
 	ready   readiness
+	// watchers are told what becomes of tokens; unseen are changes of other nodes
+	// that have to be looked at first.
+	watchers watchers
+	unseen   chan realm.Ref
 	// hearsUntil is until when this node counts as informed about what the
 	// others do, as a realm.Instant.
 	hearsUntil atomic.Int64
@@ -86,6 +90,7 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), random: claim.Uniform,
 		entries: xsync.NewMap[realm.Ref, *entry](),
 		budgets: xsync.NewMap[string, int](),
+		unseen:  make(chan realm.Ref, unseenBuffer),
 		opening: make(chan struct{}, 1), callbackSlots: make(chan struct{}, callbackSlots),
 	}
 	p.hearsUntil.Store(int64(neverDeaf))
@@ -128,6 +133,7 @@ func (p *Pool) Open(ctx context.Context) error {
 		return err
 	}
 	p.start(p.schedule.run)
+	p.start(p.lookAtUnseen)
 	p.opened.Store(true)
 	return nil
 }
@@ -178,6 +184,9 @@ func (p *Pool) start(f func(context.Context)) bool {
 // compiled realm that it was made for. What the feed reports may be our own
 // change: what memory has is compared when it is used next, and not dropped.
 func (p *Pool) catalogChanged(c catalog.Change) {
+	if c.Event != catalog.Reported && c.Event != catalog.Pushed {
+		defer p.tellCatalogChange(c)
+	}
 	ofRealm := c.Ref.Key == ""
 	switch {
 	case ofRealm && c.Event == catalog.Deleted:
@@ -188,6 +197,8 @@ func (p *Pool) catalogChanged(c catalog.Change) {
 			}
 			return true
 		})
+	case ofRealm && c.Event == catalog.Reported:
+		p.noteUnseen(c.Ref)
 	case ofRealm:
 	case c.Event == catalog.Reported, c.Event == catalog.Pushed:
 		p.storeChanged(c.Ref)

@@ -1,0 +1,187 @@
+package broker
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+)
+
+// wantChanges takes what is told until it has all of it, in this order.
+func wantChanges(t *testing.T, w *Watch, want ...string) {
+	t.Helper()
+	var got []string
+	eventually(t, fmt.Sprint(want), func() bool {
+		changes, isLossy := w.Take()
+		if isLossy {
+			got = append(got, "gap")
+		}
+		for _, c := range changes {
+			got = append(got, fmt.Sprintf("%s/%s %d %s", c.Realm, c.Key, c.Lineage, c.State))
+		}
+		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+			t.Fatalf("got %q, not %q", got, want)
+		}
+		return len(got) == len(want)
+	})
+}
+
+// Each change of a token is told once, with the word for its state.
+func TestWatch(t *testing.T) {
+	n := newNode(t)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	w, other := n.Watch(), n.Watch()
+	defer w.Close()
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	want(t, n.View, wx, "T-1-app", realm.FromMemory)
+	wantChanges(t, w, "wx/main 1 live")
+	_, _, err := n.Heal(t.Context(), wx, "T-1-app", realm.BlameToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantChanges(t, w, "wx/main 1 dead", "wx/main 2 live")
+	n.clock.advance(3 * time.Hour)
+	n.provider.then(fails(http.StatusInternalServerError))
+	if _, err := n.Token(t.Context(), wx); err == nil {
+		t.Fatal("no error")
+	}
+	wantChanges(t, w, "wx/main 2 failing")
+	if err := n.Catalog().DeleteSecret(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	wantChanges(t, w, "wx/main 0 deleted")
+	if _, err := n.Token(t.Context(), wx); !catalog.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	if err := n.Catalog().DeleteRealm(t.Context(), "wx", false); err != nil {
+		t.Fatal(err)
+	}
+	wantChanges(t, w, "wx/ 0 deleted")
+	other.Close()
+	if changes, _ := other.Take(); len(changes) != 6 {
+		t.Errorf("the other one was told of %d changes", len(changes))
+	}
+}
+
+// One who does not read costs a bounded memory and holds up nobody. What he is
+// told afterwards begins with the gap.
+func TestWatchOfOneWhoDoesNotRead(t *testing.T) {
+	n := newNode(t)
+	w := n.Watch()
+	defer w.Close()
+	for i := range 3*watchBuffer + 5 {
+		n.pool.watchers.tell(Change{Realm: "wx", Key: "main", Lineage: int64(i), State: StateLive})
+		if len(w.pending) > watchBuffer {
+			t.Fatalf("%d wait", len(w.pending))
+		}
+	}
+	changes, isLossy := w.Take()
+	if !isLossy || len(changes) == 0 || changes[len(changes)-1].Lineage != 3*watchBuffer+4 {
+		t.Fatalf("%v, %d changes", isLossy, len(changes))
+	}
+	for i, c := range changes[1:] {
+		if c.Lineage != changes[i].Lineage+1 {
+			t.Fatalf("%d behind %d", c.Lineage, changes[i].Lineage)
+		}
+	}
+	n.pool.forgetAll()
+	wantChanges(t, w, "gap")
+}
+
+// Nobody watches: nothing is remembered, allocated or looked up.
+func TestNobodyWatches(t *testing.T) {
+	n := newNode(t)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	n.Watch().Close()
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	e := n.pool.entry(wx)
+	if allocs := testing.AllocsPerRun(100, func() { n.pool.tellState(wx, e); n.pool.noteUnseen(wx) }); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+	if n.pool.watchers.last != nil || len(n.pool.unseen) > 0 {
+		t.Errorf("%v, %d", n.pool.watchers.last, len(n.pool.unseen))
+	}
+}
+
+// What another node changes is told with what became of it, whether memory knew
+// the token or not; and the status of this node says the same by then.
+func TestWatchHearsOfOtherNodes(t *testing.T) {
+	m, p, c := testserver.MariaDB(t), newProvider(t), newClock()
+	open := func() *node {
+		s, err := sqlstore.MySQL(m.DSN(), testKeyring(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.us.Store(time.Now().UnixMicro()) // the server dates by its own
+		n := nodeOn(t, s, p, c)
+		n.Drive()
+		t.Cleanup(n.Rest)
+		return n
+	}
+	a, b := open(), open()
+	a.saveRealm(t, "wx", a.wechat())
+	a.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	if err := b.pool.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w := b.Watch()
+	defer w.Close()
+	eventuallyTold := func(want Change) {
+		t.Helper()
+		eventually(t, fmt.Sprint(want), func() bool {
+			changes, _ := w.Take()
+			return slices.Contains(changes, want)
+		})
+	}
+	want(t, a.View, wx, "T-1-app", realm.FromUpstream)
+	eventuallyTold(Change{"wx", "main", 1, StateLive}) // which b never used
+	want(t, b.View, wx, "T-1-app", realm.FromDatabase)
+	if _, err := a.Flush(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyTold(Change{"wx", "main", 2, StateLive})
+	if s, ok := b.StatusOf(wx); !ok || s.Lineage != 2 {
+		t.Errorf("the status says %+v", s)
+	}
+	if err := a.Catalog().DeleteSecret(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyTold(Change{"wx", "main", 0, stateDeleted})
+	if err := a.Catalog().DeleteRealm(t.Context(), "wx", false); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyTold(Change{"wx", "", 0, stateDeleted})
+}
+
+// A thousand who watch cost a change less than a millisecond each, and nobody who
+// is gone is kept.
+func TestManyWatch(t *testing.T) {
+	c := newClock()
+	n := nodeOn(t, newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), newProvider(t), c)
+	var all []*Watch
+	for range 1000 {
+		all = append(all, n.Watch())
+	}
+	for i := range 50 {
+		n.pool.watchers.tell(Change{Realm: "wx", Key: "main", Lineage: int64(i), State: StateLive})
+	}
+	for _, w := range all {
+		if changes, isLossy := w.Take(); len(changes) != 50 || isLossy {
+			t.Fatalf("%d changes, %v", len(changes), isLossy)
+		}
+		w.Close()
+		w.Close()
+	}
+	if n.pool.watchers.isWatched() || n.pool.watchers.all != nil {
+		t.Error("somebody is left")
+	}
+}
