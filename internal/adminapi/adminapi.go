@@ -38,6 +38,7 @@ type Broker interface {
 	ReportAnswer(ctx context.Context, ref realm.Ref, lease *realm.Lease, a grant.APIAnswer) (*grant.ReportResponse, error)
 
 	Status(ctx context.Context) broker.Status
+	StatusPage(ctx context.Context, q broker.StatusQuery) (broker.Status, int)
 	Watch() *broker.Watch
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
 	Backup(ctx context.Context, w io.Writer) error

@@ -90,6 +90,7 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"Status":    reflect.TypeFor[statusDocument](),
 
 		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
+		"Call":           reflect.TypeFor[broker.Call](),
 		"TokenChange":    reflect.TypeFor[broker.Change](),
 		"TokenStatus":    reflect.TypeFor[broker.TokenStatus](),
 		"Report":         reflect.TypeFor[tryout](),

@@ -45,6 +45,8 @@ type attempt struct {
 	// force asks the provider for a new token even if it would give the old one
 	// again.
 	force bool
+	// took is how long the last call took.
+	took time.Duration
 	// parents are the tokens of other credentials that its calls send. Those that
 	// the provider refused are renewed once (isParentRenewed); renewed are those
 	// that were bought for it.

@@ -199,7 +199,9 @@ func (a *attempt) decide(ctx context.Context, r *claim.Request) (claim.Decision,
 		return claim.Decision{}, catalog.StoreError(err)
 	}
 	a.pool.setClock(s.Now, sent)
-	a.pool.budgets.Store(a.ref.Realm, quota.Remaining(&s.Budget, r.Windows, s.Now))
+	a.pool.budgets.Store(a.ref.Realm, budgetLeft{
+		left: quota.Remaining(&s.Budget, r.Windows, s.Now), isLow: quota.IsLow(&s.Budget, r.Windows, s.Now),
+	})
 	return <-decided, nil
 }
 

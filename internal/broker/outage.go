@@ -52,6 +52,7 @@ func (a *attempt) withoutClaim(ctx context.Context, r *claim.Request, away error
 		if !errors.As(err, &cause) {
 			return nil, away
 		}
+		a.recordCall(cause)
 		f := a.fail(realm.CodeTokenUnavailable, cause, 1, outageInterval)
 		return nil, f.firstError(f.at)
 	}
@@ -60,7 +61,9 @@ func (a *attempt) withoutClaim(ctx context.Context, r *claim.Request, away error
 	if o.Use == claim.ForWaiters {
 		return a.serveWaiters(o)
 	}
-	return a.save(ctx, o)
+	lease, err := a.save(ctx, o)
+	a.recordCall(nil)
+	return lease, err
 }
 
 // publishUnsaved hands out a token that the store did not take, because of

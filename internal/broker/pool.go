@@ -49,9 +49,11 @@ type Pool struct {
 	schedule *schedule
 	// budgets is what the realms' tightest windows allowed when this node
 	// looked last; -1 for no windows.
-	budgets *xsync.Map[string, int]
-	outage  perKeyLimit
-	ready   readiness
+	budgets *xsync.Map[string, budgetLeft]
+	// histories are the last calls to the providers.
+	histories histories
+	outage    perKeyLimit
+	ready     readiness
 	// watchers are told what becomes of tokens; unseen are changes of other nodes
 	// that have to be looked at first.
 	watchers watchers
@@ -73,6 +75,12 @@ type Pool struct {
 	work    sync.WaitGroup
 }
 
+// budgetLeft is what a realm's limits allowed when this node looked last.
+type budgetLeft struct {
+	left  int  // by the tightest window; -1 for no windows
+	isLow bool // one of the windows is nearly used up
+}
+
 // Option changes a pool that is being made.
 type Option func(*Pool)
 
@@ -89,7 +97,7 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 	p := &Pool{
 		store: store, log: log, now: now, sleep: sleep, node: tokenstore.NodeID(), random: claim.Uniform,
 		entries: xsync.NewMap[realm.Ref, *entry](),
-		budgets: xsync.NewMap[string, int](),
+		budgets: xsync.NewMap[string, budgetLeft](),
 		unseen:  make(chan realm.Ref, unseenBuffer),
 		opening: make(chan struct{}, 1), callbackSlots: make(chan struct{}, callbackSlots),
 	}
@@ -186,6 +194,9 @@ func (p *Pool) start(f func(context.Context)) bool {
 func (p *Pool) catalogChanged(c catalog.Change) {
 	if c.Event != catalog.Reported && c.Event != catalog.Pushed {
 		defer p.tellCatalogChange(c)
+	}
+	if c.Event == catalog.Deleted {
+		p.histories.forget(c.Ref)
 	}
 	ofRealm := c.Ref.Key == ""
 	switch {

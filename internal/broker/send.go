@@ -38,12 +38,14 @@ func (a *attempt) spend(ctx context.Context, r *claim.Request, d claim.Decision,
 		// The provider gives the token again that its API refuses. It may be
 		// asked by force.
 		a.force, o.Stage = true, claim.BeforeForce
+		a.recordCall(nil)
 		if _, err := a.settle(ctx, o); err != nil {
 			return nil, nil, err
 		}
 		return nil, atOnce, nil
 	}
 	lease, err := a.save(ctx, o)
+	a.recordCall(nil) // whatever became of the token
 	return lease, nil, err
 }
 
@@ -64,6 +66,7 @@ func (a *attempt) send(ctx context.Context, r *claim.Request, d claim.Decision, 
 	case claim.FromToken, claim.FromSecret, claim.FromCandidate:
 		res, err = a.bound.Refresh(ctx, client, req)
 	}
+	a.took = time.Since(sent)
 	a.pool.fetched(a.ref.Realm, sent, err)
 	a.view.noteParents(a.parents, a.renewed, err)
 	return res, err
@@ -125,6 +128,7 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 		o.Cause = &grant.Error{Class: grant.Retryable, Kind: grant.KindConnection, Detail: "internal"}
 	}
 	cause := o.Cause
+	a.recordCall(cause)
 	s, err := a.settle(ctx, o)
 	if err != nil {
 		a.entry.keepUnsaved(o, a.origin(), a.now())

@@ -35,7 +35,7 @@ func TestForbiddenAddressSparesTheQuota(t *testing.T) {
 		n.clock.advance(time.Second)
 	}
 	left, _ := n.pool.budgets.Load("wx")
-	if spent := 2000 - left; spent > 12 {
+	if spent := 2000 - left.left; spent > 12 {
 		t.Errorf("%d calls were taken from the quota in ten minutes", spent)
 	}
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)

@@ -55,7 +55,7 @@ func (v *View) Stats() Stats {
 	for id, s := range sums {
 		st.Realms[id] = s.total()
 		if n, ok := v.pool.budgets.Load(id); ok {
-			st.Realms[id].BudgetLeft = n
+			st.Realms[id].BudgetLeft = n.left
 		}
 	}
 	v.pool.schedule.eachQueue(func(id string, n int) {

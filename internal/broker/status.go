@@ -62,6 +62,9 @@ type TokenStatus struct {
 	// Parents are the credentials whose tokens are needed to obtain this one, as
 	// the realm names them.
 	Parents []ParentStatus `json:"parents,omitempty"`
+	// History are the last calls to the provider, the newest first. Only who asks
+	// for one token gets it.
+	History []Call `json:"history,omitempty"`
 }
 
 // ParentStatus names a parent.
@@ -75,26 +78,38 @@ type ParentStatus struct {
 // Status tells the health of the stores and the state of every token that
 // memory knows.
 func (v *View) Status(ctx context.Context) Status {
-	s := Status{Stores: v.health(ctx), Tokens: []TokenStatus{}, Damaged: v.damaged(ctx)}
+	s := v.storesStatus(ctx)
 	now := realm.InstantOf(v.pool.now())
-	s.WithoutClaims = v.pool.outage.count(now)
 	isDeaf := v.pool.isDeaf(now)
 	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		t := e.describe(ref, now)
-		if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && mayEndPrevious(l.owner) {
-			t.Note = "this node does not hear of the other nodes, one of which may have replaced this token; the store is asked before it is served, and it is served to its end if the store does not answer"
-		}
-		if n, ok := v.pool.budgets.Load(ref.Realm); ok && n >= 0 {
-			t.BudgetLeft = &n
-		}
-		t.Parents = v.parentStatus(ref.Realm)
-		s.Tokens = append(s.Tokens, t)
+		s.Tokens = append(s.Tokens, v.describe(ref, e, now, isDeaf))
 		return true
 	})
 	slices.SortFunc(s.Tokens, func(a, b TokenStatus) int {
 		return cmp.Or(cmp.Compare(a.Realm, b.Realm), cmp.Compare(a.Key, b.Key))
 	})
 	return s
+}
+
+// storesStatus is a status without tokens.
+func (v *View) storesStatus(ctx context.Context) Status {
+	return Status{
+		Stores: v.health(ctx), Tokens: []TokenStatus{}, Damaged: v.damaged(ctx),
+		WithoutClaims: v.pool.outage.count(realm.InstantOf(v.pool.now())),
+	}
+}
+
+// describe is the status of an entry, with what only the view and the pool know.
+func (v *View) describe(ref realm.Ref, e *entry, now realm.Instant, isDeaf bool) TokenStatus {
+	t := e.describe(ref, now)
+	if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && mayEndPrevious(l.owner) {
+		t.Note = "this node does not hear of the other nodes, one of which may have replaced this token; the store is asked before it is served, and it is served to its end if the store does not answer"
+	}
+	if b, ok := v.pool.budgets.Load(ref.Realm); ok && b.left >= 0 {
+		t.BudgetLeft = &b.left
+	}
+	t.Parents = v.parentStatus(ref.Realm)
+	return t
 }
 
 // StatusOf tells the state of one token. Ok is false where memory knows nothing

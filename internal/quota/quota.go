@@ -106,15 +106,26 @@ func WaitFor(b *tokenstore.Budget, windows []realm.Window, now time.Time, open I
 func Remaining(b *tokenstore.Budget, windows []realm.Window, now time.Time) int {
 	least := -1
 	for _, w := range windows {
-		n := w.Calls
-		for _, c := range counting(callsIn(b, w.Per.Std()), w.Per.Std(), now) {
-			n -= c.N
-		}
-		if n = max(n, 0); least < 0 || n < least {
+		if n := remainingIn(b, w, now); least < 0 || n < least {
 			least = n
 		}
 	}
 	return least
+}
+
+// IsLow reports whether one of the windows allows no more than a tenth of its
+// calls.
+func IsLow(b *tokenstore.Budget, windows []realm.Window, now time.Time) bool {
+	return slices.ContainsFunc(windows, func(w realm.Window) bool { return remainingIn(b, w, now)*10 <= w.Calls })
+}
+
+// remainingIn is how many calls a window still allows.
+func remainingIn(b *tokenstore.Budget, w realm.Window, now time.Time) int {
+	n := w.Calls
+	for _, c := range counting(callsIn(b, w.Per.Std()), w.Per.Std(), now) {
+		n -= c.N
+	}
+	return max(n, 0)
 }
 
 // ClampToNow dates calls back to now that the store's clock, which went back

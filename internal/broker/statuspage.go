@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
+)
+
+// StatusQuery selects tokens of memory. What is empty selects nothing.
+type StatusQuery struct {
+	Page       tokenstore.Page
+	Realm, Key string
+	State      string
+	// Keyword is a part of the realm or the key; upper and lower case are one.
+	Keyword string
+	// Attention: only what needs a person, or soon will.
+	Attention bool
+	// May reports whether the caller may see a token; nil for all.
+	May func(realm.Ref) bool
+}
+
+// maxListedError is how much of an error a page shows, in bytes: of a thousand
+// tokens with long errors a page would have more than a megabyte. Who asks for one
+// token gets all of it.
+const maxListedError = 256
+
+// selected is a token that a query selects.
+type selected struct {
+	ref realm.Ref
+	e   *entry
+}
+
+// StatusPage is Status with the page of tokens that a query selects, by realm and
+// key, and how many there are. Only those of the page are described. One token,
+// selected by realm and key, has its history.
+func (v *View) StatusPage(ctx context.Context, q StatusQuery) (Status, int) {
+	s := v.storesStatus(ctx)
+	now := realm.InstantOf(v.pool.now())
+	found := v.find(q, now)
+	first := min((q.Page.Number-1)*q.Page.Size, len(found))
+	page := found[first:min(first+q.Page.Size, len(found))]
+	s.Tokens = make([]TokenStatus, 0, len(page))
+	isDeaf, isOne := v.pool.isDeaf(now), q.Realm != "" && q.Key != ""
+	for _, one := range page {
+		t := v.describe(one.ref, one.e, now, isDeaf)
+		if isOne {
+			t.History = v.pool.histories.of(one.ref)
+		} else {
+			t.LastError = shorten(t.LastError, maxListedError)
+		}
+		s.Tokens = append(s.Tokens, t)
+	}
+	return s, len(found)
+}
+
+// find selects tokens, and sorts them. What costs least is looked at first: of ten
+// thousand tokens nearly all are looked at by name alone.
+func (v *View) find(q StatusQuery, now realm.Instant) (found []selected) {
+	keyword := strings.ToLower(q.Keyword)
+	consider := func(ref realm.Ref, e *entry) bool {
+		switch {
+		case q.Realm != "" && ref.Realm != q.Realm, q.Key != "" && ref.Key != q.Key:
+		case keyword != "" && !strings.Contains(strings.ToLower(ref.Realm), keyword) && !strings.Contains(strings.ToLower(ref.Key), keyword):
+		case q.May != nil && !q.May(ref):
+		case q.State != "" && e.currentState(now).String() != q.State:
+		case q.Attention && !v.needsAttention(ref, e, now):
+		default:
+			found = append(found, selected{ref, e})
+		}
+		return true
+	}
+	if q.Realm != "" && q.Key != "" {
+		ref := realm.Ref{Realm: q.Realm, Key: q.Key}
+		if e, ok := v.pool.entries.Load(ref); ok {
+			consider(ref, e)
+		}
+		return found
+	}
+	v.pool.entries.Range(consider)
+	slices.SortFunc(found, func(a, b selected) int {
+		return cmp.Or(cmp.Compare(a.ref.Realm, b.ref.Realm), cmp.Compare(a.ref.Key, b.ref.Key))
+	})
+	return found
+}
+
+// currentState is the state of an entry.
+func (e *entry) currentState(now realm.Instant) state {
+	f, _ := e.state()
+	return stateOf(e.live.Load(), f, now)
+}
+
+// needsAttention reports whether somebody should look at a token: nothing but a
+// person helps, its requests fail, another system fetches it, or the calls that
+// its realm is allowed are nearly used up.
+func (v *View) needsAttention(ref realm.Ref, e *entry, now realm.Instant) bool {
+	if s := e.currentState(now); s == stateReauth || s == stateFailing {
+		return true
+	}
+	if b, ok := v.pool.budgets.Load(ref.Realm); ok && b.isLow {
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.activity != nil && e.activity.earlyDeaths.isContended(now)
+}
+
+// States are the words for what a token can be in.
+func States() []string {
+	words := make([]string, 0, states)
+	for s := range states {
+		words = append(words, s.String())
+	}
+	return words
+}
+
+// shorten cuts a text to so many bytes, between two characters.
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	const mark = "…"
+	end := most - len(mark)
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + mark
+}
