@@ -47,6 +47,7 @@ test: test-servers
 	RAPID_SEED=1 go test -race -timeout 2h ./...
 	(cd test && go test -race -count=1 -parallel 8 -timeout 2h ./...)
 	CGO_ENABLED=0 go test -timeout 2h -tags $(RELEASE_TAGS) ./caddymodule/...
+	(cd tools/release && go test -count=1 -timeout 2h ./...)
 	FUZZTIME=5s scripts/fuzz
 
 test-servers:
@@ -68,6 +69,7 @@ soak: test-servers
 	for target in FuzzFormBody FuzzJSONBody FuzzPath; do
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 10000000x -timeout 6h ./internal/inject
 	done
+	(cd tools/release && RELEASE_TARGETS=all go test -count=1 -timeout 4h -v ./...)
 	go test -race -count=10 -shuffle=on -timeout 2h ./...
 	FUZZTIME=2m scripts/fuzz
 

@@ -43,8 +43,8 @@ func (r *release) writePackage(format, program string, t target) error {
 				PreRemove:   filepath.Join(scripts, "preremove"),
 				PostRemove:  filepath.Join(scripts, "postremove"),
 			},
-			RPM: nfpm.RPM{BuildHost: "localhost", Summary: packageSummary, Compression: "zstd"},
-			Deb: nfpm.Deb{Compression: "xz"},
+			// Every dpkg and rpm unpacks gzip, the default of both.
+			RPM: nfpm.RPM{BuildHost: "localhost", Summary: packageSummary},
 		},
 	})
 	if err := nfpm.PrepareForPackager(info, format); err != nil {
