@@ -1,4 +1,4 @@
-import { Alert, Button, Descriptions, Skeleton, Tag, Tabs } from 'antd';
+import { Alert, Button, Descriptions, Skeleton, Tabs } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 import { useHere } from '../../api/session';
@@ -6,12 +6,13 @@ import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { CopyButton } from '../../components/CopyButton';
 import { PageHeader } from '../../components/PageHeader';
 import { TimeAgo } from '../../components/TimeAgo';
-import { type Realm, usePreset, useRealm, useRealmSums } from './api';
+import { type Realm, usePreset, useRealm } from './api';
 import { DeleteRealm } from './DeleteRealm';
 import { parentsOf, type Preset, withPreset } from './draft';
 import { DryRun } from './DryRun';
 import { Origin } from './Origin';
 import './realms.css';
+import { Sums } from './Sums';
 import { wayOf } from './way';
 import { type Language, realmPath } from './words';
 
@@ -70,7 +71,6 @@ export default function RealmPage() {
 
 function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) {
   const { t, i18n } = useTranslation('realms');
-  const { secrets, attention } = useRealmSums(realm.id);
   const config = withPreset(realm.config ?? {}, preset);
   const parents = parentsOf(config);
   const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : '-');
@@ -89,16 +89,7 @@ function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) 
         },
         { key: 'api', label: t('api'), children: <code>{text(config.api)}</code> },
         { key: 'way', label: t('way.label'), children: t(`way.${wayOf(config)}`) },
-        {
-          key: 'secrets',
-          label: t('secrets'),
-          children: (
-            <>
-              <Link to={`/secrets?realm=${encodeURIComponent(realm.id)}`}>{secrets ?? '…'}</Link>{' '}
-              {attention ? <Tag color="warning">{t('attention', { count: attention })}</Tag> : null}
-            </>
-          ),
-        },
+        { key: 'secrets', label: t('secrets'), children: <Sums id={realm.id} /> },
         ...(parents.length > 0
           ? [
               {

@@ -6,8 +6,9 @@ import { useSession } from '../../api/session';
 import { DataTable } from '../../components/DataTable';
 import { EmptyState } from '../../components/EmptyState';
 import { PageHeader } from '../../components/PageHeader';
-import { listRealms, type Realm, usePresets, useRealmSums } from './api';
+import { listRealms, type Realm, usePresets } from './api';
 import { Origin } from './Origin';
+import { Sums } from './Sums';
 import './realms.css';
 import { realmPath, type Language } from './words';
 
@@ -68,17 +69,4 @@ function providerOf(realm: Realm, titles: Map<string, string>): string {
   if (typeof preset === 'string') return titles.get(preset) ?? preset;
   const api = realm.config?.api;
   return typeof api === 'string' ? api.replace(/^https?:\/\//, '') : '-';
-}
-
-function Sums({ id }: { id: string }) {
-  const { t } = useTranslation('realms');
-  const { secrets, attention } = useRealmSums(id);
-  return (
-    <span className="sums">
-      <Link to={`/secrets?realm=${encodeURIComponent(id)}`} aria-label={t('secrets_of', { id })}>
-        {secrets ?? '…'}
-      </Link>
-      {attention ? <Tag color="warning">{t('attention', { count: attention })}</Tag> : null}
-    </span>
-  );
 }
