@@ -39,10 +39,12 @@ export const dark: Theme = {
   hashed: false,
   zeroRuntime: true,
   cssVar: { key: 'theme-dark' },
+  components: { Tabs: { itemSelectedColor: '#65a9f3' } },
   token: {
     fontFamily,
     colorPrimary: '#3c89e8',
     colorLink: '#65a9f3',
+    colorError: '#f0706f',
     colorTextSecondary: 'rgba(255, 255, 255, 0.72)',
     colorTextTertiary: 'rgba(255, 255, 255, 0.65)',
     colorTextDescription: 'rgba(255, 255, 255, 0.65)',
