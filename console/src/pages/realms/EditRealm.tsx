@@ -43,8 +43,10 @@ function EditForm({ realm }: { realm: Realm }) {
       saveRealm({ id: realm.id, comment: comment.trim(), config: editor.config ?? {} }, keepValues),
     onSuccess: (saved) => {
       const isHeld = (saved.needs_values?.length ?? 0) + (saved.needs_shared?.length ?? 0) > 0;
-      if (isHeld) setHeld(saved);
-      else void navigate(realmPath(realm.id));
+      if (!isHeld) return void navigate(realmPath(realm.id));
+      setHeld(saved);
+      // The answer has its values masked: what was typed goes.
+      editor.setText(JSON.stringify(saved.config ?? {}, null, 2));
     },
   });
   const refused = save.error instanceof ApiError ? save.error : null;
