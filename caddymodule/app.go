@@ -1,6 +1,6 @@
 // Package caddymodule makes Caddy modules of the packages below: the app tokens,
-// the transport token, the handlers token_gateway, token_admin, token_callback
-// and token_health, and the Caddyfile directives for them. It is the only package
+// the transport token, the handlers token_gateway, token_admin, token_console,
+// token_callback and token_health, and the Caddyfile directives for them. It is the only package
 // that knows Caddy; what the modules do is done elsewhere.
 package caddymodule
 

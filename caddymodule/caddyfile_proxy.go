@@ -24,6 +24,9 @@ const (
 	// directiveHealth stands in front of all authentication: whoever asks has no
 	// credential, and is told one word.
 	directiveHealth = "token_health"
+	// directiveConsole stands behind directiveAdmin, which takes credentials off
+	// what is not for the API.
+	directiveConsole = "token_console"
 )
 
 func init() {
@@ -34,7 +37,8 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective(directivePush, parsePush)
 	httpcaddyfile.RegisterHandlerDirective(directiveHealth, parseHealth)
 	httpcaddyfile.RegisterDirectiveOrder(directiveHealth, httpcaddyfile.Before, "basic_auth")
-	for _, name := range []string{directiveCallback, directivePush, directiveAdmin, directiveGateway, directiveProxy} {
+	httpcaddyfile.RegisterHandlerDirective(directiveConsole, parseConsole)
+	for _, name := range []string{directiveCallback, directivePush, directiveAdmin, directiveConsole, directiveGateway, directiveProxy} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }

@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/inject":    {"realm", "internal/problem", "internal/netguard"},
 	"internal/audit":     {"realm", "tokenstore"},
 	"internal/session":   {"realm", "tokenstore"},
+	"internal/console":   {},
 	"internal/account":   {"realm", "tokenstore", "internal/grant"},
 	"internal/doctor":    {"realm", "internal/grant", "internal/presets"},
 	"internal/adminapi": {
@@ -61,7 +62,7 @@ var arrows = map[string][]string{
 
 	"caddymodule": {
 		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/curl", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/console", "internal/curl", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
 	},
 	"cmd/xcaddy-build": {"caddymodule"},
 
