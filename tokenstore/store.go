@@ -99,14 +99,23 @@ type RealmStore interface {
 // exists in it: the Caddyfile may define it.
 type SecretStore interface {
 	Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error)
-	// Secrets lists a page, newest first, of one realm's secrets ("" for all
-	// realms), and counts them all.
-	Secrets(ctx context.Context, page Page, realmID string) ([]realm.Secret, int, error)
+	// Secrets lists a page, newest first, of the secrets that a filter leaves, and
+	// counts them all. Only those of the page are opened.
+	Secrets(ctx context.Context, page Page, f SecretFilter) ([]realm.Secret, int, error)
 	// UpdateSecret is for secrets what UpdateRealm is for realms. change also
 	// decides about the token, see TokenChange.
 	UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, TokenChange, error)) (realm.Secret, error)
 	// DeleteSecret deletes a secret, its token and what was pushed to it.
 	DeleteSecret(ctx context.Context, ref realm.Ref) error
+}
+
+// SecretFilter leaves some of the secrets.
+type SecretFilter struct {
+	// Realm is the realm that they are of; "" for all realms.
+	Realm string
+	// Keep reports whether one of them is left; nil for all. It may be called more
+	// than once for each.
+	Keep func(realm.Ref) bool
 }
 
 // TokenChange is what an update of a secret does to its token, in the same

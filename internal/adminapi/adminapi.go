@@ -43,6 +43,7 @@ type Broker interface {
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
 	Backup(ctx context.Context, w io.Writer) error
 	StatusOf(ref realm.Ref) (broker.TokenStatus, bool)
+	ListedStatusOf(ref realm.Ref) (broker.TokenStatus, bool)
 	CheckProxyable(ctx context.Context, ref realm.Ref) error
 }
 
@@ -60,7 +61,7 @@ type Catalog interface {
 	TestedParents(ctx context.Context, ref realm.Ref, config *realm.Config) ([]realm.Ref, error)
 
 	SecretInfo(ctx context.Context, ref realm.Ref) (catalog.SecretInfo, error)
-	Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error)
+	Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.SecretFilter) ([]catalog.SecretInfo, int, error)
 	SaveSecret(ctx context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error)
 	DeleteSecret(ctx context.Context, ref realm.Ref) error
 	Push(ctx context.Context, ref realm.Ref, field string, value realm.Hidden, life time.Duration) (tokenstore.PushedValue, error)

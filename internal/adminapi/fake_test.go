@@ -111,9 +111,9 @@ func (p *puppet) SecretInfo(_ context.Context, ref realm.Ref) (catalog.SecretInf
 	return catalog.SecretInfo{Secret: realm.Secret{Ref: ref}}, p.asked(ref)
 }
 
-func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, realmID string) ([]catalog.SecretInfo, int, error) {
+func (p *puppet) Secrets(_ context.Context, page tokenstore.Page, f tokenstore.SecretFilter) ([]catalog.SecretInfo, int, error) {
 	p.page = page
-	return nil, 0, p.asked(realm.Ref{Realm: realmID})
+	return nil, 0, p.asked(realm.Ref{Realm: f.Realm})
 }
 
 func (p *puppet) SaveSecret(_ context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -22,6 +24,8 @@ type secretDocument struct {
 	// also names slots that the caller sent masked and that are not stored.
 	// They are echoed, as the earlier service's clients expect.
 	also []string
+	// status is that of its token; nil for none.
+	status *broker.TokenStatus
 }
 
 func showSecret(info catalog.SecretInfo) secretDocument { return secretDocument{SecretInfo: info} }
@@ -68,9 +72,14 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 	if d.Damaged {
 		doc["damaged"] = true
 	}
+	if d.status != nil {
+		doc["status"] = d.status
+	}
 	return json.Marshal(doc)
 }
 
+// listSecrets lists those that the caller may see. The store filters them, so that
+// nobody opens ten thousand for one page.
 func (a *api) listSecrets(ctx context.Context, r *request) (any, error) {
 	page, err := r.query.page()
 	if err != nil {
@@ -80,10 +89,40 @@ func (a *api) listSecrets(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, total, err := allowed(r.caller, page, func(page tokenstore.Page) ([]catalog.SecretInfo, int, error) {
-		return a.catalog.Secrets(ctx, page, realmID)
-	}, func(info catalog.SecretInfo) bool { return r.caller.may(access.AdminRead, info.Ref) })
-	return listOf(secrets, total, showSecret), err
+	keyword, err := r.query.text("keyword")
+	if err != nil {
+		return nil, err
+	}
+	withStatus, err := r.query.flag("status", false)
+	if err != nil {
+		return nil, err
+	}
+	f := tokenstore.SecretFilter{Realm: realmID}
+	if keyword = strings.ToLower(keyword); keyword != "" || !r.caller.hasAll() {
+		f.Keep = func(ref realm.Ref) bool {
+			return (keyword == "" || strings.Contains(strings.ToLower(ref.Realm), keyword) || strings.Contains(strings.ToLower(ref.Key), keyword)) &&
+				r.caller.may(access.AdminRead, ref)
+		}
+	}
+	secrets, total, err := a.catalog.Secrets(ctx, page, f)
+	return listOf(secrets, total, func(info catalog.SecretInfo) secretDocument {
+		doc := showSecret(info)
+		if withStatus {
+			doc.status = a.statusOf(r.caller, info.Ref)
+		}
+		return doc
+	}), err
+}
+
+// statusOf is the status of a token as a list shows it, nil where memory knows
+// nothing of it.
+func (a *api) statusOf(c Caller, ref realm.Ref) *broker.TokenStatus {
+	t, ok := a.broker.ListedStatusOf(ref)
+	if !ok {
+		return nil
+	}
+	t.Parents = c.visibleParents(t.Parents)
+	return &t
 }
 
 func (a *api) getSecret(ctx context.Context, r *request) (any, error) {

@@ -200,3 +200,48 @@ func TestNamedFieldsAtTheTop(t *testing.T) {
 		}
 	}
 }
+
+// A list of secrets may be searched, and have the status of each token; both as far
+// as the caller may see it.
+func TestSecretsWithStatusAndKeyword(t *testing.T) {
+	s := newServer(t)
+	s.wxgzh()
+	for _, key := range []string{"shop-a", "shop-b", "other"} {
+		s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"`+key+`","key_1":"wx1","key_2":"wx1-secret","key_3":"client_credential"}`)
+	}
+	s.token("/api/token?realm=wxgzh&key=shop-b", "upstream")
+	list := func(c caller, query string) string {
+		t.Helper()
+		data, _ := c.get("/api/secret" + query).document()["data"].(map[string]any)
+		var shown []string
+		items, _ := data["list"].([]any)
+		for _, item := range items {
+			doc := item.(map[string]any)
+			text := doc["key"].(string)
+			if status, ok := doc["status"].(map[string]any); ok {
+				text += " " + status["state"].(string)
+			}
+			shown = append(shown, text)
+		}
+		return fmt.Sprint(shown, data["total"])
+	}
+	client := s.client(t, "app", "allow admin_read wxgzh shop-b", "allow admin_read wxgzh other")
+	for _, c := range []struct {
+		caller      caller
+		query, want string
+	}{
+		{s.caller, "", "[other shop-b shop-a wxgzh_secret] 4"},
+		{s.caller, "?status=true", "[other shop-b live shop-a wxgzh_secret] 4"},
+		{s.caller, "?keyword=SHOP&status=1", "[shop-b live shop-a] 2"},
+		{s.caller, "?keyword=shop&page=2&pageSize=1", "[shop-a] 2"},
+		{s.caller, "?keyword=gzh", "[other shop-b shop-a wxgzh_secret] 4"},
+		{s.caller, "?keyword=%25", "[] 0"},
+		{client, "?status=true", "[other shop-b live] 2"},
+		{client, "?keyword=shop", "[shop-b] 1"},
+	} {
+		if got := list(c.caller, c.query); got != c.want {
+			t.Errorf("%q: %s, not %s", c.query, got, c.want)
+		}
+	}
+	s.get("/api/secret?status=perhaps").wrong("status")
+}

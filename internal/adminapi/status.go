@@ -45,9 +45,7 @@ func (a *api) status(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	for i := range s.Tokens {
-		s.Tokens[i].Parents = slices.DeleteFunc(s.Tokens[i].Parents, func(p broker.ParentStatus) bool {
-			return !r.caller.maySome(access.AdminRead, p.Realm)
-		})
+		s.Tokens[i].Parents = r.caller.visibleParents(s.Tokens[i].Parents)
 	}
 	if !r.caller.mayAll(access.AdminRead) {
 		s.Damaged = slices.DeleteFunc(s.Damaged, func(d tokenstore.Damage) bool {
@@ -62,6 +60,11 @@ func (a *api) status(ctx context.Context, r *request) (any, error) {
 	}
 	clients := clientsStatus{Required: a.clients.Required(), StaleSince: endOf(a.clients.Since())}
 	return statusDocument{s, clients, total}, nil
+}
+
+// visibleParents are the parents whose realms the caller may see.
+func (c Caller) visibleParents(list []broker.ParentStatus) []broker.ParentStatus {
+	return slices.DeleteFunc(list, func(p broker.ParentStatus) bool { return !c.maySome(access.AdminRead, p.Realm) })
 }
 
 // tokensStatus is the status with the tokens that the query selects and the caller

@@ -270,10 +270,10 @@ func (s *memoryStore) Secret(ctx context.Context, ref realm.Ref) (secret realm.S
 	return secret, err
 }
 
-func (s *memoryStore) Secrets(ctx context.Context, page tokenstore.Page, realmID string) (list []realm.Secret, total int, err error) {
+func (s *memoryStore) Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.SecretFilter) (list []realm.Secret, total int, err error) {
 	err = s.locked(ctx, func(m *memory) error {
 		for ref, secret := range m.secrets {
-			if realmID == "" || ref.Realm == realmID {
+			if (f.Realm == "" || ref.Realm == f.Realm) && (f.Keep == nil || f.Keep(ref)) {
 				list = append(list, secret)
 			}
 		}

@@ -58,6 +58,18 @@ func (v *View) StatusPage(ctx context.Context, q StatusQuery) (Status, int) {
 	return s, len(found)
 }
 
+// ListedStatusOf is the status of one token as a page shows it.
+func (v *View) ListedStatusOf(ref realm.Ref) (t TokenStatus, ok bool) {
+	e, ok := v.pool.entries.Load(ref)
+	if !ok {
+		return t, false
+	}
+	now := realm.InstantOf(v.pool.now())
+	t = v.describe(ref, e, now, v.pool.isDeaf(now))
+	t.LastError = shorten(t.LastError, maxListedError)
+	return t, true
+}
+
 // find selects tokens, and sorts them. What costs least is looked at first: of ten
 // thousand tokens nearly all are looked at by name alone.
 func (v *View) find(q StatusQuery, now realm.Instant) (found []selected) {

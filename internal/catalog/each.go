@@ -58,7 +58,7 @@ func (c *Catalog) storedRealms(ctx context.Context) ([]string, error) {
 // eachStored calls do for the secrets of a realm that the store has.
 func (c *Catalog) eachStored(ctx context.Context, id string, do func(realm.Secret)) (n int, err error) {
 	for page := 1; ; page++ {
-		list, total, err := c.cache.store.Secrets(ctx, tokenstore.Page{Number: page, Size: eachPage}, id)
+		list, total, err := c.cache.store.Secrets(ctx, tokenstore.Page{Number: page, Size: eachPage}, tokenstore.SecretFilter{Realm: id})
 		for _, s := range list {
 			do(s)
 			n++

@@ -40,7 +40,7 @@ func TestReadOnly(t *testing.T) {
 
 	other := realm.Ref{Realm: "wx", Key: "other"}
 	f.saveSecret(t, other, "key_1", "app1", "key_2", "s3cret-value")
-	list, total, err := f.Secrets(t.Context(), firstPage, "wx")
+	list, total, err := f.Secrets(t.Context(), firstPage, tokenstore.SecretFilter{Realm: "wx"})
 	if err != nil || total != 2 || list[0].Ref != wx || !list[0].ReadOnly || list[1].Ref != other || list[1].ReadOnly {
 		t.Fatalf("%v %d %v", list, total, err)
 	}

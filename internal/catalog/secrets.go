@@ -53,9 +53,9 @@ func (c *Catalog) definedSecret(ref realm.Ref) (s realm.Secret, ok bool) {
 	return s, ok
 }
 
-// Secrets lists a page of one realm's secrets ("" for all): those of the
+// Secrets lists a page of the secrets that a filter leaves: those of the
 // configuration first, then the stored ones, newest first.
-func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]SecretInfo, int, error) {
+func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.SecretFilter) ([]SecretInfo, int, error) {
 	ctx, cancel, err := c.cache.begin(ctx)
 	defer cancel()
 	if err != nil {
@@ -63,16 +63,19 @@ func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, realmID str
 	}
 	var own []SecretInfo
 	for _, id := range c.order {
-		if realmID != "" && id != realmID {
+		if f.Realm != "" && id != f.Realm {
 			continue
 		}
 		secrets := c.defined[id].Secrets
 		for _, key := range slices.Sorted(maps.Keys(secrets)) {
+			if f.Keep != nil && !f.Keep(secrets[key].Ref) {
+				continue
+			}
 			own = append(own, SecretInfo{Secret: secrets[key], ReadOnly: true})
 		}
 	}
 	list, total, err := paged(page, own, func(p tokenstore.Page) ([]SecretInfo, int, error) {
-		stored, n, err := c.cache.store.Secrets(ctx, p, realmID)
+		stored, n, err := c.cache.store.Secrets(ctx, p, f)
 		infos := make([]SecretInfo, len(stored))
 		for i, s := range stored {
 			infos[i] = SecretInfo{Secret: s}

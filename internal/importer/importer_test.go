@@ -11,6 +11,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // cacheTables are the token cache service's, with what MySQL makes of them by
@@ -60,7 +61,7 @@ func TestTokenCacheService(t *testing.T) {
 	if !strings.Contains(out.progress, "secrets: 1000 created, 0 unchanged, 0 failed") {
 		t.Errorf("progress: %s", out.progress)
 	}
-	if _, total, err := i.view.Catalog().Secrets(t.Context(), pageOne, ""); err != nil || total != 2000 {
+	if _, total, err := i.view.Catalog().Secrets(t.Context(), pageOne, tokenstore.SecretFilter{}); err != nil || total != 2000 {
 		t.Errorf("%d secrets, %v", total, err)
 	}
 	for _, n := range []int{1, 2, 99, 100, 101, 1000, 1999, 2000} {

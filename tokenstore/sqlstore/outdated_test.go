@@ -28,7 +28,7 @@ func operations(t *testing.T, s tokenstore.Database) map[string]func() error {
 		},
 		"delete realm": func() error { return s.DeleteRealm(ctx, "wx", true) },
 		"secret":       func() error { _, err := s.Secret(ctx, ref); return err },
-		"secrets":      func() error { _, _, err := s.Secrets(ctx, page, ""); return err },
+		"secrets":      func() error { _, _, err := s.Secrets(ctx, page, tokenstore.SecretFilter{}); return err },
 		"update secret": func() error {
 			_, err := s.UpdateSecret(ctx, ref, func(old realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
 				return old, tokenstore.TokenChange{}, nil

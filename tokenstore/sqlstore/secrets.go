@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -35,53 +37,128 @@ func (s *Store) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error)
 }
 
 // Secrets implements tokenstore.SecretStore.
-func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, realmID string) ([]realm.Secret, int, error) {
-	var list []realm.Secret
-	var versions []int64
+func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.SecretFilter) ([]realm.Secret, int, error) {
+	var list secretList
 	total := 0
 	err := s.read(ctx, "list secrets", func(db *sql.DB) error {
 		where, args := "", []any(nil)
-		if realmID != "" {
-			where, args = " WHERE realm = ?", []any{[]byte(realmID)}
+		if f.Realm != "" {
+			where, args = " WHERE realm = ?", []any{[]byte(f.Realm)}
+		}
+		const order = " ORDER BY updated_at DESC, created_at DESC, realm, ref_key"
+		if f.Keep != nil {
+			refs, n, err := keptRefs(ctx, db, "SELECT realm, ref_key FROM tokens_secrets"+where+order, args, page, f.Keep)
+			total = n
+			if err != nil {
+				return err
+			}
+			return s.readSecretsOf(ctx, db, refs, &list)
 		}
 		if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_secrets"+where, args...).Scan(&total); err != nil {
 			return err
 		}
-		query := "SELECT " + secretColumns + " FROM tokens_secrets t" + where +
-			" ORDER BY updated_at DESC, created_at DESC, realm, ref_key LIMIT ? OFFSET ?"
-		rows, err := db.QueryContext(ctx, query, append(args, limits(page)...)...) // #nosec G202 -- constants
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			secret, version, err := s.scanSecret(rows)
-			if cannotBeOpened(err) {
-				secret = realm.Secret{Ref: secret.Ref, Damaged: true}
-			} else if err != nil {
-				return err
-			}
-			list, versions = append(list, secret), append(versions, version)
-		}
-		return rows.Err()
+		query := "SELECT " + secretColumns + " FROM tokens_secrets t" + where + order + " LIMIT ? OFFSET ?"
+		return s.readSecrets(ctx, db, query, append(args, limits(page)...), &list)
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	err = s.verifyList(ctx, len(list), func(i int, newest map[rowID]int64) error {
-		if secret := list[i]; secret.Damaged || isNewest(newest, secretRow(secret.Ref), versions[i]) {
+	err = s.verifyList(ctx, len(list.secrets), func(i int, newest map[rowID]int64) error {
+		if secret := list.secrets[i]; secret.Damaged || isNewest(newest, secretRow(secret.Ref), list.versions[i]) {
 			return nil
 		}
-		secret, err := s.Secret(ctx, list[i].Ref)
+		secret, err := s.Secret(ctx, list.secrets[i].Ref)
 		if cannotBeOpened(err) {
-			secret, err = realm.Secret{Ref: list[i].Ref, Damaged: true}, nil
+			secret, err = realm.Secret{Ref: list.secrets[i].Ref, Damaged: true}, nil
 		}
 		if err == nil {
-			list[i] = secret
+			list.secrets[i] = secret
 		}
 		return err
 	})
-	return list, total, err
+	return list.secrets, total, err
+}
+
+// secretList are secrets and the versions of their rows.
+type secretList struct {
+	secrets  []realm.Secret
+	versions []int64
+}
+
+// readSecrets adds the secrets that a query finds. What cannot be opened is there
+// by its name.
+func (s *Store) readSecrets(ctx context.Context, db *sql.DB, query string, args []any, list *secretList) error {
+	rows, err := db.QueryContext(ctx, query, args...) // #nosec G701 -- constants, and marks for arguments
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		secret, version, err := s.scanSecret(rows)
+		if cannotBeOpened(err) {
+			secret = realm.Secret{Ref: secret.Ref, Damaged: true}
+		} else if err != nil {
+			return err
+		}
+		list.secrets, list.versions = append(list.secrets, secret), append(list.versions, version)
+	}
+	return rows.Err()
+}
+
+// keptRefs are the page of the references that a query finds and keep leaves, and
+// how many it leaves. Nothing is opened for that.
+func keptRefs(ctx context.Context, db *sql.DB, query string, args []any, page tokenstore.Page, keep func(realm.Ref) bool) (refs []realm.Ref, total int, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	first := (page.Number - 1) * page.Size
+	for rows.Next() {
+		var ref realm.Ref
+		if err := rows.Scan(&ref.Realm, &ref.Key); err != nil {
+			return nil, 0, err
+		}
+		if !keep(ref) {
+			continue
+		}
+		if first <= total && total < first+page.Size {
+			refs = append(refs, ref)
+		}
+		total++
+	}
+	return refs, total, rows.Err()
+}
+
+// refsPerQuery is how many secrets are read at once by their references.
+const refsPerQuery = 100
+
+// readSecretsOf adds the secrets of the references that are still there, in their
+// order.
+func (s *Store) readSecretsOf(ctx context.Context, db *sql.DB, refs []realm.Ref, list *secretList) error {
+	for some := range slices.Chunk(refs, refsPerQuery) {
+		var where []string
+		var args []any
+		for _, ref := range some {
+			where = append(where, "t.realm = ? AND t.ref_key = ?")
+			args = append(args, []byte(ref.Realm), []byte(ref.Key))
+		}
+		var found secretList
+		query := "SELECT " + secretColumns + " FROM tokens_secrets t WHERE " + strings.Join(where, " OR ")
+		if err := s.readSecrets(ctx, db, query, args, &found); err != nil {
+			return err
+		}
+		at := make(map[realm.Ref]int, len(found.secrets))
+		for i, secret := range found.secrets {
+			at[secret.Ref] = i
+		}
+		for _, ref := range some {
+			if i, ok := at[ref]; ok { // else it was deleted meanwhile
+				list.secrets, list.versions = append(list.secrets, found.secrets[i]), append(list.versions, found.versions[i])
+			}
+		}
+	}
+	return nil
 }
 
 // UpdateSecret implements tokenstore.SecretStore.

@@ -55,7 +55,7 @@ func testDamagedRow(t *testing.T, b Backend) {
 			t.Errorf("realm %s: damaged %v, api %q", r.ID, r.Damaged, r.Config.API)
 		}
 	}
-	secrets, total, err := s.Secrets(t.Context(), page, "")
+	secrets, total, err := s.Secrets(t.Context(), page, tokenstore.SecretFilter{})
 	ok(t, err)
 	if len(secrets) != 2 || total != 2 {
 		t.Fatalf("%d secrets of %d", len(secrets), total)

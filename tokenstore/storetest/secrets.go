@@ -78,7 +78,7 @@ func testInjectOnly(t *testing.T, s tokenstore.Store) {
 		ok(t, err)
 		got, err := s.Secret(t.Context(), ref)
 		ok(t, err)
-		list, _, err := s.Secrets(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "")
+		list, _, err := s.Secrets(t.Context(), tokenstore.Page{Number: 1, Size: 10}, tokenstore.SecretFilter{})
 		ok(t, err)
 		if got.InjectOnly != want || len(list) != 1 || list[0].InjectOnly != want {
 			t.Errorf("saved as %v: read as %v, listed as %+v", want, got.InjectOnly, list)
@@ -131,9 +131,10 @@ func testSecretPages(t *testing.T, s tokenstore.Store) {
 		putSecret(t, s, realm.Ref{Realm: "a", Key: fmt.Sprint(i)}, nil)
 		putSecret(t, s, realm.Ref{Realm: "b", Key: fmt.Sprint(i)}, nil)
 	}
+	var keep func(realm.Ref) bool
 	keys := func(number, size int, realmID string, wantTotal int) []string {
 		t.Helper()
-		list, total, err := s.Secrets(t.Context(), tokenstore.Page{Number: number, Size: size}, realmID)
+		list, total, err := s.Secrets(t.Context(), tokenstore.Page{Number: number, Size: size}, tokenstore.SecretFilter{Realm: realmID, Keep: keep})
 		ok(t, err)
 		if total != wantTotal {
 			t.Fatalf("total %d, want %d", total, wantTotal)
@@ -152,6 +153,20 @@ func testSecretPages(t *testing.T, s tokenstore.Store) {
 	}
 	if got := keys(1, 3, "A", 0); got != nil {
 		t.Errorf("another realm's secrets: %v", got)
+	}
+	keep = func(ref realm.Ref) bool { return ref.Key != "3" }
+	if got, want := keys(2, 3, "", 8), []string{"a/2", "b/1", "a/1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, want := keys(1, 3, "b", 4), []string{"b/4", "b/2", "b/1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := keys(4, 3, "", 8); got != nil {
+		t.Errorf("behind the end: %v", got)
+	}
+	keep = func(realm.Ref) bool { return false }
+	if got := keys(1, 3, "", 0); got != nil {
+		t.Errorf("what nobody wants: %v", got)
 	}
 }
 
