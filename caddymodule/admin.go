@@ -101,7 +101,7 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{
-		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(), Ending: a.ending(ctx),
+		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(), Ending: a.ending(ctx), Activities: recentActivity,
 	})
 	a.recorder = app.recorder
 	return nil

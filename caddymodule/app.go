@@ -201,6 +201,9 @@ func (a *App) Start() error {
 	a.ending, a.ended = end, make(chan struct{})
 	go func() {
 		defer close(a.ended)
+		sampling := make(chan struct{})
+		go func() { defer close(sampling); recentActivity.run(looking) }()
+		defer func() { <-sampling }()
 		a.warnUnknown(looking)
 		a.warnUnknownRules(looking)
 		a.warnShadowed(looking)

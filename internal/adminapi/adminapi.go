@@ -40,6 +40,7 @@ type Broker interface {
 	Status(ctx context.Context) broker.Status
 	StatusPage(ctx context.Context, q broker.StatusQuery) (broker.Status, int)
 	Watch() *broker.Watch
+	Outlook(from time.Time, steps int, step time.Duration, may func(realm.Ref) bool) (byState map[string]int, renewals []int)
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
 	Backup(ctx context.Context, w io.Writer) error
 	StatusOf(ref realm.Ref) (broker.TokenStatus, bool)
@@ -84,6 +85,8 @@ type Options struct {
 	Log *zap.Logger
 	// APIs sends the calls of dry runs. Nil: there are none.
 	APIs APIs
+	// Activities is what GET /api/activity shows of the past. Nil: nothing.
+	Activities Activities
 	// Ending is closed when answers that go on for ever have to end. Nil: never.
 	Ending <-chan struct{}
 	// Now is the clock that the life left to a token is measured with. Nil:
@@ -103,8 +106,10 @@ type api struct {
 	log      *zap.Logger
 	sampled  *zap.Logger
 	ending   <-chan struct{}
-	streams  streams
-	now      func() time.Time
+	// activities may be nil.
+	activities Activities
+	streams    streams
+	now        func() time.Time
 }
 
 // New makes the handler of everything that Serves says. Any other path is
@@ -121,7 +126,7 @@ func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
 	if opts.Audit != nil {
 		b = auditedBroker{b, opts.Audit}
 	}
-	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, ending: opts.Ending, now: opts.Now}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, ending: opts.Ending, activities: opts.Activities, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

@@ -90,6 +90,8 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		"Status":    reflect.TypeFor[statusDocument](),
 
 		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
+		"Activity":       reflect.TypeFor[Activity](),
+		"DueRenewals":    reflect.TypeFor[dueRenewals](),
 		"Call":           reflect.TypeFor[broker.Call](),
 		"TokenChange":    reflect.TypeFor[broker.Change](),
 		"TokenStatus":    reflect.TypeFor[broker.TokenStatus](),

@@ -67,6 +67,7 @@ var routes = []route{
 	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
 	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
 	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
+	{http.MethodGet, "/api/activity", (*api).activity, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
 	{http.MethodGet, watchPath, (*api).watch, bodyIgnored, nil, kindPlain, access.Read | access.AdminRead, scopeSomewhere},
 	{http.MethodGet, "/api/audit", (*api).listAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
 	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},

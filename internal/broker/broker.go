@@ -24,7 +24,8 @@
 //   - failure.go, earlydeaths.go: what this node remembers of what went wrong.
 //   - schedule.go, realmqueue.go, lead.go, cron.go: renewals ahead of the end.
 //   - feed.go, clock.go: the other nodes and their time.
-//   - status.go, statuspage.go, history.go, stats.go, observe.go, ready.go: what is seen from outside.
+//   - status.go, statuspage.go, history.go, stats.go, outlook.go, observe.go,
+//     ready.go: what is seen from outside.
 //     watch.go: changes as they happen; watchfeed.go: those of other nodes.
 //
 // docs/design.md describes that way, the states of a claim and the invariants.
