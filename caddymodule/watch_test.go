@@ -3,10 +3,8 @@ package caddymodule
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"golang.org/x/net/http2"
 )
 
 // watcher reads a stream of the admin API.
@@ -26,12 +23,9 @@ type watcher struct {
 // watch opens a stream, by HTTP/2 without TLS where isH2 is set.
 func (i *instance) watch(t *testing.T, isH2 bool, header ...string) watcher {
 	t.Helper()
-	var transport http.RoundTripper = &http.Transport{DisableKeepAlives: true}
-	if isH2 {
-		transport = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		}}
-	}
+	transport := &http.Transport{DisableKeepAlives: true, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP1(!isH2)
+	transport.Protocols.SetUnencryptedHTTP2(isH2)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+i.api+"/api/watch", nil)
