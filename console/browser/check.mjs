@@ -35,6 +35,51 @@ async function violations(page) {
     .flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target}: ${failureSummary?.replace(/\s+/g, ' ')}`));
 }
 
+// byKeys goes through the frame with the keyboard only: past the menu with the
+// first link of the page, to another page by the menu (on a phone in a drawer),
+// and to the other language.
+async function byKeys(page, width, report) {
+  const focused = () => page.evaluate(() => document.activeElement?.textContent || document.activeElement?.id || document.activeElement?.ariaLabel);
+  const tabTo = async (selector) => {
+    for (let presses = 0; presses < 40; presses++) {
+      if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
+      await page.keyboard.press('Tab');
+    }
+    report(`Tab does not lead to ${selector}, but to ${await focused()}`);
+  };
+  await tabTo('.skip');
+  await page.keyboard.press('Enter');
+  if (!(await page.evaluate(() => document.activeElement?.id === 'content'))) report('the skip link does not lead to the content');
+
+  await page.evaluate(() => document.activeElement?.blur());
+  if (width < 992) {
+    await tabTo('.head > .ant-btn');
+    await page.keyboard.press('Enter');
+    await page.locator('.ant-drawer nav').waitFor({ timeout: 5_000 }).catch(() => report('the menu does not open by keys'));
+    (await violations(page)).forEach((found) => report(`menu: ${found}`));
+  }
+  await tabTo('a[href="#/audit"]');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => location.hash === '#/audit', undefined, { timeout: 5_000 }).catch(() => report('the menu cannot be used by keys'));
+
+  if (width < 992) {
+    // The drawer gives the focus back to its button when it has closed.
+    await page.locator('.ant-drawer nav').waitFor({ state: 'hidden', timeout: 5_000 }).catch(() => report('the menu stays open'));
+    await page.waitForFunction(() => document.activeElement?.matches('.head > .ant-btn'), undefined, { timeout: 5_000 }).catch(() => report('the focus is lost when the menu closes'));
+  }
+  const before = await page.evaluate(() => document.documentElement.lang);
+  await tabTo('.settings .ant-btn:first-child');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.activeElement?.closest('.ant-dropdown-menu'), undefined, { timeout: 5_000 }).catch(() => report('the menu of languages does not open by keys'));
+  const other = before === 'en' ? '中文' : 'English';
+  for (let presses = 0; presses < 20 && (await focused()) !== other; presses++) {
+    await page.keyboard.press('ArrowDown');
+    await page.waitForTimeout(50);
+  }
+  await page.keyboard.press('Enter');
+  await page.waitForFunction((was) => document.documentElement.lang !== was, before, { timeout: 5_000 }).catch(() => report('the language cannot be chosen by keys'));
+}
+
 async function check(browser, address, { locale, colorScheme, width }) {
   // axe is put into the page by the protocol of the browser, which bypasses the
   // policy; the page itself does not.
@@ -66,6 +111,12 @@ async function check(browser, address, { locale, colorScheme, width }) {
     const language = await page.evaluate(() => document.documentElement.lang);
     if (!locale.startsWith(language)) report(`the language is ${language}`);
   }
+  where = `keyboard ${locale} ${width}`;
+  state.signedIn = true;
+  await page.goto('about:blank');
+  await page.goto(`${address}/#/`);
+  await page.locator('h1').first().waitFor();
+  await byKeys(page, width, report);
   await context.close();
 }
 

@@ -28,6 +28,7 @@ export function Settings() {
   return (
     <div className="settings">
       <Dropdown
+        autoFocus
         trigger={['click']}
         menu={{
           items: languages,
@@ -38,6 +39,7 @@ export function Settings() {
         <Button type="text" icon={<GlobalOutlined />} aria-label={t('language')} title={t('language')} />
       </Dropdown>
       <Dropdown
+        autoFocus
         trigger={['click']}
         menu={{ items: themes, selectedKeys: [choice], onClick: ({ key }) => choose(key as ThemeChoice) }}
       >
