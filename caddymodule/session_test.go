@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // visitor is a browser with one cookie at most, and the address of a site.
@@ -475,4 +477,93 @@ func TestLinkMadeInASession(t *testing.T) {
 	if endOf(second).After(endOf(first)) {
 		t.Errorf("the session of the link ends at %v, the one that made it at %v", endOf(second), endOf(first))
 	}
+}
+
+// TestSessionBehindAProxy: behind a proxy that Caddy trusts, the site is where that
+// proxy says that the browser is; behind another one, what it says is nothing.
+func TestSessionBehindAProxy(t *testing.T) {
+	i := newInstance(t)
+	front := []string{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "console.example"}
+	for _, trusted := range []bool{true, false} {
+		i.servers = map[bool]string{true: "trusted_proxies static 127.0.0.1/32"}[trusted]
+		i.load("", guarded)
+		v := &visitor{t: t, site: "http://" + i.host + "/admin", header: front}
+		own, other := "https://console.example", "http://"+i.host
+		if !trusted {
+			own, other = other, own
+		}
+		a := v.send(http.MethodPost, "/api/session", asKey(i.adminToken()), "Origin", own, "Sec-Fetch-Site", "same-origin")
+		if a.StatusCode != http.StatusOK || a.Cookies()[0].Secure != trusted {
+			t.Fatalf("trusted %v: %s %s %v", trusted, a.Status, a.body, a.Cookies())
+		}
+		v.is("admin:", "Origin", own)
+		kept := v.cookie
+		v.is("", "Origin", other)
+		v.is("", "Origin", strings.Replace(own, "https:", "http:", 1)+"x")
+		if v.cookie = kept; trusted {
+			v.is("", "Origin", "http://console.example") // anybody on the way can write that page
+		}
+		var made struct{ URL string }
+		if a := v.send(http.MethodPost, "/api/session/link", ""); json.Unmarshal([]byte(a.body), &made) != nil || !strings.HasPrefix(made.URL, own+"/admin/#link=") {
+			t.Errorf("trusted %v: %s", trusted, a.body)
+		}
+	}
+	// A proxy that is not trusted may speak https to the browser nevertheless.
+	v := i.visit()
+	if a := v.send(http.MethodPost, "/api/session", asKey(i.adminToken()), "Origin", "https://"+i.host); a.StatusCode != http.StatusOK || !a.Cookies()[0].Secure {
+		t.Errorf("%s %v", a.Status, a.Cookies())
+	}
+}
+
+// TestEndWithSession: what is under way in a session ends with it, within two
+// seconds.
+func TestEndWithSession(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	v.signIn(asKey(i.adminToken()))
+	l := newestApp.Load()
+	x, err := l.sessions.Read(realm.Hidden(strings.TrimPrefix(v.cookie, inject.SessionCookie+"=")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Admin{file: l.adminFile, sessions: l.sessions}
+	ctx, stop := a.endWithSession(t.Context(), caller{kind: "admin", digest: l.adminFile.token.Load()[:], session: x})
+	defer stop()
+	other, stopOther := a.endWithSession(t.Context(), caller{kind: "admin", digest: []byte("another token"), session: x})
+	defer stopOther()
+	<-other.Done()
+	if !isRevoked(other) || ctx.Err() != nil {
+		t.Errorf("another admin token: %v, the same one: %v", context.Cause(other), ctx.Err())
+	}
+	v.send(http.MethodDelete, "/api/session", "")
+	began := time.Now()
+	<-ctx.Done()
+	if took := time.Since(began); !isRevoked(ctx) || took > 2*time.Second {
+		t.Errorf("it ended after %s: %v", took, context.Cause(ctx))
+	}
+}
+
+// FuzzSessionCookies: whatever stands in a Cookie header, finding ours in it does
+// not panic, and gives no text that was not there.
+func FuzzSessionCookies(f *testing.F) {
+	for _, seed := range []string{"", "tokens_session=a", "a=1; tokens_session=b;tokens_session=c", ";;=;tokens_session", "tokens_session=;tokens_session==="} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		values := cookiesNamed([]string{line}, inject.SessionCookie)
+		if len(values) > maxSessionCookies {
+			t.Errorf("%d values", len(values))
+		}
+		for _, v := range values {
+			if !strings.Contains(line, v.Reveal()) || strings.Contains(v.Reveal(), ";") {
+				t.Errorf("%q has the value %q", line, v.Reveal())
+			}
+		}
+		h := http.Header{"Cookie": {line}}
+		inject.RemoveSessionCookie(h)
+		if left := cookiesNamed(h["Cookie"], inject.SessionCookie); len(left) > 0 {
+			t.Errorf("%q keeps %d cookies of a session", line, len(left))
+		}
+	})
 }

@@ -27,6 +27,7 @@ func TestCookies(t *testing.T) {
 		{"two fields", []realm.Place{inCookie}, []string{"Cookie"}, []string{"a=1", "SESSIONID=evil", "b=2"}, "SessionId=" + token + "; a=1; b=2"},
 		{"an open quote", []realm.Place{inCookie}, []string{"Cookie"}, []string{`a="1`}, "SessionId=" + token + `; a="1`},
 		{"two places", []realm.Place{inCookie, second}, []string{"Cookie"}, []string{"a=1; route=evil"}, "SessionId=" + token + "; route=" + token + "; a=1"},
+		{"a session of the console", []realm.Place{inCookie}, []string{"Cookie"}, []string{"a=1; tokens_session=x; b=2", "Tokens%5fsession=y"}, "SessionId=" + token + "; a=1; b=2"},
 		{"beside others", []realm.Place{inQuery, inCookie, inHeader}, nil, nil, "SessionId=" + token},
 	} {
 		req := get("/?sessionid=evil&x=1")
