@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,19 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 	"github.com/caddy-tokens/caddy-tokens/internal/secretscan"
 )
+
+// confidentialIn is what of a cookie nobody may know: the id of the session, and the
+// signature. Who signed in is in the audit, too.
+func confidentialIn(t *testing.T, cookie string) []string {
+	t.Helper()
+	body, signature, _ := strings.Cut(cookie, ".")
+	text, err := base64.RawStdEncoding.DecodeString(body)
+	var content struct{ Session string }
+	if err != nil || json.Unmarshal(text, &content) != nil || len(content.Session) != 64 || len(signature) < 40 {
+		t.Fatalf("not a cookie: %v", err)
+	}
+	return []string{content.Session, signature}
+}
 
 // TestNothingLeaksOfSessions: no key, link code or cookie that somebody signs in
 // with is in any log, answer, audit or error, nor does the cookie go to a provider
@@ -36,7 +50,7 @@ func TestNothingLeaksOfSessions(t *testing.T) {
 		for _, c := range a.Cookies() {
 			a.Header.Del("Set-Cookie") // the only place where it may be
 			if c.Value != "" {
-				secrets = append(secrets, c.Value)
+				secrets = append(secrets, confidentialIn(t, c.Value)...)
 			}
 		}
 		answers += fmt.Sprintln(a.Header) + a.body
@@ -63,7 +77,7 @@ func TestNothingLeaksOfSessions(t *testing.T) {
 	note(byLink.plain(http.MethodGet, "/api/status", ""))
 
 	// The proxy is on the same host, so that a browser sends it the cookie, too.
-	for _, cookie := range []string{byLink.cookie, "a=1; " + byLink.cookie + "; b=2", strings.ToUpper(inject.SessionCookie) + "=" + secrets[len(secrets)-1]} {
+	for _, cookie := range []string{byLink.cookie, "a=1; " + byLink.cookie + "; b=2", strings.ToUpper(byLink.cookie[:len(inject.SessionCookie)]) + byLink.cookie[len(inject.SessionCookie):]} {
 		a := i.get("/any/"+planted+"/main/x", append(withKey(key), "Cookie", cookie)...)
 		if a.StatusCode != http.StatusOK || strings.Contains(cookie, "a=1") != strings.Contains(a.body, "a=1; b=2") {
 			t.Errorf("with %d bytes of cookies: %s\n%s", len(cookie), a.Status, a.body)
