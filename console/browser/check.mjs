@@ -55,29 +55,29 @@ async function byKeys(page, width, report) {
   if (width < 992) {
     await tabTo('.head > .ant-btn');
     await page.keyboard.press('Enter');
-    await page.locator('.ant-drawer nav').waitFor({ timeout: 5_000 }).catch(() => report('the menu does not open by keys'));
+    await page.locator('.ant-drawer nav').waitFor({ timeout: 20_000 }).catch(() => report('the menu does not open by keys'));
     (await violations(page)).forEach((found) => report(`menu: ${found}`));
   }
   await tabTo('a[href="#/audit"]');
   await page.keyboard.press('Enter');
-  await page.waitForFunction(() => location.hash === '#/audit', undefined, { timeout: 5_000 }).catch(() => report('the menu cannot be used by keys'));
+  await page.waitForFunction(() => location.hash === '#/audit', undefined, { timeout: 20_000 }).catch(() => report('the menu cannot be used by keys'));
 
   if (width < 992) {
     // The drawer gives the focus back to its button when it has closed.
-    await page.locator('.ant-drawer nav').waitFor({ state: 'hidden', timeout: 5_000 }).catch(() => report('the menu stays open'));
-    await page.waitForFunction(() => document.activeElement?.matches('.head > .ant-btn'), undefined, { timeout: 5_000 }).catch(() => report('the focus is lost when the menu closes'));
+    await page.locator('.ant-drawer nav').waitFor({ state: 'hidden', timeout: 20_000 }).catch(() => report('the menu stays open'));
+    await page.waitForFunction(() => document.activeElement?.matches('.head > .ant-btn'), undefined, { timeout: 20_000 }).catch(() => report('the focus is lost when the menu closes'));
   }
   const before = await page.evaluate(() => document.documentElement.lang);
   await tabTo('.settings .ant-btn:first-child');
   await page.keyboard.press('Enter');
-  await page.waitForFunction(() => document.activeElement?.closest('.ant-dropdown-menu'), undefined, { timeout: 5_000 }).catch(() => report('the menu of languages does not open by keys'));
+  await page.waitForFunction(() => document.activeElement?.closest('.ant-dropdown-menu'), undefined, { timeout: 20_000 }).catch(() => report('the menu of languages does not open by keys'));
   const other = before === 'en' ? '中文' : 'English';
   for (let presses = 0; presses < 20 && (await focused()) !== other; presses++) {
     await page.keyboard.press('ArrowDown');
     await page.waitForTimeout(50);
   }
   await page.keyboard.press('Enter');
-  await page.waitForFunction((was) => document.documentElement.lang !== was, before, { timeout: 5_000 }).catch(() => report('the language cannot be chosen by keys'));
+  await page.waitForFunction((was) => document.documentElement.lang !== was, before, { timeout: 20_000 }).catch(() => report('the language cannot be chosen by keys'));
 }
 
 async function check(browser, address, { locale, colorScheme, width }) {
@@ -103,8 +103,8 @@ async function check(browser, address, { locale, colorScheme, width }) {
     state.signedIn = signedIn;
     await page.goto('about:blank');
     await page.goto(`${address}/#${path}`);
-    await page.locator('h1, h2').first().waitFor({ timeout: 20_000 }).catch(() => report('there is no heading'));
-    await page.waitForFunction(() => !document.querySelector('.ant-spin-spinning, .ant-skeleton-active'), { timeout: 20_000 }).catch(() => report('it still loads'));
+    await page.locator('h1, h2').first().waitFor({ timeout: 60_000 }).catch(() => report('there is no heading'));
+    await page.waitForFunction(() => !document.querySelector('.ant-spin-spinning, .ant-skeleton-active'), { timeout: 60_000 }).catch(() => report('it still loads'));
     (await violations(page)).forEach(report);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     if (wide > width) report(`${wide} pixels wide`);
