@@ -105,6 +105,8 @@ async function check(browser, address, { locale, colorScheme, width }) {
     await page.goto(`${address}/#${path}`);
     await page.locator('h1, h2').first().waitFor({ timeout: 60_000 }).catch(() => report('there is no heading'));
     await page.waitForFunction(() => !document.querySelector('.ant-spin-spinning, .ant-skeleton-active'), { timeout: 60_000 }).catch(() => report('it still loads'));
+    // What fades in has no contrast yet.
+    await page.waitForFunction(() => !document.querySelector('[class*="-appear"]'), undefined, { timeout: 20_000 }).catch(() => report('something still fades in'));
     (await violations(page)).forEach(report);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     if (wide > width) report(`${wide} pixels wide`);

@@ -44,7 +44,8 @@ function example(schema, name = 'value', depth = 0) {
     case 'boolean':
       return false;
     default:
-      return schema.format === 'date-time' ? new Date(Date.now() - 3_600_000).toISOString() : name;
+      // Times of the audit are described in words.
+      return schema.format === 'date-time' || schema.description?.startsWith('RFC 3339') ? new Date(Date.now() - 3_600_000).toISOString() : name;
   }
 }
 
