@@ -38,7 +38,7 @@ const (
 // asks it for. So it counts only for a page of this very site, which alone can set
 // the header.
 func sessionCookies(r *http.Request) []realm.Hidden {
-	if r.Header.Get(csrfHeader) != "1" {
+	if r.Header.Get(csrfHeader) != "1" { //nolint:canonicalheader // spelled as the documents do; Get does not care
 		return nil
 	}
 	if from := r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" {
@@ -103,7 +103,7 @@ func (s reached) isOrigin(origin string) bool {
 // cookie is the value of Set-Cookie for a session that ends then; the zero time
 // takes the cookie away.
 func (s reached) cookie(value realm.Hidden, r *http.Request, ends time.Time) string {
-	c := http.Cookie{
+	c := http.Cookie{ // #nosec G124 -- Secure wherever the page came by https; the console works over plain http on this machine, too
 		Name: inject.SessionCookie, Value: value.Reveal(), Path: s.path + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: s.scheme == "https" || strings.HasPrefix(r.Header.Get("Origin"), "https://"), MaxAge: -1,
 	}

@@ -187,11 +187,20 @@ func TestCookieOfOtherSites(t *testing.T) {
 	}
 	kept := v.cookie
 	for _, header := range [][]string{
-		{csrfHeader, "1", "Sec-Fetch-Site", "cross-site"}, {csrfHeader, "1", "Sec-Fetch-Site", "same-site"},
-		{csrfHeader, "1", "Sec-Fetch-Site", "none"}, {csrfHeader, "1", "Origin", "http://other.example"},
-		{csrfHeader, "1", "Origin", "null"}, {csrfHeader, "1", "Origin", "http://127.0.0.1:1"}, {csrfHeader, "1", "Origin", "ftp://" + i.host},
-		{csrfHeader, "0"}, {csrfHeader, "true"}, {csrfHeader, ""}, {}, {"Sec-Fetch-Site", "same-origin"},
-		{"Origin", origin}, {"Content-Type", "text/plain", "Origin", origin},
+		{csrfHeader, "1", "Sec-Fetch-Site", "cross-site"},
+		{csrfHeader, "1", "Sec-Fetch-Site", "same-site"},
+		{csrfHeader, "1", "Sec-Fetch-Site", "none"},
+		{csrfHeader, "1", "Origin", "http://other.example"},
+		{csrfHeader, "1", "Origin", "null"},
+		{csrfHeader, "1", "Origin", "http://127.0.0.1:1"},
+		{csrfHeader, "1", "Origin", "ftp://" + i.host},
+		{csrfHeader, "0"},
+		{csrfHeader, "true"},
+		{csrfHeader, ""},
+		{},
+		{"Sec-Fetch-Site", "same-origin"},
+		{"Origin", origin},
+		{"Content-Type", "text/plain", "Origin", origin},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			a := v.plain(method, "/api/realm", "", header...)
