@@ -105,12 +105,12 @@ func whole(t *testing.T, blocks []block) string {
 // belongs, and formatted as `caddy fmt` formats it.
 func TestDocsCaddyfiles(t *testing.T) {
 	t.Parallel()
-	for _, page := range pages(t) {
-		t.Run(filepath.Base(page), func(t *testing.T) {
+	for _, page := range slices.Concat(pages(t), translations(t)) {
+		t.Run(strings.TrimPrefix(page, "../"), func(t *testing.T) {
 			t.Parallel()
 			blocks := blocksOf(t, page)
 			for i, b := range blocks {
-				if b.lang != "caddyfile" {
+				if b.lang != "caddyfile" || isCopy(t, page, i, b) {
 					continue
 				}
 				files := newReadersFiles(t)
@@ -129,7 +129,8 @@ func TestDocsCaddyfiles(t *testing.T) {
 }
 
 // Every curl of a document works, as it stands, on the configuration that a
-// reader has at that place: Caddyfile.example, or what the page told before.
+// reader has at that place: Caddyfile.example, or what the page told before. Those
+// of a translation are the same (TestTranslationsKeepStep).
 func TestDocsRequests(t *testing.T) {
 	t.Parallel()
 	for _, page := range pages(t) {
@@ -234,7 +235,7 @@ var (
 
 // Every link within the repository leads to a file, and to a heading of it.
 func TestDocsLinks(t *testing.T) {
-	for _, page := range slices.Concat(pages(t), catalogue(t), []string{"../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md"}) {
+	for _, page := range slices.Concat(pages(t), translations(t), catalogue(t), []string{"../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md"}) {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
 			path, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(path, "://") {
@@ -292,7 +293,7 @@ var (
 // whoever renames one has to correct the sentence about it.
 func TestDocsNameWhatExists(t *testing.T) {
 	files, source := sources(t)
-	for _, page := range append(slices.Concat(pages(t), catalogue(t)), "../CONTRIBUTING.md") {
+	for _, page := range append(slices.Concat(pages(t), translations(t), catalogue(t)), "../CONTRIBUTING.md") {
 		text := readDoc(t, page)
 		for _, name := range testName.FindAllString(text, -1) {
 			if !strings.Contains(source, "\nfunc "+name+"(") {
