@@ -124,12 +124,22 @@ func TestTranslationsLinkAlike(t *testing.T) {
 			}
 		}
 	}
-	for _, page := range append(translations(t), readmes[1]) {
+}
+
+// Whoever reads Chinese is led to the Chinese pages, as far as there are some.
+func TestChinesePagesLeadToChineseOnes(t *testing.T) {
+	for _, page := range slices.Concat(translations(t), catalogue(t), readmes[1:]) {
+		if page != readmes[1] && !strings.HasPrefix(page, chinese) {
+			continue
+		}
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
 			target, _, _ := strings.Cut(m[1], "#")
 			target = filepath.Join(filepath.Dir(page), target)
-			if _, err := os.Stat(filepath.Join(chinese, strings.TrimPrefix(target, "../docs/"))); err == nil &&
-				strings.HasPrefix(target, "../docs/") && target != original(page) {
+			name, isDoc := strings.CutPrefix(target, "../docs/")
+			if !isDoc || strings.HasPrefix(target, chinese) || target == strings.Replace(page, chinese, "../docs/", 1) {
+				continue
+			}
+			if _, err := os.Stat(chinese + name); err == nil {
 				t.Errorf("%s leads to the English page: %s", page, m[1])
 			}
 		}

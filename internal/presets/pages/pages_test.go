@@ -131,10 +131,11 @@ func TestTicketsOnPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Fields = append(p.Fields, presets.Field{Name: "ticket", Pushed: true})
+	brings := map[string]string{"en": "fields-that-somebody-brings", "zh": "由别处送来的字段"}
 	for _, l := range languages {
 		for format, want := range map[string]string{
-			"":               "](" + l.docs + "/realms.md#fields-that-somebody-brings)",
-			realm.PushFeishu: "](" + l.docs + "/caddyfile.md#token_push)",
+			"":               "](../realms.md#" + brings[l.code] + ")",
+			realm.PushFeishu: "](../caddyfile.md#token_push)",
 		} {
 			p.Config.Push = format
 			line := "\n\n```sh\n" + p.PushCurl("ticket") + "\n```\n"

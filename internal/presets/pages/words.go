@@ -10,15 +10,15 @@ import (
 type language struct {
 	code   string // of presets.Text
 	folder string
-	// docs leads from the folder to docs/, other to the page in the other
-	// language, without its name.
+	// docs leads from the folder to the documents in this language, other to the
+	// page in the other language, without its name.
 	docs, other string
 	w           words
 }
 
 var languages = []language{
 	{code: "en", folder: "docs/providers", docs: "..", other: "../zh-CN/providers", w: english},
-	{code: "zh", folder: "docs/zh-CN/providers", docs: "../..", other: "../../providers", w: chinese},
+	{code: "zh", folder: "docs/zh-CN/providers", docs: "..", other: "../../providers", w: chinese},
 }
 
 // words are what a page says in a language. %s and %d are filled in.
@@ -130,7 +130,7 @@ var chinese = words{
 	indexIntro:   "caddy-tokens 自带以下服务商的接入配置。*preset* 是已经写好的 realm：只需写上它的名字和你的 secret 字段。",
 	indexHow:     "`caddy tokens presets` 列出全部 preset，`caddy tokens presets <name>` 显示要写的内容。没有服务商官方文档佐证的内容，都列在各页的“未经核实”一节。",
 	indexHeader:  "| preset | 服务商 | secret 字段 |",
-	indexMissing: "没有你要的服务商？realm 只是数据：可以[自己编写](%s/realms.md)，也欢迎[添加到这里](%s/../CONTRIBUTING.md#add-a-provider)（英文）。",
+	indexMissing: "没有你要的服务商？realm 只是数据：可以[自己编写](%s/realms.md)，也欢迎[添加到这里](%s/../../CONTRIBUTING.md#add-a-provider)（英文）。",
 	categories: map[string]string{
 		presets.CategoryMessaging: "消息与协作", presets.CategoryCommerce: "电商", presets.CategoryCloud: "云服务", presets.CategoryAI: "人工智能",
 		presets.CategoryDeveloper: "开发工具", presets.CategoryBusiness: "企业应用", presets.CategorySocial: "社交媒体",
@@ -139,9 +139,9 @@ var chinese = words{
 	setUp:       "配置",
 	setUpTokens: "在 Caddyfile 的 [`tokens` 块](%s/caddyfile.md)里写上：",
 	setUpSite:   "站点里写上 [`token_gateway`](%s/caddyfile.md#token_gateway) 之后，API 就在 `/%s/main/` 之下：",
-	setUpRead:   "程序通过 [HTTP API](%s/api.md#get-apitoken) 读取 token：",
-	setUpPushed: "`%[2]s` 不写在这里，因为服务商会定期推送新值。公网站点用 [`token_push`](%[1]s/caddyfile.md#token_push) 接收，URL 须在服务商后台登记。如果由其他程序接收，则由该程序[推送](%[1]s/realms.md#fields-that-somebody-brings)，secret 中无需 `push_token` 和 `push_aes_key`。",
-	setUpPush:   "`%[2]s` 不写在这里，因为服务商会定期推送新值。接收它的程序每次都要[推送](%[1]s/realms.md#fields-that-somebody-brings)给代理：",
+	setUpRead:   "程序通过 [HTTP API](%s/../api.md#get-apitoken) 读取 token：",
+	setUpPushed: "`%[2]s` 不写在这里，因为服务商会定期推送新值。公网站点用 [`token_push`](%[1]s/caddyfile.md#token_push) 接收，URL 须在服务商后台登记。如果由其他程序接收，则由该程序[推送](%[1]s/realms.md#由别处送来的字段)，secret 中无需 `push_token` 和 `push_aes_key`。",
+	setUpPush:   "`%[2]s` 不写在这里，因为服务商会定期推送新值。接收它的程序每次都要[推送](%[1]s/realms.md#由别处送来的字段)给代理：",
 	setUpPerson: "先由人工授权一次，打开下面的命令返回的[链接](%s/accounts.md)：",
 
 	fields: "字段", fieldsHeader: "| 字段 | 说明 |",
