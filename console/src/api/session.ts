@@ -1,4 +1,4 @@
-import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { getJSON, sendJSON } from './client';
 import { ApiError } from './error';
 import { queryClient } from './query';
@@ -65,7 +65,6 @@ export function useHere(realm: string | undefined, key?: string): (right: Right)
     },
     enabled: realm !== undefined,
     staleTime: 60_000,
-    placeholderData: keepPreviousData,
   });
   return (right) => data?.here?.[right] === true;
 }
