@@ -233,8 +233,16 @@ func TestDebRunsAsItsUnit(t *testing.T) {
 	if status, body := get(t, "http://127.0.0.1:"+admin+"/api/status"); status != http.StatusForbidden {
 		t.Errorf("the API without the admin token: %d %s", status, body)
 	}
-	api := " --api http://localhost:" + admin
-	if out := s.run("/usr/bin/caddy-tokens keys rotate" + api); !strings.Contains(out, "in use, seals what is written") {
+	for path, want := range map[string]string{"/readyz": "ready", "/": "<div id=\"root\">"} {
+		if status, body := get(t, "http://127.0.0.1:"+admin+path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	// The commands find the service and its admin token by themselves.
+	if out := s.run("/usr/bin/caddy-tokens status"); !strings.Contains(out, `"realm": "practice"`) || !strings.Contains(out, `"state": "live"`) {
+		t.Errorf("status, as root: %s", out)
+	}
+	if out := s.run("/usr/bin/caddy-tokens keys rotate"); !strings.Contains(out, `"in_use"`) && !strings.Contains(out, `"state"`) {
 		t.Errorf("keys rotate, as root: %s", out)
 	}
 
