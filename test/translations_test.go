@@ -80,7 +80,7 @@ var (
 // those of headings, cells, comments, and the labels of diagrams.
 func outline(text string) (all []part) {
 	for _, words := range parts.FindAllString(text, -1) {
-		is := words
+		var is string
 		switch {
 		case strings.HasPrefix(words, "```mermaid"):
 			is = label.ReplaceAllString(words, `""`)
@@ -89,7 +89,6 @@ func outline(text string) (all []part) {
 		case strings.HasPrefix(words, "#"):
 			is, _, _ = strings.Cut(words, " ")
 		default:
-			is = ""
 			for row := range strings.Lines(words) {
 				is += fmt.Sprintf("row of %d\n", strings.Count(strings.ReplaceAll(row, `\|`, ""), "|")-1)
 			}
