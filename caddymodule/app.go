@@ -170,7 +170,7 @@ func (a *App) provision(ctx caddy.Context) error {
 		return err
 	}
 	a.history = new(inject.History)
-	a.tokenFailures, a.keyFailures = newFailures("admin token", a.log, time.Now), newFailures("API key", a.log, time.Now)
+	a.tokenFailures, a.keyFailures = newFailures("admin token, link or session", a.log, time.Now), newFailures("API key", a.log, time.Now)
 	if a.view, err = a.pool.View(cfg); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func TestExample(t *testing.T) {
 		{i.host, "/practise/hello", "/practice/"},
 		{i.host, "/practice", "/practice/"},
 		{i.host, "/", "/any/<realm>/<key>/"},
-		{i.api, "/", "/api/openapi.json"},
+		{i.api, "/index.html", "/api/openapi.json"},
 		{i.api, "/realm", "/api/realm"},
 		{i.api, "/shop/get-access-token", "/<realm>-account/get-access-token"},
 	} {

@@ -64,6 +64,20 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// The console is at the root of the admin site. What nobody serves is still 404.
+func TestExampleConsole(t *testing.T) {
+	n := launch(t, exampleConfig(t))
+	if status, page := curl(t, n.admin+"/"); status != http.StatusOK || !bytes.Contains(page, []byte("./assets/")) {
+		t.Errorf("the console: %d %s", status, page)
+	}
+	if status, body := curl(t, n.admin+"/api/session"); status != http.StatusOK || !bytes.Contains(body, []byte(`"kind":"local"`)) {
+		t.Errorf("who am I: %d %s", status, body)
+	}
+	if status, body := curl(t, n.admin+"/elsewhere"); status != http.StatusNotFound || !bytes.Contains(body, []byte("/, the console")) {
+		t.Errorf("elsewhere: %d %s", status, body)
+	}
+}
+
 // The example's account: the server logs in for itself, once.
 func TestExampleAccount(t *testing.T) {
 	n := launch(t, exampleConfig(t))
@@ -126,7 +140,7 @@ func TestCommandsOnTheExample(t *testing.T) {
 	}
 	for _, id := range []string{
 		"tokens", "http.reverse_proxy.transport.token", "http.reverse_proxy.upstreams.token",
-		"http.handlers.token_gateway", "http.handlers.token_admin",
+		"http.handlers.token_gateway", "http.handlers.token_admin", "http.handlers.token_console",
 	} {
 		if !bytes.Contains(modules, []byte("\n"+id+"\n")) {
 			t.Errorf("there is no module %s", id)
