@@ -23,8 +23,9 @@ import (
 
 const (
 	// csrfHeader is what a page of another site cannot send: a browser asks the
-	// API first whether it may (CORS), and the API never says yes.
-	csrfHeader = "X-Tokens-CSRF"
+	// API first whether it may (CORS), and the API never says yes. It is
+	// X-Tokens-CSRF, as net/http spells it.
+	csrfHeader = "X-Tokens-Csrf"
 	// maxSessionCookies bounds how many cookies of our name are looked at. A browser
 	// sends several where sites at several paths of a host have a console each.
 	maxSessionCookies = 4
@@ -103,7 +104,7 @@ func (s reached) isOrigin(origin string) bool {
 // cookie is the value of Set-Cookie for a session that ends then; the zero time
 // takes the cookie away.
 func (s reached) cookie(value realm.Hidden, r *http.Request, ends time.Time) string {
-	c := http.Cookie{ // #nosec G124 -- Secure wherever the page came by https; the console works over plain http on this machine, too
+	c := http.Cookie{ // #nosec G124 -- without Secure where the browser uses http, or it would not send it
 		Name: inject.SessionCookie, Value: value.Reveal(), Path: s.path + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: s.scheme == "https" || strings.HasPrefix(r.Header.Get("Origin"), "https://"), MaxAge: -1,
 	}
