@@ -39,7 +39,7 @@ const (
 // asks it for. So it counts only for a page of this very site, which alone can set
 // the header.
 func sessionCookies(r *http.Request) []realm.Hidden {
-	if r.Header.Get(csrfHeader) != "1" { //nolint:canonicalheader // spelled as the documents do; Get does not care
+	if r.Header.Get(csrfHeader) != "1" {
 		return nil
 	}
 	if from := r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" {
