@@ -28,7 +28,7 @@ func console(t *testing.T, method, url, body, cookie string, header ...string) (
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Tokens-CSRF", "1")
+	req.Header.Set("X-Tokens-Csrf", "1")
 	if cookie != "" {
 		req.Header.Set("Cookie", "tokens_session="+cookie)
 	}
