@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/problem"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -63,6 +64,9 @@ func localHost(host string) bool {
 // choice that points here. Origin is sent there too, with all but plain GET
 // and HEAD.
 func crossSite(r *http.Request) bool {
+	if adminapi.SaysSiteTwice(r) {
+		return true
+	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "cross-site"
 	}

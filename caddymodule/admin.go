@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/adminapi"
 	"github.com/caddy-tokens/caddy-tokens/internal/audit"
+	"github.com/caddy-tokens/caddy-tokens/internal/edge"
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 	"github.com/caddy-tokens/caddy-tokens/internal/session"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -100,9 +101,14 @@ func (a *Admin) Provision(ctx caddy.Context) error {
 	if a.calls, err = newAPICalls(ctx, app); err != nil {
 		return err
 	}
-	a.api = adminapi.New(app.view, app.view.Catalog(), adminapi.Options{
+	opts := adminapi.Options{
 		Clients: app.clients, Audit: app.recorder, APIs: a.calls, Log: ctx.Logger(), Ending: a.ending(ctx), Activities: recentActivity,
-	})
+		Now: app.pool.Now,
+	}
+	if app.isEdge() {
+		opts.Edge = edge.ErrReadOnly
+	}
+	a.api = adminapi.New(app.view, app.view.Catalog(), opts)
 	a.recorder = app.recorder
 	return nil
 }
@@ -170,7 +176,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		c.Login = l
 	}
 	if who.session != nil {
-		c.SessionEnds = who.session.Ends
+		c.SessionEnds, c.SessionToken = who.session.Ends, who.session.Token()
 		var stop func()
 		ctx, stop = a.endWithSession(ctx, who)
 		defer stop()
@@ -213,6 +219,11 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 		return caller{}, refused
 	}
 	given, from, wait := credentialsOf(r), addressOf(r), time.Duration(0)
+	// A page of another site can make a browser send a password of its choice, also
+	// many times: that is no try of whoever sits there.
+	if given.given() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return caller{}, errCrossSite
+	}
 	// A key decides first, and of a key and something else the key alone is looked
 	// at: who has a key, or sends a wrong one, has no tries at the token beside it.
 	var badKey *realm.Error
@@ -240,8 +251,13 @@ func (a *Admin) admit(r *http.Request) (caller, *realm.Error) {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// What a user sent is the user's own password.
 	if !claims || !given.bearer || a.admission.none && a.token == nil || a.admission.user(repl) != "" {
-		if cookies := sessionCookies(r); cookies != nil && !adminapi.SignsIn(r) {
-			return a.admitSession(r, repl, cookies)
+		means := r.Header.Get(csrfHeader)
+		switch cookies := sessionCookies(r); {
+		case adminapi.SignsIn(r):
+		case cookies != nil:
+			return a.admitSession(r, repl, cookies, means)
+		case session.IsToken(means):
+			return caller{}, errOtherSession
 		}
 		who, refused := a.admission.admitKeyless(r, repl)
 		switch refused {
@@ -288,21 +304,33 @@ func (a *Admin) errNotAdmin() *realm.Error {
 }
 
 // withoutCredentials takes the admin token, clients' keys and the cookie of a session
-// off a request that is not for us, so that no handler behind forwards them.
+// off a request that is not for us, so that no handler behind forwards them. The
+// proxies of this site still find the keys; see credentialsOf.
 func (a *Admin) withoutCredentials(r *http.Request) *http.Request {
 	token, given, clean := a.expected(), credentialsOf(r), r
 	if inject.HasSessionCookie(r.Header) {
 		clean = r.Clone(r.Context())
 		inject.RemoveSessionCookie(clean.Header)
 	}
+	var keys http.Header
 	for i, name := range credentialHeaders {
-		if !token.equals(given.values[i]) && !a.admission.isKeyOfClient(given.values[i]) {
+		isToken := token.equals(given.values[i])
+		if r.Header.Get(name) == "" || !isToken && !a.admission.isKeyOfClient(given.values[i]) {
 			continue
 		}
 		if clean == r {
 			clean = r.Clone(r.Context())
 		}
+		if !isToken {
+			if keys == nil {
+				keys = http.Header{}
+			}
+			keys.Set(name, r.Header.Get(name))
+		}
 		clean.Header.Del(name)
+	}
+	if keys != nil {
+		clean = clean.WithContext(context.WithValue(clean.Context(), keysTakenOff{}, keys))
 	}
 	return clean
 }

@@ -53,11 +53,12 @@ func newAdminFile(path string) *adminFile {
 func (f *adminFile) start(log *zap.Logger) {
 	err := f.load()
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = f.create(); err == nil || errors.Is(err, fs.ErrExist) {
+		if err = f.create(); errors.Is(err, fs.ErrExist) { // another process was quicker
 			err = f.load()
 		}
 	}
 	if err != nil {
+		f.token.Store(nil)
 		log.Warn("there is no admin token, because its file cannot be used", zap.String("file", f.path), zap.Error(err))
 		return
 	}
@@ -82,13 +83,15 @@ func (f *adminFile) load() error {
 }
 
 // create writes a new token of 256 random bits. In hex it never looks like a
-// client's key.
+// client's key. It counts before the file is there: whoever reads it may use it.
 func (f *adminFile) create() error {
 	var raw [32]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return err
 	}
-	return tokenstore.CreatePrivateFile(f.path, hex.EncodeToString(raw[:])+"\n")
+	text := hex.EncodeToString(raw[:])
+	f.token.Store(newAdminToken(realm.Hidden(text)))
+	return tokenstore.CreatePrivateFile(f.path, text+"\n")
 }
 
 // parseAdminFile is the token that the file holds. The error does not quote it.

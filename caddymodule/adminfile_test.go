@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"go.uber.org/zap"
 )
 
 // guarded is a site whose admin API says nothing about who may call.
@@ -32,6 +33,26 @@ func (i *instance) adminToken() string {
 		i.t.Fatal(err)
 	}
 	return strings.TrimSuffix(string(text), "\n")
+}
+
+// Whoever finds the file of the first start may use what it holds, at once.
+func TestAdminFileCountsOnceItIsThere(t *testing.T) {
+	for range 50 {
+		f := newAdminFile(filepath.Join(t.TempDir(), adminFileName))
+		started := make(chan struct{})
+		go func() {
+			defer close(started)
+			f.start(zap.NewNop())
+		}()
+		var text []byte
+		for err := fs.ErrNotExist; err != nil; {
+			text, err = os.ReadFile(f.path)
+		}
+		if !f.token.Load().equals(strings.TrimSpace(string(text))) {
+			t.Fatal("the token of the file does not count yet")
+		}
+		<-started
+	}
 }
 
 // TestAdminToken: the first start makes a token, says where it is, and the admin

@@ -175,3 +175,48 @@ func TestPlaceholderAuth(t *testing.T) {
 		}
 	}
 }
+
+// TestProxyBehindTheAdmin: token_admin takes a client's key off what is not for it,
+// so that no other handler forwards it; the proxies of the same site still know by
+// it who calls. Without that, the site of a Caddyfile that has both served nobody.
+func TestProxyBehindTheAdmin(t *testing.T) {
+	p, i := newProvider(t), newInstance(t)
+	seen := ""
+	other := serveAPI(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header.Get("Authorization") })
+	i.load(p.realm("p", "inject query access_token")+clientBlock(t, "allow use p"), `route {
+		token_admin
+		handle /other* {
+			reverse_proxy `+other+`
+		}
+		token_gateway /p/*
+		handle_path /long/* {
+			reverse_proxy `+p.URL+` {
+				transport token {
+					realm p
+					key main
+				}
+			}
+		}
+		handle_path /short/* {
+			token_proxy {
+				realm p
+				key main
+			}
+		}
+	}`)
+	for _, path := range []string{"/p/main/items", "/long/items", "/short/items"} {
+		for name, header := range map[string]string{
+			"Bearer": "Bearer " + ownKey, "Basic": basicOf(ownKey),
+		} {
+			if a := i.get(path, "Authorization", header); a.StatusCode != http.StatusOK {
+				t.Errorf("%s, %s: %s %s", path, name, a.Status, a.body)
+			}
+		}
+		if a := i.get(path, "Authorization", "Bearer "+ownKey+"x"); a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s, a wrong key: %s", path, a.Status)
+		}
+	}
+	if a := i.get("/other", "Authorization", "Bearer "+ownKey); a.StatusCode != http.StatusOK || seen != "" {
+		t.Errorf("another handler: %s, it gets %q", a.Status, seen)
+	}
+}

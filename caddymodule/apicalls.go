@@ -18,10 +18,9 @@ import (
 // apiCalls sends the calls of dry runs. It is made of the same parts as the
 // transport of the gateway, with its own connections.
 type apiCalls struct {
-	app *App
-	// transport has the guarded and the unguarded connections; guarded is its twin.
+	app       *App
 	transport *Transport
-	guarded   *http.Transport
+	to        *apiTransports
 	history   inject.History
 }
 
@@ -29,13 +28,15 @@ type apiCalls struct {
 func newAPICalls(ctx caddy.Context, app *App) (*apiCalls, error) {
 	c := &apiCalls{app: app, transport: &Transport{app: app}}
 	var err error
-	c.guarded, err = c.transport.provisionTransports(ctx)
+	c.to, err = c.transport.provisionTransports(ctx)
 	return c, err
 }
 
 // close closes idle connections.
 func (c *apiCalls) close() error {
-	c.guarded.CloseIdleConnections()
+	if c.to != nil {
+		c.to.close()
+	}
 	return c.transport.Cleanup()
 }
 
@@ -47,11 +48,12 @@ func (c *apiCalls) Send(
 	once := &oneCall{app: c.app}
 	job := inject.Job{Ref: ref, Lease: lease, UseAPI: true, Sender: senderFunc(maySend)}
 	if lease.Target.API != nil {
-		job.Dial = dialAddress(lease.Target.API)
+		job.Dial = lease.Target.Dial.HostPort
 	}
 	sending := &inject.Transport{
 		Source: once, History: &c.history, Job: func(*http.Request) (inject.Job, error) { return job, nil },
-		Base: once.over(&c.transport.HTTPTransport), Guarded: once.over(c.guarded),
+		Base: once.over(c.to.base), Guarded: once.over(c.to.guarded),
+		Ways: func(way *realm.Way, trusted bool) http.RoundTripper { return once.over(c.to.ways.of(way, trusted)) },
 	}
 	resp, err = sending.RoundTrip(req)
 	if err != nil || once.isOf(resp) {

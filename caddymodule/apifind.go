@@ -37,8 +37,8 @@ func dataDirectories() []string {
 	return dirs
 }
 
-// findRunning returns the first instance that answers. A file that a killed one
-// left behind names an address where nobody listens.
+// findRunning returns the first instance that runs and answers. At the address in
+// a file that a killed one left behind, somebody else may listen by now.
 func findRunning(ctx context.Context) (r running, site apiSite, ok bool) {
 	var seen []string
 	for _, dir := range dataDirectories() {
@@ -48,7 +48,7 @@ func findRunning(ctx context.Context) (r running, site apiSite, ok bool) {
 		}
 		seen = append(seen, path)
 		note, owner, err := readAPIFile(path)
-		if err != nil || !isTrusted(owner) {
+		if err != nil || !isTrusted(owner) || !isRunning(note.PID) {
 			continue
 		}
 		for _, site := range note.Sites {
@@ -88,16 +88,19 @@ func (s apiSite) dialed() (network, address string) {
 	return "tcp", s.Dial
 }
 
-// serves reports whether an address that was given, on this machine, is one of the
-// instance's.
-func (r running) serves(base string) bool {
+// siteAt is the instance's site at an address that was given, on this machine.
+func (r running) siteAt(base string) (site apiSite, ok bool) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return false
+		return site, false
 	}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return slices.ContainsFunc(r.Sites, func(s apiSite) bool { return s.hasPort(port) })
+	i := slices.IndexFunc(r.Sites, func(s apiSite) bool { return s.hasPort(port) })
+	if i < 0 {
+		return site, false
+	}
+	return r.Sites[i], true
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/realm"
-	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
 // apiLong is what the help of every verb that calls the API says of these flags.
@@ -24,9 +23,10 @@ The API is the one at --api or TOKENS_API, else that of the instance that runs o
 this machine: its start writes the file tokens.api into Caddy's data directory.
 
 The API asks for its admin token, or the key of a client with the right. It is
-what the file of --api-token-file or TOKENS_API_TOKEN holds. Where neither is
-given, and the API is on this machine, it is what the file tokens.admin of the
-instance holds, if it can be read. Where basic_auth stands in front of the API
+what the file of --api-token-file holds, or the value of TOKENS_API_TOKEN (the
+token itself, no path). Where neither is given, the instance that tokens.api names
+is shown what its file tokens.admin holds, if that can be read; an API at any
+other address is shown nothing. Where basic_auth stands in front of the API
 instead, TOKENS_API_USER and TOKENS_API_PASSWORD hold a user and a password. No
 secret is taken from the command line, which other users of the machine can read.`
 
@@ -43,7 +43,7 @@ type apiFlags struct {
 // AddFlags adds the flags to those of a verb.
 func (f *apiFlags) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.options.Base, "api", "", "the address of the site that has token_admin (default: TOKENS_API, or the instance on this machine)")
-	flags.StringVar(&f.tokenFile, "api-token-file", "", "a file that holds its admin token or a client's key (default: TOKENS_API_TOKEN, or tokens.admin)")
+	flags.StringVar(&f.tokenFile, "api-token-file", "", "a file that holds its admin token or a client's key (default: the value of TOKENS_API_TOKEN, or tokens.admin)")
 }
 
 // complete reads what is not on the command line. It warns of what is probably
@@ -54,13 +54,10 @@ func (f *apiFlags) complete(warnings io.Writer) (err error) {
 		return fmt.Errorf("--api-token-file: %w", err)
 	}
 	f.options.User, f.options.Password = os.Getenv("TOKENS_API_USER"), realm.Hidden(os.Getenv("TOKENS_API_PASSWORD"))
-	if f.options.Token == "" && f.options.User == "" && f.options.Password == "" && f.isHere() {
-		if isFound {
-			f.options.Token, err = found.adminToken(found.owner)
-		} else {
-			f.options.Token, err = readDefaultToken(defaultAdminPath())
-		}
-		if err != nil {
+	// Nobody else learns the admin token: while the instance is down, any user of
+	// this machine can listen at its address.
+	if isFound && f.options.Token == "" && f.options.User == "" && f.options.Password == "" {
+		if f.options.Token, err = found.adminToken(found.owner); err != nil {
 			_, _ = fmt.Fprintf(warnings, "no admin token: %v\n", err)
 		}
 	}
@@ -77,7 +74,13 @@ func (f *apiFlags) find(ctx context.Context) (running, bool) {
 	found, site, ok := findRunning(ctx)
 	switch {
 	case f.options.Base != "":
-		return found, ok && found.serves(f.options.Base)
+		if ok {
+			site, ok = found.siteAt(f.options.Base)
+		}
+		if ok { // another user can listen at another loopback address with the same port
+			f.options.Network, f.options.Address = site.dialed()
+		}
+		return found, ok
 	case !ok:
 		f.options.Base = apiclient.DefaultBase
 		return running{}, false
@@ -88,16 +91,10 @@ func (f *apiFlags) find(ctx context.Context) (running, bool) {
 	return found, true
 }
 
-// isHere reports whether the API is on this machine. No other one knows the
-// token that lies here, and it must not learn it.
+// isHere reports whether the API is on this machine.
 func (f *apiFlags) isHere() bool {
 	u, err := url.Parse(f.options.Base)
 	return f.options.Address != "" || err == nil && localHost(u.Host)
-}
-
-// readDefaultToken is what the file holds that the start of an instance wrote.
-func readDefaultToken(path string) (realm.Hidden, error) {
-	return hiddenUnlessAbsent(tokenstore.ReadPrivateFile(path))
 }
 
 // hiddenUnlessAbsent is the admin token that a file holds. That there is none, or

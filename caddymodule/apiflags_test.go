@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -64,8 +67,8 @@ func TestCredentialsOfVerbs(t *testing.T) {
 		want, password string
 		warns          string
 	}{
-		"nothing":         {want: lying},
-		"here":            {args: []string{"--api", "http://[::1]:1/x"}, want: lying},
+		"nothing":         {}, // no instance says that the default address is its own
+		"here":            {args: []string{"--api", "http://[::1]:1/x"}},
 		"there":           {args: []string{"--api", "https://tokens.example"}},
 		"there, in clear": {args: []string{"--api", "http://tokens.example"}, token: canary, want: canary, warns: "in clear"},
 		"a file":          {args: []string{"--api-token-file", other}, token: canary, want: canary + "-other"},
@@ -90,16 +93,61 @@ func TestCredentialsOfVerbs(t *testing.T) {
 			t.Errorf("%s: it warns %q", name, got)
 		}
 	}
+}
+
+// TestAdminTokenGoesToItsInstance: whoever listens on this machine while the
+// instance does not, or beside it, is not shown its admin token.
+func TestAdminTokenGoesToItsInstance(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
 	withoutCredentials(t)
-	if err := os.Chmod(file, 0o644); err != nil { // #nosec G302 -- what is tested
+	var shown string
+	foreign := serveAPI(t, func(w http.ResponseWriter, r *http.Request) {
+		shown += r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	refused := func(when string, args ...string) {
+		t.Helper()
+		_, _, err := tokens(t, append([]string{"status"}, args...)...)
+		if err == nil || !strings.Contains(err.Error(), "no token was sent") || !strings.Contains(err.Error(), "--api-token-file") || shown != "" {
+			t.Errorf("%s: %v; it was shown %q", when, err, shown)
+		}
+	}
+	refused("beside it", "--api", foreign)
+	if _, _, err := tokens(t, "status", "--api", "http://"+i.host+"/admin"); err != nil {
+		t.Errorf("itself: %v", err)
+	}
+
+	data := filepath.Join(i.dir, "caddy")
+	text, err := os.ReadFile(filepath.Join(data, apiFileName))
+	if err != nil {
 		t.Fatal(err)
 	}
-	var warnings strings.Builder
-	f := flagsOf(t)
-	client, err := f.connect(&warnings)
-	if err != nil || f.options.Token != "" || !strings.Contains(warnings.String(), "chmod 600") {
-		t.Errorf("others may read the file: %v %s", err, &warnings)
-	} else {
-		client.Close()
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
 	}
+	refused("after it", "--api", foreign)
+
+	// One that was killed leaves its file, and its port, to others.
+	var note apiNote
+	if err := json.Unmarshal(text, &note); err != nil {
+		t.Fatal(err)
+	}
+	for n := range note.Sites {
+		note.Sites[n] = apiSite{URL: foreign, Dial: strings.TrimPrefix(foreign, "http://")}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := exec.CommandContext(t.Context(), program, "-test.run=^$")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	note.PID = ended.Process.Pid
+	if text, err = json.Marshal(note); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(data, apiFileName), string(text))
+	refused("in its place", "--api", foreign)
 }

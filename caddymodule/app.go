@@ -49,8 +49,8 @@ func init() {
 // the configuration is loaded; an unset variable is an error. That way no
 // secret stands in the configuration itself.
 type App struct {
-	// Where realms, secrets and tokens are kept. Default: SQLite, in the file
-	// tokens.db in Caddy's data directory.
+	// Where realms, secrets and tokens are kept, or which other instance has them.
+	// Default: SQLite, in the file tokens.db in Caddy's data directory.
 	Storage *Storage `json:"storage,omitempty"`
 
 	// A cache in front of the storage, shared by several nodes. Default: none.
@@ -67,6 +67,13 @@ type App struct {
 	// of the gateway. Default: none.
 	AllowPrivate []string `json:"allow_private,omitempty"`
 
+	// The http, https or socks5 URL of a proxy for token requests and API calls, with
+	// a user and a password where it wants them. Behind it, resolve lets the proxy look
+	// the names up; they are looked up, and their addresses checked, here without it.
+	// Realms may have one of their own, or go without. What is not https does not
+	// go through a proxy. Default: none; HTTP_PROXY and its kin are not used.
+	Proxy string `json:"proxy,omitempty"`
+
 	// When and how tokens are renewed.
 	Refresh *Refresh `json:"refresh,omitempty"`
 
@@ -77,6 +84,10 @@ type App struct {
 	// The clients of this configuration: who may use what. More can be made by
 	// the admin API. Default: none.
 	Clients []Client `json:"clients,omitempty"`
+
+	// What fields that name a source of this name have in common: the connection, and
+	// who is signed in. Default: none.
+	SourcesRaw caddy.ModuleMap `json:"sources,omitempty" caddy:"namespace=tokens.sources"`
 
 	// What is written down of who did what.
 	Audit *Audit `json:"audit,omitempty"`
@@ -94,6 +105,10 @@ type App struct {
 	clients  *access.View
 	events   *events
 	guard    netguard.Policy
+	// sources are the fields whose values come from elsewhere.
+	sources *fieldSources
+	// proxy is that of the configuration; nil for none.
+	proxy *realm.Proxy
 	// remote: the store is on another machine, so that a start does not fail
 	// where it cannot be reached.
 	remote bool
@@ -109,10 +124,10 @@ type App struct {
 	// isStarted.
 	started   *atomic.Int32
 	isStarted bool
-	// recorder writes the audit, as auditSettings say.
+	// recorder writes the audit, as auditSettings say; nil on an edge.
 	recorder      *audit.Recorder
 	auditSettings audit.Settings
-	// sessions are those of the console.
+	// sessions are those of the console; nil on an edge.
 	sessions *session.Sessions
 	// adminFile has the admin token, unless a handler has one of its own.
 	adminFile *adminFile
@@ -137,17 +152,27 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision fills in what comes from the environment, checks the realms and
 // takes hold of the pool. Nothing is opened: `caddy validate` provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
-	return withoutValues(a, a.provision(ctx))
+	err := a.provision(ctx)
+	return withoutValues(a, a.sources.values(), err)
 }
 
 func (a *App) provision(ctx caddy.Context) error {
 	a.log, a.ctx = ctx.Logger(), ctx
+	var err error
+	if a.sources, err = newFieldSources(ctx, a.SourcesRaw); err != nil {
+		return err
+	}
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
-	defs, err := definitions(a.Realms)
+	defs, err := definitions(a.Realms, a.sources)
 	if err != nil {
 		return err
+	}
+	if a.isEdge() {
+		if err := a.checkEdge(); err != nil {
+			return err
+		}
 	}
 	a.apiAddresses = literalAPIs(defs)
 	if a.events, err = newEvents(ctx); err != nil {
@@ -156,9 +181,12 @@ func (a *App) provision(ctx caddy.Context) error {
 	if a.guard, err = a.policy(); err != nil {
 		return err
 	}
+	if err := a.provisionProxy(); err != nil {
+		return err
+	}
 	cfg := broker.ViewConfig{
-		Definitions: defs,
-		Client:      grant.NewClient(a.guard.Dialer(&net.Dialer{Timeout: dialTimeout}), nil),
+		Definitions: defs, Proxied: a.proxy != nil,
+		Client: grant.NewNetworkClient(a.network(&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}), nil),
 	}
 	if err := a.Refresh.apply(&cfg); err != nil {
 		return err
@@ -185,11 +213,14 @@ func (a *App) Start() error {
 	a.keepMemoryPrivate()
 	newestApp.Add(a)
 	a.events.work.Go(func() { a.events.run(a) })
-	a.warnInactive()
+	a.warnResolving()
+	a.sources.start()
 	a.view.Drive()
 	a.clients.Start()
-	a.recorder.Apply(a.auditSettings)
-	a.recorder.Start()
+	if a.recorder != nil { // an edge has none
+		a.recorder.Apply(a.auditSettings)
+		a.recorder.Start()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if err := a.open(ctx); err != nil {
@@ -252,6 +283,7 @@ func (a *App) Stop() error {
 		a.ending()
 		<-a.ended
 	}
+	a.sources.stop()
 	a.events.close()
 	return nil
 }
@@ -259,6 +291,9 @@ func (a *App) Stop() error {
 // Cleanup releases the pool.
 func (a *App) Cleanup() error {
 	newestApp.Remove(a)
+	if a.sources != nil {
+		a.sources.close()
+	}
 	if a.events != nil { // it is not stopped where it was not started
 		a.events.close()
 	}
@@ -284,18 +319,6 @@ func (a *App) policy() (netguard.Policy, error) {
 		return netguard.Policy{}, fmt.Errorf("allow_private: %w", err)
 	}
 	return netguard.Parse(entries)
-}
-
-// warnInactive logs the fields of realms that have no effect yet. They can only
-// come from a JSON configuration: the Caddyfile refuses them.
-func (a *App) warnInactive() {
-	for _, r := range a.Realms {
-		info, err := a.view.Catalog().RealmInfo(context.Background(), r.ID)
-		if err == nil && len(info.NotYetActive) > 0 {
-			a.log.Warn("some fields of the realm have no effect yet",
-				zap.String("realm", r.ID), zap.Strings("fields", info.NotYetActive))
-		}
-	}
 }
 
 // nameRealm notes that a handler names a realm. A template is no name.

@@ -137,8 +137,14 @@ func auditResult(status int) string {
 // entry.
 func (t *Transport) send(req *http.Request) (*http.Response, error) {
 	resp, err := t.inject.RoundTrip(req)
+	t.noteSent(req, resp, err)
+	return resp, err
+}
+
+// noteSent writes an entry for a request, where each request has one.
+func (t *Transport) noteSent(req *http.Request, resp *http.Response, err error) {
 	if !t.app.recorder.WritesRequests() {
-		return resp, err
+		return
 	}
 	repl, _ := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	var who caller
@@ -159,5 +165,4 @@ func (t *Transport) send(req *http.Request) (*http.Response, error) {
 		status = resp.StatusCode
 	}
 	t.app.recorder.Request(eventOf(req, audit.ActAccess, who, ref), auditResult(status))
-	return resp, err
 }

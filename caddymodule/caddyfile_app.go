@@ -10,7 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/edge"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/sources"
 )
 
 func init() {
@@ -35,11 +37,13 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 // UnmarshalCaddyfile sets up the app. Syntax:
 //
 //	tokens {
-//	    storage sqlite [<path>] | mysql [<dsn>]
+//	    storage sqlite [<path>] | mysql [<dsn>] [{ ... }] | edge <url> { ... }   # see parseStorage
 //	    cache redis <urls...>
 //	    encryption_key <keys...>      # the first one seals, all of them open
 //	    allow_private <prefixes, addresses or names...>
+//	    proxy <url> [resolve]
 //	    refresh { ... }               # see parseRefresh
+//	    source <name> { ... }         # see parseSource
 //	    audit { ... }                 # see parseAudit
 //	    require client
 //	    client <id> { ... }           # see clientParser
@@ -56,7 +60,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"cache":          {parse: a.parseCache},
 		"encryption_key": {parse: a.parseKey, repeat: true},
 		"allow_private":  {parse: a.parseAllowPrivate, repeat: true},
+		"proxy":          {parse: a.parseProxy},
 		"refresh":        {parse: a.parseRefresh},
+		"source":         {parse: a.parseSource, repeat: true},
 		"audit":          {parse: a.parseAudit},
 		"require":        {parse: a.parseRequire},
 		"client":         {parse: a.addClient, repeat: true},
@@ -71,7 +77,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // parseStorage reads:
 //
 //	storage sqlite [<path>]
-//	storage mysql [<dsn>]
+//	storage mysql [<dsn>] {
+//	    connections <number>
+//	}
+//	storage edge <url> {
+//	    key <key>
+//	}
 func (a *App) parseStorage(d *caddyfile.Dispenser) error {
 	if a.Storage != nil {
 		return d.Errf("tokens option 'storage' is given twice")
@@ -87,9 +98,35 @@ func (a *App) parseStorage(d *caddyfile.Dispenser) error {
 	case storageMySQL:
 		d.Args(&a.Storage.DSN)
 		warnIfOpen(d, "storage mysql", hasLiteralPassword(a.Storage.DSN))
+		return options{"connections": value(&a.Storage.Connections, parseConnections)}.parse(d, "storage mysql")
+	case storageEdge:
+		return a.Storage.parseEdge(d)
 	default:
-		return d.Errf("storage '%s' is neither sqlite nor mysql", kind)
+		return d.Errf("storage '%s' is neither sqlite, mysql nor edge", kind)
 	}
+	return nil
+}
+
+// parseEdge reads what stands behind storage edge.
+func (s *Storage) parseEdge(d *caddyfile.Dispenser) error {
+	if !d.Args(&s.URL) {
+		return d.Err("storage edge: url is missing: the address of the other instance, as https://tokens.internal")
+	}
+	if d.NextArg() {
+		return d.Errf("storage edge: surplus argument '%s'", d.Val())
+	}
+	if isLiteral(s.URL) {
+		if _, err := edge.ParseURL(s.URL); err != nil {
+			return d.Errf("storage edge: url %v", err)
+		}
+	}
+	if err := (options{"key": text(&s.Key)}).parse(d, "storage edge"); err != nil {
+		return err
+	}
+	if s.Key == "" {
+		return d.Err("storage edge: key is missing")
+	}
+	warnIfOpen(d, "storage edge key", isLiteral(s.Key))
 	return nil
 }
 
@@ -134,6 +171,34 @@ func (a *App) parseAllowPrivate(d *caddyfile.Dispenser) error {
 	return err
 }
 
+// parseSource reads what the fields have in common that name this source:
+//
+//	source <name> { ... }
+func (a *App) parseSource(d *caddyfile.Dispenser) error {
+	name, err := arg(d)
+	if err != nil {
+		return err
+	}
+	if err := checkSourceName(name); err != nil {
+		return d.WrapErr(err)
+	}
+	if _, twice := a.SourcesRaw[name]; twice {
+		return d.Errf("source '%s' is given twice", name)
+	}
+	module, err := unmarshalSource(d, name)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(sources.Heir); !ok {
+		return d.Errf("source '%s' has no settings of the tokens block; name it in a field", name)
+	}
+	if a.SourcesRaw == nil {
+		a.SourcesRaw = make(caddy.ModuleMap)
+	}
+	a.SourcesRaw[name] = caddyconfig.JSON(module, nil)
+	return nil
+}
+
 // parseRefresh reads when and how tokens are renewed:
 //
 //	refresh {
@@ -142,6 +207,7 @@ func (a *App) parseAllowPrivate(d *caddyfile.Dispenser) error {
 //	    concurrency <number>
 //	    timeout <duration>
 //	    cron <expression>
+//	    on_demand [on|off]
 //	}
 func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 	if a.Refresh != nil {
@@ -151,7 +217,8 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 		return d.Errf("refresh: surplus argument '%s'", d.Val())
 	}
 	a.Refresh = new(Refresh)
-	return options{
+	err := options{
+		"on_demand": onOff(&a.Refresh.OnDemand),
 		"before": value(&a.Refresh.Before, func(s string) (string, error) {
 			_, err := realm.ParseLead(s)
 			return s, err
@@ -183,6 +250,10 @@ func (a *App) parseRefresh(d *caddyfile.Dispenser) error {
 			return caddy.Duration(checked), err
 		}),
 	}.parse(d, "refresh")
+	if err == nil && a.Refresh.OnDemand && a.Refresh.Cron != "" {
+		return d.WrapErr(errCronOnDemand)
+	}
+	return err
 }
 
 // addRealm reads one realm, see parseRealm, and adds its parser to read.

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -26,7 +28,7 @@ var injectPlaces = map[string]string{
 //	    client_secret <value>
 //	    scopes <scopes...>
 //	    token_endpoint_auth_method <client_secret_basic|client_secret_basic_raw|client_secret_post|
-//	        client_secret_jwt|private_key_jwt|none>
+//	        client_secret_jwt|private_key_jwt|tls_client_auth|self_signed_tls_client_auth|none>
 //	    authorize_url <url>                                  # of authorization_code
 //	    pkce S256|off                                        # of authorization_code
 //	    issuer <value>                                       # of that, and of jwt_bearer
@@ -117,6 +119,7 @@ func (p *realmParser) inject(d *caddyfile.Dispenser) error {
 //
 //	secret <key> {
 //	    <field> <value>
+//	    <field> source <name> ...       # see fieldSet.parse
 //	    inject_only [on|off]
 //	}
 func (p *realmParser) secret(d *caddyfile.Dispenser) error {
@@ -135,7 +138,8 @@ func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 		return d.Errf("secret '%s': surplus argument '%s'", key, d.Val())
 	}
 	s := Secret{Key: key}
-	s.Fields, err = p.fields(d, "secret", at+".fields", options{"inject_only": onOff(&s.InjectOnly)})
+	fields, err := p.fields(d, "secret", at+".fields", options{"inject_only": onOff(&s.InjectOnly)})
+	s.Fields, s.SourcesRaw = fields.values, fields.sources
 	p.secrets = append(p.secrets, s)
 	return err
 }
@@ -144,6 +148,7 @@ func (p *realmParser) secret(d *caddyfile.Dispenser) error {
 //
 //	shared {
 //	    <field> <value>
+//	    <field> source <name> ...       # see fieldSet.parse
 //	}
 func (p *realmParser) parseShared(d *caddyfile.Dispenser) (err error) {
 	p.at.here(d, "config.shared")
@@ -204,30 +209,76 @@ func (p *realmParser) window(d *caddyfile.Dispenser) error {
 
 // fields reads a block of names with one value each, among which options may
 // stand. path is where the fields stand in the JSON.
-func (p *realmParser) fields(d *caddyfile.Dispenser, what, path string, others options) (map[string]string, error) {
-	fields, seen := make(map[string]string), make(map[string]bool)
+func (p *realmParser) fields(d *caddyfile.Dispenser, what, path string, others options) (fieldSet, error) {
+	fields, seen := fieldSet{values: make(map[string]string)}, make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		option, isOption := others[name]
 		switch {
 		case seen[name] && isOption:
-			return nil, d.Errf("%s option '%s' is given twice", what, name)
+			return fields, d.Errf("%s option '%s' is given twice", what, name)
 		case seen[name]:
-			return nil, d.Errf("%s field '%s' is given twice", what, name)
+			return fields, d.Errf("%s field '%s' is given twice", what, name)
 		case isOption:
 			if err := option.parse(d); err != nil {
-				return nil, err
+				return fields, err
 			}
 		case !d.NextArg():
-			return nil, d.Errf("%s field '%s' needs a value", what, name)
+			return fields, d.Errf("%s field '%s' needs a value", what, name)
 		default:
-			fields[name] = d.Val()
 			p.at.here(d, path+"."+name)
+			if err := fields.parse(d, name); err != nil {
+				return fields, err
+			}
 		}
 		seen[name] = true
 		if err := endOfLine(d, what, name); err != nil {
-			return nil, err
+			return fields, err
 		}
 	}
 	return fields, nil
+}
+
+// fieldSet are the fields of a secret or of a realm: those that have a value, and
+// those that have a source, by their names.
+type fieldSet struct {
+	values  map[string]string
+	sources map[string]json.RawMessage
+}
+
+// parse reads the value of a field, on which the dispenser stands, or where it comes
+// from. A value that is the word source stands alone.
+//
+//	<field> <value>
+//	<field> source file <path>
+//	<field> source env <name>
+//	<field> source exec <path> <args...> { ... }
+//	<field> source <other module> ...
+func (f *fieldSet) parse(d *caddyfile.Dispenser, field string) error {
+	if value := d.Val(); value != sourceKey || !d.NextArg() {
+		f.values[field] = value
+		return nil
+	}
+	name := d.Val()
+	if err := checkSourceName(name); err != nil {
+		return d.Errf("field '%s': %v", field, err)
+	}
+	module, err := unmarshalSource(d, name)
+	if err != nil {
+		return err
+	}
+	if f.sources == nil {
+		f.sources = make(map[string]json.RawMessage)
+	}
+	f.sources[field] = caddyconfig.JSONModuleObject(module, sourceKey, name, nil)
+	return nil
+}
+
+// hidden are the fields as a realm has them, those with a source without a value.
+func (f *fieldSet) hidden() map[string]realm.Hidden {
+	all := hidden(f.values)
+	for name := range f.sources {
+		all[name] = ""
+	}
+	return all
 }

@@ -128,6 +128,18 @@ func onOff(p *bool) option {
 	}}
 }
 
+// switched reads a switch of a realm: on by its name alone.
+func switched(p *realm.Switch) option {
+	return option{parse: func(d *caddyfile.Dispenser) error {
+		var isOn bool
+		if err := onOff(&isOn).parse(d); err != nil {
+			return err
+		}
+		*p = realm.SwitchOf(isOn)
+		return nil
+	}}
+}
+
 // number reads a whole number.
 func number(s string) (int, error) {
 	n, err := strconv.Atoi(s)

@@ -38,13 +38,13 @@ func (read realmParsers) written(r Realm) (realm.Realm, bool) {
 	for _, p := range read {
 		if p.realm.ID == r.ID {
 			own := p.realm
-			own.Config.Shared = hidden(p.shared)
-			return own, !fromEnvironment(&own.Config)
+			own.Config.Shared = p.shared.hidden()
+			return own, !fromEnvironment(&own.Config) && !isFile(own.Config.CA)
 		}
 	}
 	before := realm.Realm{ID: r.ID, LogicCode: r.LogicCode}
 	if len(r.Config) > 0 && realm.Decode(r.Config, "config", &before.Config) != nil {
 		return before, false
 	}
-	return before, !fromEnvironment(&before.Config)
+	return before, !fromEnvironment(&before.Config) && !isFile(before.Config.CA)
 }

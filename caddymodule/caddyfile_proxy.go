@@ -49,6 +49,7 @@ func init() {
 //	    realm <realm>
 //	    key <key>
 //	    auth none [<hosts...>] | {<placeholder>}
+//	    shortcut on | off
 //	    transport token {
 //	        <any option of the transport http>
 //	    }
@@ -58,7 +59,7 @@ func init() {
 // Without upstreams, the upstream is the realm's api. The JSON is that of
 // token_gateway, with a realm and a key.
 func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	g, err := unmarshalGateway(h, directiveProxy, "realm", "key", "auth")
+	g, err := unmarshalGateway(h, directiveProxy, "realm", "key", "auth", "shortcut")
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +74,14 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //
 //	token_gateway [<matcher>] {
 //	    auth none [<hosts...>] | {<placeholder>}
+//	    shortcut on | off
 //	    transport token {
 //	        <any option of the transport http>
 //	    }
 //	    <any other option of reverse_proxy>
 //	}
 func parseGateway(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	g, err := unmarshalGateway(h, directiveGateway, "auth")
+	g, err := unmarshalGateway(h, directiveGateway, "auth", "shortcut")
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +104,10 @@ func unmarshalGateway(h httpcaddyfile.Helper, directive string, names ...string)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{Realm: options["realm"], Key: options["key"], Auth: options["auth"]}
+	g := &Gateway{Realm: options["realm"], Key: options["key"], Auth: options["auth"], Shortcut: options["shortcut"]}
+	if err := checkShortcut(g.Shortcut); err != nil {
+		return nil, h.WrapErr(err)
+	}
 	if _, err := parseProxyAdmission(g.Auth); err != nil {
 		return nil, h.WrapErr(err)
 	}

@@ -16,7 +16,7 @@ import (
 // realmParser reads one realm block.
 type realmParser struct {
 	realm   realm.Realm
-	shared  map[string]string
+	shared  fieldSet
 	secrets []Secret
 	recipes []*recipeParser
 	at      places
@@ -35,8 +35,8 @@ type realmParser struct {
 //	    grant <name> { ... }                     # see parseGrant
 //	    inject query|header|basic|body|path|cookie <name> [<value>]
 //	    renew_on <rule> { ... }                  # see renewOn
-//	    secret <key> { <field> <value> ... ; inject_only [on|off] }
-//	    shared { <field> <value> ... }
+//	    secret <key> { <field> <value or source> ... ; inject_only [on|off] }
+//	    shared { <field> <value or source> ... }
 //	    limits { ... }                           # see parseLimits
 //	    lifetime <duration>|unlimited
 //	    time_zone <name>
@@ -45,6 +45,10 @@ type realmParser struct {
 //	    default_key <key>
 //	    pass <header>...
 //	    methods <method>...
+//	    proxy <url> [resolve] | off
+//	    ca <file or PEM>
+//	    client_certificate <field>
+//	    client_key <field>
 //	    unattended|upgrade|allow_http|forwarded|... [on|off]
 //	    ...
 //	}
@@ -102,32 +106,36 @@ func (p *realmParser) options() options {
 		"comment":    p.at.tracked("comment", text(&p.realm.Comment)),
 	})
 	for name, field := range map[string]option{
-		"api":               text(&c.API),
-		"hosts":             list(&c.Hosts),
-		"volatile":          list(&c.Volatile),
-		"push":              text(&c.Push),
-		"pass":              list(&c.Pass),
-		"methods":           list(&c.Methods),
-		"preset":            text(&c.Preset),
-		"lifetime":          value(&c.Lifetime, realm.ParseLifetime),
-		"time_zone":         text(&c.TimeZone),
-		"refresh_semantics": text(&c.RefreshSemantics),
-		"refresh_grace":     duration(&c.RefreshGrace),
-		"semantics":         text(&c.Semantics),
-		"overlap":           duration(&c.Overlap),
-		"renew_before":      value(&c.RenewBefore, realm.ParseLead),
-		"default_key":       text(&c.DefaultKey),
-		"callback_url":      text(&c.CallbackURL),
-		"code_name":         text(&c.CodeName),
-		"replay_max":        value(&c.ReplayMax, realm.ParseSize),
-		"unattended":        onOff(&c.Unattended),
-		"keep_warm":         onOff(&c.KeepWarm),
-		"upgrade":           onOff(&c.Upgrade),
-		"scrub":             onOff(&c.Scrub),
-		"allow_http":        onOff(&c.AllowHTTP),
-		"forwarded":         onOff(&c.Forwarded),
-		"inject_only":       onOff(&c.InjectOnly),
-		"rewrite_links":     onOff(&c.RewriteLinks),
+		"api":                text(&c.API),
+		"hosts":              list(&c.Hosts),
+		"volatile":           list(&c.Volatile),
+		"push":               text(&c.Push),
+		"pass":               list(&c.Pass),
+		"methods":            list(&c.Methods),
+		"preset":             text(&c.Preset),
+		"lifetime":           value(&c.Lifetime, realm.ParseLifetime),
+		"time_zone":          text(&c.TimeZone),
+		"refresh_semantics":  text(&c.RefreshSemantics),
+		"refresh_grace":      duration(&c.RefreshGrace),
+		"semantics":          text(&c.Semantics),
+		"overlap":            duration(&c.Overlap),
+		"renew_before":       value(&c.RenewBefore, realm.ParseLead),
+		"default_key":        text(&c.DefaultKey),
+		"callback_url":       text(&c.CallbackURL),
+		"code_name":          text(&c.CodeName),
+		"proxy":              proxyOption(&c.Proxy),
+		"ca":                 text(&c.CA),
+		"client_certificate": text(&c.ClientCertificate),
+		"client_key":         text(&c.ClientKey),
+		"replay_max":         value(&c.ReplayMax, realm.ParseSize),
+		"unattended":         switched(&c.Unattended),
+		"keep_warm":          switched(&c.KeepWarm),
+		"upgrade":            switched(&c.Upgrade),
+		"scrub":              switched(&c.Scrub),
+		"allow_http":         switched(&c.AllowHTTP),
+		"forwarded":          switched(&c.Forwarded),
+		"inject_only":        switched(&c.InjectOnly),
+		"rewrite_links":      switched(&c.RewriteLinks),
 	} {
 		o[name] = p.at.tracked("config."+name, field)
 	}
@@ -151,10 +159,6 @@ func (p *realmParser) recipeBlock(to **realm.Recipe, path string) option {
 // written. The shape of a realm that takes values from its environment is
 // known only when those are.
 func (p *realmParser) check() error {
-	if inactive := p.realm.NotYetActive(); len(inactive) > 0 {
-		name := strings.TrimPrefix(inactive[0], "config.")
-		return fmt.Errorf("realm '%s': %s is not available yet, at %s", p.realm.ID, name, p.at.of(inactive[0]))
-	}
 	if err := checkSecrets(p.realm.ID, p.secrets); err != nil {
 		return p.placed(err)
 	}
@@ -162,7 +166,10 @@ func (p *realmParser) check() error {
 	if fromEnvironment(&r.Config) {
 		return nil
 	}
-	r.Config.Shared = hidden(p.shared)
+	r.Config.Shared = p.shared.hidden()
+	if isFile(r.Config.CA) {
+		r.Config.CA = "" // it is read when the configuration is loaded
+	}
 	return p.placed(catalog.Check(r)) // here the line of a wrong template or expression is known
 }
 
@@ -177,14 +184,17 @@ func (p *realmParser) placed(err error) error {
 }
 
 // result is the realm as it stands in the configuration. realm.Config would
-// marshal its shared fields masked, so they are written beside it.
+// marshal its shared fields and the proxy's password masked, so they are written
+// beside it.
 func (p *realmParser) result() Realm {
 	config := struct {
 		realm.Config
 		Shared map[string]string `json:"shared,omitempty"`
-	}{p.realm.Config, p.shared}
+		Proxy  string            `json:"proxy,omitempty"`
+	}{p.realm.Config, p.shared.values, p.realm.Config.Proxy.Reveal()}
 	return Realm{
 		ID: p.realm.ID, Config: caddyconfig.JSON(config, nil),
 		LogicCode: p.realm.LogicCode, Comment: p.realm.Comment, Secrets: p.secrets,
+		SharedSourcesRaw: p.shared.sources,
 	}
 }

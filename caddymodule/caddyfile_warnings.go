@@ -31,7 +31,7 @@ func (p *realmParser) warn() {
 	p.warnVariables(tell)
 	p.warnOpenSecrets()
 	p.warnFieldNames(tell)
-	if !p.realm.Config.AllowHTTP {
+	if !p.realm.Config.AllowHTTP.IsOn() {
 		p.warnHTTP(tell)
 	}
 }
@@ -46,8 +46,8 @@ func (p *realmParser) warnVariables(tell func(field, message string)) {
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.shared)) {
-		if variable := variableIn(p.shared[name]); variable != "" {
+	for _, name := range slices.Sorted(maps.Keys(p.shared.values)) {
+		if variable := variableIn(p.shared.values[name]); variable != "" {
 			tell("config.shared."+name, literally(variable))
 		}
 	}
@@ -80,7 +80,7 @@ func (p *realmParser) warnFieldNames(tell func(field, message string)) {
 	for i, s := range p.secrets {
 		look(fmt.Sprintf("secrets[%d].fields.", i), s.Fields)
 	}
-	look("config.shared.", p.shared)
+	look("config.shared.", p.shared.values)
 }
 
 // variableIn is the name of the variable that a value looks like, "" for none.
@@ -107,7 +107,7 @@ func (p *realmParser) mayHaveField(name string) bool {
 	if len(p.secrets) == 0 {
 		return true
 	}
-	_, ok := p.shared[name]
+	_, ok := p.shared.values[name]
 	return ok || slices.ContainsFunc(p.secrets, func(s Secret) bool {
 		_, ok := s.Fields[name]
 		return ok

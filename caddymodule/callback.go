@@ -42,6 +42,9 @@ func (c *Callback) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := app.refuseOnEdge("token_callback", "providers call back the instance that it takes its tokens from"); err != nil {
+		return err
+	}
 	c.api = adminapi.NewCallback(app.view, app.view.Catalog(), adminapi.Options{Audit: app.recorder, Log: ctx.Logger()})
 	return nil
 }

@@ -176,6 +176,6 @@ func subjectOf(r *http.Request) string {
 // errClientsOnly tells a caller that is no client what clients are.
 var errClientsOnly = &realm.Error{
 	Code: realm.CodeForbidden, Status: http.StatusForbidden,
-	Detail: "only clients are served: send an API key as Authorization: Bearer or as the password of Basic, or be a client by a certificate, " +
+	Detail: "only clients are served: send an API key in Authorization as Bearer, as token or as the password of Basic, or be a client by a certificate, " +
 		"a user or an address; or 'auth none' is written",
 }

@@ -140,7 +140,7 @@ func misplacements(key string) []misplaced {
 		{"", []string{"User-Agent", key}},
 		{"", []string{"X-Forwarded-For", key}},
 		{"", []string{"Authorization", key}},
-		{"", []string{"Authorization", "token " + key}},
+		{"", []string{"Authorization", "ApiKey " + key}},
 		{"", []string{"Authorization", user}},
 	}
 }

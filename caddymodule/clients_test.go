@@ -121,7 +121,7 @@ func TestClientRights(t *testing.T) {
 	for path, want := range map[string]string{
 		"/any/p/main/ok/a?x=1": "GET /ok/a?x=1&", "/any/b/main/ok/a": "GET /base/ok/a?", "/p/x": "GET /x?", "/long/ok/a": "GET /ok/a?",
 	} {
-		for _, header := range [][]string{withKey(ownKey), {"Authorization", basicOf(ownKey)}} {
+		for _, header := range [][]string{withKey(ownKey), {"Authorization", basicOf(ownKey)}, {"Authorization", "token " + ownKey}} {
 			if a := i.get(path, header...); a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, want) || strings.Contains(a.body, ownKey) {
 				t.Errorf("%s: %s\n%s", path, a.Status, a.body)
 			}
@@ -196,7 +196,10 @@ func TestAdminTokenStaysHere(t *testing.T) {
 	p, i := newProvider(t), newInstance(t)
 	i.load(p.realm("p", "inject query access_token\npass Authorization"), proxyMain+longMain(p))
 	for _, path := range []string{"/p/x", "/any/p/main/x", "/long/x"} {
-		for sent, passes := range map[string]bool{"Bearer " + i.adminToken(): false, basicOf(i.adminToken()): false, "Bearer for-the-api": true} {
+		for sent, passes := range map[string]bool{
+			"Bearer " + i.adminToken(): false, "token " + i.adminToken(): false, basicOf(i.adminToken()): false,
+			"Bearer for-the-api": true, "token for-the-api": true,
+		} {
 			if a := i.get(path, "Authorization", sent); a.StatusCode != http.StatusOK || strings.Contains(a.body, "Authorization: ") != passes {
 				t.Errorf("%s: %s\n%s", path, a.Status, a.body)
 			}
@@ -234,7 +237,7 @@ func TestWrongKeys(t *testing.T) {
 	i.load(p.realm("p", "inject query access_token"), proxyMain+longMain(p)+"\n"+guarded)
 	mistyped := "ctk_" + strings.Repeat("a", 49)
 	for _, path := range []string{"/p/x", "/any/p/main/x", "/long/x"} {
-		for _, dummy := range []string{"Bearer sk-dummy", basicOf("password"), "Bearer " + ownKey, "Digest x"} {
+		for _, dummy := range []string{"Bearer sk-dummy", "token ghp_dummy", basicOf("password"), "Bearer " + ownKey, "Digest x"} {
 			if a := i.get(path, "Authorization", dummy); a.StatusCode != http.StatusOK || strings.Contains(a.body, "Authorization") {
 				t.Errorf("%s with %s: %s\n%s", path, dummy, a.Status, a.body)
 			}
@@ -287,7 +290,7 @@ func TestMisplacedKeys(t *testing.T) {
 			{path, []string{"X-Api-Key", key}},
 			{path, []string{"Referer", "https://example.com/?key=" + key}},
 			{path, []string{"Authorization", key}},
-			{path, []string{"Authorization", "token " + key}},
+			{path, []string{"Authorization", "ApiKey " + key}},
 			{path, []string{"Authorization", "Basic " + user}},
 			{path, []string{"Authorization", "Basic " + strings.TrimRight(user, "=")}},
 			{path + "?api_key=" + key, nil},

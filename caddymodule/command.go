@@ -7,12 +7,15 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/internal/importer"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -25,12 +28,25 @@ func init() {
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Long = tokensLong
 			cmd.AddCommand(
-				statusCommand(), realmCommand(), secretCommand(), getCommand(), refreshCommand(), refreshAllCommand(), authorizeCommand(),
+				statusCommand(), realmCommand(), secretCommand(), getCommand(), refreshCommand(), refreshAllCommand(), renewDueCommand(), authorizeCommand(),
 				testCommand(), explainCommand(), clientCommand(), auditCommand(), presetsCommand(), consoleCommand(),
-				keysCommand(), backupCommand(), restoreCommand(), exportAllCommand(), importCommand(new(importFlags)), completionCommand(), versionCommand(),
+				keysCommand(), backupCommand(), restoreCommand(), exportAllCommand(), importCommand(new(importFlags)), completionCommand(), serveCommand(), versionCommand(),
 			)
+			nameProgram(cmd)
+			explainUse(cmd)
 		},
 	})
+}
+
+// nameProgram puts the commands of the program that runs into the help of all
+// verbs, which is written for Caddy.
+func nameProgram(cmd *cobra.Command) {
+	const written = "caddy tokens "
+	cmd.Long = strings.ReplaceAll(cmd.Long, written, executable.Command(""))
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, written, executable.Command("")) })
+	for _, verb := range cmd.Commands() {
+		nameProgram(verb)
+	}
 }
 
 const tokensLong = `

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/skip2/go-qrcode"
@@ -33,8 +34,6 @@ link ended first, and 1 for any error.
 const (
 	// linkLife is how long a link is good.
 	linkLife = 10 * time.Minute
-	// linkPoll is how often it is asked whether the token is live.
-	linkPoll = time.Second
 	// exitLinkEnded is the exit status of authorize where nobody authorized.
 	exitLinkEnded = 2
 )
@@ -133,15 +132,14 @@ func waitUntilLive(ctx context.Context, cmd *cobra.Command, c *apiclient.Client,
 	}
 	end := time.NewTimer(life)
 	defer end.Stop()
-	tick := time.NewTicker(linkPoll)
-	defer tick.Stop()
+	news := follow(ctx, c)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-end.C:
 			return errAuthorizationEnded
-		case <-tick.C:
+		case <-news:
 		}
 		now, err := tokenState(ctx, c, ref)
 		if err != nil && !errors.Is(err, apiclient.ErrUnreachable) { // it may restart
@@ -159,13 +157,12 @@ func waitUntilLive(ctx context.Context, cmd *cobra.Command, c *apiclient.Client,
 // tokenState is the state of one token; idle where the instance knows nothing.
 func tokenState(ctx context.Context, c *apiclient.Client, ref realm.Ref) (broker.TokenStatus, error) {
 	var s broker.Status
-	if err := c.JSON(ctx, http.MethodGet, "/api/status", nil, &s); err != nil {
+	query := url.Values{"realm": {ref.Realm}, "key": {ref.Key}}
+	if err := c.JSON(ctx, http.MethodGet, "/api/status?"+query.Encode(), nil, &s); err != nil {
 		return broker.TokenStatus{}, err
 	}
-	for _, t := range s.Tokens {
-		if t.Realm == ref.Realm && t.Key == ref.Key {
-			return t, nil
-		}
+	if len(s.Tokens) == 0 {
+		return broker.TokenStatus{State: broker.StateIdle}, nil
 	}
-	return broker.TokenStatus{State: broker.StateIdle}, nil
+	return s.Tokens[0], nil
 }

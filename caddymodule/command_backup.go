@@ -183,6 +183,9 @@ func (f *restoreFlags) keys() (*tokenstore.Keyring, error) {
 func (f *restoreFlags) store(keys *tokenstore.Keyring) (*sqlstore.Store, error) {
 	kind, where, _ := strings.Cut(strings.TrimSpace(f.storage), " ")
 	where = strings.TrimSpace(where)
+	if kind == storageEdge {
+		return nil, errors.New("an edge has no database; back up and restore that of the instance that it takes its tokens from")
+	}
 	c := &Storage{Type: kind, Path: where}
 	if kind == storageMySQL {
 		c = &Storage{Type: kind, DSN: where}

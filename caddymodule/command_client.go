@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -25,7 +26,7 @@ func clientPath(id string) string { return clientCollection + "/" + url.PathEsca
 // clientCommand is `caddy tokens client`.
 func clientCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "client", Short: "Works with the clients: who may use what"}
-	cmd.AddCommand(clientAddCommand(), clientListCommand(), clientShowCommand(), clientRotateCommand(), clientDeleteCommand())
+	cmd.AddCommand(clientAddCommand(), clientAllowCommand(), clientListCommand(), clientShowCommand(), clientRotateCommand(), clientDeleteCommand())
 	return cmd
 }
 
@@ -65,7 +66,7 @@ func (c shownClient) tellSaved(notes io.Writer) {
 func (c shownClient) writeKey(cmd *cobra.Command) error {
 	if _, err := fmt.Fprintln(cmd.OutOrStdout(), c.Key.Reveal()); err != nil {
 		return fmt.Errorf("the key could not be written, and it is not shown again; "+
-			"make another one with caddy tokens client rotate: %w", err)
+			"make another one with %s: %w", executable.Command("client rotate"), err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -77,7 +78,7 @@ func clientAddCommand() *cobra.Command {
 	flags.StringArrayVar(&f.users, "user", nil, "a user by whom the client is known (may be repeated)")
 	flags.StringArrayVar(&f.subjects, "subject", nil, "the subject of a client certificate, such as CN=billing (may be repeated)")
 	flags.StringArrayVar(&f.sources, "source", nil, "a prefix of addresses, such as 10.1.0.0/16 (may be repeated)")
-	flags.BoolVar(&f.edge, "edge", false, "the client is an instance that takes its tokens from this one; it has no effect yet")
+	flags.BoolVar(&f.edge, "edge", false, "the client is an instance that takes its tokens from this one (storage edge); it gets those that are inject_only, too")
 	flags.StringVar(&f.expires, "expires", "", "when it ends: in 30d or 12h, at 2027-01-31T12:00:00Z, or never (default: never)")
 	flags.StringVar(&f.file, "file", "", "a file with the client as JSON, in place of the flags above; - for standard input")
 	flags.BoolVar(&f.update, "update", false, "update the client if it exists")
@@ -110,8 +111,8 @@ func (f *clientAddFlags) run(cmd *cobra.Command, args []string) error {
 			return saved.writeKey(cmd)
 		case !f.update && !identified:
 			// A client without a key can only have been updated.
-			return fmt.Errorf("client %s was created by somebody else at the same moment, and was updated: look at it with "+
-				"caddy tokens client show", printable(id))
+			return fmt.Errorf("client %s was created by somebody else at the same moment, and was updated: look at it with %s",
+				printable(id), executable.Command("client show"))
 		}
 		_, _ = fmt.Fprintf(notes, "client %s was saved; it got no new key\n", printable(id))
 		return nil
@@ -125,7 +126,7 @@ func requireNoClient(ctx context.Context, c *apiclient.Client, id string) error 
 	var refused *apiclient.RefusedError
 	switch {
 	case err == nil:
-		return fmt.Errorf("client %s exists: --update changes it, and client rotate gives it another key", printable(id))
+		return fmt.Errorf("client %s exists: --update changes it, and %s gives it another key", printable(id), executable.Command("client rotate"))
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound && refused.Code == realm.CodeNotFound:
 		return nil
 	}
@@ -138,7 +139,7 @@ func (f *clientAddFlags) document(cmd *cobra.Command, args []string) (id string,
 		return f.readDocument(cmd, args)
 	}
 	if len(args) == 0 {
-		return "", nil, errors.New("name the client: caddy tokens client add ID")
+		return "", nil, errors.New("name the client: " + executable.Command("client add ID"))
 	}
 	fields := map[string]any{"id": args[0]}
 	if cmd.Flags().Changed("expires") {

@@ -53,6 +53,11 @@ func explainCommand() *cobra.Command {
 					question[field.name] = values[i]
 				}
 			}
+			for _, field := range explainFields[:3] {
+				if question[field.name] == "" {
+					return fmt.Errorf("--%s is missing: --client, --realm and --key say what request it is about", field.name)
+				}
+			}
 			var allowed bool
 			err := f.run(cmd, "admin_read", func(ctx context.Context, c *apiclient.Client, out output) (err error) {
 				allowed, err = explain(ctx, c, question, out)

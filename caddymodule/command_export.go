@@ -130,8 +130,7 @@ func (e *exporter) export(ctx context.Context) (*exported, error) {
 		delete(company, "id") // a number of this database
 	}
 	document.Clients, err = e.list(ctx, clientCollection, "id")
-	var refused *apiclient.RefusedError
-	if errors.As(err, &refused) && refused.Code == realm.CodeForbidden {
+	if errors.Is(err, apiclient.ErrForbidden) {
 		e.tell("the clients are left out: only who may read everything sees them")
 		return document, nil
 	}

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -54,7 +54,7 @@ func (f *importFlags) importFile(cmd *cobra.Command) error {
 	}
 	var document exported
 	if err := json.Unmarshal(content, &document); err != nil || document.Version != exportVersion {
-		return errors.New("--file: it is not a document that caddy tokens export wrote")
+		return fmt.Errorf("--file: it is not a document that %s wrote", executable.Command("export"))
 	}
 	f.api.needs = "admin"
 	return withAPI(cmd, &f.api, func(ctx context.Context, c *apiclient.Client) error {
@@ -123,7 +123,7 @@ func (i *fileImport) realm(ctx context.Context, r map[string]any) {
 	last := &i.report[len(i.report)-1]
 	if len(missing) > 0 && last.Result != becameFailed {
 		slices.Sort(missing)
-		last.Fields, last.Reason = missing, "the shared fields need values: caddy tokens realm set "+id
+		last.Fields, last.Reason = missing, "the shared fields need values: "+executable.Command("realm set "+id)
 	}
 }
 
@@ -152,7 +152,7 @@ func (i *fileImport) secrets(ctx context.Context, list []exportedSecret) {
 			}
 		}
 		if len(line.Fields) > 0 {
-			line.Result, line.Reason = becameNeedsValues, fmt.Sprintf("caddy tokens secret set %s %s", s.Realm, s.Key)
+			line.Result, line.Reason = becameNeedsValues, executable.Command("secret set "+s.Realm+" "+s.Key)
 		}
 		i.report = append(i.report, line)
 	}
@@ -193,7 +193,7 @@ func (i *fileImport) object(ctx context.Context, kind, collection, idName string
 		}
 		// The key that a new client got is not shown: the report may be kept.
 		if answer.Key != "" {
-			reason = "caddy tokens client rotate " + id + " gives it a key"
+			reason = executable.Command("client rotate "+id) + " gives it a key"
 		}
 		if answer.ClosesLoopback {
 			reason = strings.TrimPrefix(reason+"; from now on only clients are served", "; ")

@@ -72,7 +72,7 @@ func withAPI(cmd *cobra.Command, api *apiFlags, run func(ctx context.Context, c 
 	defer c.Close()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return adviseOn(ctx, c, api.needs, run(ctx, c))
+	return adviseOn(ctx, cmd, c, api.needs, run(ctx, c))
 }
 
 // errRotationCut: the last line, which tells what was done, did not come.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 )
 
@@ -40,7 +41,7 @@ func presetsCommand() *cobra.Command {
 			}
 			p, err := presets.Get(args[0])
 			if errors.Is(err, presets.ErrUnknown) {
-				return fmt.Errorf("%q: %w%s; caddy tokens presets lists them", args[0], err, presets.Suggest(args[0]))
+				return fmt.Errorf("%q: %w%s; %s lists them", args[0], err, presets.Suggest(args[0]), executable.Command("presets"))
 			}
 			if err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -38,12 +39,12 @@ type shownRealm struct {
 		API    string            `json:"api"`
 		Shared map[string]string `json:"shared"`
 	} `json:"config"`
-	UpdatedAt    *time.Time `json:"updated_at"`
-	ReadOnly     bool       `json:"read_only"`
-	Damaged      bool       `json:"damaged"`
-	NotYetActive []string   `json:"not_yet_active"`
-	NeedsValues  []string   `json:"needs_values"`
-	NeedsShared  []string   `json:"needs_shared"`
+	UpdatedAt   *time.Time `json:"updated_at"`
+	ReadOnly    bool       `json:"read_only"`
+	Damaged     bool       `json:"damaged"`
+	NeedsValues []string   `json:"needs_values"`
+	NeedsShared []string   `json:"needs_shared"`
+	Warnings    []string   `json:"warnings"`
 }
 
 // definedIn is where something is defined, and whether it can be read.
@@ -165,15 +166,15 @@ func realmSetCommand() *cobra.Command {
 
 // tellSaved tells in words what the API answered beside the realm.
 func (r shownRealm) tellSaved(notes io.Writer) {
-	for _, field := range r.NotYetActive {
-		_, _ = fmt.Fprintf(notes, "warning: %s has no effect yet\n", printable(field))
-	}
 	for _, key := range r.NeedsValues {
-		_, _ = fmt.Fprintf(notes, "warning: the realm has new hosts, and the values of secret %s were not entered for them: caddy tokens secret set %s %s\n",
-			printable(key), printable(r.ID), printable(key))
+		_, _ = fmt.Fprintf(notes, "warning: the realm has new hosts, and the values of secret %s were not entered for them: %s\n",
+			printable(key), executable.Command("secret set "+printable(r.ID)+" "+printable(key)))
 	}
 	for _, field := range r.NeedsShared {
 		_, _ = fmt.Fprintf(notes, "warning: the realm has new hosts, and the shared field %s was not entered for them: send it again\n", printable(field))
+	}
+	for _, warning := range r.Warnings {
+		_, _ = fmt.Fprintln(notes, "warning:", inLine(warning))
 	}
 }
 
@@ -181,7 +182,7 @@ func (r shownRealm) tellSaved(notes io.Writer) {
 // knows what a realm may have.
 func readRealm(cmd *cobra.Command, file string, args []string) (document map[string]json.RawMessage, err error) {
 	if file == "-" && isTerminal(cmd.InOrStdin()) {
-		return nil, errors.New("name a file with --file, or send the realm to standard input; caddy tokens realm new asks for what is needed")
+		return nil, fmt.Errorf("name a file with --file, or send the realm to standard input; %s asks for what is needed", executable.Command("realm new"))
 	}
 	text, err := readInput(cmd, file)
 	if err != nil {
@@ -243,7 +244,7 @@ func realmDeleteCommand() *cobra.Command {
 				err := c.JSON(ctx, http.MethodDelete, path, nil, nil)
 				var refused *apiclient.RefusedError
 				if !cascade && errors.As(err, &refused) && refused.Code == realm.CodeConflict {
-					return &advisedError{err, err.Error() + "; --cascade deletes its secrets, too"}
+					return &advisedError{err, "realm " + printable(args[0]) + " still has secrets: delete them first, or add --cascade, which deletes them, too"}
 				}
 				return done(out, err, "realm %s was deleted", printable(args[0]))
 			})

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,9 +21,9 @@ import (
 
 const refreshAllLong = `
 Renews the token of every secret of a realm, due or not. On a terminal a bar shows
-the progress, and those that failed are listed with the reason; elsewhere there is
-a line of JSON for each secret, and a last one with the sums. Secrets that the
-caller may not renew are skipped.
+the progress, those that failed are listed with the reason, and those that were
+skipped are counted by it; elsewhere there is a line of JSON for each secret, and a
+last one with the sums. Secrets that the caller may not renew are skipped.
 
 When it is interrupted, what is under way is finished, and nothing more is begun.
 
@@ -43,7 +45,8 @@ func refreshAllCommand() *cobra.Command {
 				return err
 			}
 			return f.run(cmd, "flush", func(ctx context.Context, c *apiclient.Client, out output) error {
-				return refreshAll(ctx, c, args[0], out)
+				of := "?" + url.Values{"realm": {args[0]}, "pageSize": {"1"}}.Encode()
+				return showRenewals(ctx, c, "/"+url.PathEscape(args[0])+"-account/refresh-all-token", of, out)
 			})
 		},
 	}
@@ -54,18 +57,29 @@ func refreshAllCommand() *cobra.Command {
 
 // refreshedLine is a line of the API: the result of one secret, or the sums.
 type refreshedLine struct {
-	Key, Result, Reason string
-	Total               *int
-	OK, Skipped, Failed int
+	Realm, Key, Result, Reason string
+	Total                      *int
+	OK, Skipped, Failed        int
 }
 
-func refreshAll(ctx context.Context, c *apiclient.Client, realmID string, out output) error {
-	bar := progressBar{output: out}
-	if !out.json {
-		// Without the right to list them, the bar has no end.
-		_, bar.total, _ = listPage(ctx, c, "/api/secret?"+url.Values{"realm": {realmID}, "pageSize": {"1"}}.Encode())
+// name is the key, with its realm where the line says it.
+func (l refreshedLine) name() string {
+	if l.Realm == "" {
+		return printable(l.Key)
 	}
-	body, err := c.Lines(ctx, http.MethodPost, "/"+url.PathEscape(realmID)+"-account/refresh-all-token")
+	return printable(l.Realm) + " " + printable(l.Key)
+}
+
+// showRenewals has tokens renewed by a request that answers line by line, and
+// shows how far it is. of selects the secrets that it is about in the list of
+// secrets; it is empty where that is not known.
+func showRenewals(ctx context.Context, c *apiclient.Client, path, of string, out output) error {
+	bar := progressBar{output: out}
+	if !out.json && of != "" {
+		// Without the right to list them, the bar has no end.
+		_, bar.total, _ = listPage(ctx, c, "/api/secret"+of)
+	}
+	body, err := c.Lines(ctx, http.MethodPost, path)
 	if err != nil {
 		return err
 	}
@@ -100,6 +114,8 @@ func refreshAll(ctx context.Context, c *apiclient.Client, realmID string, out ou
 type progressBar struct {
 	output
 	total, done int
+	// skipped are how many were skipped for each reason.
+	skipped map[string]int
 }
 
 // barWidth is how wide the bar is, without its numbers.
@@ -108,12 +124,18 @@ const barWidth = 30
 // step shows one more result. What failed stays on the screen, above the bar.
 func (b *progressBar) step(line refreshedLine) error {
 	b.done++
+	if line.Result == "skipped" {
+		if b.skipped == nil {
+			b.skipped = map[string]int{}
+		}
+		b.skipped[line.Reason]++
+	}
 	text := "\r"
 	if b.color {
 		text += "\x1b[K" // empty the line
 	}
 	if line.Result == "failed" {
-		text += b.paint(red, "failed: ") + printable(line.Key) + ": " + printable(line.Reason) + "\n"
+		text += b.paint(red, "failed: ") + line.name() + ": " + printable(line.Reason) + "\n"
 	}
 	if b.total > 0 {
 		filled := min(b.done, b.total) * barWidth / b.total
@@ -131,5 +153,21 @@ func (b *progressBar) end(sums refreshedLine) error {
 	if b.done > 0 {
 		_, _ = io.WriteString(b, "\n")
 	}
-	return b.line("%d renewed, %d skipped, %d failed", sums.OK, sums.Skipped, sums.Failed)
+	if err := b.line("%d renewed, %d skipped, %d failed", sums.OK, sums.Skipped, sums.Failed); err != nil {
+		return err
+	}
+	for _, reason := range slices.Sorted(maps.Keys(b.skipped)) {
+		if err := b.line("%d skipped: %s", b.skipped[reason], skippedBecause(reason)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skippedBecause is the reason of the API in words.
+func skippedBecause(reason string) string {
+	if reason == "forbidden" {
+		return "the caller may not renew them (right flush)"
+	}
+	return inLine(reason)
 }

@@ -104,6 +104,11 @@ func secretListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if realmID != "" && len(list) == 0 { // is there such a realm at all?
+					if err := c.JSON(ctx, http.MethodGet, realmPath(realmID), nil, nil); err != nil {
+						return err
+					}
+				}
 				if out.json {
 					return printJSON(out, list)
 				}

@@ -6,16 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -29,6 +30,9 @@ Elsewhere, or with --file, the values come as JSON, or as lines of field=value:
     printf 'client_id=%s\nclient_secret=%s\n' "$ID" "$SECRET" | caddy tokens secret set crm main
 
 Values are never arguments, which other users of the machine can read.
+
+Fields that the realm needs and that are missing, and fields that nothing in the
+realm reads, are saved as they are, with a warning on standard error.
 
 A changed value drops the access token. The refresh token stays, unless
 --drop-refresh-token is given.
@@ -77,12 +81,23 @@ func (f *secretSetFlags) set(cmd *cobra.Command, args []string) error {
 		if err := c.JSON(ctx, http.MethodPost, secretCollection, question, &answer); err != nil {
 			return err
 		}
+		warnAboutSecret(cmd.ErrOrStderr(), answer)
 		if out.json {
 			return printJSON(out, answer)
 		}
-		return out.line("secret %s %s was saved; caddy tokens test %s %s tries it out",
-			printable(ref.Realm), printable(ref.Key), printable(ref.Realm), printable(ref.Key))
+		name := printable(ref.Realm) + " " + printable(ref.Key)
+		return out.line("secret %s was saved; %s tries it out", name, executable.Command("test "+name))
 	})
+}
+
+// warnAboutSecret tells what the API answered about fields that are missing, and about
+// those that nothing reads.
+func warnAboutSecret(notes io.Writer, answer json.RawMessage) {
+	var saved struct{ Warnings []string }
+	_ = json.Unmarshal(answer, &saved) // it is shown as it is
+	for _, warning := range saved.Warnings {
+		_, _ = fmt.Fprintln(notes, "warning:", inLine(warning))
+	}
 }
 
 // values are the new values of the fields.
@@ -174,10 +189,13 @@ func askFields(ctx context.Context, cmd *cobra.Command, c *apiclient.Client, ref
 }
 
 // fieldsOf are the fields that a secret of a realm needs: those of its preset, and
-// those that its own configuration reads.
+// what else the realm reads.
 func fieldsOf(ctx context.Context, c *apiclient.Client, realmID string) ([]askedField, error) {
-	var document struct{ Config json.RawMessage }
-	if err := c.JSON(ctx, http.MethodGet, realmPath(realmID), nil, &document); err != nil {
+	var document struct {
+		Config json.RawMessage
+		Reads  []string
+	}
+	if err := c.JSON(ctx, http.MethodGet, realmPath(realmID)+"?reads=true", nil, &document); err != nil {
 		return nil, err
 	}
 	var config struct {
@@ -212,19 +230,8 @@ func fieldsOf(ctx context.Context, c *apiclient.Client, realmID string) ([]asked
 			}
 		}
 	}
-	for _, name := range fieldsRead(document.Config) {
+	for _, name := range document.Reads {
 		add(askedField{name: name})
 	}
 	return fields, nil
-}
-
-// fieldReads are the spellings in which a realm reads a field of its secret.
-var fieldReads = regexp.MustCompile(`\{?\bsecret\.([A-Za-z_][A-Za-z0-9_]*)|"\$([A-Za-z_][A-Za-z0-9_]*)"`)
-
-// fieldsRead are the names of the fields, in the order in which they are read.
-func fieldsRead(config []byte) (names []string) {
-	for _, match := range fieldReads.FindAllSubmatch(config, -1) {
-		names = append(names, string(match[1])+string(match[2]))
-	}
-	return names
 }

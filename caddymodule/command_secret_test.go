@@ -83,7 +83,7 @@ func TestRealmAndSecretCommands(t *testing.T) {
 		"before the answer":              {"", []string{"secret", "push", "crm", "main", "f"}},
 		"--yes":                          {"y\n", []string{"secret", "delete", "crm", "main"}},
 		"add --yes":                      {"y\n", []string{"realm", "delete", "crm", "--cascade"}},
-		"--cascade deletes":              {"", []string{"realm", "delete", "crm"}},
+		"add --cascade, which":           {"", []string{"realm", "delete", "crm"}},
 		"its id is \"crm\", and the rea": {`{"id": "crm"}`, []string{"realm", "set", "other"}},
 		"not one JSON object with an id": {"[]", []string{"realm", "set"}},
 		"must not be":                    {"", []string{"realm", "get", ".."}},
@@ -106,6 +106,46 @@ func TestRealmAndSecretCommands(t *testing.T) {
 	}
 	if leaks(all+v.notes.String()+v.log()) != nil {
 		t.Error("a value is shown")
+	}
+}
+
+// TestSecretSetWarns: what is misspelt is saved, and said on standard error. The status
+// shows at once that the secret is of no use, and ends with 1.
+func TestSecretSetWarns(t *testing.T) {
+	v := newClientVerbs(t, "", "")
+	const crm = `{"id": "crm", "config": {"api": "https://crm.example.com", "url": "https://crm.example.com/t", "token_path": "t",
+		"arguments": [{"name": "i", "place": "url", "value": "{secret.client_id}"}, {"name": "s", "place": "url", "value": "$client_secret"}]}}`
+	v.must(http.MethodPost, "/api/realm", crm)
+	run := func(input string, args ...string) (stdout, stderr string, err error) {
+		t.Helper()
+		return withInput(t, input, append(args, "--api", "http://"+v.api)...)
+	}
+	stdout, stderr, err := run("client_id=a\nclient_scret="+canary+"\n", "secret", "set", "crm", "main")
+	if err != nil || !json.Valid([]byte(stdout)) {
+		t.Errorf("%v %s", err, stdout)
+	}
+	const warnings = "warning: fields.client_secret: is missing; without it there is no token\n" +
+		"warning: fields.client_scret: nothing in the realm reads it; did you mean 'client_secret'?\n"
+	if stderr != warnings {
+		t.Errorf("standard error has\n%s", stderr)
+	}
+	stdout, _, err = run("", "status")
+	if err == nil || !strings.Contains(stdout, `"failing"`) || !strings.Contains(stdout, "client_secret") {
+		t.Errorf("the status: %v %s", err, stdout)
+	}
+	stdout, _, err = run("", "test", "crm", "main")
+	if err == nil || !strings.Contains(stdout, "The secret lacks what the realm needs: client_secret.") || !strings.Contains(stdout, "what the secret has: client_scret.") {
+		t.Errorf("the dry run: %v %s", err, stdout)
+	}
+	if _, stderr, err = run(`{"client_secret": "`+canary+`", "client_scret": null}`, "secret", "set", "crm", "main"); err != nil || stderr != "" {
+		t.Errorf("%v %s", err, stderr)
+	}
+	if stdout, _, err = run("", "status"); err != nil || strings.Contains(stdout, `"failing"`) {
+		t.Errorf("the status: %v %s", err, stdout)
+	}
+	_, stderr, err = run(strings.ReplaceAll(crm, "client_id", "app_id"), "realm", "set")
+	if want := "warning: 1 of 1 secrets cannot be used with the realm, such as main: fields.app_id: is missing\n"; err != nil || stderr != want {
+		t.Errorf("realm set: %v %s", err, stderr)
 	}
 }
 

@@ -7,21 +7,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/apiclient"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 )
 
 const statusLong = `
 Shows how the stores are, and each token that the instance knows: its state, when
 it expires, when it is renewed next, and what an operator should know of it.
 
-With --watch it goes on, and looks again every two seconds until it is
-interrupted.
+With --watch it goes on until it is interrupted, and follows the instance: what
+changes is shown at once. A terminal shows what fits on the screen, what needs a
+person first; elsewhere a line of JSON comes with each change.
 
 --ready asks /readyz of the same site instead (token_health in the Caddyfile). It
 needs no token, and is meant for the health check of a container.
@@ -32,8 +36,8 @@ or has to be authorized again, a row is damaged, a store does not work), if
 ` + apiLong
 
 const (
-	// watchEvery is how often --watch looks again.
-	watchEvery = 2 * time.Second
+	// statusPage is how many tokens are asked for at a time.
+	statusPage = 1000
 	// readyPatience is how long --ready waits: a health check must not hang.
 	readyPatience = 3 * time.Second
 )
@@ -60,7 +64,7 @@ func statusCommand() *cobra.Command {
 	}
 	f.AddFlags(cmd)
 	cmd.Flags().StringVar(&f.realm, "realm", "", "only the tokens of this realm")
-	cmd.Flags().BoolVar(&f.watch, "watch", false, "look again every two seconds")
+	cmd.Flags().BoolVar(&f.watch, "watch", false, "go on, and show what changes")
 	cmd.Flags().BoolVar(&f.ready, "ready", false, "only tell by the exit status whether the instance is ready")
 	cmd.MarkFlagsMutuallyExclusive("ready", "watch")
 	completeFlag(cmd, "realm", &f.api, realmIDs)
@@ -71,28 +75,23 @@ func (f *statusFlags) show(cmd *cobra.Command) error {
 	if f.ready {
 		return f.requireReady(cmd.Context(), cmd.ErrOrStderr())
 	}
-	var last error
 	err := f.run(cmd, "admin_read", func(ctx context.Context, c *apiclient.Client, out output) error {
-		last = f.once(ctx, c, out)
-		if !f.watch {
-			return last
+		if f.watch {
+			return f.follow(ctx, cmd, c, out)
 		}
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return last
-			case <-tick.C:
-			}
-			if !out.json && out.color {
-				_, _ = fmt.Fprint(out, "\x1b[H\x1b[2J") // home, and an empty screen
-			}
-			// An instance that restarts is back soon.
-			if last = f.once(ctx, c, out); last != nil && !errors.Is(last, errAttention) && ctx.Err() == nil {
-				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), inLine(last.Error()))
-			}
+		document, s, err := f.ask(ctx, c)
+		switch {
+		case err != nil:
+			return err
+		case out.json:
+			err = printJSON(out, document)
+		default:
+			err = s.write(out, time.Now())
 		}
+		if err == nil && s.needsPerson() {
+			err = errAttention
+		}
+		return err
 	})
 	if errors.Is(err, errAttention) {
 		cmd.SilenceErrors = !f.out.of(cmd).json // a table says it already
@@ -106,51 +105,53 @@ type shownStatus struct {
 	Clients struct {
 		StaleSince *time.Time `json:"stale_since"`
 	} `json:"clients"`
+	Total *int `json:"total"`
 }
 
-// once asks and writes once. The error is errAttention where a person is needed.
-func (f *statusFlags) once(ctx context.Context, c *apiclient.Client, out output) error {
-	var document map[string]json.RawMessage
-	if err := c.JSON(ctx, http.MethodGet, "/api/status", nil, &document); err != nil {
-		return err
+// ask reads the state, page by page: an instance may have very many tokens.
+func (f *statusFlags) ask(ctx context.Context, c *apiclient.Client) (document map[string]json.RawMessage, s shownStatus, err error) {
+	query := url.Values{"pageSize": {strconv.Itoa(statusPage)}}
+	if f.realm != "" {
+		query.Set("realm", f.realm)
 	}
-	s, err := f.read(document, c)
-	if err != nil {
-		return err
+	tokens := []json.RawMessage{}
+	for page := 1; ; page++ {
+		query.Set("page", strconv.Itoa(page))
+		var part map[string]json.RawMessage
+		if err := c.JSON(ctx, http.MethodGet, "/api/status?"+query.Encode(), nil, &part); err != nil {
+			return nil, s, err
+		}
+		var read shownStatus
+		var list []json.RawMessage
+		whole, err := json.Marshal(part)
+		if err := errors.Join(err, json.Unmarshal(whole, &read), json.Unmarshal(part["tokens"], &list)); err != nil || read.Stores == nil {
+			return nil, s, fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
+		}
+		tokens = append(tokens, list...)
+		read.Tokens = append(s.Tokens, read.Tokens...)
+		document, s = part, read
+		if len(list) == 0 || s.Total == nil || len(tokens) >= *s.Total {
+			break
+		}
 	}
-	if out.json {
-		err = printJSON(out, document)
-	} else {
-		err = s.write(out, time.Now())
+	if f.realm != "" && len(tokens) == 0 { // is there such a realm at all?
+		if err := c.JSON(ctx, http.MethodGet, realmPath(f.realm), nil, nil); err != nil {
+			return nil, s, err
+		}
 	}
-	if err == nil && s.needsPerson() {
-		err = errAttention
-	}
-	return err
-}
-
-// read reads the status, and takes out of both what --realm does not ask for.
-func (f *statusFlags) read(document map[string]json.RawMessage, c *apiclient.Client) (s shownStatus, err error) {
-	whole, err := json.Marshal(document)
-	if err == nil {
-		err = json.Unmarshal(whole, &s)
-	}
-	if err != nil || s.Stores == nil {
-		return s, fmt.Errorf("%w: what %s answers is not what was expected", apiclient.ErrNotAPI, c.Base())
-	}
-	if f.realm == "" {
-		return s, nil
-	}
-	s.Tokens = slices.DeleteFunc(s.Tokens, func(t broker.TokenStatus) bool { return t.Realm != f.realm })
-	document["tokens"], err = json.Marshal(s.Tokens)
-	return s, err
+	delete(document, "total")
+	document["tokens"], err = json.Marshal(tokens)
+	return document, s, err
 }
 
 // needsPerson reports whether something does not mend itself.
 func (s shownStatus) needsPerson() bool {
 	return len(s.Damaged) > 0 ||
-		slices.ContainsFunc(s.Stores, func(s broker.StoreStatus) bool { return !s.OK }) ||
-		slices.ContainsFunc(s.Tokens, func(t broker.TokenStatus) bool { return t.State == "failing" || t.State == "reauth_required" })
+		slices.ContainsFunc(s.Stores, func(s broker.StoreStatus) bool { return !s.OK }) || slices.ContainsFunc(s.Tokens, needsPerson)
+}
+
+func needsPerson(t broker.TokenStatus) bool {
+	return t.State == "failing" || t.State == "reauth_required"
 }
 
 // write writes the tables: first what everything else stands on.
@@ -198,7 +199,7 @@ var stateInks = map[string]ink{
 func noteOf(t broker.TokenStatus) string {
 	switch {
 	case t.State == "reauth_required":
-		return "caddy tokens authorize " + t.Realm + " " + t.Key
+		return executable.Command("authorize " + t.Realm + " " + t.Key)
 	case t.Note != "":
 		return t.Note
 	}
@@ -247,7 +248,7 @@ func (f *statusFlags) requireReady(ctx context.Context, warnings io.Writer) erro
 		}
 		return nil
 	case http.StatusServiceUnavailable:
-		return fmt.Errorf("%s is not ready: its store cannot be used; caddy tokens status says why", c.Base())
+		return fmt.Errorf("%s is not ready: its store cannot be used; %s says why", c.Base(), executable.Command("status"))
 	}
 	return fmt.Errorf("%s/readyz answers with status %d: write token_health into the site of token_admin", c.Base(), resp.StatusCode)
 }

@@ -161,7 +161,7 @@ func TestImportCommandFailures(t *testing.T) {
 	}
 	t.Setenv("TOKENS_IMPORT_DSN", dsn)
 	stdout, stderr, err := onTerminal(t, "import", "--api", "http://"+i.api)
-	if err == nil || err.Error() != "1 rows were not imported; the report says why" || !strings.Contains(stdout, `failed: secret "nobody" "k": realm 不存在`) {
+	if err == nil || err.Error() != "1 rows were not imported; the report says why" || !strings.Contains(stdout, `failed: secret "nobody" "k": there is no such realm`) {
 		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}
 }
@@ -176,7 +176,7 @@ func TestImportCommandArguments(t *testing.T) {
 		"--parallel must be 1 to 32":          {"--parallel", "0"},
 		"--dsn-file: open":                    {"--dsn-file", filepath.Join(t.TempDir(), "none")},
 		"--api-token-file: open":              {"--api-token-file", filepath.Join(t.TempDir(), "none")},
-		"unknown command":                     {"surplus"},
+		"surplus argument":                    {"surplus"},
 	} {
 		if _, _, err := tokens(t, append([]string{"import"}, args...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %q, got %v", args, want, err)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/broker"
 )
 
 // TestGetAndRefreshCommands: get writes the token alone; refresh fetches another
@@ -77,7 +79,13 @@ func TestRefreshAllCommand(t *testing.T) {
 		t.Errorf("%v\n%s", err, stdout)
 	}
 	if stdout, _, err := onTerminal(t, "refresh-all", "jd", "--api", base); err != nil ||
-		!strings.Contains(stdout, "["+strings.Repeat("#", 15)+strings.Repeat(".", 15)+"] 1 of 2\r["+strings.Repeat("#", 30)+"] 2 of 2\n1 renewed, 1 skipped, 0 failed\n") {
+		!strings.Contains(stdout, "["+strings.Repeat("#", 15)+strings.Repeat(".", 15)+"] 1 of 2\r["+strings.Repeat("#", 30)+"] 2 of 2\n1 renewed, 1 skipped, 0 failed\n1 skipped: fresh\n") {
+		t.Errorf("%v\n%q", err, stdout)
+	}
+	answer.Store(`{"key": "a", "result": "skipped", "reason": "forbidden"}` + "\n" + `{"key": "b", "result": "skipped", "reason": "forbidden"}` + "\n" +
+		`{"key": "c", "result": "skipped", "reason": "fresh\u001b"}` + "\n" + `{"total": 3, "ok": 0, "skipped": 3, "failed": 0}` + "\n")
+	if stdout, _, err := onTerminal(t, "refresh-all", "jd", "--api", base); err != nil ||
+		!strings.HasSuffix(stdout, "0 renewed, 3 skipped, 0 failed\n2 skipped: the caller may not renew them (right flush)\n1 skipped: fresh\\u001b\n") {
 		t.Errorf("%v\n%q", err, stdout)
 	}
 	answer.Store(badly)
@@ -88,6 +96,29 @@ func TestRefreshAllCommand(t *testing.T) {
 	answer.Store(strings.SplitAfter(well, "\n")[0])
 	if _, _, err := tokens(t, "refresh-all", "jd", "--api", base); !errors.Is(err, errRefreshCut) {
 		t.Errorf("cut: %v", err)
+	}
+}
+
+// TestRenewDueCommand: with on_demand nothing is due at first; what a timer would
+// be told stands beside the realm. A configuration with a cron expression, which
+// needs a loop, is refused.
+func TestRenewDueCommand(t *testing.T) {
+	withoutCredentials(t)
+	p := newProvider(t)
+	i := newInstance(t)
+	const onDemand = "refresh {\n\ton_demand\n}\n"
+	i.load(onDemand+p.realm("p", "inject query access_token\nkeep_warm"), proxyMain)
+	api := "http://" + i.api
+	const first = `{"realm":"p","key":"main","result":"ok"}` + "\n" + `{"total":1,"ok":1,"skipped":0,"failed":0}` + "\n"
+	if stdout, _, err := tokens(t, "renew-due", "--api", api); err != nil || stdout != first {
+		t.Errorf("a token that is kept warm, and that no loop fetched: %v\n%s", err, stdout)
+	}
+	if stdout, _, err := onTerminal(t, "renew-due", "--api", api); err != nil || !strings.Contains(stdout, "0 renewed, 1 skipped, 0 failed") {
+		t.Errorf("%v\n%q", err, stdout)
+	}
+	refresh := &Refresh{OnDemand: true, Cron: "0 3 * * *"}
+	if err := refresh.apply(new(broker.ViewConfig)); err == nil || !strings.Contains(err.Error(), "cron needs the loop") {
+		t.Errorf("cron with on_demand: %v", err)
 	}
 }
 
@@ -103,7 +134,12 @@ func serveAuthorize(t *testing.T) (base string, live *atomic.Bool) {
 			_, _ = w.Write([]byte(`{"url": "https://login.example/a?x=1&state=` + canary + `"}`))
 		case "/api/session/link":
 			_, _ = w.Write([]byte(`{"url": "http://localhost:1/#link=` + canary + `", "expires_in": 60}`))
+		case "/api/watch":
+			http.NotFound(w, r)
 		default:
+			if r.FormValue("realm") != "jd" || r.FormValue("key") != "acme" {
+				t.Errorf("%s is asked for", r.URL)
+			}
 			state := `"state": "reauth_required", "lineage": 4`
 			if live.Load() {
 				state = `"state": "live", "lineage": 5`

@@ -41,6 +41,13 @@ func (c *Console) Provision(ctx caddy.Context) (err error) {
 	if isConsoleAlone(ctx) {
 		return errConsoleAlone
 	}
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	if err := app.refuseOnEdge("token_console", "the console is that of the instance that it takes its tokens from"); err != nil {
+		return err
+	}
 	c.page, err = console.Built()
 	return err
 }
@@ -85,6 +92,37 @@ func isConsoleAlone(ctx caddy.Context) bool {
 		}
 	}
 	return false
+}
+
+// hasConsole reports whether the site that serves this request by token_admin has a
+// console, too. A handler that is not found in any site is one of a named route, and
+// may be in any of them.
+func (a *Admin) hasConsole(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return false
+	}
+	var others caddyhttp.RouteList
+	for _, route := range server.Routes {
+		if site := (caddyhttp.RouteList{route}); !isSite(route) {
+			others = append(others, route)
+		} else if a.isAmong(site) {
+			return hasHandler(site, directiveConsole)
+		}
+	}
+	return hasHandler(others, directiveConsole) || !a.isAmong(others) && hasHandler(server.Routes, directiveConsole)
+}
+
+// isAmong reports whether routes have this very handler, also within others.
+func (a *Admin) isAmong(routes caddyhttp.RouteList) bool {
+	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
+		return slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+			if sub, ok := handler.(*caddyhttp.Subroute); ok {
+				return a.isAmong(sub.Routes)
+			}
+			return handler == caddyhttp.MiddlewareHandler(a)
+		})
+	})
 }
 
 // isSite reports whether a route is for hosts that are named, and the last one for

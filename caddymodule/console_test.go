@@ -35,10 +35,13 @@ func TestConsole(t *testing.T) {
 		if a := i.get(at + "api/status"); a.StatusCode != http.StatusForbidden {
 			t.Errorf("the API: %s", a.Status)
 		}
-		for _, path := range []string{"index.html", "assets/none.js", "realms"} {
+		for _, path := range []string{"index.html", "realms"} {
 			if a := i.get(at + path); a.StatusCode != http.StatusTeapot {
 				t.Errorf("%s: %s", path, a.Status)
 			}
+		}
+		if a := i.get(at + "assets/none.js"); a.StatusCode != http.StatusNotFound || a.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("an asset that is not there: %s %v", a.Status, a.Header)
 		}
 		a = i.do(http.MethodPost, "http://"+i.host+at, "", "Cookie", "a=1; tokens_session=mine; b=2")
 		if a.StatusCode != http.StatusTeapot || a.body != "POST next [a=1; b=2]" {

@@ -20,14 +20,25 @@ var credentialHeaders = [...]string{"Authorization", "Proxy-Authorization"}
 // most one for each header; "" for none.
 type credentials struct {
 	values [len(credentialHeaders)]string
-	// bearer: at least one of them came as Bearer.
+	// bearer: at least one of them came as Bearer, or as token.
 	bearer bool
 }
 
-// credentialsOf reads the headers of a request.
+// keysTakenOff is the place in a request's context of the keys of clients that
+// token_admin took off its headers.
+type keysTakenOff struct{}
+
+// credentialsOf reads the headers of a request, and what stood there before
+// token_admin took it off: it hides keys from handlers that would forward them, and
+// not from the proxies of its site, which have to know who calls.
 func credentialsOf(r *http.Request) (c credentials) {
+	taken, _ := r.Context().Value(keysTakenOff{}).(http.Header)
 	for i, name := range credentialHeaders {
-		value, isBearer := credentialOf(r.Header.Get(name))
+		header := r.Header.Get(name)
+		if header == "" {
+			header = taken.Get(name)
+		}
+		value, isBearer := credentialOf(header)
 		c.values[i] = value
 		c.bearer = c.bearer || isBearer
 	}
@@ -50,12 +61,14 @@ func (c credentials) keys() [len(credentialHeaders)]string {
 
 // credentialOf is what the value of a header holds: the token of Bearer (RFC
 // 6750 section 2.1) or the password of Basic (RFC 7617), so that whatever a
-// client calls its credential can carry one. Other schemes hold none.
+// client calls its credential can carry one. GitHub's SDK for JavaScript, and
+// those of APIs that are made with Django, write "token" for "Bearer". Other
+// schemes hold none.
 func credentialOf(header string) (credential string, isBearer bool) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	rest = strings.TrimSpace(rest)
 	switch {
-	case strings.EqualFold(scheme, "Bearer"):
+	case strings.EqualFold(scheme, "Bearer"), strings.EqualFold(scheme, "token"):
 		return rest, true
 	case strings.EqualFold(scheme, "Basic"):
 		_, password, _ := strings.Cut(decodeBasic(rest), ":")
@@ -114,7 +127,7 @@ func refuseMisplacedKey(r *http.Request) *realm.Error {
 var errMisplacedKey = &realm.Error{
 	Code: realm.CodeForbidden, Status: http.StatusForbidden,
 	Detail: "an API key stands in the URL or in another header than Authorization and Proxy-Authorization, where it would get into logs; " +
-		"send it as Bearer or as the password of Basic, and replace it: it may be in a log already",
+		"send it as Bearer, as token or as the password of Basic, and replace it: it may be in a log already",
 }
 
 // adminToken is a token that opens the admin API, as its digest.

@@ -1,22 +1,18 @@
 package caddymodule
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/sources"
 )
-
-// maxEnvironmentFile bounds a file that {file./path} names.
-const maxEnvironmentFile = 1 << 20
 
 // resolve replaces {env.NAME} and {file./absolute/path} in a string of the
 // configuration, and nothing else: {secret.x} and {token} are for later, and
@@ -28,7 +24,10 @@ const maxEnvironmentFile = 1 << 20
 // makes those that are not set empty instead of an error.
 //
 // Errors name the variable or the file, never what it holds.
-func resolve(s string, quote func(string) string) (string, error) {
+func resolve(s string, quote func(string) string) (string, error) { return fillIn(s, quote, lookup) }
+
+// fillIn is resolve with another way to find what a placeholder stands for.
+func fillIn(s string, quote func(string) string, lookup func(name string) (string, error)) (string, error) {
 	var out strings.Builder
 	for {
 		i := strings.IndexByte(s, '{')
@@ -203,24 +202,10 @@ func (e *unsetError) Error() string { return "the environment variable " + e.nam
 
 // readFile returns the content of a file without the newline at its end.
 func readFile(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("{file.%s}: the path must be absolute", path)
-	}
-	f, err := os.Open(path) // #nosec G304 -- the operator names the file
+	file, err := sources.NewFile(path)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxEnvironmentFile+1))
-	if err != nil {
-		return "", err
-	}
-	content = bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
-	switch {
-	case len(content) > maxEnvironmentFile:
-		return "", fmt.Errorf("the file %s is larger than 1 MiB", path)
-	case len(content) == 0:
-		return "", fmt.Errorf("the file %s is empty", path)
-	}
-	return string(content), nil
+	v, err := file.Read(context.Background())
+	return v.Text.Reveal(), err
 }

@@ -59,6 +59,11 @@ type Gateway struct {
 	// those whom an authentication handler accepted.
 	Auth string `json:"auth,omitempty"`
 
+	// Write off to have every request proxied by reverse_proxy. Default: on, by
+	// which requests that need nothing of it take a shorter way. What the API and the
+	// caller get is the same.
+	Shortcut string `json:"shortcut,omitempty"`
+
 	// Everything else is as in reverse_proxy. The transport is token.
 	reverseproxy.Handler
 
@@ -72,7 +77,12 @@ type Gateway struct {
 	useAPI bool
 	// ready: the embedded handler is provisioned, and has to be cleaned up.
 	ready bool
-	log   *zap.Logger
+	// short proxies the common requests. Where it is nil, usualWay is why.
+	short    *shortWay
+	usualWay string
+	log      *zap.Logger
+	// consoles are those at the same address.
+	consoles consoles
 }
 
 // CaddyModule returns the Caddy module information.
@@ -100,6 +110,7 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 	g.admission.connect(g.app)
 	r := g.chooseUpstreams()
 	g.useAPI, g.ready = r.api, true
+	g.short, g.usualWay = g.newShortWay(r.api)
 	if err := g.Handler.Provision(ctx); err != nil {
 		return err
 	}
@@ -108,12 +119,18 @@ func (g *Gateway) Provision(ctx caddy.Context) (err error) {
 		return errors.New("the transport must be token, without a realm, key or auth of its own")
 	}
 	transport.route, transport.ref, transport.admission = &r, g.ref, g.admission
+	if g.short != nil && transport.short == nil {
+		g.short, g.usualWay = nil, transport.usualWay()
+	}
+	if g.short != nil {
+		g.short.transport = transport
+	}
 	return nil
 }
 
 // ServeHTTP proxies a request with its token.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ctx := r.Context() //nolint:contextcheck // a passage is a context, made of it
+	ctx, came := r.Context(), r //nolint:contextcheck // a passage is a context, made of it
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	who, refused := g.admission.admit(r, repl)
 	var p *passage // nil for a caller that is no client
@@ -153,14 +170,21 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	res.url = r.URL
-	if p != nil || !g.direct {
+	g.consoles.sandbox(r, w.Header()) // the proxy adds what the API answers
+	isShort := g.takesShortWay(r, res.lease.Target)
+	if p != nil || !g.direct && !isShort {
 		r = r.WithContext(withResolved(ctx, res))
 	}
-	if err := g.Handler.ServeHTTP(w, r, next); err != nil {
+	if isShort {
+		err = g.short.serve(w, r, came, repl, &res)
+	} else {
+		err = g.Handler.ServeHTTP(w, r, next)
+	}
+	if err != nil {
 		if isRevoked(ctx) {
 			return caddyhttp.Error(http.StatusForbidden, errRevoked)
 		}
-		return err
+		return g.unreached(w, r, res.ref, err)
 	}
 	return nil
 }
@@ -185,6 +209,9 @@ func (g *Gateway) Cleanup() error {
 // check refuses settings that contradict each other.
 func (g *Gateway) check() (err error) {
 	if g.admission, err = parseProxyAdmission(g.Auth); err != nil {
+		return err
+	}
+	if err := checkShortcut(g.Shortcut); err != nil {
 		return err
 	}
 	switch {

@@ -16,6 +16,7 @@ var (
 	ageGauge       = gauge("age_seconds", "How long ago the oldest live token was asked for.", "realm")
 	budgetGauge    = gauge("budget_left", "Calls that the tightest window of the realm's limits still allowed when this node asked last.", "realm")
 	waitingGauge   = gauge("renewals_waiting", "Renewals that wait for their turn.", "realm")
+	deafGauge      = gauge("deaf_seconds", "For how long this node has not heard what changes on other nodes, or on the upstream of an edge; 0 while it hears.")
 	unclaimedGauge = gauge("without_claims", "Keys for which this node asked the provider a moment ago though the database could not be written.")
 )
 
@@ -25,7 +26,7 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{tokensGauge, expiryGauge, ageGauge, budgetGauge, waitingGauge, unclaimedGauge} {
+	for _, d := range []*prometheus.Desc{tokensGauge, expiryGauge, ageGauge, budgetGauge, waitingGauge, deafGauge, unclaimedGauge} {
 		to <- d
 	}
 }
@@ -45,6 +46,7 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	stats := app.view.Stats()
+	send(deafGauge, stats.DeafFor.Seconds())
 	send(unclaimedGauge, float64(stats.WithoutClaims))
 	for id, r := range stats.Realms {
 		for state, n := range r.Tokens {

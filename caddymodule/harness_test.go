@@ -218,3 +218,22 @@ func rawTo(t *testing.T, address, request string) string {
 	}
 	return all.String()
 }
+
+// wechatRealm is the realm p of a provider in the manner of WeChat, with whatever else
+// its block has.
+func wechatRealm(base, rest string) string {
+	return fmt.Sprintf(`
+		realm p {
+			api %[1]s
+			fetch GET %[1]s/cgi-bin/token {
+				query grant_type client_credential
+				query appid {secret.appid}
+				query secret {secret.appsecret}
+			}
+			token_path access_token
+			expires_in_path expires_in
+			inject query access_token
+			renew_on json errcode 40001 40014 42001
+			%[2]s
+		}`, base, rest)
+}

@@ -18,23 +18,10 @@ func TestHealing(t *testing.T) {
 		API: http.HandlerFunc(echo),
 	})
 	base := provider.Start(t)
-	i.load(fmt.Sprintf(`
-		realm p {
-			api %[1]s
-			fetch GET %[1]s/cgi-bin/token {
-				query grant_type client_credential
-				query appid {secret.appid}
-				query secret {secret.appsecret}
-			}
-			token_path access_token
-			expires_in_path expires_in
-			inject query access_token
-			renew_on json errcode 40001 40014 42001
-			secret main {
+	i.load(wechatRealm(base, `secret main {
 				appid app
-				appsecret %[2]s-secret
-			}
-		}`, base, canary), `
+				appsecret `+canary+`-secret
+			}`), `
 		handle_path /p/* {
 			token_proxy {
 				realm p

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
+	"github.com/caddy-tokens/caddy-tokens/sources"
 )
 
 // inTheOpen is the warning about a secret that stands in the Caddyfile itself.
@@ -31,6 +32,22 @@ func warnIfOpen(d *caddyfile.Dispenser, option string, isOpen bool) {
 	if isOpen {
 		warnInTheOpen(option, fmt.Sprintf("%s:%d", d.File(), d.Line()))
 	}
+}
+
+// unmarshalSource reads a source, on whose name the dispenser stands, and warns of what
+// it should not have in the Caddyfile.
+func unmarshalSource(d *caddyfile.Dispenser, name string) (caddyfile.Unmarshaler, error) {
+	at := fmt.Sprintf("%s:%d", d.File(), d.Line())
+	module, err := caddyfile.UnmarshalModule(d, sourceModules+"."+name)
+	if guarded, ok := module.(sources.Guarded); ok && err == nil {
+		settings := guarded.Confidential()
+		for _, setting := range slices.Sorted(maps.Keys(settings)) {
+			if isLiteral(settings[setting]) {
+				warnInTheOpen("source "+name+" "+setting, at)
+			}
+		}
+	}
+	return module, err
 }
 
 // fromOutside matches what is replaced when the configuration is loaded.
@@ -57,7 +74,7 @@ func (p *realmParser) warnOpenSecrets() {
 	for i, s := range p.secrets {
 		p.warnFields(fmt.Sprintf("secrets[%d].fields.", i), "secret "+s.Key, p.withoutIDs(s.Fields))
 	}
-	p.warnFields("config.shared.", "shared", p.withoutIDs(p.shared))
+	p.warnFields("config.shared.", "shared", p.withoutIDs(p.shared.values))
 	if g := p.realm.Config.Grant; g != nil {
 		p.warnFields("config.grant.", "grant", p.withoutTemplates(map[string]string{
 			"client_secret": g.ClientSecret, "private_key": g.PrivateKey, "token": g.Token,

@@ -81,6 +81,9 @@ type resolved struct {
 	url   *url.URL     // with the path as the caller sent it
 	// passage is of a client; nil for a caller that is none.
 	passage *passage
+	// dial is the address that is dialled, on the short way; "" behind a reverse_proxy,
+	// which says it.
+	dial string
 }
 
 // resolvedKey is the key of a *resolved in a request's context.
@@ -108,13 +111,16 @@ func withResolved(ctx context.Context, res resolved) context.Context {
 // job tells the injection what was decided about a request: whose token it
 // gets, where it goes, and who sent it. A request that gets no token is counted.
 func (t *Transport) job(req *http.Request) (inject.Job, error) {
-	var job inject.Job
 	res, _ := resolvedOf(req.Context())
 	if res == nil {
 		res = new(resolved)
 	}
-	err := t.complete(&job, res, req)
-	if err != nil {
+	return t.jobOf(res, req)
+}
+
+// jobOf is job, with what was found out.
+func (t *Transport) jobOf(res *resolved, req *http.Request) (job inject.Job, err error) {
+	if err = t.complete(&job, res, req); err != nil {
 		t.app.refused(req, res.passage.caller(), job.Ref, err)
 	}
 	return job, err
@@ -149,7 +155,7 @@ func (t *Transport) complete(job *inject.Job, res *resolved, req *http.Request) 
 		}
 	}
 	t.setPlaceholders(repl, job.Ref, job.Lease)
-	t.setUpstream(job, req, repl)
+	t.setUpstream(job, res, req, repl)
 	if job.Lease.Target.RewriteLinks {
 		job.Site = siteOf(req)
 	}
@@ -194,9 +200,9 @@ func (t *Transport) roundTripAlone(req *http.Request) (*http.Response, error) {
 
 // admit returns who may use the tokens, else why not, where no gateway has asked
 // that already. The proxy may have changed the Host, to which an Origin is
-// compared. Only health checks, which are no caller's, have no peer.
+// compared.
 func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) (caller, *realm.Error) {
-	if req.RemoteAddr == "" {
+	if isHealthCheck(req) {
 		return caller{kind: adminapi.KindLocal}, nil
 	}
 	if repl != nil {
@@ -208,9 +214,18 @@ func (t *Transport) admit(req *http.Request, repl *caddy.Replacer) (caller, *rea
 	return t.admission.admit(req, repl)
 }
 
+// isHealthCheck reports whether a request is the proxy's own, and no caller's. It has no
+// peer, and neither have some callers: by a Unix socket, on macOS or behind HAProxy
+// with the PROXY protocol. But those came by a server, which notes its own address.
+func isHealthCheck(r *http.Request) bool {
+	return r.RemoteAddr == "" && r.Context().Value(http.LocalAddrContextKey) == nil
+}
+
 // setUpstream tells the injection where the request goes.
-func (t *Transport) setUpstream(job *inject.Job, req *http.Request, repl *caddy.Replacer) {
-	if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok {
+func (t *Transport) setUpstream(job *inject.Job, res *resolved, req *http.Request, repl *caddy.Replacer) {
+	if res.dial != "" {
+		job.Dial, job.TrustedDial = res.dial, true
+	} else if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok {
 		job.Dial = dial.Address
 		// An upstream with a placeholder is named by the caller.
 		job.TrustedDial = dial.Upstream != nil && !strings.Contains(dial.Upstream.Dial, "{")

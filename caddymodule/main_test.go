@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -17,6 +18,10 @@ func TestMain(m *testing.M) {
 		os.Args = []string{"caddy", "run", "--adapter", "caddyfile", "--config", path}
 		caddycmd.Main()
 		return
+	}
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() == "" { // fuzzing starts this file again, by its name
+		os.Args[0] = "caddy" // which the texts name
 	}
 	os.Exit(m.Run())
 }

@@ -24,7 +24,11 @@ func TestMemoryIsProtected(t *testing.T) {
 	writeFile(t, caddyfile, fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\ttokens\n}\nhttp://%s {\n\ttoken_admin {\n\t\tauth local\n\t}\n}\n", site))
 	// The process begins with the largest limit that there may be, and Go
 	// raises SIGABRT once more instead of exiting.
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -c "$(ulimit -H -c)"; exec "$0"`, os.Args[0]) // #nosec G204 G702 -- this test itself
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -c "$(ulimit -H -c)"; exec "$0"`, self) // #nosec G204 G702 -- this test itself
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), caddyfileEnv+"="+caddyfile, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "GOTRACEBACK=crash")
 	var stderr bytes.Buffer

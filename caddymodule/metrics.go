@@ -29,6 +29,7 @@ type counterSet struct {
 	deadTokens     *prometheus.CounterVec
 	heals          *prometheus.CounterVec
 	replays        *prometheus.CounterVec
+	ways           *prometheus.CounterVec
 	budgetRefusals *prometheus.CounterVec
 	reauthRequired *prometheus.CounterVec
 	storeErrors    *prometheus.CounterVec
@@ -45,6 +46,7 @@ func newCounters() *counterSet {
 		deadTokens:     counter("dead_tokens_total", "Tokens that the provider's API refused.", "realm"),
 		heals:          counter("heals_total", "Searches for another token after one was refused, by outcome: ok or failed.", "realm", "outcome"),
 		replays:        counter("replays_total", "Proxied requests that were sent again with another token.", "realm"),
+		ways:           counter("ways_total", "Requests of token_proxy and token_gateway, by how they were proxied: short, or why not.", "way"),
 		budgetRefusals: counter("budget_refusals_total", "Token requests that the realm's limits did not allow.", "realm"),
 		reauthRequired: counter("reauth_required_total", "Secrets for which somebody has to authorize again.", "realm"),
 		storeErrors:    counter("store_errors_total", "Operations that a store did not do, by level: sqlite, mysql or redis.", "level"),
@@ -89,7 +91,7 @@ func registerMetrics(ctx caddy.Context) error {
 // collectors are all metrics of this product.
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays,
+		counters.requests, counters.fetches, counters.fetchDuration, counters.renewals, counters.deadTokens, counters.heals, counters.replays, counters.ways,
 		counters.budgetRefusals, counters.reauthRequired, counters.storeErrors, counters.droppedEvents, counters.droppedEntries, counters.surplusAnswers,
 		gauges{},
 	}

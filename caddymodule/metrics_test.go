@@ -82,6 +82,7 @@ func TestMetrics(t *testing.T) {
 		`budget_left{realm="met-a"}`:                           "0",
 		`renewals_waiting{realm="met-a"}`:                      "0",
 		`without_claims`:                                       "0",
+		`deaf_seconds`:                                         "0",
 	} {
 		if !gauged(got, own(series), value) {
 			t.Errorf("there is no %s %s", series, value)

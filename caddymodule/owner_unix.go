@@ -3,6 +3,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -19,3 +20,8 @@ func ownerOf(info os.FileInfo) fileOwner {
 
 // ownUser is whoever runs this process.
 func ownUser() fileOwner { return fileOwner(os.Geteuid()) } // #nosec G115 -- the system's numbers have 32 bits
+
+// isRunning reports whether there is a process of that number, whoever's it is.
+func isRunning(pid int) bool {
+	return pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}

@@ -236,7 +236,7 @@ type payer struct{ client *access.Client }
 func (p payer) MayPay() *realm.Error { return p.client.MayFetch(time.Now()) }
 
 // Paid implements broker.Payer.
-func (p payer) Paid() { p.client.Fetched(time.Now()) }
+func (p payer) Paid() (takeBack func()) { return p.client.Fetched(time.Now()) }
 
 // endWith has the passage end with a response, where no handler sees the end of
 // the request: when its body is closed.

@@ -20,6 +20,7 @@ type lastLease struct{ p atomic.Pointer[leaseVars] }
 type leaseVars struct {
 	ref    realm.Ref
 	lease  *realm.Lease
+	now    func() time.Time // the clock by which the lease ends
 	lookup caddy.ReplacerFunc
 }
 
@@ -31,7 +32,7 @@ func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *
 	}
 	vars := t.last.p.Load()
 	if vars == nil || vars.lease != lease || vars.ref != ref {
-		vars = &leaseVars{ref: ref, lease: lease}
+		vars = &leaseVars{ref: ref, lease: lease, now: t.app.pool.Now}
 		vars.lookup = vars.get
 		t.last.p.Store(vars)
 	}
@@ -40,13 +41,13 @@ func (t *Transport) setPlaceholders(repl *caddy.Replacer, ref realm.Ref, lease *
 
 // renewed counts a request that is sent again, and shows the token with which
 // it is. A value that is set comes before a lookup.
-func renewed(req *http.Request, ref realm.Ref, lease *realm.Lease) {
+func (t *Transport) renewed(req *http.Request, ref realm.Ref, lease *realm.Lease) {
 	counters.replays.WithLabelValues(ref.Realm).Inc()
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
 	}
-	vars := leaseVars{ref: ref, lease: lease}
+	vars := leaseVars{ref: ref, lease: lease, now: t.app.pool.Now}
 	for _, key := range [...]string{"http.token.source", "http.token.expires_in"} {
 		value, _ := vars.get(key)
 		repl.Set(key, value)
@@ -70,7 +71,7 @@ func (v *leaseVars) get(key string) (any, bool) {
 		if end.IsZero() {
 			return "", true
 		}
-		return time.Until(end).Milliseconds(), true
+		return end.Sub(v.now()).Milliseconds(), true
 	}
 	return nil, false
 }

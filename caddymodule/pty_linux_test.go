@@ -33,21 +33,20 @@ func newPTY(t *testing.T, columns uint16) *pty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd := int(hands.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := 0
+	withoutBlocking(t, hands, func(fd int) (err error) {
+		if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
+			n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		}
+		return err
+	})
 	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: columns}); err != nil {
-		t.Fatal(err)
-	}
+	withoutBlocking(t, hands, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: columns})
+	})
 	p := &pty{t: t, tty: tty, hands: hands, more: make(chan struct{}, 1)}
 	read := make(chan struct{})
 	go func() {
@@ -67,11 +66,27 @@ func newPTY(t *testing.T, columns uint16) *pty {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = tty.Close() // the last one: the other end reads its end
-		<-read
+		// The person goes first: that ends a command that still waits for an answer,
+		// which would keep the terminal open, because its test failed.
 		_ = hands.Close()
+		<-read
+		_ = tty.Close()
 	})
 	return p
+}
+
+// withoutBlocking does something with the descriptor of a file that can be closed
+// while it is read, and leaves it so: Fd would not.
+func withoutBlocking(t *testing.T, file *os.File, do func(fd int) error) {
+	t.Helper()
+	raw, err := file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = do(int(fd)) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
 }
 
 // screen is what was shown until now.
@@ -96,21 +111,35 @@ func (p *pty) await(want string) {
 // enter types a line.
 func (p *pty) enter(line string) {
 	p.t.Helper()
-	if _, err := io.WriteString(p.hands, line+"\n"); err != nil {
+	p.press(line + "\n")
+}
+
+// press types keys.
+func (p *pty) press(keys string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.hands, keys); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
 // start runs a command with the terminal at all three streams. The channel gets
-// its error.
+// its error, or that it did not end.
 func (p *pty) start(ctx context.Context, cmd *cobra.Command, args ...string) <-chan error {
 	cmd.SetIn(p.tty)
 	cmd.SetOut(p.tty)
 	cmd.SetErr(p.tty)
 	cmd.SetArgs(args)
 	cmd.SilenceUsage = true
-	done := make(chan error, 1)
-	go func() { done <- cmd.ExecuteContext(ctx) }()
+	ended, done := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	go func() {
+		select {
+		case err := <-ended:
+			done <- err
+		case <-time.After(2 * time.Minute):
+			done <- fmt.Errorf("the command does not end; the terminal shows\n%s", p.screen())
+		}
+	}()
 	return done
 }
 

@@ -64,6 +64,9 @@ func (p *Push) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := app.refuseOnEdge("token_push", "providers push to the instance that it takes its tokens from"); err != nil {
+		return err
+	}
 	if err := realm.ValidateID("realm", p.Realm); err != nil {
 		return fmt.Errorf("token_push: %w", err)
 	}
@@ -158,8 +161,8 @@ func keysOf(c realm.Config, s realm.Secret) push.Keys {
 		}
 		return c.Shared[name]
 	}
-	keys := push.Keys{Token: field("push_token"), AESKey: field("push_aes_key")}
-	for _, name := range push.ReceiverFields[c.Push] {
+	keys := push.Keys{Token: field(realm.PushTokenField), AESKey: field(realm.PushAESKeyField)}
+	for _, name := range realm.ReceiverFields[c.Push] {
 		keys.Receivers = append(keys.Receivers, field(name))
 	}
 	return keys

@@ -234,7 +234,7 @@ func TestPushWithoutTheStore(t *testing.T) {
 	ref := realm.Ref{Realm: "wechat", Key: "main"}
 	c, err := catalog.New(cache, []catalog.Definition{{Realm: realm.Realm{ID: "wechat", Config: config}, Secrets: []realm.Secret{{
 		Ref: ref, Fields: map[string]realm.Hidden{"push_token": pushToken, "push_aes_key": pushAESKey, "component_appid": "wx1", "component_verify_ticket": "first"},
-	}}}})
+	}}}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestPushesOfAFlood(t *testing.T) {
 		<-free
 		return tokenstore.ErrUnavailable
 	}
-	c, err := catalog.New(catalog.NewCache(catalog.Config{Open: hanging, Now: time.Now, Changed: func(catalog.Change) {}}), nil)
+	c, err := catalog.New(catalog.NewCache(catalog.Config{Open: hanging, Now: time.Now, Changed: func(catalog.Change) {}}), nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

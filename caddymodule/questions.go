@@ -43,6 +43,11 @@ func (q *questions) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(q.cmd.ErrOrStderr(), format+"\n", args...)
 }
 
+// tellNeeded tells why a question is asked once more.
+func (q *questions) tellNeeded() {
+	q.tell("%s", q.say("an answer is needed", "此项必须填写"))
+}
+
 // answer is what a flag says, or a person answers; an empty answer is the default.
 // "-" is none.
 func (q *questions) answer(ctx context.Context, said, flag, question, byDefault string) (string, error) {
@@ -68,6 +73,7 @@ func (q *questions) answer(ctx context.Context, said, flag, question, byDefault 
 		case byDefault != "":
 			return byDefault, nil
 		}
+		q.tellNeeded()
 	}
 }
 
@@ -97,6 +103,7 @@ func (q *questions) field(ctx context.Context, f presets.Field) (realm.Hidden, e
 		if err != nil || value != "" || !isNeeded {
 			return value, err
 		}
+		q.tellNeeded()
 	}
 }
 

@@ -27,6 +27,8 @@ func TestRealmNewAsks(t *testing.T) {
 	p.await("realm 的 id [wechat]: ")
 	p.enter("mp")
 	p.await("appid: ")
+	p.enter("")
+	p.await("此项必须填写\nappid: ")
 	p.enter("wx1")
 	p.await("appsecret (not shown): ")
 	p.enter(canary)

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -36,6 +37,11 @@ type Refresh struct {
 	// expression of five fields, or of six with seconds in front, optionally
 	// with CRON_TZ=<zone> before it. Default: none.
 	Cron string `json:"cron,omitempty"`
+
+	// No loop renews tokens, for instances that stand still between two requests.
+	// A token that is due is renewed beside a request for it, which waits for
+	// nothing, or when a timer calls POST /api/renew-due. Default: false.
+	OnDemand bool `json:"on_demand,omitempty"`
 }
 
 const (
@@ -44,6 +50,8 @@ const (
 	// maxConcurrency is the largest number of token requests under way.
 	maxConcurrency = 1000
 )
+
+var errCronOnDemand = errors.New("refresh: cron needs the loop that on_demand does without; let a timer call POST /api/renew-due instead")
 
 // apply checks the settings and hands them to the broker. A nil r leaves its
 // defaults.
@@ -73,8 +81,12 @@ func (r *Refresh) apply(cfg *broker.ViewConfig) (err error) {
 		if _, err := broker.ParseCron(r.Cron); err != nil {
 			return fmt.Errorf("refresh: cron: %w", err)
 		}
+		if r.OnDemand {
+			return errCronOnDemand
+		}
 		cfg.Cron = r.Cron
 	}
+	cfg.OnDemand = r.OnDemand
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,6 +25,9 @@ const (
 	// API first whether it may (CORS), and the API never says yes. It is
 	// X-Tokens-CSRF, as net/http spells it.
 	csrfHeader = "X-Tokens-Csrf"
+	// anySession is its value in requests that mean whichever session the browser has.
+	// Others have the token of the one that they mean.
+	anySession = "1"
 	// maxSessionCookies bounds how many cookies of our name are looked at. A browser
 	// sends several where sites at several paths of a host have a console each.
 	maxSessionCookies = 4
@@ -39,7 +41,10 @@ const (
 // asks it for. So it counts only for a page of this very site, which alone can set
 // the header.
 func sessionCookies(r *http.Request) []realm.Hidden {
-	if r.Header.Get(csrfHeader) != "1" {
+	if means := r.Header.Get(csrfHeader); means != anySession && !session.IsToken(means) {
+		return nil
+	}
+	if adminapi.SaysSiteTwice(r) {
 		return nil
 	}
 	if from := r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" {
@@ -115,17 +120,17 @@ func (s reached) cookie(value realm.Hidden, r *http.Request, ends time.Time) str
 	return c.String()
 }
 
-// admitSession returns who is signed in by a cookie. What he may do is looked up
-// anew, and so is whether what he signed in with still is good.
-func (a *Admin) admitSession(r *http.Request, repl *caddy.Replacer, cookies []realm.Hidden) (caller, *realm.Error) {
-	x, err := a.readSession(cookies)
+// admitSession returns who is signed in by a cookie, in the session that is meant:
+// its token, or anySession. What he may do is looked up anew, and so is whether what
+// he signed in with still is good.
+func (a *Admin) admitSession(r *http.Request, repl *caddy.Replacer, cookies []realm.Hidden, means string) (caller, *realm.Error) {
+	x, err := a.readSession(cookies, means)
 	switch {
-	case errors.Is(err, session.ErrForged):
-		if wait := a.recordWrong(addressOf(r)); wait > 0 {
-			return caller{}, errTooManyFailures(wait)
-		}
-		return caller{}, errSessionEnded
-	case errors.Is(err, session.ErrEnded):
+	case errors.Is(err, errOtherSession):
+		return caller{}, errOtherSession
+	case errors.Is(err, session.ErrForged), errors.Is(err, session.ErrEnded):
+		// One that is not ours does not count as a wrong key does: nobody guesses a
+		// signature, and a browser may have the cookie of another instance, or an old one.
 		return caller{}, errSessionEnded
 	case err != nil:
 		return caller{}, refusalOf(catalog.StoreError(err))
@@ -148,28 +153,28 @@ func (a *Admin) admitSession(r *http.Request, repl *caddy.Replacer, cookies []re
 	return who, nil
 }
 
-// readSession reads the first cookie that is one of ours.
-func (a *Admin) readSession(cookies []realm.Hidden) (*session.Session, error) {
+// readSession reads the first cookie that is one of ours, and of the session that is
+// meant.
+func (a *Admin) readSession(cookies []realm.Hidden, means string) (*session.Session, error) {
 	err := session.ErrForged
+	if a.sessions == nil { // an edge has none
+		return nil, err
+	}
 	for _, cookie := range cookies {
 		x, wrong := a.sessions.Read(cookie)
-		if wrong == nil {
+		if wrong == nil && (means == anySession || means == x.Token()) {
 			return x, nil
 		}
-		if errors.Is(err, session.ErrForged) { // that another one ended tells more
+		if wrong == nil {
+			wrong = errOtherSession
+		}
+		// That one ended tells more than that one is not ours, and that another one goes
+		// on tells most.
+		if errors.Is(err, session.ErrForged) || errors.Is(wrong, errOtherSession) {
 			err = wrong
 		}
 	}
 	return nil, err
-}
-
-// recordWrong counts something wrong that an address sent. It returns how long the
-// address has to wait, if it has to.
-func (a *Admin) recordWrong(from netip.Addr) time.Duration {
-	if wait := a.failures.wait(from); wait > 0 {
-		return wait
-	}
-	return a.failures.record(from, false)
 }
 
 // identity is who somebody was when he signed in, or made a link.
@@ -273,4 +278,12 @@ func (a *Admin) endWithSession(ctx context.Context, who caller) (_ context.Conte
 // whatever reason.
 var errSessionEnded = &realm.Error{
 	Code: realm.CodeForbidden, Status: http.StatusForbidden, Detail: "the session has ended; sign in again",
+}
+
+// errOtherSession is the answer to a page whose session another one has replaced in
+// this browser. The page is not to act as somebody else than it shows, and the
+// browser keeps the cookie.
+var errOtherSession = &realm.Error{
+	Code: realm.CodeForbidden, Status: http.StatusForbidden,
+	Detail: "this browser is in another session than this page, or in none; load the page again",
 }

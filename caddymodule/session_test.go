@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -240,7 +241,7 @@ func TestKeyBesideTheCookie(t *testing.T) {
 // is tried alone.
 func TestWhoMaySignIn(t *testing.T) {
 	i := newInstance(t)
-	i.load("", guarded)
+	i.load("", withConsole)
 	for _, right := range strings.Split("use read flush authorize push admin_read admin audit", " ") {
 		key := i.newClient("only-"+right, `"`+right+`"`)
 		may := right == "admin_read" || right == "admin" || right == "audit"
@@ -353,7 +354,7 @@ func TestSessionOfAUser(t *testing.T) {
 	as("/admin", "Authorization", alice).is("user:alice")
 	userCookie := cookie
 	// Alice with the admin token is the admin, and Bob with her cookie is nobody.
-	v.signIn(asKey(i.adminToken()))
+	v.signIn(replacing(asKey(i.adminToken())))
 	v.is("admin:")
 	cookie = v.cookie
 	as("/admin", "Authorization", bob).is("")
@@ -386,50 +387,343 @@ func TestSessionOfALocalCaller(t *testing.T) {
 	v.is("local:")
 }
 
-// TestForgedCookies: a forged cookie is refused, and counts like a wrong admin
-// token. One that only ended does not: a page that was left open must not lock
-// anybody out. A right one is served all the same.
+// TestForgedCookies: a cookie that is not ours, or no more, is refused and taken
+// away. It counts for nothing: whoever has it in the browser can sign in.
 func TestForgedCookies(t *testing.T) {
 	i := newInstance(t)
 	i.load("", guarded)
 	v, ended := i.visit(), i.visit()
 	v.signIn(asKey(i.adminToken()))
 	ended.signIn(asKey(i.adminToken()))
-	cookie := ended.cookie
+	cookie := strings.TrimPrefix(ended.cookie, inject.SessionCookie+"=")
 	ended.send(http.MethodDelete, "/api/session", "")
-	for range 2 * maxFailures {
-		ended.cookie = cookie
-		if a := ended.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
-			t.Fatalf("an ended cookie: %s", a.Status)
-		}
-	}
 	good := strings.TrimPrefix(v.cookie, inject.SessionCookie+"=")
-	for n := range maxFailures {
-		forged := []string{"x", "", "a.b", good + "A", good[1:], strings.Replace(good, ".", "", 1), good[:len(good)-4], "A" + good, good[:20], "." + good}[n]
-		ended.cookie = inject.SessionCookie + "=" + forged
-		if a := ended.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden {
-			t.Fatalf("forged %d: %s %s", n, a.Status, a.body)
+	forged := []string{cookie, "x", "", "a.b", good + "A", good[1:], strings.Replace(good, ".", "", 1), good[:len(good)-4], "A" + good, good[:20], "." + good}
+	for _, value := range append(forged, forged...) {
+		ended.cookie = inject.SessionCookie + "=" + value
+		if a := ended.send(http.MethodGet, "/api/realm", ""); a.StatusCode != http.StatusForbidden || ended.cookie != "" {
+			t.Fatalf("%q: %s %s, the cookie %q", value, a.Status, a.body, ended.cookie)
 		}
 	}
-	for what, send := range map[string]func() answer{
-		"another forged cookie": func() answer {
-			ended.cookie = inject.SessionCookie + "=x"
-			return ended.send(http.MethodGet, "/api/realm", "")
-		},
-		"the admin token": func() answer { return i.visit().send(http.MethodPost, "/api/session", asKey(i.adminToken())) },
-		"a link":          func() answer { return i.visit().send(http.MethodPost, "/api/session", `{"link":"x"}`) },
-	} {
-		if a := send(); a.StatusCode != http.StatusTooManyRequests {
-			t.Errorf("%s: %s %s", what, a.Status, a.body)
+	i.visit().signIn(asKey(i.adminToken()))
+	v.is("admin:")
+}
+
+// TestWrongKeysOfOtherSites: what a page of another site makes a browser send does not
+// lock out whoever sits there; what he sends himself does.
+func TestWrongKeysOfOtherSites(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	send := func(site string) int {
+		return i.visit().plain(http.MethodGet, "/api/realm", "", "Authorization", "Bearer wrong", "Sec-Fetch-Site", site).StatusCode
+	}
+	for range 2 * maxFailures {
+		if got := send("cross-site"); got != http.StatusForbidden {
+			t.Fatalf("cross-site: %d", got)
+		}
+	}
+	i.visit().signIn(asKey(i.adminToken()))
+	for range maxFailures {
+		send("none")
+	}
+	if got := send("none"); got != http.StatusTooManyRequests {
+		t.Errorf("after many wrong ones: %d", got)
+	}
+}
+
+// TestSpentLink: a link that was good is no guess, however often it is sent; a code
+// that never was is one.
+func TestSpentLink(t *testing.T) {
+	i := newInstance(t)
+	i.load("", withConsole)
+	a := i.visit().plain(http.MethodPost, "/api/session/link", "", "Authorization", "Bearer "+i.adminToken())
+	var made struct{ URL string }
+	if err := json.Unmarshal([]byte(a.body), &made); err != nil {
+		t.Fatal(err, a.body)
+	}
+	_, code, _ := strings.Cut(made.URL, "#link=")
+	redeem := func(code string) int {
+		return i.visit().send(http.MethodPost, "/api/session", fmt.Sprintf(`{"link":%q}`, code)).StatusCode
+	}
+	if got := redeem(code); got != http.StatusOK {
+		t.Fatalf("the link: %d", got)
+	}
+	for range 2 * maxFailures {
+		if got := redeem(code); got != http.StatusForbidden {
+			t.Fatalf("the spent link: %d", got)
+		}
+	}
+	i.visit().signIn(asKey(i.adminToken()))
+	for range maxFailures {
+		redeem(strings.Repeat("0", len(code)))
+	}
+	if got := redeem(code); got != http.StatusTooManyRequests {
+		t.Errorf("after many guesses: %d", got)
+	}
+}
+
+// TestLinkForSomebodyLocal: a link of somebody else makes nobody else of who is let in
+// without a session, unless he says so. What he types would go there.
+func TestLinkForSomebodyLocal(t *testing.T) {
+	i := newInstance(t)
+	i.load("", strings.Replace(guarded, "token_admin", "token_admin {\nauth local\n}\ntoken_console", 1))
+	a := i.visit().plain(http.MethodPost, "/api/session/link", "", "Authorization", "Bearer "+i.adminToken())
+	var made struct{ URL string }
+	if err := json.Unmarshal([]byte(a.body), &made); err != nil {
+		t.Fatal(err, a.body)
+	}
+	_, code, _ := strings.Cut(made.URL, "#link=")
+	v := i.visit()
+	if a := v.send(http.MethodPost, "/api/session", fmt.Sprintf(`{"link":%q}`, code)); a.StatusCode != http.StatusConflict {
+		t.Errorf("without a word: %s %s", a.Status, a.body)
+	}
+	if a := v.send(http.MethodPost, "/api/session", fmt.Sprintf(`{"link":%q,"replace":true}`, code)); a.StatusCode != http.StatusOK {
+		t.Errorf("when it is wanted: %s %s", a.Status, a.body)
+	}
+}
+
+// TestSignInEndsTheSessionBefore: whoever kept its cookie has nothing of it.
+func TestSignInEndsTheSessionBefore(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	v.signIn(asKey(i.adminToken()))
+	before := *v
+	v.signIn(replacing(asKey(i.newClient("ops", `"admin_read"`))))
+	v.is("client:ops")
+	before.is("")
+}
+
+// replacing is a body of a sign-in that may end the session of the browser.
+func replacing(body string) string { return strings.TrimSuffix(body, "}") + `,"replace":true}` }
+
+// TestLinkOverASession: a link that somebody else made does not take the place of a
+// session without a question, and is not used up by the question. What has ended, or
+// was never ours, is no session and holds nobody up.
+func TestLinkOverASession(t *testing.T) {
+	stranger := newInstance(t)
+	stranger.load("", guarded)
+	other := stranger.visitAs(asKey(stranger.adminToken()))
+	i := newInstance(t)
+	i.load("", withConsole)
+	key := i.newClient("ops", `"admin_read"`)
+	link := func() string {
+		t.Helper()
+		a := i.visit().plain(http.MethodPost, "/api/session/link", "", "Authorization", "Bearer "+key)
+		var made struct{ URL string }
+		if err := json.Unmarshal([]byte(a.body), &made); err != nil {
+			t.Fatal(err, a.body)
+		}
+		_, code, _ := strings.Cut(made.URL, "#link=")
+		return fmt.Sprintf(`{"link":%q}`, code)
+	}
+	foreign := link()
+	v := i.visit()
+	v.signIn(asKey(i.adminToken()))
+	kept := v.cookie
+	for _, body := range []string{foreign, asKey(key), ""} {
+		a := v.send(http.MethodPost, "/api/session", body)
+		if a.StatusCode != http.StatusConflict || !strings.Contains(a.body, `"conflict"`) || v.cookie != kept {
+			t.Errorf("%.8s: %s %s, the cookie %q", body, a.Status, a.body, v.cookie)
 		}
 	}
 	v.is("admin:")
+	v.signIn(replacing(foreign))
+	v.is("client:ops")
+
+	// A session of the client ends with it, and that of another instance is none.
+	v.signIn(replacing(asKey(i.adminToken())))
+	ended := *v
+	v.send(http.MethodDelete, "/api/session", "")
+	for name, cookie := range map[string]string{"ended": ended.cookie, "foreign": other.cookie, "forged": inject.SessionCookie + "=x"} {
+		for _, body := range []string{link(), asKey(key)} {
+			v = i.visit()
+			v.cookie = cookie
+			v.signIn(body)
+			if v.is("client:ops"); t.Failed() {
+				t.Fatalf("with a cookie that is %s", name)
+			}
+		}
+	}
+}
+
+// TestSignOutOfOneOfTwoConsoles: a browser sends the cookies of both to the console at
+// the longer path, that one's first. Signing out there, or in anew, once ended both.
+func TestSignOutOfOneOfTwoConsoles(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	admin, ops := asKey(i.adminToken()), asKey(i.newClient("ops", `"admin_read"`))
+	for name, act := range map[string]func(v *visitor, token string) answer{
+		"sign-out of whichever session": func(v *visitor, _ string) answer {
+			return v.send(http.MethodDelete, "/api/session", "")
+		},
+		"sign-out of a named session": func(v *visitor, token string) answer {
+			v.cookie = turned(v.cookie)
+			return v.plain(http.MethodDelete, "/api/session", "", csrfHeader, token)
+		},
+		"another sign-in": func(v *visitor, _ string) answer {
+			return v.send(http.MethodPost, "/api/session", replacing(admin))
+		},
+		"another sign-in from a page of before": func(v *visitor, _ string) answer {
+			return v.plain(http.MethodPost, "/api/session", replacing(admin), csrfHeader, strings.Repeat("0", 32))
+		},
+	} {
+		here, there, both := i.visit(), i.visitAs(ops), i.visit()
+		token := tokenIn(t, here.signIn(admin))
+		both.cookie = here.cookie + "; " + there.cookie
+		if a := act(both, token); a.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s %s", name, a.Status, a.body)
+		}
+		if here.is(""); here.cookie != "" {
+			t.Errorf("%s: the session of this console goes on", name)
+		}
+		if there.is("client:ops"); t.Failed() {
+			t.Fatalf("after %s", name)
+		}
+	}
+}
+
+// turned is a line of two cookies, the second one first.
+func turned(line string) string {
+	first, second, _ := strings.Cut(line, "; ")
+	return second + "; " + first
+}
+
+// TestPageOfAReplacedSession: a page that names its session acts in no other one, and
+// not as whoever is let in without, when another tab has signed in or out.
+func TestPageOfAReplacedSession(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	v := i.visit()
+	first := tokenIn(t, v.signIn(asKey(i.adminToken())))
+	if shown := tokenIn(t, v.send(http.MethodGet, "/api/session", "")); shown != first {
+		t.Errorf("the session is named %q, and was %q", shown, first)
+	}
+	named := func(token, method, path string) answer {
+		t.Helper()
+		return v.plain(method, path, "", csrfHeader, token)
+	}
+	if a := named(first, http.MethodGet, "/api/realm"); a.StatusCode != http.StatusOK {
+		t.Errorf("in the session of the page: %s %s", a.Status, a.body)
+	}
+	second := tokenIn(t, v.signIn(replacing(asKey(i.newClient("ops", `"admin_read"`)))))
+	kept := v.cookie
+	for _, route := range [][2]string{
+		{http.MethodGet, "/api/realm"}, {http.MethodGet, "/api/session"}, {http.MethodDelete, "/api/session"}, {http.MethodPost, "/api/session/link"},
+	} {
+		if a := named(first, route[0], route[1]); a.StatusCode != http.StatusForbidden || v.cookie != kept {
+			t.Errorf("%v of the replaced page: %s %s, the cookie %q", route, a.Status, a.body, v.cookie)
+		}
+	}
+	// Nor where somebody in front adds a credential, so that the cookie does not decide who it is.
+	a := v.plain(http.MethodDelete, "/api/session", "", csrfHeader, first, "Authorization", "Bearer "+i.adminToken())
+	if a.StatusCode != http.StatusForbidden || v.cookie != kept {
+		t.Errorf("a sign-out of the replaced page with the admin token: %s %s, the cookie %q", a.Status, a.body, v.cookie)
+	}
+	if a := named(second, http.MethodGet, "/api/realm"); first == second || a.StatusCode != http.StatusOK {
+		t.Errorf("%q after %q: %s %s", second, first, a.Status, a.body)
+	}
+	// A page of before does not hold up who asks for a sign-in, and cannot spend a link.
+	if a := v.plain(http.MethodPost, "/api/session", asKey(i.adminToken()), csrfHeader, first); a.StatusCode != http.StatusConflict {
+		t.Errorf("a sign-in from the replaced page: %s %s", a.Status, a.body)
+	}
+	// The cookies of two consoles of a host: the page means its own.
+	v.cookie = kept + "; " + i.visitAs(asKey(i.adminToken())).cookie
+	if a := named(second, http.MethodGet, "/api/session"); identityIn(a) != "client:ops" {
+		t.Errorf("with two cookies: %s %s", a.Status, a.body)
+	}
+
+	// Nobody signed in, but whoever is here is let in: the page is not his.
+	i.load("", strings.Replace(guarded, "token_admin", "token_admin {\n\t\tauth local\n\t}", 1))
+	v.cookie = ""
+	v.is("local:")
+	if a := named(first, http.MethodGet, "/api/realm"); a.StatusCode != http.StatusForbidden {
+		t.Errorf("as a local caller: %s %s", a.Status, a.body)
+	}
+}
+
+// visitAs is a visitor who is signed in.
+func (i *instance) visitAs(body string) *visitor {
+	i.t.Helper()
+	v := i.visit()
+	v.signIn(body)
+	return v
+}
+
+// tokenIn is what an answer of /api/session names the session.
+func tokenIn(t *testing.T, a answer) string {
+	t.Helper()
+	var d struct {
+		Token string `json:"csrf_token"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &d); err != nil || !session.IsToken(d.Token) {
+		t.Fatalf("no token: %v %s %s", err, a.Status, a.body)
+	}
+	return d.Token
+}
+
+// TestAuditOfSomeRealms: the audit is shown as a whole, so that the right to a part of
+// it lets nobody in.
+func TestAuditOfSomeRealms(t *testing.T) {
+	i := newInstance(t)
+	i.load("", guarded)
+	var saved struct{ Key string }
+	body := `{"id":"part","rules":[{"effect":"allow","rights":["audit"],"realms":["a"]}]}`
+	if err := json.Unmarshal([]byte(i.must(http.MethodPost, "/api/client", body)), &saved); err != nil {
+		t.Fatal(err)
+	}
+	v := i.visit()
+	if a := v.send(http.MethodPost, "/api/session", asKey(saved.Key)); a.StatusCode != http.StatusForbidden || v.cookie != "" {
+		t.Errorf("%s %s", a.Status, a.body)
+	}
+}
+
+// TestSiteSaidTwice: no browser says twice which site a request is for.
+func TestSiteSaidTwice(t *testing.T) {
+	for name, values := range map[string][]string{"Origin": {"http://a.example", "http://b.example"}, "Sec-Fetch-Site": {"same-origin", "cross-site"}} {
+		r := httptest.NewRequest(http.MethodGet, "http://a.example/api/realm", nil)
+		r.Header = http.Header{csrfHeader: {"1"}, "Cookie": {inject.SessionCookie + "=x"}, name: values[:1]}
+		if sessionCookies(r) == nil || crossSite(r) {
+			t.Errorf("%s sent once is refused", name)
+		}
+		r.Header[name] = values
+		if sessionCookies(r) != nil || !crossSite(r) {
+			t.Errorf("%s sent twice is taken", name)
+		}
+	}
+}
+
+// withConsole is guarded, and a console beside it.
+var withConsole = strings.Replace(guarded, "token_admin", "token_admin\n\ttoken_console", 1)
+
+// TestLinkWithoutConsole: there is no link to a page that is not there, whatever other
+// sites of the server have.
+func TestLinkWithoutConsole(t *testing.T) {
+	i := newInstance(t)
+	_, port, _ := strings.Cut(i.host, ":")
+	const path = "/admin/api/session/link"
+	status := func(host string) int {
+		t.Helper()
+		return i.do(http.MethodPost, "http://"+i.host+path, "", "Host", host, "Authorization", "Bearer "+i.adminToken()).StatusCode
+	}
+	i.load("", withConsole+"\n}\nhttp://bare.example:"+port+" {\n"+guarded)
+	if got := status(i.host); got != http.StatusOK {
+		t.Errorf("beside a console: %d", got)
+	}
+	if got := status("bare.example:" + port); got != http.StatusNotFound {
+		t.Errorf("in another site of the server: %d", got)
+	}
+	i.load("", guarded)
+	a := i.do(http.MethodPost, "http://"+i.host+path, "", "Authorization", "Bearer "+i.adminToken())
+	if a.StatusCode != http.StatusNotFound || !strings.Contains(a.body, `"not_found"`) {
+		t.Errorf("without any console: %s %s", a.Status, a.body)
+	}
 }
 
 // TestLinks: a link is good once, for 60 seconds, for the rights of who made it.
 func TestLinks(t *testing.T) {
 	i := newInstance(t)
-	i.load("", guarded)
+	i.load("", withConsole)
 	key := i.newClient("ops", `"admin_read"`)
 	link := func(header ...string) string {
 		t.Helper()
@@ -472,7 +766,7 @@ func TestLinks(t *testing.T) {
 // could be prolonged for ever.
 func TestLinkMadeInASession(t *testing.T) {
 	i := newInstance(t)
-	i.load("", guarded)
+	i.load("", withConsole)
 	app := newestApp.Load()
 	who := session.Identity{Kind: "admin", Credential: app.adminFile.token.Load()[:]}
 	cookie, ends, err := app.sessions.Begin(t.Context(), who, time.Now().Add(time.Hour))
@@ -502,7 +796,7 @@ func TestSessionBehindAProxy(t *testing.T) {
 	front := []string{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "console.example"}
 	for _, trusted := range []bool{true, false} {
 		i.servers = map[bool]string{true: "trusted_proxies static 127.0.0.1/32"}[trusted]
-		i.load("", guarded)
+		i.load("", withConsole)
 		v := &visitor{t: t, site: "http://" + i.host + "/admin", header: front}
 		own, other := "https://console.example", "http://"+i.host
 		if !trusted {

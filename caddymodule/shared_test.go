@@ -11,6 +11,14 @@ import (
 // TestSecretsOfTheAPIPullNothing: whoever may add secrets named his own host,
 // and the shared credentials of the Caddyfile were sent there.
 func TestSecretsOfTheAPIPullNothing(t *testing.T) {
+	for _, value := range []string{"{env.TOKENS_TEST_SHARED}", "source env TOKENS_TEST_SHARED"} {
+		t.Run(value, func(t *testing.T) { pullShared(t, value) })
+	}
+}
+
+// pullShared tries to have a shared field, with this value, sent to another host.
+func pullShared(t *testing.T, value string) {
+	t.Helper()
 	var seen atomic.Int64
 	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		seen.Add(1)
@@ -31,7 +39,7 @@ func TestSecretsOfTheAPIPullNothing(t *testing.T) {
 			token_path access_token
 			inject header Authorization "Bearer {token}"
 			shared {
-				secret {env.TOKENS_TEST_SHARED}
+				secret `+value+`
 				host localhost
 			}
 			secret own {

@@ -15,18 +15,19 @@ import (
 const telling = 6
 
 // withoutValues returns the error of a configuration without what its
-// {env.X} and {file./path} stand for: such a value may be a password in the
+// {env.X} and {file./path} stand for, and without the known values of sources: such a value may be a password in the
 // wrong place, and an error of a start goes into logs and into the answers of
 // Caddy's own API.
 //
 // It is done here for all errors, because packages below know only the value,
 // and quote the part of it that is wrong. What is left is the beginning of the
 // text, which names the option, and the name of the variable.
-func withoutValues(config any, err error) error {
+func withoutValues(config any, known map[string]string, err error) error {
 	if unset := new(unsetError); err == nil || errors.As(err, &unset) {
 		return err
 	}
 	values := environmentOf(config)
+	maps.Copy(values, known)
 	parts := strings.Split(err.Error(), ": ")
 	for i, part := range parts {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -53,7 +54,7 @@ func optionIn(part, value string) string {
 func environmentOf(config any) map[string]string {
 	text, err := json.Marshal(config)
 	if err != nil {
-		return nil
+		return make(map[string]string)
 	}
 	values := make(map[string]string)
 	for part := range strings.SplitSeq(string(text), "{") {

@@ -27,6 +27,7 @@ import (
 const (
 	storageSQLite = "sqlite"
 	storageMySQL  = "mysql"
+	storageEdge   = "edge"
 	cacheRedis    = "redis"
 )
 
@@ -35,7 +36,8 @@ const defaultDatabase = "tokens.db"
 
 // Storage says where realms, secrets and tokens are kept.
 type Storage struct {
-	// The kind of database: sqlite or mysql (MariaDB too). Default: sqlite.
+	// The kind of database: sqlite or mysql (MariaDB too); or edge: none, and all
+	// tokens come from another instance. Default: sqlite.
 	Type string `json:"type,omitempty"`
 
 	// The file of the SQLite database. A relative path is relative to Caddy's
@@ -46,6 +48,18 @@ type Storage struct {
 	// Default: made of the environment variables MYSQL_HOST, MYSQL_PORT,
 	// MYSQL_USERNAME, MYSQL_PASSWORD and MYSQL_DATABASE.
 	DSN string `json:"dsn,omitempty"`
+
+	// The most connections to MySQL that this process has at a time, 1 to 1000.
+	// A change counts from the next start on. Default: 32.
+	Connections int `json:"connections,omitempty"`
+
+	// The address of the token_admin of the instance that an edge takes its tokens
+	// from, without /api, such as https://tokens.internal. What is not https goes to
+	// no public address.
+	URL string `json:"url,omitempty"`
+
+	// The key of a client of that instance, as {env.NAME} or {file./absolute/path}.
+	Key string `json:"key,omitempty"`
 }
 
 // Cache is shared by several nodes, in front of the storage.
@@ -88,7 +102,9 @@ type lasting struct {
 func (l *lasting) Destruct() error {
 	l.apiFile.remove()
 	l.clients.Close() // while the store is open
-	l.audit.Close()
+	if l.audit != nil {
+		l.audit.Close()
+	}
 	return l.pool.Destruct()
 }
 
@@ -97,8 +113,10 @@ type storeSettings struct {
 	path   string // of the SQLite database, absolute
 	dsn    string // of MySQL, instead
 	server string // of MySQL, without credentials
+	conns  int    // at most, to MySQL; 0 for the default
 	keys   []realm.Hidden
 	cache  []string
+	edge   *edgeSettings // nil for all but an edge
 }
 
 // acquirePool takes hold of the pool of the configured store: the one of the
@@ -108,14 +126,19 @@ func (a *App) acquirePool() error {
 	if err != nil {
 		return err
 	}
-	a.remote = s.dsn != ""
+	a.remote = s.dsn != "" || s.edge != nil
+	s.edge.warnIfClear(a.log)
 	id := s.id()
 	held, _, err := pools.LoadOrNew(id, func() (caddy.Destructor, error) {
+		l := &lasting{adminFile: newAdminFile(s.adminPath()), apiFile: newAPIFile()}
+		if s.edge != nil {
+			s.edge.lasting(l)
+			return l, nil
+		}
 		store, keys, err := s.store(poolLog)
 		if err != nil {
 			return nil, err
 		}
-		l := &lasting{adminFile: newAdminFile(s.adminPath()), apiFile: newAPIFile()}
 		l.pool = broker.New(store, poolLog, nil, s.spool(id, keys)...)
 		l.sessions = session.New(session.Config{Store: store.(tokenstore.SessionStore), Keys: keys, Open: l.pool.Open})
 		l.pool.Observe(observer{})
@@ -162,10 +185,19 @@ func (s *storeSettings) storage(c *Storage) (err error) {
 	if c == nil {
 		c = &Storage{}
 	}
+	if c.Type != storageEdge && (c.URL != "" || c.Key != "") {
+		return errors.New("url and key are settings of edge")
+	}
 	switch c.Type {
+	case storageEdge:
+		s.edge, err = c.edgeStorage()
+		return err
 	case "", storageSQLite:
 		if c.DSN != "" {
 			return errors.New("sqlite has a path and no dsn")
+		}
+		if c.Connections != 0 {
+			return errors.New("connections is a setting of mysql; sqlite has none")
 		}
 		s.path, err = databasePath(c.Path)
 		return err
@@ -173,10 +205,15 @@ func (s *storeSettings) storage(c *Storage) (err error) {
 		if c.Path != "" {
 			return errors.New("mysql has a dsn and no path")
 		}
+		if c.Connections != 0 {
+			if s.conns, err = checkConnections(c.Connections); err != nil {
+				return fmt.Errorf("connections: %w", err)
+			}
+		}
 		s.dsn, s.server, err = mysqlDSN(c.DSN)
 		return err
 	}
-	return fmt.Errorf("unknown type %q; there are sqlite and mysql", c.Type)
+	return fmt.Errorf("unknown type %q; there are sqlite, mysql and edge", c.Type)
 }
 
 // id identifies the store. The digest covers what is confidential; it stays
@@ -190,7 +227,11 @@ func (s storeSettings) id() storeID {
 		fmt.Fprintf(h, "part %d:%s", len(part), part)
 	}
 	id := storeID{database: storageSQLite + ":" + s.path}
-	if s.dsn != "" {
+	switch {
+	case s.edge != nil:
+		id.database = storageEdge + ":" + s.edge.url.String()
+		fmt.Fprintf(h, "edge %d:%s", len(s.edge.key), s.edge.key.Reveal())
+	case s.dsn != "":
 		id.database = storageMySQL + ":" + s.server
 	}
 	h.Sum(id.settings[:0])
@@ -233,11 +274,29 @@ func (s storeSettings) database(keys *tokenstore.Keyring, log *zap.Logger) (toke
 	if s.dsn == "" {
 		return sqlstore.SQLite(s.path, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed), sqlstore.WithHosts(catalog.HostsOf)), nil
 	}
-	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed), sqlstore.WithHosts(catalog.HostsOf))
+	db, err := sqlstore.MySQL(s.dsn, keys, sqlstore.WithConnections(s.conns), sqlstore.WithLogger(log), sqlstore.WithFailures(storeFailed), sqlstore.WithHosts(catalog.HostsOf))
 	if err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// maxConnections is the largest number of connections to the database.
+const maxConnections = 1000
+
+func checkConnections(n int) (int, error) {
+	if n < 1 || n > maxConnections {
+		return 0, fmt.Errorf("must be 1 to %d", maxConnections)
+	}
+	return n, nil
+}
+
+func parseConnections(s string) (int, error) {
+	n, err := number(s)
+	if err != nil {
+		return 0, err
+	}
+	return checkConnections(n)
 }
 
 // databasePath is the absolute path of the SQLite database.
@@ -263,7 +322,7 @@ func keyPath(database string) string {
 // adminPath is the file of the admin token: beside the key file where there is
 // one, else in Caddy's data directory, which is this node's own.
 func (s storeSettings) adminPath() string {
-	if s.dsn == "" && len(s.keys) == 0 {
+	if s.path != "" && len(s.keys) == 0 {
 		return filepath.Join(filepath.Dir(s.path), adminFileName)
 	}
 	return defaultAdminPath()

@@ -197,6 +197,8 @@ func TestStorageRefusals(t *testing.T) {
 		"unknown type":                        {Storage: &Storage{Type: "etcd"}},
 		"encryption_key is required":          {Storage: &Storage{Type: "mysql", DSN: "u@tcp(h)/d"}},
 		"sqlite has a path":                   {Storage: &Storage{DSN: "u@tcp(h)/d"}},
+		"connections is a setting of mysql":   {Storage: &Storage{Connections: 2}},
+		"connections: must be 1 to 1000":      {Storage: &Storage{Type: "mysql", DSN: "u@tcp(h)/d", Connections: -1}},
 		"mysql has a dsn":                     {Storage: &Storage{Type: "mysql", Path: "x"}},
 		"TOKENS_TEST_NEVER_SET is not set":    {EncryptionKeys: []string{"{env.TOKENS_TEST_NEVER_SET}"}},
 		`unknown type "memcached"`:            {Cache: &Cache{Type: "memcached"}},

@@ -108,7 +108,8 @@ func plain(texts ...string) []cell {
 const leastColumn = 12
 
 // table writes a table. Where the terminal is narrower, the widest columns are
-// wrapped; nothing is left out.
+// wrapped, and on a very narrow one each row becomes a block of lines; nothing is
+// left out.
 func (o output) table(header []string, rows [][]cell) error {
 	t := table.NewWriter()
 	style := table.StyleDefault
@@ -136,8 +137,12 @@ func (o output) table(header []string, rows [][]cell) error {
 		}
 		t.AppendRow(row)
 	}
+	widths, fits := fitted(natural, o.width)
+	if !fits {
+		return o.records(header, rows)
+	}
 	var columns []table.ColumnConfig
-	for i, width := range fitted(natural, o.width) {
+	for i, width := range widths {
 		columns = append(columns, table.ColumnConfig{Number: i + 1, WidthMax: width, WidthMaxEnforcer: prettytext.WrapSoft})
 	}
 	t.SetColumnConfigs(columns)
@@ -149,8 +154,9 @@ func (o output) table(header []string, rows [][]cell) error {
 	return err
 }
 
-// fitted takes from the widest columns until a line with all of them fits.
-func fitted(widths []int, line int) []int {
+// fitted takes from the widest columns until a line with all of them fits, and
+// reports whether it does.
+func fitted(widths []int, line int) (_ []int, fits bool) {
 	const gap = 2
 	for line > 0 {
 		sum, widest := 0, 0
@@ -160,12 +166,42 @@ func fitted(widths []int, line int) []int {
 				widest = i
 			}
 		}
-		if sum-gap <= line || widths[widest] <= leastColumn {
-			break
+		switch {
+		case sum-gap <= line:
+			return widths, true
+		case widths[widest] <= leastColumn:
+			return widths, false
 		}
 		widths[widest]--
 	}
-	return widths
+	return widths, true
+}
+
+// records writes a table as a block of lines for each row, one line for each column
+// that has something. The terminal itself wraps what is long.
+func (o output) records(header []string, rows [][]cell) error {
+	widest := 0
+	for _, name := range header {
+		widest = max(widest, prettytext.StringWidthWithoutEscSequences(name))
+	}
+	var b strings.Builder
+	for i, row := range rows {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		for column, c := range row {
+			if c.text == "" {
+				continue
+			}
+			shown := printable(c.text)
+			if c.ink != 0 {
+				shown = o.paint(c.ink, shown)
+			}
+			b.WriteString(o.paint(faint, prettytext.Pad(header[column], widest, ' ')) + "  " + shown + "\n")
+		}
+	}
+	_, err := io.WriteString(o, b.String())
+	return err
 }
 
 // line writes one line of text for people. What is foreign in it was made

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // TestTable: columns line up, also under Chinese text, and the widest one is
@@ -35,6 +36,14 @@ func TestTable(t *testing.T) {
 			"crm     \"\\x1b]0;owned\\a\"  a long note that a narrow\n" +
 			"                          terminal has to wrap\n" +
 			"                          somewhere\n"},
+		"very narrow": {30, "1", "" +
+			"REALM  wechat\n" +
+			"NAME   公众号\n" +
+			"NOTE   live\n" +
+			"\n" +
+			"REALM  crm\n" +
+			"NAME   \"\\x1b]0;owned\\a\"\n" +
+			"NOTE   a long note that a narrow terminal has to wrap somewhere\n"},
 		"color": {120, "", "" +
 			"\x1b[2mREALM\x1b[0m   \x1b[2mNAME\x1b[0m              \x1b[2mNOTE\x1b[0m\n" +
 			"wechat  公众号            \x1b[32mlive\x1b[0m\n" +
@@ -116,6 +125,24 @@ func TestAskHidden(t *testing.T) {
 		t.Errorf("the terminal shows it: %q", p.screen())
 	}
 
+	// Keys do what they do at a prompt. Ctrl+D once made the program read for ever.
+	for keys, want := range map[string]string{
+		"\x04": errNoAnswer.Error(), "\x03": errInterrupted.Error(), "a\x03": errInterrupted.Error(),
+		"秘密\x7f\x7fkey\bx\x04\r": "kex", "wrong\x15right\n": "right", strings.Repeat("k", 5000) + "\n": strings.Repeat("k", 5000),
+	} {
+		p := newPTY(t, 80)
+		got = ""
+		done := p.start(t.Context(), cmd)
+		p.await("(not shown): ")
+		p.press(keys)
+		if err := <-done; err != nil && err.Error() != want || err == nil && got != want {
+			t.Errorf("%.10q: %v %.20q", keys, err, got)
+		}
+		if screen := p.untilNow(); screen != "app secret (not shown): \n" {
+			t.Errorf("%.10q: the terminal shows %q", keys, screen)
+		}
+	}
+
 	q := newPTY(t, 80)
 	ctx, cancel := context.WithCancel(t.Context())
 	done = q.start(ctx, cmd)
@@ -140,6 +167,71 @@ func TestAskHidden(t *testing.T) {
 	}
 }
 
+// writerFunc is a writer that is a function.
+type writerFunc func(p []byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
+// TestAskHiddenInTime: when the question is there, the terminal hides already what is
+// typed, and sends Ctrl+C as a key. A key that came before was lost, and the question
+// waited for ever.
+func TestAskHiddenInTime(t *testing.T) {
+	p := newPTY(t, 80)
+	asked := 0
+	cmd := asking(func(ctx context.Context, cmd *cobra.Command) error {
+		_, err := askHidden(ctx, cmd, "its help\nsecret")
+		return err
+	})
+	cmd.SetIn(p.tty)
+	cmd.SetErr(writerFunc(func(text []byte) {
+		mode, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		isRaw := mode.Lflag&(unix.ECHO|unix.ISIG) == 0
+		switch string(text) {
+		case "its help\n":
+			if isRaw {
+				t.Error("a line feed does not go back to the first column")
+			}
+		case "secret (not shown): ":
+			asked++
+			if isRaw {
+				p.press("\x03")
+				return
+			}
+			t.Error("the terminal shows what is typed at once")
+			p.enter("")
+		}
+	}))
+	if err := cmd.ExecuteContext(t.Context()); !errors.Is(err, errInterrupted) || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+// TestTerminalThatIsLeft: a test whose command still waits for an answer ends, also when
+// it fails. It waited for ever for the terminal to close.
+func TestTerminalThatIsLeft(t *testing.T) {
+	for name, question := range map[string]func(ctx context.Context, cmd *cobra.Command) error{
+		"hidden": func(ctx context.Context, cmd *cobra.Command) error { _, err := askHidden(ctx, cmd, "one?"); return err },
+		"shown":  func(ctx context.Context, cmd *cobra.Command) error { _, err := ask(ctx, cmd, "one?"); return err },
+	} {
+		var done <-chan error
+		t.Run(name, func(t *testing.T) {
+			p := newPTY(t, 80)
+			done = p.start(context.WithoutCancel(t.Context()), asking(question))
+			p.await("one?")
+		})
+		if err := <-done; err == nil {
+			t.Errorf("%s: there is an answer", name)
+		}
+	}
+}
+
 // TestConfirm: only yes is yes, and a script has to say so.
 func TestConfirm(t *testing.T) {
 	sure := false
@@ -156,7 +248,7 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 	cmd.SetIn(strings.NewReader("y\n"))
-	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "--yes") {
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "no terminal") || !strings.Contains(err.Error(), "add --yes") || strings.Contains(err.Error(), "?") {
 		t.Errorf("a pipe: %v", err)
 	}
 	sure = true

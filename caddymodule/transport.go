@@ -8,8 +8,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/inject"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 // transportName is the name of the transport and of its upstream source.
@@ -59,7 +61,14 @@ type Transport struct {
 	route     *route // of the gateway that the transport belongs to; nil for none
 	last      lastLease
 	inject    *inject.Transport
-	closer    func() // closes the idle connections of the guarded transport
+	// short injects where a request takes the short way; nil where none does.
+	short *inject.Transport
+	to    *apiTransports
+	// consoles are those at the same address; the gateway has its own.
+	consoles consoles
+	// answersFailures: an API that is not reached is answered with the reason.
+	answersFailures bool
+	log             *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,6 +81,7 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the connections and the injection.
 func (t *Transport) Provision(ctx caddy.Context) (err error) {
+	t.log, t.answersFailures = ctx.Logger(), triesOnce(ctx)
 	if t.app, err = appOf(ctx); err != nil {
 		return err
 	}
@@ -90,23 +100,33 @@ func (t *Transport) Provision(ctx caddy.Context) (err error) {
 	if t.ProxyProtocol != "" {
 		return errors.New("proxy_protocol would tell the provider who the caller is; it is not possible here")
 	}
-	guarded, err := t.provisionTransports(ctx)
-	if err != nil {
+	if t.to, err = t.provisionTransports(ctx); err != nil {
 		return err
 	}
-	t.closer = guarded.CloseIdleConnections
-	t.inject = &inject.Transport{
-		Source: t.app.view, Base: &t.HTTPTransport, Guarded: guarded, Job: t.job, Renewed: renewed, Ended: ended, Log: ctx.Logger(),
-		History: t.app.history,
+	t.inject = t.newInject(ctx, t.to.base, t.to.guarded, t.to.ways.of)
+	if t.to.shortBase != nil {
+		t.short = t.newInject(ctx, t.to.shortBase, t.to.shortGuarded, t.to.ways.short)
 	}
 	return nil
+}
+
+func (t *Transport) newInject(ctx caddy.Context, base, guarded http.RoundTripper, ways func(*realm.Way, bool) http.RoundTripper) *inject.Transport {
+	return &inject.Transport{
+		Source: t.app.view, Base: base, Guarded: guarded, Ways: ways, Job: t.job, Renewed: t.renewed, Ended: ended, Log: ctx.Logger(),
+		History: t.app.history,
+	}
 }
 
 // RoundTrip sends the request with the token.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.SetScheme(req) // as the http transport does: the URL is the proxy's own copy
 	if t.route == nil {
-		return t.roundTripAlone(req)
+		res, err := t.roundTripAlone(req)
+		if err != nil {
+			return t.unreached(req, err)
+		}
+		t.consoles.sandbox(req, res.Header)
+		return res, nil
 	}
 	return t.send(req)
 }
@@ -117,8 +137,8 @@ func (t *Transport) RequestHeaderOps() *headers.HeaderOps { return nil }
 
 // Cleanup closes idle connections.
 func (t *Transport) Cleanup() error {
-	if t.closer != nil {
-		t.closer()
+	if t.to != nil {
+		t.to.close()
 	}
 	return t.HTTPTransport.Cleanup()
 }

@@ -2,16 +2,15 @@ package caddymodule
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"golang.org/x/net/idna"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 func init() {
@@ -37,22 +36,7 @@ func (*Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error
 	if !ok {
 		return nil, errors.New("the upstream source token works inside token_gateway only")
 	}
-	return []*reverseproxy.Upstream{{Dial: dialAddress(res.lease.Target.API)}}, nil
-}
-
-// dialAddress is the host:port of a base URL.
-func dialAddress(api *url.URL) string {
-	host, port := api.Hostname(), api.Port()
-	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
-		host = ascii
-	}
-	if port == "" {
-		port = "443"
-		if api.Scheme == "http" {
-			port = "80"
-		}
-	}
-	return net.JoinHostPort(host, port)
+	return []*reverseproxy.Upstream{{Dial: res.lease.Target.Dial.HostPort}}, nil
 }
 
 // literalAPIs are the addresses, host:port by realm, of the realms whose api
@@ -62,7 +46,7 @@ func literalAPIs(defs []catalog.Definition) map[string]string {
 	for _, def := range defs {
 		api := def.Realm.Config.API
 		if u, err := url.Parse(api); err == nil && u.Host != "" && !strings.Contains(api, "{") {
-			addresses[def.Realm.ID] = dialAddress(u)
+			addresses[def.Realm.ID] = realm.AddressOf(u).HostPort
 		}
 	}
 	return addresses

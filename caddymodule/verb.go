@@ -56,7 +56,7 @@ func refOf(args []string) (realm.Ref, error) {
 // listAll returns the documents of a list that the API hands out page by page. A
 // page is decoded as it comes, because a document may be large.
 func listAll(ctx context.Context, c *apiclient.Client, path string, query url.Values) ([]json.RawMessage, error) {
-	all := []json.RawMessage{}
+	all, seen := []json.RawMessage{}, 0
 	for page := 1; ; page++ {
 		query.Set("page", strconv.Itoa(page))
 		query.Set("pageSize", "1000")
@@ -64,11 +64,45 @@ func listAll(ctx context.Context, c *apiclient.Client, path string, query url.Va
 		if err != nil {
 			return nil, err
 		}
+		seen += len(list)
+		isLast := len(list) == 0 || seen >= total
+		if path == realmCollection {
+			if list, err = readTruncated(ctx, c, list); err != nil {
+				return nil, err
+			}
+		}
 		all = append(all, list...)
-		if len(list) == 0 || len(all) >= total {
+		if isLast {
 			return all, nil
 		}
 	}
+}
+
+// readTruncated asks for the realms that a page has no room for one by one. One that
+// is gone by then is left out.
+func readTruncated(ctx context.Context, c *apiclient.Client, list []json.RawMessage) ([]json.RawMessage, error) {
+	whole := make([]json.RawMessage, 0, len(list))
+	for _, document := range list {
+		var r struct {
+			ID        string `json:"id"`
+			Truncated bool   `json:"truncated"`
+		}
+		if err := json.Unmarshal(document, &r); err != nil {
+			return nil, fmt.Errorf("%w: its list cannot be read", apiclient.ErrNotAPI)
+		}
+		if r.Truncated {
+			err := c.JSON(ctx, http.MethodGet, realmPath(r.ID), nil, &document)
+			var refused *apiclient.RefusedError
+			switch {
+			case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+				continue
+			case err != nil:
+				return nil, err
+			}
+		}
+		whole = append(whole, document)
+	}
+	return whole, nil
 }
 
 func listPage(ctx context.Context, c *apiclient.Client, path string) (list []json.RawMessage, total int, err error) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -77,8 +78,8 @@ func TestWatchEndsWithTheConfiguration(t *testing.T) {
 	over := func(what string, all []watcher) {
 		t.Helper()
 		for _, w := range all {
-			if line := w.next(); line != "" {
-				t.Errorf("%s: %q", what, line)
+			if line := w.next(); line != "" || w.Err() != nil { // nil: it ended, and was not cut
+				t.Errorf("%s: %q %v", what, line, w.Err())
 			}
 		}
 	}
@@ -126,16 +127,20 @@ func TestWatchOfARevokedClient(t *testing.T) {
 func TestWatchOfAThousand(t *testing.T) {
 	p, i := newProvider(t), newInstance(t)
 	i.load(p.realm("p", "inject query access_token"), proxyMain)
-	i.watch(t, false) // nobody reads this one
-	const many = 1000
+	i.watch(t, false)            // nobody reads this one
+	const many, each = 1000, 100 // one client has so many streams at most
+	var keys []string
+	for n := range many / each {
+		keys = append(keys, i.newClient(fmt.Sprint("watcher-", n), `"read"`))
+	}
 	var told, opened sync.WaitGroup
 	gate := make(chan struct{}, 50)
 	all := make(chan watcher, many)
-	for range many {
+	for n := range many {
 		opened.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			all <- i.watch(t, false)
+			all <- i.watch(t, false, "Authorization", "Bearer "+keys[n%len(keys)])
 		})
 	}
 	opened.Wait()

@@ -56,7 +56,22 @@ const (
 	CodeCompanyNotFound  Code = "company_not_found"
 	CodeAuditUnavailable Code = "audit_unavailable"
 	CodeRateLimited      Code = "rate_limited"
+	CodeUnreachable      Code = "upstream_unreachable"
 )
+
+// IsKnown reports whether this version knows the code: what another instance sends may
+// be anything.
+func (c Code) IsKnown() bool {
+	switch c {
+	case CodeRealmNotFound, CodeSecretNotFound, CodeNotProxyable, CodeHostNotAllowed, CodeTokenUnavailable,
+		CodeReauthRequired, CodeBudgetSpent, CodeReadOnly, CodeForbidden, CodeInvalidField, CodeConflict, CodeFixedToken,
+		CodeNotActive, CodeUnavailable, CodeNotFound, CodeMethod, CodeTooLarge, CodeMediaType, CodeDamaged, CodeInternal,
+		CodeNotAuthorizable, CodeBadCallback, CodeCompanyNotFound, CodeAuditUnavailable, CodeRateLimited, CodeUnreachable:
+		return true
+	default:
+		return false
+	}
+}
 
 // Error is an error with a meaning for the caller: what a problem document
 // says. Detail never holds anything confidential.

@@ -2,7 +2,9 @@ package realm
 
 import (
 	"errors"
+	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -172,6 +174,28 @@ func canonicalHost(host string) (string, error) {
 		return "", errHostName
 	}
 	return name, nil
+}
+
+// Address is what is dialled: HostPort, and its parts.
+type Address struct{ HostPort, Host, Port string }
+
+// AddressOf is the address of a base URL, as a name: it is resolved when it is dialled.
+func AddressOf(base *url.URL) Address {
+	a := Address{Host: base.Hostname(), Port: base.Port()}
+	if ascii, err := idna.Lookup.ToASCII(a.Host); err == nil {
+		a.Host = ascii
+	}
+	n, err := strconv.ParseUint(a.Port, 10, 16)
+	switch {
+	case err == nil:
+		a.Port = strconv.FormatUint(n, 10) // Caddy has no zeros in front
+	case base.Scheme == "http":
+		a.Port = "80"
+	default:
+		a.Port = "443"
+	}
+	a.HostPort = net.JoinHostPort(a.Host, a.Port)
+	return a
 }
 
 // isDomain checks a name in lower case: labels of letters, digits, hyphens

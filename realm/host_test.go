@@ -156,3 +156,28 @@ func checkSpellings(t *testing.T, p HostPattern, host string) {
 		}
 	}
 }
+
+// What is dialled is the name of the API, and a port.
+func TestAddressOf(t *testing.T) {
+	for base, want := range map[string]Address{
+		"https://api.example.com/v1":    {"api.example.com:443", "api.example.com", "443"},
+		"http://api.example.com":        {"api.example.com:80", "api.example.com", "80"},
+		"https://api.example.com:":      {"api.example.com:443", "api.example.com", "443"},
+		"https://api.example.com:08443": {"api.example.com:8443", "api.example.com", "8443"},
+		"https://b\u00fccher.example":   {"xn--bcher-kva.example:443", "xn--bcher-kva.example", "443"},
+		"https://[::1]:1":               {"[::1]:1", "::1", "1"},
+	} {
+		u, err := url.Parse(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var target Target
+		target.SetAPI(u)
+		if target.API != u || *target.Dial != want {
+			t.Errorf("%s: %v", base, *target.Dial)
+		}
+		if target.SetAPI(nil); target.API != nil || target.Dial != nil {
+			t.Error("without an API there is an address")
+		}
+	}
+}

@@ -66,8 +66,11 @@ func (l Lease) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 // pointer for all leases of a realm whose api and hosts hold no {secret.x}, and
 // that keeps nothing with a token.
 type Target struct {
-	// API is the base of the provider's API; nil where the realm names none.
+	// API is the base of the provider's API; nil where the realm names none. SetAPI
+	// sets it.
 	API *url.URL
+	// Dial is where the connections to API go; nil without one.
+	Dial *Address
 	// Hosts may get the token.
 	Hosts []HostPattern
 	// Inject are the places of the token.
@@ -77,6 +80,8 @@ type Target struct {
 	Refused *Error
 	// Kept is what was kept with the token; empty where nothing is read of it.
 	Kept Kept
+	// Way is how connections are made; nil where the realm says nothing about it.
+	Way *Way
 	// Trusted targets were named by the operator in the Caddyfile; any other
 	// may be reached on public addresses only.
 	Trusted bool
@@ -97,6 +102,15 @@ type Target struct {
 	// ReplayMax is how many bytes of a request's body are kept, so that it can
 	// be sent again with another token.
 	ReplayMax int64
+}
+
+// SetAPI sets the base of the API; nil for none.
+func (t *Target) SetAPI(api *url.URL) {
+	t.API, t.Dial = api, nil
+	if api != nil {
+		address := AddressOf(api)
+		t.Dial = &address
+	}
 }
 
 // String lists the hosts. A secret's field may stand in the path of API.

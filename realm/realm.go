@@ -116,7 +116,7 @@ type Config struct {
 	// Unattended realms are authorized by the server itself, without a person:
 	// it calls Authorize, and takes the code out of the redirect to
 	// CallbackURL, or out of the provider's own call of it.
-	Unattended bool `json:"unattended,omitempty"`
+	Unattended Switch `json:"unattended,omitempty"`
 
 	// Shared fields are read as {secret.x} where the secret lacks x. They are
 	// sealed at rest and masked like a secret's.
@@ -132,19 +132,19 @@ type Config struct {
 	Push string `json:"push,omitempty"`
 
 	// KeepWarm renews the token even when nobody uses it.
-	KeepWarm bool `json:"keep_warm,omitempty"`
+	KeepWarm Switch `json:"keep_warm,omitempty"`
 	// ReplayMax bounds the request bodies that are kept for a replay after
 	// the API refused the token; 1MiB by default, at most 64MiB.
 	ReplayMax Size `json:"replay_max,omitempty"`
 	// Upgrade allows WebSocket and other upgrades.
-	Upgrade bool `json:"upgrade,omitempty"`
+	Upgrade Switch `json:"upgrade,omitempty"`
 	// Scrub masks the token in the bodies of answers, in clear and in the usual
 	// encodings. Upgrades are refused, and answers are always whole.
-	Scrub bool `json:"scrub,omitempty"`
+	Scrub Switch `json:"scrub,omitempty"`
 	// AllowHTTP allows plain http for the API and for token requests.
-	AllowHTTP bool `json:"allow_http,omitempty"`
+	AllowHTTP Switch `json:"allow_http,omitempty"`
 	// Forwarded sends X-Forwarded-*, Forwarded and Via on to the provider.
-	Forwarded bool `json:"forwarded,omitempty"`
+	Forwarded Switch `json:"forwarded,omitempty"`
 	// Pass names header fields that go through, although they are removed
 	// otherwise: Authorization and Cookie of the caller, and Set-Cookie of the
 	// provider. It cannot name one that belongs to a connection, carries the
@@ -156,19 +156,24 @@ type Config struct {
 
 	// InjectOnly keeps the tokens of the realm from everybody: they are put into
 	// proxied requests, and no answer shows one, whatever rights the caller has.
-	InjectOnly bool `json:"inject_only,omitempty"`
+	InjectOnly Switch `json:"inject_only,omitempty"`
 
 	// RewriteLinks makes links in the answers' header fields Location and Link, which
 	// lead to API, lead through the proxy instead.
-	RewriteLinks bool `json:"rewrite_links,omitempty"`
+	RewriteLinks Switch `json:"rewrite_links,omitempty"`
 
-	// Proxy is the http, https or socks5 URL of a proxy for token requests and
-	// API calls.
-	Proxy string `json:"proxy,omitempty"`
-	// CA are the certificates, in PEM, that sign those of the provider's servers.
+	// Proxy is the http, https or socks5 URL of a proxy for token requests and API
+	// calls, which are https then. Its user and password may be {secret.x}; in a realm of
+	// the API, the password must be. off goes without the proxy of the configuration, which is
+	// the default. In a configuration file, resolve may stand behind the URL.
+	Proxy ProxyURL `json:"proxy,omitempty"`
+	// CA are the certificates, in PEM, to which those of the provider's servers must
+	// lead, in place of those that the system knows. In a configuration file it may
+	// be the absolute path of a file with them.
 	CA string `json:"ca,omitempty"`
-	// ClientCertificate and ClientKey name the fields of the secret with the
-	// certificate and key, in PEM, that are shown to the provider's servers.
+	// ClientCertificate and ClientKey name the fields of the secret, or shared ones,
+	// with the certificate and key, in PEM, that are shown to the provider's servers
+	// where they ask for one (RFC 8705).
 	ClientCertificate string `json:"client_certificate,omitempty"`
 	ClientKey         string `json:"client_key,omitempty"`
 
@@ -222,9 +227,10 @@ type Grant struct {
 	// client_secret_basic (default; id and secret are form-encoded first, RFC 6749
 	// section 2.3.1), client_secret_basic_raw (they are not), client_secret_post;
 	// client_secret_jwt or private_key_jwt, with an assertion that ClientSecret or
-	// PrivateKey signs (RFC 7523 section 2.2); or none: a public client, which has
-	// no secret (RFC 7591 section 2), for authorization_code, refresh_token and
-	// token_exchange.
+	// PrivateKey signs (RFC 7523 section 2.2); tls_client_auth or
+	// self_signed_tls_client_auth, by the realm's client_certificate (RFC 8705
+	// section 2); or none: a public client, which has no secret (RFC 7591 section
+	// 2), for authorization_code, refresh_token and token_exchange.
 	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
 	// Issuer, Subject and Audience are claims of the assertion, for
 	// jwt_bearer (RFC 7523 section 3). The issuer is the client_id by default,

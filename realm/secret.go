@@ -10,6 +10,9 @@ type Secret struct {
 	Ref
 	// Fields by name: "appid", "key_1", "private_key"; each up to 64 KiB.
 	Fields map[string]Hidden
+	// Shared are the realm's shared fields as their sources give them now; nil where
+	// all of them stand in the realm itself. No store keeps them.
+	Shared map[string]Hidden
 	// InjectOnly is Config.InjectOnly for the tokens of this secret alone.
 	InjectOnly bool
 	// Hosts are those that the fields were entered for: they are sent to no

@@ -17,11 +17,11 @@ func (c *Config) validateAuthorization() error {
 		return Fieldf("config.grant.authorize_url", "is required")
 	case byGrant && len(c.Arguments) > 0:
 		return Fieldf("config.arguments", "has no meaning for the grant %s: authorize, exchange and refresh have their own", grant.Name)
-	case c.Unattended && !own && !byGrant:
+	case c.Unattended.IsOn() && !own && !byGrant:
 		return Fieldf("config.unattended", "has no meaning without an authorize recipe")
-	case c.Unattended && (c.URL != "" || grant.fetches()):
+	case c.Unattended.IsOn() && (c.URL != "" || grant.fetches()):
 		return Fieldf("config.unattended", "must not stand beside a recipe that fetches: the authorization is the way to a token")
-	case c.Unattended && c.Limits.tightest() == 1:
+	case c.Unattended.IsOn() && c.Limits.tightest() == 1:
 		return Fieldf("config.limits.windows", "must allow two calls at least: an authorization without a person takes two")
 	case own && grant.Name == GrantStatic:
 		return Fieldf("config.authorize", "has no meaning for the grant %s", grant.Name)

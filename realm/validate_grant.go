@@ -22,6 +22,8 @@ const (
 	AuthPost          = "client_secret_post"
 	AuthSecretJWT     = "client_secret_jwt"
 	AuthPrivateKeyJWT = "private_key_jwt"
+	AuthTLS           = "tls_client_auth"
+	AuthSelfSignedTLS = "self_signed_tls_client_auth"
 	AuthNone          = "none"
 
 	PKCES256 = "S256"
@@ -69,8 +71,9 @@ func (r *Realm) validateGrant() error {
 		func() error { return r.validateComputed(g) },
 		func() error {
 			return oneOf("config.grant.token_endpoint_auth_method", g.TokenEndpointAuthMethod,
-				AuthBasic, AuthBasicRaw, AuthPost, AuthSecretJWT, AuthPrivateKeyJWT, AuthNone)
+				AuthBasic, AuthBasicRaw, AuthPost, AuthSecretJWT, AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS, AuthNone)
 		},
+		func() error { return r.validateTLSClient(g) },
 		func() error { return oneOf("config.grant.pkce", g.PKCE, PKCES256, PKCEOff) },
 		func() error { return g.validatePublicClient() },
 		func() error { return g.validateTexts() },
@@ -196,6 +199,26 @@ func (g *Grant) validatePublicClient() error {
 	case g.PKCE == PKCEOff:
 		// RFC 9700 section 2.1.1
 		return Fieldf("config.grant.pkce", "must not be off: it is all that protects the code of a client without a secret")
+	}
+	return nil
+}
+
+// IsOfTLS reports whether a client authenticates itself by the certificate of the
+// connection (RFC 8705 section 2), so that no request has a secret.
+func (g *Grant) IsOfTLS() bool {
+	return g.TokenEndpointAuthMethod == AuthTLS || g.TokenEndpointAuthMethod == AuthSelfSignedTLS
+}
+
+// validateTLSClient checks a client that its certificate authenticates.
+func (r *Realm) validateTLSClient(g *Grant) error {
+	switch {
+	case !g.IsOfTLS():
+	case r.Config.ClientCertificate == "":
+		return Fieldf("config.client_certificate", "is required: a client with token_endpoint_auth_method %s has nothing else", g.TokenEndpointAuthMethod)
+	case g.ClientSecret != "":
+		return Fieldf("config.grant.client_secret", "has no meaning for a client with token_endpoint_auth_method %s", g.TokenEndpointAuthMethod)
+	case strings.HasPrefix(g.TokenURL, "http:"):
+		return Fieldf("config.grant.token_url", "must be https: a client with token_endpoint_auth_method %s shows its certificate there", g.TokenEndpointAuthMethod)
 	}
 	return nil
 }

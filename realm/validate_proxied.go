@@ -3,7 +3,6 @@ package realm
 import (
 	"crypto/x509"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -34,11 +33,11 @@ func (c *Config) validateProxied() error {
 
 // validateConnection checks what the realm says about connections to the provider.
 func (c *Config) validateConnection() error {
-	if c.Proxy != "" {
-		proxy, err := url.Parse(c.Proxy)
-		if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
-			return Fieldf("config.proxy", "must be the URL of a proxy: http, https or socks5, with a host")
-		}
+	if _, err := c.Proxy.Parse(); err != nil {
+		return Fieldf("config.proxy", "%v", err)
+	}
+	if strings.Contains(c.CA, "PRIVATE KEY") {
+		return Fieldf("config.ca", "must hold certificates only: a key would be shown with the realm")
 	}
 	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
 		return Fieldf("config.ca", "must hold certificates in PEM")

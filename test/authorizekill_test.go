@@ -62,7 +62,7 @@ func vopRealm(t *testing.T, base, callback string, key *rsa.PrivateKey) (config 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Preset, c.AllowHTTP, c.Limits.Timeout = "", true, realm.Duration(2*time.Second)
+	c.Preset, c.AllowHTTP, c.Limits.Timeout = "", realm.On, realm.Duration(2*time.Second)
 	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func (s *authServer) ask(t *testing.T, token string) (int, []byte) {
 }
 
 // wantPerson says that an answer of the API is about the person.
-func (s *authServer) wantPerson(t *testing.T, body []byte) {
+func (s *authServer) wantPerson(t testing.TB, body []byte) {
 	t.Helper()
 	if info := decode[map[string]any](t, body); info["sub"] != s.subject {
 		t.Errorf("the API told about %v", info)

@@ -35,6 +35,7 @@ func (c config) caddyfile(proxyPort, adminPort int) string {
 
 :%d {
 	bind 127.0.0.1
+	token_console
 	token_admin {
 		auth local
 	}

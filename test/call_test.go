@@ -69,7 +69,13 @@ func (n *node) get(url string, status int) []byte {
 // post sends a document to the admin API, which must accept it.
 func (n *node) post(path string, document any) []byte {
 	n.t.Helper()
-	status, answer := n.tryPost(path, document)
+	var status int
+	var answer []byte
+	// A store on a busy machine may not be open yet, or be slow.
+	eventually(n.t, "the store answers", func() bool {
+		status, answer = n.tryPost(path, document)
+		return status != http.StatusServiceUnavailable || !bytes.Contains(answer, []byte(`"store_unavailable"`))
+	})
 	if status != http.StatusOK {
 		n.t.Fatalf("POST %s: %d %s", path, status, answer)
 	}
@@ -97,7 +103,7 @@ func (n *node) token(realm, key string) tokenAnswer {
 	return decode[tokenAnswer](n.t, n.get(n.admin+"/api/token?realm="+url.QueryEscape(realm)+"&key="+url.QueryEscape(key), http.StatusOK))
 }
 
-func decode[T any](t *testing.T, document []byte) T {
+func decode[T any](t testing.TB, document []byte) T {
 	t.Helper()
 	var v T
 	if err := json.Unmarshal(document, &v); err != nil {
@@ -147,7 +153,7 @@ func (n *node) neverLogs(values func() []string) {
 }
 
 // within is a context that ends with patience.
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)

@@ -16,14 +16,14 @@ const (
 	// shortLife of the tokens that a fleet renews again and again. Half of it is
 	// left at a renewal: what happens at a token's very end depends on how fast
 	// the machine is.
-	shortLife = 6 * time.Second
+	shortLife = 8 * time.Second
 	// shortRefresh has them renewed after a half of it.
 	shortRefresh = "refresh {\n\tbefore 50%\n\tjitter 0%\n}"
 	// soonest is the least time between two fetches that are made so. A node's
 	// clock runs from before the request, and the provider's begins where that
-	// arrives: a slow machine has the other quarter. Nodes that do not know of
+	// arrives: a slow machine has the rest of the half. Nodes that do not know of
 	// each other fetch at once.
-	soonest = shortLife / 4
+	soonest = 1500 * time.Millisecond
 )
 
 // launchShortLived is five nodes on a provider of tokens that live shortly.

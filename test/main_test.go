@@ -26,6 +26,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(binaries) }()
+	defer func() { endChromium() }()
 	if binary = os.Getenv(binaryEnv); binary != "" {
 		return m.Run()
 	}

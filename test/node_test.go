@@ -21,7 +21,7 @@ const patience = 3 * time.Minute
 
 // node is one running binary with a configuration of its own.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	program string // the binary
 	dir     string // HOME, XDG directories, working directory, Caddyfile, log
 	env     []string
@@ -44,7 +44,7 @@ func launch(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env .
 }
 
 // prepare is launch without the start.
-func prepare(t *testing.T, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
+func prepare(t testing.TB, caddyfile func(proxyPort, adminPort int) string, env ...string) *node {
 	t.Helper()
 	proxyPort, adminPort := testserver.FreePort(t), testserver.FreePort(t)
 	n := &node{
@@ -201,7 +201,7 @@ func (n *node) logTail() []byte {
 
 // watch kills a process when this one ends, however it ends: a shell waits for
 // the end of a pipe whose other side only we hold.
-func watch(t *testing.T, pid int) (end func()) {
+func watch(t testing.TB, pid int) (end func()) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -222,13 +222,13 @@ func watch(t *testing.T, pid int) (end func()) {
 }
 
 // eventually polls until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	eventuallyBy(t, time.Now().Add(patience), what, holds)
 }
 
 // eventuallyBy is eventually for what takes its time.
-func eventuallyBy(t *testing.T, deadline time.Time, what string, holds func() bool) {
+func eventuallyBy(t testing.TB, deadline time.Time, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -25,7 +25,7 @@ const maxPages = 20
 // follows opens a link and goes through every redirect and page, until the
 // browser is sent to the app's callback. That URL is returned, and not
 // opened.
-func (p person) follows(t *testing.T, link, callback string) string {
+func (p person) follows(t testing.TB, link, callback string) string {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -59,7 +59,7 @@ func (p person) follows(t *testing.T, link, callback string) string {
 }
 
 // submits fills the form of a page in.
-func (p person) submits(t *testing.T, resp *http.Response, page string) *http.Request {
+func (p person) submits(t testing.TB, resp *http.Response, page string) *http.Request {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
@@ -93,7 +93,7 @@ func (p person) types(field, value string) string {
 }
 
 // request is what a browser sends: a link, or a form.
-func request(t *testing.T, method, to string, form url.Values) *http.Request {
+func request(t testing.TB, method, to string, form url.Values) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -105,7 +105,7 @@ func request(t *testing.T, method, to string, form url.Values) *http.Request {
 	return req
 }
 
-func resolve(t *testing.T, base *url.URL, reference string) *url.URL {
+func resolve(t testing.TB, base *url.URL, reference string) *url.URL {
 	t.Helper()
 	to, err := base.Parse(reference)
 	if err != nil {

@@ -190,11 +190,13 @@ func newReadersFiles(t *testing.T) readersFiles {
 
 var (
 	ofFile = regexp.MustCompile(`\{file\./([^}]+)\}`)
+	source = regexp.MustCompile(`source file /(\S+)`)
 	ofEnv  = regexp.MustCompile(`\{env\.(\w+)\}`)
 )
 
 // replace makes the files that a Caddyfile names, and names those.
 func (f readersFiles) replace(text string) string {
+	text = source.ReplaceAllString(text, "{file./$1}")
 	return ofFile.ReplaceAllStringFunc(text, func(placeholder string) string {
 		path := filepath.Join(f.dir, ofFile.FindStringSubmatch(placeholder)[1])
 		content := sealingKey

@@ -109,7 +109,7 @@ func TestClusterSessions(t *testing.T) {
 	for i := range 8 { // fewer wrong ones than make an address wait
 		n := []*node{a, b}[i%2]
 		wg.Go(func() {
-			if status, _, set := console(t, http.MethodPost, n.admin+"/api/session", fmt.Sprintf(`{"link": %q}`, code), ""); status == http.StatusOK {
+			if status, _, set := console(t, http.MethodPost, n.admin+"/api/session", fmt.Sprintf(`{"link": %q, "replace": true}`, code), ""); status == http.StatusOK {
 				wins.Add(1)
 				byLink.Store(set)
 			}

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// chinese is the folder of the translations. Each has the name of its English page.
-const chinese = "../docs/zh-CN/"
+// zhDocs is the folder of the translations. Each has the name of its English page.
+const zhDocs = "../docs/zh-CN/"
 
 // translations are the Chinese pages, other than those of the providers.
 func translations(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob(chinese + "*.md")
+	found, err := filepath.Glob(zhDocs + "*.md")
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no translations: %v", err)
 	}
@@ -33,7 +33,7 @@ func original(page string) string {
 // page at the same place, so that what holds for that one holds for this one.
 func isCopy(t *testing.T, page string, at int, b block) bool {
 	t.Helper()
-	if !strings.HasPrefix(page, chinese) {
+	if !strings.HasPrefix(page, zhDocs) {
 		return false
 	}
 	english := blocksOf(t, original(page))
@@ -128,17 +128,17 @@ func TestTranslationsLinkAlike(t *testing.T) {
 // Whoever reads Chinese is led to the Chinese pages, as far as there are some.
 func TestChinesePagesLeadToChineseOnes(t *testing.T) {
 	for _, page := range slices.Concat(translations(t), catalogue(t), readmes[1:]) {
-		if page != readmes[1] && !strings.HasPrefix(page, chinese) {
+		if page != readmes[1] && !strings.HasPrefix(page, zhDocs) {
 			continue
 		}
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readDoc(t, page), ""), -1) {
 			target, _, _ := strings.Cut(m[1], "#")
 			target = filepath.Join(filepath.Dir(page), target)
 			name, isDoc := strings.CutPrefix(target, "../docs/")
-			if !isDoc || strings.HasPrefix(target, chinese) || target == strings.Replace(page, chinese, "../docs/", 1) {
+			if !isDoc || strings.HasPrefix(target, zhDocs) || target == strings.Replace(page, zhDocs, "../docs/", 1) {
 				continue
 			}
-			if _, err := os.Stat(chinese + name); err == nil {
+			if _, err := os.Stat(zhDocs + name); err == nil {
 				t.Errorf("%s leads to the English page: %s", page, m[1])
 			}
 		}
@@ -158,8 +158,8 @@ func places(t *testing.T, page string) map[string]int {
 			continue
 		}
 		file := filepath.Join(filepath.Dir(page), cmp.Or(to, filepath.Base(page)))
-		place := strings.Replace(file, chinese, "../docs/", 1)
-		if to != "" && place == strings.Replace(page, chinese, "../docs/", 1) || to == "zh-CN/"+filepath.Base(page) {
+		place := strings.Replace(file, zhDocs, "../docs/", 1)
+		if to != "" && place == strings.Replace(page, zhDocs, "../docs/", 1) || to == "zh-CN/"+filepath.Base(page) {
 			continue
 		}
 		if anchor != "" {

@@ -16,10 +16,10 @@ import (
 type Coordinator interface {
 	// Coordinate reads what the nodes share about a (realm, key), lets decide
 	// alter it, and writes what it altered, in one transaction that is durable
-	// when Coordinate returns. Of all transactions of one realm, one runs at a
-	// time. decide may be called several times (a transaction that lost
-	// against another one is run again) and does no I/O; its error is returned
-	// as it is, and nothing is written then.
+	// when Coordinate returns, and that others may share. Of all transactions of
+	// one realm, one runs at a time. decide may be called several times (a
+	// transaction that lost against another one is run again) and does no I/O; its
+	// error is returned as it is, and nothing is written then.
 	//
 	// The State that is returned is as it was written; a token that was saved
 	// has its lineage.
@@ -49,6 +49,24 @@ type State struct {
 	// Open counts the claims of the realm's other keys under which a call is
 	// made (PhaseCalling), and whose deadline has not passed.
 	Open int
+}
+
+// queuedKey is the context key of WithQueued.
+type queuedKey struct{}
+
+// WithQueued has queued called as soon as a Coordinate with the context has its
+// place in the order of decisions: those that are asked for afterwards are made
+// after it, unless the store hangs or fails. A store that has no such order calls
+// nothing.
+func WithQueued(ctx context.Context, queued func()) context.Context {
+	return context.WithValue(ctx, queuedKey{}, queued)
+}
+
+// Queued calls what WithQueued put into the context.
+func Queued(ctx context.Context) {
+	if queued, ok := ctx.Value(queuedKey{}).(func()); ok {
+		queued()
+	}
 }
 
 // CallID names one call to a provider.

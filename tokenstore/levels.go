@@ -148,11 +148,15 @@ func (l *levels) Coordinate(ctx context.Context, ref realm.Ref, decide func(*Sta
 		return st, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if st.Token.Lineage > 0 && time.Since(start) < TombstoneTTL/2 {
+	isForCache := st.Token.Lineage > 0 && time.Since(start) < TombstoneTTL/2
+	nodes, talks := l.cache.(Signals)
+	switch isNews := news && talks; {
+	case isForCache && isNews:
+		nodes.PutAndWake(ctx, ref, st.Token)
+	case isForCache:
 		l.cache.Put(ctx, ref, st.Token)
-	}
-	if news {
-		l.tellNodes(ctx, ref)
+	case isNews:
+		nodes.Wake(ctx, ref)
 	}
 	return st, nil
 }

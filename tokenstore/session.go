@@ -19,6 +19,15 @@ var ErrSessionNotFound = errors.New("session not found")
 // twice that time was written before a clock went back, and counts as ended.
 const MaxSessionLife = 12 * time.Hour
 
+// MaxSessions is how many sessions somebody has at a time. It is far more than the
+// browsers of a team that shares a token, and bounds what a program leaves behind
+// that signs in for each of its requests.
+const MaxSessions = 100
+
+// SessionOwner tells whose sessions are whose, and nothing else: a digest under a key
+// that the database does not have.
+type SessionOwner [sha256.Size]byte
+
 // SessionHash names a session or a link: the SHA-256 of its id or its code, so
 // that whoever reads a database learns neither.
 type SessionHash [sha256.Size]byte
@@ -29,12 +38,14 @@ func HashSession(id realm.Hidden) SessionHash { return sha256.Sum256([]byte(id.R
 
 // SessionStore keeps the sessions of the console, and the one-time links that
 // make one. All nodes of a store see the same ones. Who a session or a link is
-// for is sealed by whoever makes it; a store knows only that it exists.
+// for is sealed by whoever makes it; a store knows only that it exists, and which
+// sessions have one owner.
 type SessionStore interface {
 	// BeginSession notes that somebody signed in. The session ends at the time
 	// that is returned, by the store's clock: after life, which is cut to
-	// MaxSessionLife.
-	BeginSession(ctx context.Context, id SessionHash, life time.Duration) (time.Time, error)
+	// MaxSessionLife. If the owner has MaxSessions already, those end that would
+	// have ended first.
+	BeginSession(ctx context.Context, id SessionHash, owner SessionOwner, life time.Duration) (time.Time, error)
 	// FindSession is nil for a session that has not ended, else
 	// ErrSessionNotFound.
 	FindSession(ctx context.Context, id SessionHash) error

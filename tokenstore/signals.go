@@ -13,13 +13,8 @@ type Signals interface {
 	Leaser
 	// Wake tells the other nodes that something happened to a (realm, key).
 	Wake(ctx context.Context, ref realm.Ref)
-}
-
-// tellNodes tells the other nodes, if the cache can.
-func (l *levels) tellNodes(ctx context.Context, ref realm.Ref) {
-	if s, ok := l.cache.(Signals); ok {
-		s.Wake(ctx, ref)
-	}
+	// PutAndWake is Put of a token, and Wake, in one.
+	PutAndWake(ctx context.Context, ref realm.Ref, t realm.Token)
 }
 
 // signalLevels and signalFeedLevels have a cache with Signals.

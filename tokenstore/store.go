@@ -77,10 +77,9 @@ type Store interface {
 // RealmStore keeps realms. Their shared fields are sealed.
 type RealmStore interface {
 	Realm(ctx context.Context, id string) (realm.Realm, error)
-	// Realms lists a page, newest first, of the realms whose id or comment
-	// contains the keyword (case-insensitively; % and _ are plain
-	// characters), and counts them all.
-	Realms(ctx context.Context, page Page, keyword string) ([]realm.Realm, int, error)
+	// Realms lists a page, newest first, of the realms that a filter leaves, and
+	// counts them all. Only those of the page are opened.
+	Realms(ctx context.Context, page Page, f RealmFilter) ([]realm.Realm, int, error)
 	// UpdateRealm reads the realm (a zero one with its id, and found false,
 	// where there is none), lets change alter it and writes what it returns,
 	// in one transaction, so that two updates at once cannot lose one. change
@@ -95,6 +94,16 @@ type RealmStore interface {
 	DeleteRealm(ctx context.Context, id string, cascade bool) error
 }
 
+// RealmFilter leaves some of the realms.
+type RealmFilter struct {
+	// Keyword is a part of the id or the comment (case-insensitively; % and _ are
+	// plain characters); "" for all realms.
+	Keyword string
+	// Keep reports whether a realm is left; nil for all. It may be called more than
+	// once for each.
+	Keep func(id string) bool
+}
+
 // SecretStore keeps secrets, sealed. It does not check that their realm
 // exists in it: the Caddyfile may define it.
 type SecretStore interface {
@@ -102,6 +111,9 @@ type SecretStore interface {
 	// Secrets lists a page, newest first, of the secrets that a filter leaves, and
 	// counts them all. Only those of the page are opened.
 	Secrets(ctx context.Context, page Page, f SecretFilter) ([]realm.Secret, int, error)
+	// CountSecrets counts the secrets of each of the realms that keep leaves (nil:
+	// all), in one query. A realm without any is not in the answer.
+	CountSecrets(ctx context.Context, realms []string, keep func(realm.Ref) bool) (map[string]int, error)
 	// UpdateSecret is for secrets what UpdateRealm is for realms. change also
 	// decides about the token, see TokenChange.
 	UpdateSecret(ctx context.Context, ref realm.Ref, change func(s realm.Secret, found bool) (realm.Secret, TokenChange, error)) (realm.Secret, error)

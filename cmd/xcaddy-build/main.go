@@ -7,7 +7,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	_ "time/tzdata"
@@ -17,24 +16,16 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-tokens/caddy-tokens/caddymodule"
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 )
 
-// releaseName is the name of the program in releases.
-const releaseName = "caddy-tokens"
-
 func main() {
-	if isRelease(os.Args[0]) {
+	if executable.Name() == executable.Release {
 		// Completions, man pages and the help name the program by this.
-		caddy.CustomBinaryName = releaseName
+		caddy.CustomBinaryName = executable.Release
 		os.Args = withTokens(os.Args)
 	}
 	caddycmd.Main()
-}
-
-// isRelease reports whether the program was called by its name in releases, in
-// whatever directory it lies.
-func isRelease(program string) bool {
-	return strings.TrimSuffix(filepath.Base(program), ".exe") == releaseName
 }
 
 // withTokens writes the word tokens in front of its verbs where it was left out:

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,14 +39,30 @@ func TestVerbsWithoutTheWordTokens(t *testing.T) {
 	}
 }
 
-// Under any other name the program is Caddy, as everybody knows it.
-func TestIsRelease(t *testing.T) {
-	for program, want := range map[string]bool{
-		"/usr/bin/caddy-tokens": true, "caddy-tokens": true, "caddy-tokens.exe": true,
-		"caddy": false, "/usr/bin/caddy": false, "xcaddy-build": false, "caddy-tokens-old": false,
-	} {
-		if got := isRelease(program); got != want {
-			t.Errorf("%s: got %v, want %v", program, got, want)
+// Vault's client is in the program of those who ask for it by the build tag, and in no
+// other: neither in ours, nor in that of those who import the plugin.
+func TestVaultIsOnlyInBuildsWithItsTag(t *testing.T) {
+	const client, module = "github.com/hashicorp/vault/api", "github.com/caddy-tokens/caddy-tokens"
+	for _, args := range [][]string{{module}, {module + "/cmd/xcaddy-build"}} {
+		if slices.Contains(run(t, append([]string{"go", "list", "-deps"}, args...)...), client) {
+			t.Errorf("%s has the client of Vault", args)
 		}
 	}
+	program := filepath.Join(t.TempDir(), "caddy")
+	run(t, "go", "build", "-tags", "vault,nobadger,nomysql,nopgx", "-o", program, module+"/cmd/xcaddy-build")
+	if modules := run(t, program, "list-modules"); !slices.Contains(modules, "tokens.sources.vault") || !slices.Contains(modules, "tokens.sources.file") {
+		t.Errorf("the program has no source vault: %q", modules)
+	}
+}
+
+// run is what a command prints, by lines.
+func run(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...) // #nosec G204 -- of this test
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }

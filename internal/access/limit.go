@@ -115,17 +115,21 @@ func (b *bucket) wait(now int64) time.Duration {
 	return time.Duration(max(0, b.fullAt(now, b.full.Load())-now-b.burst))
 }
 
-// force takes one call that was made whether it was allowed or not. An empty
-// bucket stays empty, and gets no debt.
-func (b *bucket) force(now int64) {
+// force takes one call that was made whether it was allowed or not, and returns how
+// much of it there was to take. An empty bucket stays empty, and gets no debt.
+func (b *bucket) force(now int64) (taken int64) {
 	for {
 		stored := b.full.Load()
-		full := min(b.fullAt(now, stored)+b.each, now+b.burst+b.each)
-		if b.full.CompareAndSwap(stored, full) {
-			return
+		before := b.fullAt(now, stored)
+		taken = min(b.each, now+b.burst+b.each-before)
+		if b.full.CompareAndSwap(stored, before+taken) {
+			return taken
 		}
 	}
 }
+
+// giveBack gives back what force took of a call that is not made.
+func (b *bucket) giveBack(taken int64) { b.full.Add(-taken) }
 
 // tally is what is counted of a client on this node. It belongs to the client's
 // id, so that it outlives changes of the client and of the configuration.
@@ -192,11 +196,15 @@ func (c *Client) MayFetch(now time.Time) *realm.Error {
 	return nil
 }
 
-// Fetched counts a token request that the client caused.
-func (c *Client) Fetched(now time.Time) {
-	if b := c.policy.fetches; b != nil {
-		b.force(now.UnixNano())
+// Fetched counts a token request that the client caused. It returns what takes that
+// back if the request is not made.
+func (c *Client) Fetched(now time.Time) (takeBack func()) {
+	b := c.policy.fetches
+	if b == nil {
+		return func() {}
 	}
+	taken := b.force(now.UnixNano())
+	return func() { b.giveBack(taken) }
 }
 
 // limited is the refusal of a request over a limit. Less than a second is no

@@ -83,6 +83,37 @@ func TestBucketAgreesWithTheModel(t *testing.T) {
 	})
 }
 
+// TestBucketGivesBackWhatWasTaken: a call that found the bucket empty, or with less
+// than one call, takes what there is. If it is not made, no more than that comes back.
+func TestBucketGivesBackWhatWasTaken(t *testing.T) {
+	b, now := newBucket(Limit{2, time.Minute}), int64(1e18)
+	wantWait := func(want time.Duration) {
+		t.Helper()
+		if got := b.wait(now); got != want {
+			t.Errorf("wait %v, want %v", got, want)
+		}
+	}
+	b.force(now)
+	b.force(now)
+	wantWait(30 * time.Second)
+	b.giveBack(b.force(now))
+	wantWait(30 * time.Second)
+	now += int64(10 * time.Second)
+	third := b.force(now) // takes a third of a call
+	wantWait(30 * time.Second)
+	b.giveBack(third)
+	wantWait(20 * time.Second)
+	now += int64(time.Hour)
+	first, second := b.force(now), b.force(now)
+	b.giveBack(first)
+	b.giveBack(second)
+	for range 2 {
+		wantWait(0)
+		b.force(now)
+	}
+	wantWait(30 * time.Second)
+}
+
 // TestRetryAfterIsRight: after the wait that a caller is told, and not before,
 // the next call is allowed.
 func TestRetryAfterIsRight(t *testing.T) {
@@ -149,6 +180,12 @@ func TestLimitsOfAClient(t *testing.T) {
 	wantLimited(c.Begin(now.Add(time.Millisecond)), "as it may: 3/h", 20*time.Minute)
 	c.End()
 
+	if e := c.MayFetch(now); e != nil {
+		t.Fatal(e)
+	}
+	takeBack := c.Fetched(now)
+	wantLimited(c.MayFetch(now), "token requests as it may: 1/m", time.Minute)
+	takeBack() // it was not made
 	if e := c.MayFetch(now); e != nil {
 		t.Fatal(e)
 	}

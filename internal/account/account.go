@@ -27,6 +27,7 @@ type Broker interface {
 
 	Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	RenewNow(ctx context.Context, ref realm.Ref) (lease *realm.Lease, fresh bool, err error)
+	IsDue(ctx context.Context, ref realm.Ref) (due, found bool, err error)
 
 	Concurrency(ctx context.Context, realmID string) (int, error)
 }
@@ -35,6 +36,7 @@ type Broker interface {
 // documented there.
 type Catalog interface {
 	Keys(ctx context.Context, realmID string) ([]string, error)
+	RealmsWithTokens(ctx context.Context) ([]string, error)
 	DefaultKey(ctx context.Context, realmID string) (string, error)
 
 	Company(ctx context.Context, taxpayerID string) (tokenstore.Company, error)

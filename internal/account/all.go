@@ -30,6 +30,9 @@ type Result struct {
 	Key    string  `json:"key"`
 	Result Outcome `json:"result"`
 	Reason string  `json:"reason,omitempty"`
+	// Code says for programs why it failed, or was not tried; "" where nothing had
+	// to be done.
+	Code realm.Code `json:"code,omitempty"`
 }
 
 // InitAll gets a token for every secret of the realm that has none, and renews
@@ -95,19 +98,28 @@ func (s *Service) all(ctx context.Context, realmID string, do func(context.Conte
 			for key := range waiting {
 				ref := realm.Ref{Realm: realmID, Key: key}
 				if s.allow(ref) != nil {
-					results <- Result{Key: key, Result: Skipped, Reason: "forbidden"}
+					results <- Result{Key: key, Result: Skipped, Reason: "forbidden", Code: realm.CodeForbidden}
 					continue
 				}
 				results <- s.renewOne(ctx, ref, do)
 			}
 		})
 	}
-	go func() {
+	report(results, stop, func() {
 		handOut(starting, keys, waiting)
 		workers.Wait()
+	}, progress)
+	return ctx.Err()
+}
+
+// report tells the results of work until it ends. Where progress panics, work is
+// stopped, and its results are told to nobody: it is not left waiting.
+func report[R any](results chan R, stop, work func(), progress func(R)) {
+	go func() {
+		work()
 		close(results)
 	}()
-	defer func() { // also where progress panics: nobody is left waiting
+	defer func() {
 		stop()
 		for range results { //nolint:revive // they are told to nobody
 		}
@@ -115,7 +127,6 @@ func (s *Service) all(ctx context.Context, realmID string, do func(context.Conte
 	for r := range results {
 		progress(r)
 	}
-	return ctx.Err()
 }
 
 // handOut sends the keys to the workers until the context ends.
@@ -140,7 +151,7 @@ func (s *Service) renewOne(ctx context.Context, ref realm.Ref, do func(context.C
 		if v := recover(); v != nil {
 			s.log.Error("panic while an account was renewed", zap.Stringer("ref", ref),
 				zap.String("type", fmt.Sprintf("%T", v)), zap.Stack("stack"))
-			r = Result{ref.Key, Failed, textInternal}
+			r = Result{ref.Key, Failed, textInternal, realm.CodeInternal}
 		}
 	}()
 	r, err := do(ctx, ref)
@@ -162,12 +173,12 @@ func (s *Service) failed(ref realm.Ref, err error) Result {
 	var e *realm.Error
 	switch {
 	case errors.As(err, &e) && e.Code == realm.CodeFixedToken:
-		return Result{Result: Skipped, Reason: e.Detail}
+		return Result{Result: Skipped, Reason: e.Detail, Code: e.Code}
 	case e != nil:
-		return Result{Result: Failed, Reason: e.Detail}
+		return Result{Result: Failed, Reason: e.Detail, Code: e.Code}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Result{Result: Failed, Reason: "the caller did not wait for it"}
 	}
 	s.log.Error("an account was not renewed", zap.Stringer("ref", ref), zap.String("type", fmt.Sprintf("%T", err)))
-	return Result{Result: Failed, Reason: textInternal}
+	return Result{Result: Failed, Reason: textInternal, Code: realm.CodeInternal}
 }

@@ -47,12 +47,12 @@ func TestInitAll(t *testing.T) {
 	}
 	got := collect(t, s.InitAll)
 	want := []Result{
-		{"broken", Failed, textInternal},
-		{"fixed", Skipped, textEndless},
-		{"fresh", Skipped, "the token is still fresh"},
-		{"new", OK, ""},
-		{"panics", Failed, textInternal},
-		{"refused", Failed, "wrong password"},
+		{"broken", Failed, textInternal, realm.CodeInternal},
+		{"fixed", Skipped, textEndless, ""},
+		{"fresh", Skipped, "the token is still fresh", ""},
+		{"new", OK, "", ""},
+		{"panics", Failed, textInternal, realm.CodeInternal},
+		{"refused", Failed, "wrong password", realm.CodeTokenUnavailable},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v", got)
@@ -86,11 +86,11 @@ func TestRefreshAll(t *testing.T) {
 	}
 	got := collect(t, s.RefreshAll)
 	want := []Result{
-		{"endless", Skipped, textEndless},
-		{"fixed", Skipped, "fixed"},
-		{"fresh", Skipped, "the token was obtained a moment ago, or the provider gave the same again"},
-		{"old", OK, ""},
-		{"spent", Failed, "no call now"},
+		{"endless", Skipped, textEndless, ""},
+		{"fixed", Skipped, "fixed", realm.CodeFixedToken},
+		{"fresh", Skipped, "the token was obtained a moment ago, or the provider gave the same again", ""},
+		{"old", OK, "", ""},
+		{"spent", Failed, "no call now", realm.CodeBudgetSpent},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v", got)

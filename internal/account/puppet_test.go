@@ -25,7 +25,9 @@ type puppet struct {
 
 	// answer is what comes of asking for a token; method is which way.
 	answer func(ctx context.Context, method string, ref realm.Ref) (*realm.Lease, bool, error)
+	realms []string
 	keys   []string
+	due    map[string]bool // by key
 	width  int
 	// measured is called when the width is asked for.
 	measured func()
@@ -92,6 +94,13 @@ func (p *puppet) Ensure(ctx context.Context, ref realm.Ref) (*realm.Lease, error
 func (p *puppet) RenewNow(ctx context.Context, ref realm.Ref) (*realm.Lease, bool, error) {
 	return p.ask(ctx, "renew", ref)
 }
+
+func (p *puppet) IsDue(ctx context.Context, ref realm.Ref) (due, found bool, err error) {
+	_, found, err = p.ask(ctx, "is due", ref)
+	return p.due[ref.Key], found, err
+}
+
+func (p *puppet) RealmsWithTokens(context.Context) ([]string, error) { return p.realms, nil }
 
 func (p *puppet) Callback(ctx context.Context, realmID string, cb grant.Callback) (realm.Ref, error) {
 	p.callbacks = append(p.callbacks, cb)

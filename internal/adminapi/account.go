@@ -30,7 +30,7 @@ func (a *api) accountsFor(r *request) *account.Service {
 }
 
 // accountToken answers with the token alone, as the earlier service did. It is
-// confidential, and leaves here.
+// confidential, and leaves here. In a session nothing is left of that answer.
 func (r *request) accountToken(
 	ctx context.Context, ask func(ctx context.Context, realmID, taxpayerID string, timeout time.Duration) (realm.Hidden, error),
 ) (any, error) {
@@ -41,6 +41,9 @@ func (r *request) accountToken(
 	token, err := ask(ctx, r.ids[0], p.taxpayerID, p.timeout)
 	if err != nil {
 		return nil, err
+	}
+	if r.caller.isInSession() {
+		return reply{status: http.StatusNoContent}, nil
 	}
 	return reply{status: http.StatusOK, kind: "text/plain; charset=utf-8", body: []byte(token.Reveal())}, nil
 }

@@ -220,13 +220,13 @@ func TestAllAccounts(t *testing.T) {
 			return nil
 		}
 		c.send(http.MethodPost, "/jd-account/"+verb, nil).ok(`{"data":{"list":[
-			{"key":"a","result":"failed","reason":"wrong password"},
+			{"key":"a","result":"failed","reason":"wrong password","code":"token_unavailable"},
 			{"key":"b","result":"ok"},
-			{"key":"c","result":"skipped","reason":"fixed"}],"total":3},"success":"ok"}`)
+			{"key":"c","result":"skipped","reason":"fixed","code":"fixed_token"}],"total":3},"success":"ok"}`)
 		a := c.send(http.MethodPost, "/jd-account/"+verb, nil, "Accept", "application/json;q=0.5, application/x-ndjson")
-		want := `{"key":"a","result":"failed","reason":"wrong password"}
+		want := `{"key":"a","result":"failed","reason":"wrong password","code":"token_unavailable"}
 {"key":"b","result":"ok"}
-{"key":"c","result":"skipped","reason":"fixed"}
+{"key":"c","result":"skipped","reason":"fixed","code":"fixed_token"}
 {"total":3,"ok":1,"skipped":1,"failed":1}
 `
 		if diff := cmp.Diff(want, a.body); diff != "" || a.header.Get("Content-Type") != "application/x-ndjson" {

@@ -31,14 +31,15 @@ import (
 type Broker interface {
 	account.Broker
 
+	Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	Heal(ctx context.Context, ref realm.Ref, refused realm.Hidden, blame realm.Blame) (_ *realm.Lease, isBought bool, _ error)
 	Test(ctx context.Context, ref realm.Ref, config *realm.Config) (grant.Report, error)
 	AuthorizeURL(ctx context.Context, ref realm.Ref) (string, error)
 	Proxyable(ctx context.Context, ref realm.Ref) (*realm.Lease, error)
 	ReportAnswer(ctx context.Context, ref realm.Ref, lease *realm.Lease, a grant.APIAnswer) (*grant.ReportResponse, error)
 
-	Status(ctx context.Context) broker.Status
 	StatusPage(ctx context.Context, q broker.StatusQuery) (broker.Status, int)
+	Counts(realms []string, may func(realm.Ref) bool) map[string]broker.RealmCounts
 	Watch() *broker.Watch
 	Outlook(from time.Time, steps int, step time.Duration, may func(realm.Ref) bool) (byState map[string]int, renewals []int)
 	RotateKeys(ctx context.Context, progress func(tokenstore.TableProgress)) (tokenstore.Rotation, error)
@@ -46,6 +47,7 @@ type Broker interface {
 	StatusOf(ref realm.Ref) (broker.TokenStatus, bool)
 	ListedStatusOf(ref realm.Ref) (broker.TokenStatus, bool)
 	CheckProxyable(ctx context.Context, ref realm.Ref) error
+	Examine(ctx context.Context, ref realm.Ref)
 }
 
 // Catalog is what the API needs of a catalog.Catalog; its methods are
@@ -53,8 +55,9 @@ type Broker interface {
 type Catalog interface {
 	account.Catalog
 
+	Realm(ctx context.Context, id string) (*catalog.Realm, error)
 	RealmInfo(ctx context.Context, id string) (catalog.RealmInfo, error)
-	Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]catalog.RealmInfo, int, error)
+	Realms(ctx context.Context, page tokenstore.Page, f tokenstore.RealmFilter) ([]catalog.RealmInfo, int, error)
 	SaveRealm(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
 	SaveRealmKeepingValues(ctx context.Context, id string, change func(r realm.Realm, found bool) (realm.Realm, error)) (catalog.RealmInfo, error)
 	DeleteRealm(ctx context.Context, id string, cascade bool) error
@@ -62,7 +65,9 @@ type Catalog interface {
 	TestedParents(ctx context.Context, ref realm.Ref, config *realm.Config) ([]realm.Ref, error)
 
 	SecretInfo(ctx context.Context, ref realm.Ref) (catalog.SecretInfo, error)
+	SourcesOf(ref realm.Ref) []catalog.SourceStatus
 	Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.SecretFilter) ([]catalog.SecretInfo, int, error)
+	CountSecrets(ctx context.Context, realms []string, keep func(realm.Ref) bool) (map[string]int, error)
 	SaveSecret(ctx context.Context, u catalog.SecretUpdate) (catalog.SecretInfo, error)
 	DeleteSecret(ctx context.Context, ref realm.Ref) error
 	Push(ctx context.Context, ref realm.Ref, field string, value realm.Hidden, life time.Duration) (tokenstore.PushedValue, error)
@@ -89,6 +94,8 @@ type Options struct {
 	Activities Activities
 	// Ending is closed when answers that go on for ever have to end. Nil: never.
 	Ending <-chan struct{}
+	// Edge is why routes are refused that need a database. Nil: there is one.
+	Edge *realm.Error
 	// Now is the clock that the life left to a token is measured with. Nil:
 	// time.Now.
 	Now func() time.Time
@@ -109,7 +116,9 @@ type api struct {
 	// activities may be nil.
 	activities Activities
 	streams    streams
-	now        func() time.Time
+	// edge is Options.Edge.
+	edge *realm.Error
+	now  func() time.Time
 }
 
 // New makes the handler of everything that Serves says. Any other path is
@@ -126,7 +135,7 @@ func newAPI(routes []route, b Broker, c Catalog, opts Options) *api {
 	if opts.Audit != nil {
 		b = auditedBroker{b, opts.Audit}
 	}
-	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, ending: opts.Ending, activities: opts.Activities, now: opts.Now}
+	a := &api{routes: routes, broker: b, catalog: c, clients: opts.Clients, audit: opts.Audit, apis: opts.APIs, log: opts.Log, ending: opts.Ending, activities: opts.Activities, edge: opts.Edge, now: opts.Now}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

@@ -50,6 +50,7 @@ var acts = map[[2]string]act{
 	{http.MethodPost, "/api/client"}:                           {"client.update", byStore},
 	{http.MethodDelete, "/api/client/{id}"}:                    {"client.delete", byStore},
 	{http.MethodPost, "/api/client/{id}/rotate"}:               {"client.rotate", byStore},
+	{http.MethodPost, "/api/renew-due"}:                        {audit.ActFlush, byBroker},
 	{http.MethodPost, "/api/keys/rotate"}:                      {"key.rotate", before},
 	{http.MethodGet, backupPath}:                               {"backup", before},
 	{http.MethodPost, sessionPath}:                             {audit.ActLogin, byStore},
@@ -177,6 +178,18 @@ func failed(begun audit.Begun, err error) {
 // Read hands out a token once that is written down.
 func (b auditedBroker) Read(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	lease, err := b.Broker.Read(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.audit.Read(ctx, event(ctx, audit.ActRead, ref), lease.Lineage); err != nil {
+		return nil, err
+	}
+	return lease, nil
+}
+
+// Token is Read, for an edge.
+func (b auditedBroker) Token(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	lease, err := b.Broker.Token(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -103,8 +103,14 @@ func TestEveryActIsWritten(t *testing.T) {
 	if v := s.json(http.MethodPost, "/api/audit/verify", "").document(); v["intact"] != true || len(v["chains"].([]any)) != 1 {
 		t.Errorf("got %v", v)
 	}
-	for name, value := range map[string]string{"result": "maybe", "from": "yesterday", "to": "1", "page": "0", "actor": "%zz"} {
+	for name, value := range map[string]string{"result": "maybe", "from": "yesterday", "to": "1", "page": "0", "actor": "%zz", "act": "token.raed"} {
 		s.get("/api/audit?" + name + "=" + value).wrong(name)
+	}
+	const acts = "there are access, account.authorize, account.callback, audit.checkpoint, backup, client.create, client.delete, client.rotate, client.update, " +
+		"company.create, company.delete, company.update, key.rotate, login, realm.create, realm.delete, realm.test, realm.update, " +
+		"secret.create, secret.delete, secret.push, secret.update, token.flush, token.read"
+	if got := s.get("/api/audit?act=token.raed").body; !strings.Contains(got, acts) || !strings.Contains(got, "did you mean 'token.read'?") {
+		t.Errorf("an unknown act: %s", got)
 	}
 }
 

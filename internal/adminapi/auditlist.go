@@ -3,9 +3,13 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/audit"
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -88,6 +92,9 @@ func (q query) auditFilter() (f tokenstore.AuditFilter, err error) {
 			return f, err
 		}
 	}
+	if known := actNames(); f.Act != "" && !slices.Contains(known, f.Act) {
+		return f, realm.Fieldf("act", "is none that there is%s; there are %s", spelling.DidYouMean(f.Act, known), strings.Join(known, ", "))
+	}
 	switch f.Result {
 	case "", tokenstore.AuditOK, tokenstore.AuditRefused, tokenstore.AuditFailed:
 	default:
@@ -98,6 +105,20 @@ func (q query) auditFilter() (f tokenstore.AuditFilter, err error) {
 	}
 	f.To, err = q.instant("to")
 	return f, err
+}
+
+// actNames are the acts that an entry can have, sorted. Of an update the store makes a
+// creation where there was nothing.
+func actNames() []string {
+	names := []string{audit.ActFlush, audit.ActAccess, tokenstore.ActCheckpoint}
+	for _, a := range acts {
+		names = append(names, a.name)
+		if what, ok := strings.CutSuffix(a.name, ".update"); ok {
+			names = append(names, what+".create")
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // instant reads a time; the zero one where it is absent.

@@ -27,6 +27,9 @@ type Caller struct {
 	Host string
 	// SessionEnds is when the session ends that the caller is in; zero for none.
 	SessionEnds time.Time
+	// SessionToken names that session, so that a page can say which one it means;
+	// "" for none.
+	SessionToken string
 	// Login makes and ends sessions; nil for requests that are about none.
 	Login Login
 }
@@ -80,6 +83,14 @@ func visitOf(ctx context.Context) *visit {
 
 // callerOf is who makes the request.
 func callerOf(ctx context.Context) Caller { return visitOf(ctx).caller }
+
+// isInSession reports whether the caller is known by the cookie of a session. That
+// is a page in a browser, which is to hold no token: it gets every answer without.
+func (c Caller) isInSession() bool { return !c.SessionEnds.IsZero() }
+
+// isEdge reports whether the caller is an instance that takes its tokens from this
+// one. It gets those that are inject_only, too, and keeps them from its own callers.
+func (c Caller) isEdge() bool { return c.Client != nil && c.Client.IsEdge() }
 
 // hasAll reports whether the caller has every right, because it is no client.
 func (c Caller) hasAll() bool { return c.Client == nil && c.Kind != "" && c.Kind != KindClient }

@@ -119,7 +119,8 @@ func TestNothingLeaks(t *testing.T) {
 	send(http.MethodGet, "/api/token?realm=child&key=k", "")
 	for _, target := range []string{
 		"/api/realm", "/api/realm/r", "/api/realm/file", "/api/secret", "/api/secret/r/k", "/api/secret/file/main",
-		"/api/secret/wxgzh/moved", "/api/secret/open/k", "/api/status", "/api/openapi.json", "/api/preset", "/api/preset/jd",
+		"/api/secret/wxgzh/moved", "/api/secret/open/k", "/api/status", "/api/status?realm=wxgzh&key=moved", "/api/status?realm=child&key=k", "/api/status?page=1&pageSize=1000",
+		"/api/realm?counts=true", "/api/secret?status=true", "/api/activity", "/api/watch", "/api/openapi.json", "/api/preset", "/api/preset/jd",
 	} {
 		send(http.MethodGet, target, "")
 	}

@@ -173,6 +173,9 @@ func TestExplain(t *testing.T) {
 		for _, reason := range doc["reasons"].([]any) {
 			words = append(words, reason.(string))
 		}
+		if code, ok := doc["code"]; ok {
+			words = append(words, fmt.Sprintf("code %s", code))
+		}
 		return doc["allowed"].(bool), doc["rule"], strings.Join(words, "; ")
 	}
 	for _, tt := range []struct {
@@ -189,7 +192,9 @@ func TestExplain(t *testing.T) {
 		{"api", "k", "GET", "/cgi-bin/x/../token", false, 1.0, "another way"},
 		{"api", "k", "GET", "/other", false, nil, "no rule allows"},
 		{"api", "none", "GET", "/cgi-bin/user", false, 0.0, "secret"},
+		{"api", "none", "GET", "/cgi-bin/user", false, 0.0, "; code secret_not_found"},
 		{"none", "k", "GET", "/cgi-bin/user", false, 0.0, "realm"},
+		{"none", "k", "GET", "/cgi-bin/user", false, 0.0, "; code realm_not_found"},
 		{"wxgzh", "wxgzh_secret", "GET", "/cgi-bin/user", false, 0.0, "api"},
 		{"moved", "k", "GET", "/cgi-bin/user", false, 0.0, "elsewhere.example"},
 		{"moved", "fresh", "GET", "/cgi-bin/user", false, 0.0, "does not fit"},
@@ -218,7 +223,7 @@ func (staleClients) Since() time.Time { return noon }
 func TestStatusOfClients(t *testing.T) {
 	p := &puppet{}
 	caller{t, newLocal(p, p, Options{Clients: staleClients{}})}.get("/api/status").
-		ok(`{"stores":[],"tokens":[],"clients":{"required":true,"stale_since":"2026-11-22T12:00:00Z"}}`)
+		ok(`{"stores":[],"tokens":[],"total":0,"clients":{"required":true,"stale_since":"2026-11-22T12:00:00Z"}}`)
 	s := newServer(t)
 	if err := s.clients.Ready(t.Context()); err != nil {
 		t.Fatal(err) // until then nobody knows whether there is a client

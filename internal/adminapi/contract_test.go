@@ -100,7 +100,7 @@ func TestContractSecret(t *testing.T) {
 	s := newServer(t)
 	s.json(http.MethodPost, "/api/secret", secretWxgzh).refused(http.StatusBadRequest, "realm_not_found", "realm 不存在")
 	s.must(http.MethodPost, "/api/realm", realmWxgzh)
-	s.json(http.MethodPost, "/api/secret", secretWxgzh).without("created_at", "updated_at").ok(secretEcho)
+	s.json(http.MethodPost, "/api/secret", secretWxgzh).without("created_at", "updated_at", "warnings").ok(secretEcho)
 	doc := s.get("/api/token?realm=wxgzh&key=wxgzh_secret&flush=false").
 		refused(http.StatusServiceUnavailable, "token_unavailable", "无法从上游服务获取 token")
 	if reason, _ := doc["reason"].(string); !strings.Contains(reason, "key_1") {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
 	"github.com/caddy-tokens/caddy-tokens/internal/broker"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -19,6 +20,11 @@ type explanation struct {
 	// where none did.
 	Rule    *int     `json:"rule"`
 	Reasons []string `json:"reasons"`
+	// What the last of Reasons says, for programs. Code: why the realm or the secret
+	// gives no token; Failure and ProviderCode: of the token, as in the status.
+	Code         realm.Code `json:"code,omitempty"`
+	Failure      string     `json:"failure,omitempty"`
+	ProviderCode string     `json:"provider_code,omitempty"`
 }
 
 // explain says why a proxied request of a client would or would not get its
@@ -35,10 +41,11 @@ func (a *api) explain(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.explainRealm(ctx, r.caller, q, &e); err != nil {
+	var shown explanation
+	if err := a.explainRealm(ctx, r.caller, q, &e, &shown); err != nil {
 		return nil, err
 	}
-	shown := explanation{Allowed: e.Allowed, Reasons: orEmpty(e.Reasons)}
+	shown.Allowed, shown.Reasons = e.Allowed, orEmpty(e.Reasons)
 	if e.Rule >= 0 {
 		shown.Rule = &e.Rule
 	}
@@ -76,13 +83,14 @@ func readQuestion(body []byte) (client string, q access.Question, err error) {
 }
 
 // explainRealm adds what the realm, the secret and the state of its token have
-// to do with it.
-func (a *api) explainRealm(ctx context.Context, asking Caller, q access.Question, e *access.Explanation) error {
+// to do with it, and says to shown what the last of that is for programs.
+func (a *api) explainRealm(ctx context.Context, asking Caller, q access.Question, e *access.Explanation, shown *explanation) error {
 	err := a.broker.CheckProxyable(ctx, q.Ref)
 	var known *realm.Error
 	switch {
 	case errors.As(err, &known) && known.Code != realm.CodeUnavailable:
 		e.Refuse(known.Detail)
+		shown.Code = known.Code
 		return nil
 	case err != nil:
 		return err
@@ -95,6 +103,9 @@ func (a *api) explainRealm(ctx context.Context, asking Caller, q access.Question
 		e.Refuse("the realm does not allow the method " + q.Method)
 	}
 	e.Add(fmt.Sprintf("the request goes to %s, and the token to %s alone", info.Config.API, hostsOf(info.Config)))
+	for _, s := range a.catalog.SourcesOf(q.Ref) {
+		e.Add(toldSource(s))
+	}
 	t, ok := a.broker.StatusOf(q.Ref)
 	for _, p := range t.Parents {
 		if asking.maySome(access.AdminRead, p.Realm) {
@@ -108,10 +119,20 @@ func (a *api) explainRealm(ctx context.Context, asking Caller, q access.Question
 		e.Add("there is a live token")
 	case t.LastError != "":
 		e.Add("the state of the token is " + t.State + ": " + t.LastError)
+		shown.Failure, shown.ProviderCode = t.Failure, t.Code
 	default:
 		e.Add("the state of the token is " + t.State)
 	}
 	return nil
+}
+
+// toldSource says where a field comes from, and what is wrong with that.
+func toldSource(s catalog.SourceStatus) string {
+	text := fmt.Sprintf("the field %s comes from %s", s.Field, s.Source)
+	if s.Error != "" {
+		text += ", which gave no value the last time: " + s.Error
+	}
+	return text
 }
 
 // hostsOf are the hosts that get the token of a realm.

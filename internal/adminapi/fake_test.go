@@ -81,8 +81,10 @@ func (p *puppet) RealmInfo(_ context.Context, id string) (catalog.RealmInfo, err
 	return catalog.RealmInfo{Realm: realm.Realm{ID: id}}, p.asked(realm.Ref{Realm: id})
 }
 
-func (p *puppet) Realms(_ context.Context, page tokenstore.Page, keyword string) ([]catalog.RealmInfo, int, error) {
-	p.page, p.keyword = page, keyword
+func (p *puppet) SourcesOf(realm.Ref) []catalog.SourceStatus { return nil }
+
+func (p *puppet) Realms(_ context.Context, page tokenstore.Page, f tokenstore.RealmFilter) ([]catalog.RealmInfo, int, error) {
+	p.page, p.keyword = page, f.Keyword
 	return nil, 0, p.asked(realm.Ref{})
 }
 
@@ -123,9 +125,9 @@ func (p *puppet) SaveSecret(_ context.Context, u catalog.SecretUpdate) (catalog.
 
 func (p *puppet) DeleteSecret(_ context.Context, ref realm.Ref) error { return p.asked(ref) }
 
-func (p *puppet) Status(context.Context) broker.Status {
+func (p *puppet) StatusPage(context.Context, broker.StatusQuery) (broker.Status, int) {
 	_ = p.asked(realm.Ref{})
-	return broker.Status{}
+	return broker.Status{}, 0
 }
 
 func (p *puppet) Backup(_ context.Context, w io.Writer) error { return p.backup(w) }

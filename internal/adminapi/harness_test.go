@@ -197,7 +197,7 @@ func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(b []byte) (int, error) { return 0, io.ErrClosedPipe }
 func (discard) WriteHeader(int)             {}
 
-func mustRequest(t *testing.T, ctx context.Context, target string) *http.Request {
+func mustRequest(t testing.TB, ctx context.Context, target string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {

@@ -60,6 +60,13 @@ func TestInjectOnlyIsReadByNoRoute(t *testing.T) {
 			if !strings.Contains(a.body, `{"key":"main","result":"skipped"`) {
 				t.Errorf("refresh-all: %s", a.body)
 			}
+			minimal := []string{"Prefer", "return=minimal", "Content-Type", "application/json"}
+			refused(s.send(http.MethodGet, "/api/token?realm=jd&key=main", nil, minimal...))
+			before := len(s.provider.Issued())
+			flushed := s.send(http.MethodPost, "/api/token", strings.NewReader(`{"realm":"jd","key":"main","flush":true}`), minimal...)
+			if _, shown := flushed.document()["token"]; flushed.status != http.StatusOK || shown || len(s.provider.Issued()) != before+1 {
+				t.Errorf("a flush without the token: %d %s", flushed.status, flushed.body)
+			}
 		})
 	}
 }
@@ -78,7 +85,7 @@ func TestSecretInjectOnly(t *testing.T) {
 		{`,"inject_only":null`, ``},
 	} {
 		want := `{"realm":"r","key":"k"` + tt.want + `}`
-		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"k"`+tt.send+`}`).without("created_at", "updated_at").ok(want)
+		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"k"`+tt.send+`}`).without("created_at", "updated_at", "warnings").ok(want)
 		s.get("/api/secret/r/k").without("created_at", "updated_at").ok(want)
 	}
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","inject_only":"true"}`).wrong("inject_only")

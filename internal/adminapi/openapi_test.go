@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -79,15 +80,16 @@ func TestDescriptionOfRoutes(t *testing.T) {
 // else does.
 func TestDescriptionHasAllFields(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{
-		"Config":    reflect.TypeFor[realm.Config](),
-		"Recipe":    reflect.TypeFor[realm.Recipe](),
-		"Argument":  reflect.TypeFor[realm.Argument](),
-		"Rule":      reflect.TypeFor[realm.Rule](),
-		"Grant":     reflect.TypeFor[realm.Grant](),
-		"Injection": reflect.TypeFor[realm.Injection](),
-		"Limits":    reflect.TypeFor[realm.Limits](),
-		"Realm":     reflect.TypeFor[realmDocument](),
-		"Status":    reflect.TypeFor[statusDocument](),
+		"Config":      reflect.TypeFor[realm.Config](),
+		"Recipe":      reflect.TypeFor[realm.Recipe](),
+		"Argument":    reflect.TypeFor[realm.Argument](),
+		"Rule":        reflect.TypeFor[realm.Rule](),
+		"Grant":       reflect.TypeFor[realm.Grant](),
+		"Injection":   reflect.TypeFor[realm.Injection](),
+		"Limits":      reflect.TypeFor[realm.Limits](),
+		"Realm":       reflect.TypeFor[realmDocument](),
+		"RealmCounts": reflect.TypeFor[realmCounts](),
+		"Status":      reflect.TypeFor[statusDocument](),
 
 		"StoreStatus":    reflect.TypeFor[broker.StoreStatus](),
 		"Activity":       reflect.TypeFor[Activity](),
@@ -155,6 +157,26 @@ func TestDescriptionHasAllFields(t *testing.T) {
 		if !slices.Equal(have, want) {
 			t.Errorf("%s has %v\ndescribed %v", name, have, want)
 		}
+	}
+}
+
+// Whoever says the advice in another language finds all its words: a code, or
+// code.case.
+func TestDescriptionHasAllAdvice(t *testing.T) {
+	var described struct {
+		Components struct {
+			Schemas struct {
+				Advice struct {
+					Words []string `json:"x-words"`
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(description, &described); err != nil {
+		t.Fatal(err)
+	}
+	if got := described.Components.Schemas.Advice.Words; !slices.Equal(got, doctor.Words()) {
+		t.Errorf("described %q\nwant %q", got, doctor.Words())
 	}
 }
 

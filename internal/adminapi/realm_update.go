@@ -35,7 +35,7 @@ func readRealmUpdate(body []byte) (u realmUpdate, err error) {
 	if u.comment, err = takeText(o, "comment"); err != nil {
 		return u, err
 	}
-	return u, o.end("created_at", "updated_at", "read_only", "not_yet_active", "damaged", "needs_values", "needs_shared")
+	return u, o.end("created_at", "updated_at", "read_only", "not_yet_active", "damaged", "needs_values", "needs_shared", "warnings", "counts", "reads", "truncated")
 }
 
 // apply makes the change. It may be called more than once.

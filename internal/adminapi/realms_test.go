@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,17 +48,51 @@ func TestRealmUpdates(t *testing.T) {
 	}
 }
 
-// Everything a realm can say is kept from now on; what does nothing yet is
-// listed.
-func TestRealmNotYetActive(t *testing.T) {
+// TestLongRealms: a list of 20, as the console asks for it, has less than 1 MiB with the
+// longest realms that can be saved. They could have 1 MiB each.
+func TestLongRealms(t *testing.T) {
 	s := newServer(t)
-	const config = `{"token_path":"t","scrub":true,"renew_on":[{"status":[401]}],"proxy":"http://proxy.example:3128"}`
-	doc := s.must(http.MethodPost, "/api/realm", `{"id":"a","config":`+config+`}`).document()
-	list, _ := doc["not_yet_active"].([]any)
-	if !slices.Equal(list, []any{"config.proxy"}) {
-		t.Errorf("not yet active: %v", list)
+	long := func(id string, bytes int) string {
+		const body = `{"id":%q,"config":{"url":"https://a.example/t","token_path":"t","arguments":[%s]}}`
+		var arguments []string
+		for n := 0; n < bytes; n += 4_000 {
+			arguments = append(arguments, fmt.Sprintf(`{"place":"url","name":"a%d","value":%q}`, n, strings.Repeat("<", min(bytes-n, 4_000)/6)))
+		}
+		return fmt.Sprintf(body, id, strings.Join(arguments, ","))
 	}
-	s.get("/api/realm/a").without("created_at", "updated_at", "not_yet_active").ok(`{"id":"a","config":` + config + `}`)
+	for i := range 20 {
+		s.must(http.MethodPost, "/api/realm", long(fmt.Sprintf("r%d", i), 48_000))
+	}
+	if got := s.get("/api/realm?pageSize=20&counts=true"); len(got.body) > 1<<20 || len(got.body) < 900_000 {
+		t.Errorf("the list has %d bytes", len(got.body))
+	}
+	refused := s.json(http.MethodPost, "/api/realm", long("r", 49_000))
+	if refused.status != http.StatusBadRequest || !strings.Contains(refused.body, `"field":"config"`) || !strings.Contains(refused.body, "48KiB is the limit") {
+		t.Errorf("a longer one: %d %.200s", refused.status, refused.body)
+	}
+	// A dry run says so before somebody saves it.
+	s.must(http.MethodPost, "/api/secret", `{"realm":"r0","key":"k","fields":{"a":"b"}}`)
+	_, config, _ := strings.Cut(long("r0", 49_000), `"config":`)
+	refused = s.json(http.MethodPost, "/api/realm/r0/test", `{"key":"k","config":`+config)
+	if refused.status != http.StatusBadRequest || !strings.Contains(refused.body, `"field":"config"`) || !strings.Contains(refused.body, "48KiB is the limit") {
+		t.Errorf("a dry run with a longer one: %d %.200s", refused.status, refused.body)
+	}
+	// What is shown masked is no part of a list.
+	s.must(http.MethodPost, "/api/realm", strings.Replace(long("r", 40_000), `"token_path"`, `"shared":{"key":"`+strings.Repeat("k", 60_000)+`"},"token_path"`, 1))
+}
+
+// What a realm says about its connections is shown as it was sent, and a user and a
+// password of a proxy are no text of a realm.
+func TestRealmConnection(t *testing.T) {
+	s := newServer(t)
+	const config = `{"token_path":"t","shared":{"p":"******************"},"proxy":"http://u:{secret.p}@proxy.example:3128"}`
+	s.must(http.MethodPost, "/api/realm", `{"id":"a","config":`+strings.Replace(config, "******************", "pass-word", 1)+`}`)
+	s.get("/api/realm/a").without("created_at", "updated_at").ok(`{"id":"a","config":` + config + `}`)
+	refused := s.send(http.MethodPost, "/api/realm", strings.NewReader(`{"id":"b","config":{"proxy":"http://u:pass-word@proxy.example:3128"}}`), "Content-Type", "application/json")
+	refused.wrong("config.proxy")
+	if strings.Contains(refused.body, "pass-word") {
+		t.Error("the password is in the error")
+	}
 }
 
 // Shared fields are shown masked; a masked one that is sent back leaves what

@@ -11,7 +11,8 @@ import (
 type reply struct {
 	status int
 	// kind is the Content-Type; "" where there is no body.
-	kind   string
+	kind string
+	// header has the names in their canonical form.
 	header map[string]string
 	body   []byte
 	// problem is answered in place of all that.
@@ -37,11 +38,16 @@ func (p reply) write(w http.ResponseWriter) {
 		return
 	}
 	h := w.Header()
+	values := make([]string, 0, len(p.header)+1) // one allocation for all of them
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
 	for name, value := range p.header {
-		h.Set(name, value)
+		set(name, value)
 	}
 	if p.kind != "" {
-		h.Set("Content-Type", p.kind)
+		set("Content-Type", p.kind)
 	}
 	w.WriteHeader(p.status)
 	// An error of this write means that the caller has gone.

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -63,6 +64,7 @@ var tries = map[string]struct {
 	"DELETE /api/client/{id}":                    {"/api/client/none", "", "admin"},
 	"POST /api/client/{id}/rotate":               {"/api/client/none/rotate", "", "admin"},
 	"POST /api/explain":                          {"/api/explain", `{"client":"none","realm":"r","key":"k"}`, "admin_read"},
+	"POST /api/renew-due":                        {"/api/renew-due", "", "flush"},
 	"GET /api/status":                            {"/api/status", "", "admin_read"},
 	"GET /api/activity":                          {"/api/activity", "", "admin_read"},
 	"GET /api/watch":                             {"/api/watch", "", "read admin_read"},
@@ -129,7 +131,7 @@ func TestNoRightTellsNothing(t *testing.T) {
 		s.forEachTry(t, id, rules, func(route string, rights []string, a answer) {
 			text := instants.ReplaceAllString(a.body, "")
 			got[route] = strings.ReplaceAll(fmt.Sprint(a.status, text), `"id":"`+id+`"`, `"id":"its own"`)
-			isOpen := len(rights) > 2 || slices.Contains([]string{"GET /api/realm", "GET /api/secret", "GET /api/company", "GET /api/status", "GET /api/watch", "GET /api/activity"}, route)
+			isOpen := len(rights) > 2 || slices.Contains([]string{"GET /api/realm", "GET /api/secret", "GET /api/company", "GET /api/status", "GET /api/watch", "GET /api/activity", "POST /api/renew-due"}, route)
 			if !isOpen && a.status != http.StatusForbidden {
 				t.Errorf("%s about a realm of others: %d %s", route, a.status, a.body)
 			}
@@ -217,6 +219,16 @@ func TestListsAreFiltered(t *testing.T) {
 		if total, _ := data["total"].(float64); !strings.Contains(target, "page") && int(total) != len(got) {
 			t.Errorf("%s: %v in all, and %d are shown", target, total, len(got))
 		}
+	}
+	data, _ := c.get("/api/realm?counts=true").document()["data"].(map[string]any)
+	list, _ := data["list"].([]any)
+	var counts []any
+	for _, item := range list {
+		counts = append(counts, item.(map[string]any)["counts"])
+	}
+	want := `[{"attention":1,"secrets":1,"states":{"failing":1}},{"attention":1,"secrets":1,"states":{"failing":1}}]`
+	if got, err := json.Marshal(counts); err != nil || string(got) != want {
+		t.Errorf("the counts are %s, not %s", got, want)
 	}
 	var seen []string
 	tokens, _ := c.get("/api/status").document()["tokens"].([]any)
@@ -333,7 +345,36 @@ func TestAllSkipsForbiddenKeys(t *testing.T) {
 	s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"other"}`)
 	c := s.client(t, "one", "allow flush wxgzh wxgzh_secret")
 	c.json(http.MethodPost, "/wxgzh-account/init-all-token", "").ok(`{"data":{"list":[
-		{"key":"other","result":"skipped","reason":"forbidden"},{"key":"wxgzh_secret","result":"ok"}],"total":2},"success":"ok"}`)
+		{"key":"other","result":"skipped","reason":"forbidden","code":"forbidden"},{"key":"wxgzh_secret","result":"ok"}],"total":2},"success":"ok"}`)
+}
+
+// TestRenewDueOfWhatACallerMayFlush: a client's timer renews its own keys. Of
+// realms of which it may flush nothing it does not learn that they are there.
+func TestRenewDueOfWhatACallerMayFlush(t *testing.T) {
+	s := newServer(t)
+	s.wxgzh()
+	s.must(http.MethodPost, "/api/secret", `{"realm":"wxgzh","key":"other"}`)
+	s.must(http.MethodGet, "/api/token?realm=wxgzh&key=wxgzh_secret", "")
+	c := s.client(t, "one", "allow flush wxgzh wxgzh_secret")
+	const nothing = `{"data":{"list":[
+		{"realm":"wxgzh","key":"other","result":"skipped","reason":"forbidden","code":"forbidden"},
+		{"realm":"wxgzh","key":"wxgzh_secret","result":"skipped","reason":"the token is not due"}],"total":2},"success":"ok"}`
+	fetched := s.provider.Fetches()
+	c.json(http.MethodPost, "/api/renew-due", "").ok(nothing)
+	if n := s.provider.Fetches(); n != fetched {
+		t.Errorf("%d fetches of what is not due", n-fetched)
+	}
+	s.must(http.MethodPost, "/api/realm", strings.NewReplacer("https://api.weixin.qq.com", s.url, `"method"`, `"allow_http": true, "method"`,
+		`"arguments": [`, `"arguments": [{"name": "v", "place": "url", "value": "2"}, `).Replace(realmWxgzh)) // the token is of another recipe
+	c.json(http.MethodPost, "/api/renew-due", "").ok(`{"data":{"list":[
+		{"realm":"wxgzh","key":"other","result":"skipped","reason":"forbidden","code":"forbidden"},
+		{"realm":"wxgzh","key":"wxgzh_secret","result":"ok"}],"total":2},"success":"ok"}`)
+	c.json(http.MethodPost, "/api/renew-due", "").ok(nothing)
+	if n := s.provider.Fetches(); n != fetched+1 {
+		t.Errorf("%d fetches", n-fetched)
+	}
+	s.client(t, "stranger", "allow flush elsewhere *").json(http.MethodPost, "/api/renew-due", "").
+		ok(`{"data":{"list":[],"total":0},"success":"ok"}`)
 }
 
 // TestNobodyMayDoNothing: a request of which nobody said who makes it is refused

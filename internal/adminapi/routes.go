@@ -25,7 +25,18 @@ type route struct {
 	// right is what a caller needs, for what scope says.
 	right access.Right
 	scope scope
+	edge  edgeRule
 }
+
+// edgeRule tells whether an edge, which has no database, answers the route.
+type edgeRule bool
+
+// What a route changes, or lists, is on the instance that the edge takes its tokens
+// from.
+const (
+	notOnEdge  edgeRule = false
+	alsoOnEdge edgeRule = true
+)
 
 // kind sets a route apart from those that answer JSON to who may call.
 type kind uint8
@@ -41,51 +52,52 @@ const (
 
 // routes are all there are, the busiest one first; openapi.json describes each.
 var routes = []route{
-	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain, access.Read, scopeHandler},
-	{http.MethodPost, "/api/token", (*api).token, bodyNeeded, tokenWords, kindPlain, access.Read, scopeHandler},
-	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain, access.Admin, scopeHandler},
-	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeHandler},
-	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, kindPlain, access.Admin, scopeRealm},
-	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, kindPlain, access.Admin, scopeHandler},
-	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, kindPlain, access.Admin, scopeHandler},
-	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSecret},
-	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain, access.Admin, scopeSecret},
-	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential, access.Authorize, scopeSecret},
-	{http.MethodPost, "/api/secret/{realm}/{key}/push", (*api).push, bodyNeeded, secretWords, kindPlain, access.Push, scopeSecret},
-	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain, access.Admin, scopeSomewhere},
-	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain, access.Admin, scopeSomewhere},
-	{http.MethodGet, "/api/client", (*api).listClients, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll},
-	{http.MethodPost, "/api/client", (*api).saveClient, bodyNeeded, clientWords, kindPlain, access.Admin, scopeAll},
-	{http.MethodGet, "/api/client/{id}", (*api).getClient, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll},
-	{http.MethodDelete, "/api/client/{id}", (*api).deleteClient, bodyIgnored, clientWords, kindPlain, access.Admin, scopeAll},
-	{http.MethodPost, "/api/client/{id}/rotate", (*api).rotateClient, bodyJSON, clientWords, kindPlain, access.Admin, scopeAll},
-	{http.MethodPost, "/api/explain", (*api).explain, bodyNeeded, nil, kindPlain, access.AdminRead, scopeHandler},
-	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
-	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain, access.Admin, scopeAll},
-	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodGet, "/api/activity", (*api).activity, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere},
-	{http.MethodGet, watchPath, (*api).watch, bodyIgnored, nil, kindPlain, access.Read | access.AdminRead, scopeSomewhere},
-	{http.MethodGet, "/api/audit", (*api).listAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
-	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll},
-	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen},
-	{http.MethodGet, "/api/preset/{name}", (*api).getPreset, bodyIgnored, nil, kindPlain, 0, scopeOpen},
-	{http.MethodPost, "/api/caddyfile", (*api).writeCaddyfile, bodyNeeded, nil, kindPlain, 0, scopeOpen},
-	{http.MethodPost, sessionPath, (*api).signIn, bodyJSON, nil, kindPlain, 0, scopeOpen},
-	{http.MethodGet, sessionPath, (*api).showSession, bodyIgnored, nil, kindPlain, 0, scopeOpen},
-	{http.MethodDelete, sessionPath, (*api).signOut, bodyIgnored, nil, kindPlain, 0, scopeOpen},
-	{http.MethodPost, "/api/session/link", (*api).makeLink, bodyIgnored, nil, kindPlain, 0, scopeOpen},
-	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen},
+	{http.MethodGet, "/api/token", (*api).token, bodyOptional, tokenWords, kindPlain, access.Read, scopeHandler, alsoOnEdge},
+	{http.MethodPost, "/api/token", (*api).token, bodyNeeded, tokenWords, kindPlain, access.Read, scopeHandler, alsoOnEdge},
+	{http.MethodGet, "/api/realm", (*api).listRealms, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeSomewhere, notOnEdge},
+	{http.MethodPost, "/api/realm", (*api).saveRealm, bodyNeeded, realmWords, kindPlain, access.Admin, scopeHandler, notOnEdge},
+	{http.MethodGet, "/api/realm/{id}", (*api).getRealm, bodyIgnored, realmWords, kindPlain, access.AdminRead, scopeHandler, alsoOnEdge},
+	{http.MethodDelete, "/api/realm/{id}", (*api).deleteRealm, bodyIgnored, realmWords, kindPlain, access.Admin, scopeRealm, notOnEdge},
+	{http.MethodPost, "/api/realm/{id}/test", (*api).testRealm, bodyNeeded, testWords, kindPlain, access.Admin, scopeHandler, notOnEdge},
+	{http.MethodGet, "/api/secret", (*api).listSecrets, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSomewhere, notOnEdge},
+	{http.MethodPost, "/api/secret", (*api).saveSecret, bodyNeeded, saveSecretWords, kindPlain, access.Admin, scopeHandler, notOnEdge},
+	{http.MethodGet, "/api/secret/{realm}/{key}", (*api).getSecret, bodyIgnored, secretWords, kindPlain, access.AdminRead, scopeSecret, notOnEdge},
+	{http.MethodDelete, "/api/secret/{realm}/{key}", (*api).deleteSecret, bodyIgnored, secretWords, kindPlain, access.Admin, scopeSecret, notOnEdge},
+	{http.MethodGet, "/api/secret/{realm}/{key}/authorize", (*api).authorize, bodyIgnored, secretWords, kindConfidential, access.Authorize, scopeSecret, notOnEdge},
+	{http.MethodPost, "/api/secret/{realm}/{key}/push", (*api).push, bodyNeeded, secretWords, kindPlain, access.Push, scopeSecret, notOnEdge},
+	{http.MethodGet, "/api/company", (*api).listCompanies, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere, notOnEdge},
+	{http.MethodPost, "/api/company", (*api).saveCompany, bodyNeeded, nil, kindPlain, access.Admin, scopeSomewhere, notOnEdge},
+	{http.MethodGet, "/api/company/{taxpayer_id}", (*api).getCompany, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere, notOnEdge},
+	{http.MethodDelete, "/api/company/{taxpayer_id}", (*api).deleteCompany, bodyIgnored, nil, kindPlain, access.Admin, scopeSomewhere, notOnEdge},
+	{http.MethodGet, "/api/client", (*api).listClients, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll, alsoOnEdge},
+	{http.MethodPost, "/api/client", (*api).saveClient, bodyNeeded, clientWords, kindPlain, access.Admin, scopeAll, notOnEdge},
+	{http.MethodGet, "/api/client/{id}", (*api).getClient, bodyIgnored, clientWords, kindPlain, access.AdminRead, scopeAll, alsoOnEdge},
+	{http.MethodDelete, "/api/client/{id}", (*api).deleteClient, bodyIgnored, clientWords, kindPlain, access.Admin, scopeAll, notOnEdge},
+	{http.MethodPost, "/api/client/{id}/rotate", (*api).rotateClient, bodyJSON, clientWords, kindPlain, access.Admin, scopeAll, notOnEdge},
+	{http.MethodPost, "/api/explain", (*api).explain, bodyNeeded, nil, kindPlain, access.AdminRead, scopeHandler, alsoOnEdge},
+	{http.MethodPost, "/api/renew-due", (*api).renewDue, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSomewhere, notOnEdge},
+	{http.MethodPost, "/api/keys/rotate", (*api).rotateKeys, bodyIgnored, nil, kindPlain, access.Admin, scopeAll, notOnEdge},
+	{http.MethodGet, backupPath, (*api).backup, bodyIgnored, nil, kindPlain, access.Admin, scopeAll, notOnEdge},
+	{http.MethodGet, "/api/status", (*api).status, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere, alsoOnEdge},
+	{http.MethodGet, "/api/activity", (*api).activity, bodyIgnored, nil, kindPlain, access.AdminRead, scopeSomewhere, alsoOnEdge},
+	{http.MethodGet, watchPath, (*api).watch, bodyIgnored, nil, kindPlain, access.Read | access.AdminRead, scopeSomewhere, alsoOnEdge},
+	{http.MethodGet, "/api/audit", (*api).listAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll, notOnEdge},
+	{http.MethodPost, "/api/audit/verify", (*api).verifyAudit, bodyIgnored, nil, kindPlain, access.Audit, scopeAll, notOnEdge},
+	{http.MethodGet, "/api/preset", (*api).listPresets, bodyIgnored, nil, kindPlain, 0, scopeOpen, alsoOnEdge},
+	{http.MethodGet, "/api/preset/{name}", (*api).getPreset, bodyIgnored, nil, kindPlain, 0, scopeOpen, alsoOnEdge},
+	{http.MethodPost, "/api/caddyfile", (*api).writeCaddyfile, bodyNeeded, nil, kindPlain, 0, scopeOpen, alsoOnEdge},
+	{http.MethodPost, sessionPath, (*api).signIn, bodyJSON, nil, kindPlain, 0, scopeOpen, notOnEdge},
+	{http.MethodGet, sessionPath, (*api).showSession, bodyIgnored, nil, kindPlain, 0, scopeOpen, alsoOnEdge},
+	{http.MethodDelete, sessionPath, (*api).signOut, bodyIgnored, nil, kindPlain, 0, scopeOpen, notOnEdge},
+	{http.MethodPost, "/api/session/link", (*api).makeLink, bodyIgnored, nil, kindPlain, 0, scopeOpen, notOnEdge},
+	{http.MethodGet, "/api/openapi.json", (*api).openAPI, bodyIgnored, nil, kindPlain, 0, scopeOpen, alsoOnEdge},
 
-	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeSome},
-	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeSome},
-	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeSome},
-	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome},
-	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome},
-	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, kindCallback, 0, scopeOpen},
+	{http.MethodPost, "/{realm}-account/get-access-token", (*api).getAccessToken, bodyParameters, realmWords, kindPlain, access.Read, scopeSome, notOnEdge},
+	{http.MethodPost, "/{realm}-account/request-access-token", (*api).requestAccessToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeSome, notOnEdge},
+	{http.MethodPost, "/{realm}-account/refresh-token", (*api).refreshToken, bodyParameters, realmWords, kindPlain, access.Flush, scopeSome, notOnEdge},
+	{http.MethodPost, "/{realm}-account/init-all-token", (*api).initAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome, notOnEdge},
+	{http.MethodPost, "/{realm}-account/refresh-all-token", (*api).refreshAll, bodyIgnored, realmWords, kindPlain, access.Flush, scopeSome, notOnEdge},
+	{http.MethodGet, "/{realm}-account/callback-token", (*api).callback, bodyIgnored, nil, kindCallback, 0, scopeOpen, notOnEdge},
 }
 
 var (

@@ -54,7 +54,7 @@ func readSecretUpdate(body []byte) (u secretUpdate, err error) {
 	if u.InjectOnly, err = takeInjectOnly(o); err != nil {
 		return u, err
 	}
-	return u, intoFields(o.end("created_at", "updated_at", "read_only", "damaged", "needs_values", "pushed"))
+	return u, intoFields(o.end("created_at", "updated_at", "read_only", "damaged", "needs_values", "warnings", "pushed"))
 }
 
 // intoFields adds to the error about an unknown name where named fields belong:

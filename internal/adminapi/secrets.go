@@ -62,6 +62,12 @@ func (d secretDocument) MarshalJSON() ([]byte, error) {
 	if d.NeedsValues {
 		doc["needs_values"] = []string{d.Key}
 	}
+	if len(d.Warnings) > 0 {
+		doc["warnings"] = d.Warnings
+	}
+	if len(d.Sources) > 0 {
+		doc["sources"] = d.Sources
+	}
 	if len(d.Pushed) > 0 {
 		pushed := make(map[string]pushedDocument, len(d.Pushed))
 		for field, value := range d.Pushed {
@@ -140,6 +146,9 @@ func (a *api) saveSecret(ctx context.Context, r *request) (any, error) {
 	}
 	u.MayUse = func(parent realm.Ref) error { return requireRead(r.caller, []realm.Ref{parent}) }
 	info, err := a.catalog.SaveSecret(ctx, u.SecretUpdate)
+	if err == nil && (len(info.Warnings) > 0 || info.NeedsValues) {
+		a.broker.Examine(ctx, u.Ref)
+	}
 	return secretDocument{SecretInfo: info, also: u.masked}, err
 }
 

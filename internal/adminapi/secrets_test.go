@@ -45,13 +45,92 @@ func TestSecretUpdates(t *testing.T) {
 			tt.want = "," + tt.want
 		}
 		want := `{"realm":"r","key":"k"` + tt.want + `}`
-		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"k"`+tt.send+`}`).without("created_at", "updated_at").ok(want)
+		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"k"`+tt.send+`}`).without("created_at", "updated_at", "warnings").ok(want)
 		s.get("/api/secret/r/k").without("created_at", "updated_at").ok(want)
 	}
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","key_1":"`+strings.Repeat("x", 64<<10+1)+`"}`).wrong("fields.key_1")
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"`+strings.Repeat("x", 256)+`"}`).wrong("key")
 	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","expires_at":4102444800000}`).wrong("expires_at")
 	s.get("/api/secret/r/k").without("created_at", "updated_at").ok(`{"realm":"r","key":"k"}`)
+}
+
+// TestSecretThatDoesNotFit: the answer says what is missing and what nothing reads, and
+// the state is known before anybody asks for the token.
+func TestSecretThatDoesNotFit(t *testing.T) {
+	s := newServer(t)
+	s.must(http.MethodPost, "/api/realm", `{"id":"r","config":{"url":"https://x.example/t?i={secret.appid}&s={secret.appsecret}","token_path":"t"}}`)
+	saved := s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","fields":{"appid":"a","app_secret":"b"}}`)
+	const warnings = `["fields.appsecret: is missing; without it there is no token",` +
+		`"fields.app_secret: nothing in the realm reads it; did you mean 'appsecret'?"]`
+	if got := text(t, saved.document()["warnings"]); got != warnings {
+		t.Errorf("the warnings are %s", got)
+	}
+	if shown := s.get("/api/secret/r/k").document()["warnings"]; shown != nil {
+		t.Errorf("a secret is shown with the warnings %v", shown)
+	}
+	status := func() string { return s.get("/api/status?attention=true").body }
+	if got := status(); !strings.Contains(got, `"state":"failing"`) || !strings.Contains(got, "appsecret: the secret has no such field") {
+		t.Errorf("the status: %s", got)
+	}
+	s.json(http.MethodPost, "/api/secret", `{"realm":"r","key":"k","warnings":[],"fields":{"appsecret":"b","app_secret":null}}`).
+		without("created_at", "updated_at").ok(`{"realm":"r","key":"k","fields":{"appid":"******************","appsecret":"******************"}}`)
+	if got := status(); strings.Contains(got, "failing") {
+		t.Errorf("the status: %s", got)
+	}
+}
+
+// TestRealmThatSecretsDoNotFit: a change of a realm is answered with how many of its
+// stored secrets it makes useless. It was found with the first use of each.
+func TestRealmThatSecretsDoNotFit(t *testing.T) {
+	s := newServer(t)
+	config := func(host, field string) string {
+		return `{"id":"r","config":{"url":"https://` + host + `/t?s={secret.` + field + `}","token_path":"t"}}`
+	}
+	warnings := func(path, body string) string {
+		t.Helper()
+		return text(t, s.must(http.MethodPost, path, body).document()["warnings"])
+	}
+	if got := warnings("/api/realm", config("x.example", "a")); got != "null" {
+		t.Errorf("a new realm: %s", got)
+	}
+	for _, key := range []string{"one", "two", "three"} {
+		s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"`+key+`","fields":{"a":"1"}}`)
+	}
+	s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"three","fields":{"b":"2"}}`)
+	const want = `["2 of 3 secrets cannot be used with the realm, such as two: fields.b: is missing"]`
+	if got := warnings("/api/realm", config("x.example", "b")); got != want {
+		t.Errorf("another field: %s", got)
+	}
+	// Of what is not sent any more, nobody learns whether it would fit.
+	if got := warnings("/api/realm", config("y.example", "b")); got != "null" {
+		t.Errorf("another host: %s", got)
+	}
+	if got := warnings("/api/realm?keep_values=true", config("y.example", "b")); !strings.HasPrefix(got, `["2 of 3 secrets cannot`) {
+		t.Errorf("the values are kept: %s", got)
+	}
+	// A warning has a key, and what its secret lacks: that is for who may read the
+	// secrets.
+	for rules, isTold := range map[string]bool{
+		"allow admin r *": false, "allow admin r *; allow admin_read r *": true, "allow admin r *; allow admin_read r *; deny admin_read r two": false,
+	} {
+		c := s.client(t, "c"+fmt.Sprint(len(rules)), strings.Split(rules, "; ")...)
+		a := c.json(http.MethodPost, "/api/realm", config("y.example", "b"))
+		if a.status != http.StatusOK || strings.Contains(a.body, "two") != isTold {
+			t.Errorf("%s: %d %s", rules, a.status, a.body)
+		}
+	}
+	if shown := s.get("/api/realm/r").document()["warnings"]; shown != nil {
+		t.Errorf("a realm is shown with the warnings %v", shown)
+	}
+	if got := warnings("/api/realm", `{"warnings":[],`+config("y.example", "a")[1:]); got != "null" {
+		t.Errorf("back again: %s", got)
+	}
+	// So does a value that does not fit.
+	s.must(http.MethodPost, "/api/secret", `{"realm":"r","key":"four","fields":{"a":".."}}`)
+	inPath := strings.Replace(config("y.example", "a"), `"token_path"`, `"api":"https://y.example/{secret.a}","token_path"`, 1)
+	if got := warnings("/api/realm", inPath); !strings.HasPrefix(got, `["1 of 4 secrets cannot be used with the realm, such as four: config.api: `) {
+		t.Errorf("a value that does not fit: %s", got)
+	}
 }
 
 // TestShopThatIsNoHost: a value that cannot stand in the API's host is refused

@@ -94,6 +94,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, req *request) (answe
 	if err := req.route.allow(req.caller, req.ids); err != nil {
 		return reply{}, err
 	}
+	if a.edge != nil && req.route.edge == notOnEdge {
+		return reply{}, a.edge
+	}
 	if req.body, err = readBody(w, r, req.route.takes); err != nil {
 		return reply{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -78,7 +79,7 @@ func (s *server) open(t testing.TB, dial netguard.Dialer, definitions []catalog.
 	t.Helper()
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &s.log, zap.DebugLevel))
 	store := sqlstore.SQLite(s.path, keyring(t), sqlstore.WithLogger(log))
-	pool := broker.New(store, log, nil)
+	pool := broker.New(store, log, nil, broker.WithPatience(5*time.Minute))
 	registry := access.NewRegistry(access.RegistryConfig{Store: store, Open: pool.Open, Log: log})
 	s.audit = audit.New(audit.Config{Store: store, Open: pool.Open, Log: log})
 	s.audit.Start()

@@ -17,19 +17,33 @@ const sessionPath = "/api/session"
 // Login makes and ends sessions for one request. Its cookies are the values of
 // Set-Cookie, and confidential.
 type Login interface {
+	// IsSignedIn reports whether the browser that sends the request has a session
+	// that goes on.
+	IsSignedIn() (bool, error)
+	// IsLetIn reports whether whoever sends the request is somebody without a session,
+	// too: somebody local, or a user that the server authenticated.
+	IsLetIn() bool
 	// Identify finds out who signs in: with a key or the admin token, with the
 	// code of a link, which is good for nothing afterwards, or with neither, as
 	// whoever sends the request. The error is an answer, which may come with who
 	// it is that may not.
 	Identify(ctx context.Context, key, link realm.Hidden) (Caller, error)
-	// Begin begins a session of whom Identify found.
-	Begin(ctx context.Context) (cookie string, ends time.Time, _ error)
+	// Begin begins a session of whom Identify found. The session that the browser
+	// had ends.
+	Begin(ctx context.Context) (BegunSession, error)
 	// End ends the session that the request is sent in, if there is one. The
 	// cookie takes the one that the browser has away.
 	End(ctx context.Context) (cookie string, _ error)
 	// Link makes a link that is good for one session with the rights of whoever
 	// sends the request.
 	Link(ctx context.Context) (url string, life time.Duration, _ error)
+}
+
+// BegunSession is what Begin made.
+type BegunSession struct {
+	Cookie string
+	Token  string // see Caller
+	Ends   time.Time
 }
 
 // SignsIn reports whether a request signs in: it is let through to the API without
@@ -44,9 +58,9 @@ func IsAboutSession(r *http.Request) bool {
 }
 
 // MaySignIn reports whether a client may use the console: it has to have
-// something to show.
+// something to show. The audit is for those who may read all of it.
 func MaySignIn(c *access.Client) bool {
-	return c == nil || c.MaySomewhere(access.Admin|access.AdminRead|access.Audit)
+	return c == nil || c.MaySomewhere(access.Admin|access.AdminRead) || c.MayAll(access.Audit)
 }
 
 // sessionDocument says who somebody is, and what he may do.
@@ -54,6 +68,7 @@ type sessionDocument struct {
 	Kind   CallerKind   `json:"kind"`
 	ID     string       `json:"id"`
 	Ends   *time.Time   `json:"expires_at,omitempty"`
+	Token  string       `json:"csrf_token,omitempty"`
 	Rights extents      `json:"rights"`
 	Here   *rightsThere `json:"here,omitempty"`
 }
@@ -109,7 +124,7 @@ func (c Caller) describe() sessionDocument {
 		return extentNone
 	}
 	return sessionDocument{
-		Kind: c.Kind, ID: c.ID, Ends: endOf(c.SessionEnds),
+		Kind: c.Kind, ID: c.ID, Ends: endOf(c.SessionEnds), Token: c.SessionToken,
 		Rights: extents{
 			far(access.Use), far(access.Read), far(access.Flush), far(access.Authorize), far(access.Push),
 			far(access.AdminRead), far(access.Admin), far(access.Audit),
@@ -160,14 +175,23 @@ func (q query) optionalRef() (ref realm.Ref, err error) {
 // signIn begins a session. The entry of the audit that says who signed in is
 // written with it, and has him as the actor.
 func (a *api) signIn(ctx context.Context, r *request) (any, error) {
-	key, link, err := readSignIn(r.body)
+	body, err := readSignIn(r.body)
 	if err != nil {
 		return nil, err
 	}
 	if r.caller.Login == nil {
 		return nil, errForbidden
 	}
-	who, err := r.caller.Login.Identify(ctx, key, link)
+	if !body.replaces {
+		isSomebody, err := r.caller.Login.IsSignedIn()
+		if err != nil {
+			return nil, err
+		}
+		if isSomebody || body.link != "" && r.caller.Login.IsLetIn() {
+			return nil, errSignedIn
+		}
+	}
+	who, err := r.caller.Login.Identify(ctx, body.key, body.link)
 	if who.Kind != "" {
 		r.setCaller(ctx, who)
 	}
@@ -175,43 +199,56 @@ func (a *api) signIn(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	e := event(ctx, audit.ActLogin, realm.Ref{})
-	if link != "" {
+	if body.link != "" {
 		e.Detail = "by a one-time link"
 	}
-	cookie, ends, err := r.caller.Login.Begin(a.audit.Change(ctx, e))
+	begun, err := r.caller.Login.Begin(a.audit.Change(ctx, e))
 	if err != nil {
 		return nil, err
 	}
-	who.SessionEnds = ends
-	return withCookie(cookie, who.describe())
+	who.SessionEnds, who.SessionToken = begun.Ends, begun.Token
+	return withCookie(begun.Cookie, who.describe())
 }
 
-// readSignIn reads the body: a key, the code of a link, or nothing.
-func readSignIn(body []byte) (key, link realm.Hidden, err error) {
+// signInBody is who signs in, by a key, by the code of a link, or by neither.
+type signInBody struct {
+	key, link realm.Hidden
+	// replaces: a session that the browser has may end for it, and a link may make
+	// somebody else of whoever is let in without a session. Otherwise whoever gets
+	// somebody to open a link of his own would have him work as the wrong one, and
+	// enter secrets there.
+	replaces bool
+}
+
+// readSignIn reads the body, which may be empty.
+func readSignIn(body []byte) (b signInBody, err error) {
 	if len(body) == 0 {
-		return "", "", nil
+		return b, nil
 	}
 	o, err := decodeObject(body)
 	if err != nil {
-		return "", "", err
+		return b, err
 	}
-	hasKey, err := o.take("key", &key)
+	hasKey, err := o.take("key", &b.key)
 	if err != nil {
-		return "", "", err
+		return b, err
 	}
-	hasLink, err := o.take("link", &link)
+	hasLink, err := o.take("link", &b.link)
 	if err != nil {
-		return "", "", err
+		return b, err
+	}
+	if _, err := o.take("replace", &b.replaces); err != nil {
+		return b, err
 	}
 	switch {
 	case hasKey && hasLink:
-		return "", "", realm.Fieldf("link", "stands beside key; send one of them")
-	case hasKey && key == "":
-		return "", "", realm.Fieldf("key", "is empty")
-	case hasLink && link == "":
-		return "", "", realm.Fieldf("link", "is empty")
+		return b, realm.Fieldf("link", "stands beside key; send one of them")
+	case hasKey && b.key == "":
+		return b, realm.Fieldf("key", "is empty")
+	case hasLink && b.link == "":
+		return b, realm.Fieldf("link", "is empty")
 	}
-	return key, link, o.end()
+	return b, o.end()
 }
 
 // setCaller says who the caller turned out to be; the audit names him from now on.
@@ -260,8 +297,14 @@ func withCookie(cookie string, v any) (reply, error) {
 	return answer, nil
 }
 
+// errSignedIn: nothing was done, and a link is as good as before.
+var errSignedIn = &realm.Error{
+	Code: realm.CodeConflict, Status: http.StatusConflict,
+	Detail: `this browser is signed in already: sign out first, or send "replace": true to end that session`,
+}
+
 // ErrNoConsole is the answer to a client that has nothing to do in the console.
 var ErrNoConsole = &realm.Error{
 	Code: realm.CodeForbidden, Status: http.StatusForbidden,
-	Detail: "the console is for clients with admin_read, admin or audit for something",
+	Detail: "the console is for clients with admin_read or admin for something, or audit for everything",
 }

@@ -18,12 +18,21 @@ type testLogin struct {
 	links map[realm.Hidden]bool
 	begun context.Context
 	ended int
+	// isSignedIn: the browser has a session; unknown: nobody knows.
+	isSignedIn bool
+	// isLetIn: whoever sends it is somebody without a session.
+	isLetIn bool
+	unknown error
 }
 
 // loginOf is a Login for a client that sends the request.
 func loginOf(c *access.Client) *testLogin {
 	return &testLogin{who: Caller{Kind: KindClient, ID: c.ID(), Client: c}}
 }
+
+func (l *testLogin) IsSignedIn() (bool, error) { return l.isSignedIn, l.unknown }
+
+func (l *testLogin) IsLetIn() bool { return l.isLetIn }
 
 func (l *testLogin) Identify(_ context.Context, key, link realm.Hidden) (Caller, error) {
 	switch {
@@ -38,9 +47,9 @@ func (l *testLogin) Identify(_ context.Context, key, link realm.Hidden) (Caller,
 	return l.who, nil
 }
 
-func (l *testLogin) Begin(ctx context.Context) (string, time.Time, error) {
+func (l *testLogin) Begin(ctx context.Context) (BegunSession, error) {
 	l.begun = ctx
-	return "tokens_session=x", noon, nil
+	return BegunSession{Cookie: "tokens_session=x", Token: "t", Ends: noon}, nil
 }
 
 func (l *testLogin) End(context.Context) (string, error) {
@@ -67,7 +76,7 @@ func TestSignIn(t *testing.T) {
 	nobody := s.as(t, Caller{Address: "192.0.2.1", Login: l})
 	for _, body := range []string{`{"key":"right"}`, `{"link":"once"}`} {
 		a := nobody.json(http.MethodPost, "/api/session", body)
-		a.ok(`{"kind":"admin","id":"","expires_at":"2026-11-22T12:00:00Z",` + allRights + `}`)
+		a.ok(`{"kind":"admin","id":"","expires_at":"2026-11-22T12:00:00Z","csrf_token":"t",` + allRights + `}`)
 		if got := a.header.Values("Set-Cookie"); len(got) != 1 || got[0] != "tokens_session=x" {
 			t.Errorf("%s: Set-Cookie is %q", body, got)
 		}
@@ -75,7 +84,7 @@ func TestSignIn(t *testing.T) {
 	for body, status := range map[string]int{
 		`{"key":"wrong"}`: http.StatusForbidden, `{"link":"once"}`: http.StatusForbidden, ``: http.StatusForbidden,
 		`{"key":""}`: http.StatusBadRequest, `{"link":""}`: http.StatusBadRequest, `{"key":"right","link":"x"}`: http.StatusBadRequest,
-		`{"Key":"right"}`: http.StatusBadRequest, `{"key":5}`: http.StatusBadRequest, `[]`: http.StatusBadRequest, `"right"`: http.StatusBadRequest,
+		`{"key":"right","replace":1}`: http.StatusBadRequest, `{"Key":"right"}`: http.StatusBadRequest, `{"key":5}`: http.StatusBadRequest, `[]`: http.StatusBadRequest, `"right"`: http.StatusBadRequest,
 	} {
 		if a := nobody.json(http.MethodPost, "/api/session", body); a.status != status || a.header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
@@ -93,6 +102,44 @@ func TestSignIn(t *testing.T) {
 		if a.status != http.StatusForbidden {
 			t.Errorf("%v: %d %s", header, a.status, a.body)
 		}
+	}
+}
+
+// TestSignInOverASession: whoever has a session is not signed in anew, by whatever,
+// unless the body says that it may end. The link is as good as before. A link of
+// somebody else signed a browser in under the eyes of its user.
+func TestSignInOverASession(t *testing.T) {
+	s := newServer(t)
+	l := &testLogin{who: Caller{Kind: KindUser, ID: "alice"}, links: map[realm.Hidden]bool{"once": true}, isSignedIn: true}
+	browser := s.as(t, Caller{Kind: KindUser, ID: "alice", Login: l})
+	for _, body := range []string{`{"key":"right"}`, `{"link":"once"}`, ``, `{"link":"once","replace":false}`, `{"replace":null}`} {
+		a := browser.json(http.MethodPost, "/api/session", body)
+		if a.status != http.StatusConflict || !strings.Contains(a.body, `"conflict"`) || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	if l.begun != nil || !l.links["once"] {
+		t.Errorf("a session was begun (%v), or the link was used up (%v)", l.begun != nil, l.links)
+	}
+	for _, body := range []string{`{"key":"right","replace":true}`, `{"link":"once","replace":true}`, `{"replace":true}`} {
+		if a := browser.json(http.MethodPost, "/api/session", body); a.status != http.StatusOK || a.header.Get("Set-Cookie") == "" {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	// Who is let in without a session may begin one, and is not made somebody else.
+	l.isSignedIn, l.isLetIn, l.links["other"] = false, true, true
+	if a := browser.json(http.MethodPost, "/api/session", `{"link":"other"}`); a.status != http.StatusConflict || !l.links["other"] {
+		t.Errorf("a link for somebody who is let in: %d %s", a.status, a.body)
+	}
+	for _, body := range []string{``, `{"key":"right"}`, `{"link":"other","replace":true}`} {
+		if a := browser.json(http.MethodPost, "/api/session", body); a.status != http.StatusOK {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	l.unknown = &realm.Error{Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable}
+	l.links["again"] = true
+	if a := browser.json(http.MethodPost, "/api/session", `{"link":"again"}`); a.status != http.StatusServiceUnavailable || !l.links["again"] {
+		t.Errorf("while nobody knows: %d %s", a.status, a.body)
 	}
 }
 
@@ -122,8 +169,8 @@ func TestShowSession(t *testing.T) {
 	for kind, id := range map[CallerKind]string{KindAdmin: "", KindLocal: "", KindUser: "alice"} {
 		s.as(t, Caller{Kind: kind, ID: id}).get("/api/session").ok(`{"kind":"` + string(kind) + `","id":"` + id + `",` + allRights + `}`)
 	}
-	s.as(t, Caller{Kind: KindAdmin, SessionEnds: noon}).get("/api/session").
-		ok(`{"kind":"admin","id":"","expires_at":"2026-11-22T12:00:00Z",` + allRights + `}`)
+	s.as(t, Caller{Kind: KindAdmin, SessionEnds: noon, SessionToken: "t"}).get("/api/session").
+		ok(`{"kind":"admin","id":"","expires_at":"2026-11-22T12:00:00Z","csrf_token":"t",` + allRights + `}`)
 	c := s.client(t, "ops", "allow admin_read * *", "allow admin a *", "allow push a k", "allow use a k")
 	rights := `"kind":"client","id":"ops","rights":{"use":"some","read":"none","flush":"none","authorize":"none","push":"some","admin_read":"all","admin":"some","audit":"none"}`
 	c.get("/api/session").ok(`{` + rights + `}`)

@@ -19,6 +19,9 @@ import (
 // host is the name of the site where it is not the Host of the request: a proxy in
 // front that the operator trusts may have put another one there.
 func refuseOtherSites(r *http.Request, host string) error {
+	if SaysSiteTwice(r) {
+		return errForeign("Sec-Fetch-Site or Origin, sent twice")
+	}
 	switch r.Header.Get("Sec-Fetch-Site") { // W3C Fetch Metadata, section 2.4
 	case "", "same-origin", "none":
 	default:
@@ -31,6 +34,12 @@ func refuseOtherSites(r *http.Request, host string) error {
 		}
 	}
 	return nil
+}
+
+// SaysSiteTwice reports whether a request says more than once which site it is for.
+// No browser does, and which of them is right is not known.
+func SaysSiteTwice(r *http.Request) bool {
+	return len(r.Header["Sec-Fetch-Site"]) > 1 || len(r.Header["Origin"]) > 1
 }
 
 func errForeign(header string) error {

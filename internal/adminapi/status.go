@@ -24,9 +24,19 @@ var description json.RawMessage
 type statusDocument struct {
 	broker.Status
 	Clients clientsStatus `json:"clients"`
-	// Total is how many tokens the query selects; absent where it selects none.
-	Total *int `json:"total,omitempty"`
+	// Total is how many tokens the query selects; all of them, where it says nothing.
+	Total int `json:"total"`
+	// Truncated: nothing was selected, and the lists are not whole.
+	Truncated bool `json:"truncated,omitempty"`
 }
+
+// What nothing selects from is bounded, so that the answer has less than 1 MB: in
+// number, and in bytes of JSON.
+const (
+	maxUnselected      = 1000
+	maxUnselectedBytes = 700_000
+	maxDamagedBytes    = 200_000
+)
 
 // clientsStatus tells whether this node knows the clients as they are now.
 type clientsStatus struct {
@@ -40,10 +50,17 @@ type clientsStatus struct {
 
 // status answers GET /api/status.
 func (a *api) status(ctx context.Context, r *request) (any, error) {
-	s, total, err := a.tokensStatus(ctx, r)
+	q, isSelective, err := r.query.status()
 	if err != nil {
 		return nil, err
 	}
+	if !isSelective {
+		q.Page, q.AttentionFirst = tokenstore.Page{Number: 1, Size: maxUnselected}, true
+	}
+	if !r.caller.hasAll() {
+		q.May = func(ref realm.Ref) bool { return r.caller.may(access.AdminRead, ref) }
+	}
+	s, total := a.broker.StatusPage(ctx, q)
 	for i := range s.Tokens {
 		s.Tokens[i].Parents = r.caller.visibleParents(s.Tokens[i].Parents)
 	}
@@ -58,8 +75,12 @@ func (a *api) status(ctx context.Context, r *request) (any, error) {
 	if s.Tokens == nil {
 		s.Tokens = []broker.TokenStatus{}
 	}
-	clients := clientsStatus{Required: a.clients.Required(), StaleSince: endOf(a.clients.Since())}
-	return statusDocument{s, clients, total}, nil
+	doc := statusDocument{Status: s, Clients: clientsStatus{Required: a.clients.Required(), StaleSince: endOf(a.clients.Since())}, Total: total}
+	if !isSelective {
+		doc.Tokens, doc.Damaged = fitting(s.Tokens, maxUnselectedBytes), fitting(s.Damaged, maxDamagedBytes)
+		doc.Truncated = len(doc.Tokens) < total || len(doc.Damaged) < len(s.Damaged)
+	}
+	return doc, nil
 }
 
 // visibleParents are the parents whose realms the caller may see.
@@ -67,25 +88,23 @@ func (c Caller) visibleParents(list []broker.ParentStatus) []broker.ParentStatus
 	return slices.DeleteFunc(list, func(p broker.ParentStatus) bool { return !c.maySome(access.AdminRead, p.Realm) })
 }
 
-// tokensStatus is the status with the tokens that the query selects and the caller
-// may see, and how many there are; or with all of them and nil, where the query
-// selects none.
-func (a *api) tokensStatus(ctx context.Context, r *request) (broker.Status, *int, error) {
-	may := func(ref realm.Ref) bool { return r.caller.may(access.AdminRead, ref) }
-	q, isSelective, err := r.query.status()
-	if err != nil {
-		return broker.Status{}, nil, err
+// fitting is how much of a list has so many bytes as JSON.
+func fitting[T any](list []T, most int) []T {
+	for i, item := range list {
+		if most -= lengthOf(item); most < 0 {
+			return list[:i]
+		}
 	}
-	if !isSelective {
-		s := a.broker.Status(ctx)
-		s.Tokens = slices.DeleteFunc(s.Tokens, func(t broker.TokenStatus) bool { return !may(realm.Ref{Realm: t.Realm, Key: t.Key}) })
-		return s, nil, nil
+	return list
+}
+
+// lengthOf is how long an item of a list is as JSON, with the comma behind it.
+func lengthOf(item any) int {
+	text, err := json.Marshal(item)
+	if err != nil { // words, numbers and times only
+		panic(err)
 	}
-	if !r.caller.hasAll() {
-		q.May = may
-	}
-	s, total := a.broker.StatusPage(ctx, q)
-	return s, &total, nil
+	return len(text) + 1
 }
 
 // status reads what selects tokens of the status. isSelective: something does.

@@ -29,31 +29,98 @@ func (a *api) token(ctx context.Context, r *request) (any, error) {
 	if err := r.require(right, wanted.ref); err != nil {
 		return nil, err
 	}
+	isMinimal := prefersMinimal(r.header)
+	withToken := !isMinimal && !r.caller.isInSession()
+	if wanted.flush {
+		r.words = flushWords
+	}
+	read, readBy := a.broker.Read, a.broker.ReadBy
+	if r.caller.isEdge() || wanted.flush && !withToken { // also a token that nobody may see
+		read, readBy = a.broker.Token, obtainAnyway
+	}
 	var lease *realm.Lease
 	switch {
 	case wanted.flush:
-		r.words = flushWords
-		lease, err = a.broker.ReadBy(ctx, wanted.ref, a.broker.Flush)
+		lease, err = readBy(ctx, wanted.ref, a.broker.Flush)
 	case wanted.isRejected:
-		lease, err = a.replaced(ctx, wanted.ref, wanted.rejected)
+		lease, err = a.replaced(ctx, wanted, read, readBy)
 	default:
-		lease, err = a.broker.Read(ctx, wanted.ref)
+		lease, err = read(ctx, wanted.ref)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return appendLease(make(json.RawMessage, 0, len(lease.Access)+160), lease, a.now()), nil
+	answer := reply{status: http.StatusOK, kind: typeJSON, header: varyByPrefer}
+	if isMinimal {
+		answer.header = preferenceApplied
+	}
+	answer.body = appendLease(make([]byte, 0, len(lease.Access)+160), lease, a.now(), withToken)
+	if r.caller.isEdge() && withToken {
+		answer.body, err = a.appendForEdge(ctx, answer.body, wanted.ref, lease)
+	}
+	return answer, err
+}
+
+// obtainAnyway is broker.View.ReadBy for who may have tokens that nobody is shown.
+func obtainAnyway(ctx context.Context, ref realm.Ref, obtain func(context.Context, realm.Ref) (*realm.Lease, error)) (*realm.Lease, error) {
+	return obtain(ctx, ref)
+}
+
+// appendForEdge adds what an edge has to know of the token beside it: that nobody is
+// to be shown it, and what is made of the secret where that is needed to use it.
+func (a *api) appendForEdge(ctx context.Context, b []byte, ref realm.Ref, l *realm.Lease) ([]byte, error) {
+	c, err := a.catalog.Realm(ctx, ref.Realm)
+	if err != nil {
+		return nil, err
+	}
+	b = b[:len(b)-1]
+	if l.InjectOnly {
+		b = append(b, `,"inject_only":true`...)
+	}
+	if !c.Program.IsPlacedAlone() {
+		b = appendPlaced(append(b, `,"placed":`...), l)
+	}
+	return append(b, '}'), nil
+}
+
+// appendPlaced encodes a realm.Placed, whose values would be masked.
+func appendPlaced(b []byte, l *realm.Lease) []byte {
+	b = append(b, `{"values":[`...)
+	for i, value := range l.Values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, value)
+	}
+	b = append(b, ']')
+	if l.Target.API != nil {
+		b = appendText(append(b, `,"api":`...), l.Target.API.String())
+	}
+	if l.Target.Refused != nil {
+		b = appendText(append(b, `,"refused":`...), l.Target.Refused.Detail)
+	}
+	b = append(b, `,"hosts":[`...)
+	for i, host := range l.Target.Hosts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, host.String())
+	}
+	return append(b, "]}"...)
 }
 
 // replaced returns a token other than the one with this digest, which the caller
 // says that the provider refused. Only if that is the current one, another one is
 // obtained, as for a proxied request: how often is bounded by the broker.
-func (a *api) replaced(ctx context.Context, ref realm.Ref, rejected [sha256.Size]byte) (*realm.Lease, error) {
-	current, err := a.broker.Read(ctx, ref)
-	if err != nil || sha256.Sum256([]byte(current.Access.Reveal())) != rejected {
+func (a *api) replaced(
+	ctx context.Context, wanted tokenRequest, read func(context.Context, realm.Ref) (*realm.Lease, error),
+	readBy func(context.Context, realm.Ref, func(context.Context, realm.Ref) (*realm.Lease, error)) (*realm.Lease, error),
+) (*realm.Lease, error) {
+	current, err := read(ctx, wanted.ref)
+	if err != nil || sha256.Sum256([]byte(current.Access.Reveal())) != wanted.rejected {
 		return current, err
 	}
-	return a.broker.ReadBy(ctx, ref, func(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
+	return readBy(ctx, wanted.ref, func(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 		lease, _, err := a.broker.Heal(ctx, ref, current.Access, realm.BlameToken)
 		return lease, err
 	})
@@ -156,16 +223,20 @@ func (t *tokenRequest) takeRejected(o object) error {
 	return nil
 }
 
-// appendLease encodes the answer. It is the one place of the API at which a
-// confidential value leaves.
-func appendLease(b json.RawMessage, l *realm.Lease, now time.Time) json.RawMessage {
-	b = append(b, `{"token":`...)
-	b = appendText(b, l.Access.Reveal())
+// appendLease encodes the answer. It, and appendPlaced for edges, are the places of the
+// API at which a confidential value leaves.
+func appendLease(b []byte, l *realm.Lease, now time.Time, withToken bool) []byte {
+	b = append(b, '{')
+	if withToken {
+		b = append(b, `"token":`...)
+		b = appendText(b, l.Access.Reveal())
+		b = append(b, ',')
+	}
 	if l.Expires == 0 {
-		b = append(b, `,"expires_in":null,"expires_at":null`...)
+		b = append(b, `"expires_in":null,"expires_at":null`...)
 	} else {
 		end := l.Expires.Time().UnixMilli()
-		b = append(b, `,"expires_in":`...)
+		b = append(b, `"expires_in":`...)
 		b = strconv.AppendInt(b, max(0, end-now.UnixMilli()), 10)
 		b = append(b, `,"expires_at":`...)
 		b = strconv.AppendInt(b, end, 10)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/doctor"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
@@ -14,7 +15,9 @@ import (
 type tryout struct {
 	grant.Report
 	Advice []doctor.Advice `json:"advice"`
-	Call   *doctor.Call    `json:"call,omitempty"`
+	// Sources tell where fields come from that do not stand in the Caddyfile.
+	Sources []catalog.SourceStatus `json:"sources,omitempty"`
+	Call    *doctor.Call           `json:"call,omitempty"`
 }
 
 // testRealm makes a token request and tells what happened, with advice: a provider
@@ -65,7 +68,7 @@ func (a *api) testRealm(ctx context.Context, r *request) (any, error) {
 	if call != nil {
 		c.Call = a.call(ctx, ref, call)
 	}
-	return plainJSON(tryout{Report: c.Report, Advice: doctor.Advise(c), Call: c.Call})
+	return plainJSON(tryout{Report: c.Report, Advice: doctor.Advise(c), Sources: a.catalog.SourcesOf(ref), Call: c.Call})
 }
 
 // trialConfig is a config that is tried in place of the realm's own: that takes the

@@ -18,7 +18,9 @@ import (
 const typeEvents = "text/event-stream"
 
 const (
-	// maxStreams is how many streams a client, or a user, may have at a time.
+	// maxStreams is how many streams a client, a user, the admin token with all its
+	// sessions, or an address from which callers come without a credential may have
+	// at a time.
 	maxStreams = 100
 	// rightsCheck is how often a stream looks whether its client still has a
 	// right. That of one event is looked at when the event comes.
@@ -46,13 +48,19 @@ func (a *api) watch(ctx context.Context, r *request) (any, error) {
 	defer leave()
 	w := a.broker.Watch() // before the first event is sent, so that nothing is missed
 	defer w.Close()
+	if w.IsDeaf() { // and who took it for one that hears would hear nothing, and not know
+		return nil, &realm.Error{
+			Code: realm.CodeUnavailable, Status: http.StatusServiceUnavailable, RetryAfter: rightsCheck,
+			Detail: "this edge is told of no changes by its upstream now, and has none to tell",
+		}
+	}
 	// nginx holds answers back otherwise.
 	r.lines.w.Header().Set("X-Accel-Buffering", "no")
 	s := &stream{lines: r.lines, watch: w, clients: a.clients, caller: r.caller}
 	s.send(eventReady)
 	tick := time.NewTicker(rightsCheck)
 	defer tick.Stop()
-	for sent := time.Now(); !s.isOver; {
+	for sent := time.Now(); !s.isOver && !w.IsDeaf(); {
 		select {
 		case <-w.Wake():
 			if s.sendChanges() {
@@ -89,14 +97,18 @@ func (s *stream) send(text string) {
 }
 
 // checkRights ends the stream of a client that has gone, or may read nothing any
-// more.
+// more. One whose rights were changed may have lost some, of which no event tells.
 func (s *stream) checkRights() {
 	if s.caller.Client == nil {
 		return
 	}
-	s.caller.Client = s.clients.Current(s.caller.Client)
-	if s.caller.Client == nil || !s.caller.maySomewhere(access.Read|access.AdminRead) {
+	before := s.caller.Client
+	s.caller.Client = s.clients.Current(before)
+	switch {
+	case s.caller.Client == nil || !s.caller.maySomewhere(access.Read|access.AdminRead):
 		s.isOver = true
+	case s.caller.Client != before:
+		s.send(eventGap)
 	}
 }
 
@@ -143,20 +155,20 @@ type streams struct {
 	open map[streamer]int
 }
 
-// streamer is a client or a user.
+// streamer is whose streams are counted together.
 type streamer struct {
 	kind CallerKind
-	id   string
+	// id is that of a client or a user; address that of a caller who has none,
+	// because he needs no credential.
+	id, address string
 }
 
-// enter counts a stream until leave is called. Whoever has every right because of
-// the admin token, or of being on this machine, is not counted: nobody knows how
-// many they are.
+// enter counts a stream until leave is called.
 func (s *streams) enter(c Caller) (leave func(), refused error) {
-	if c.ID == "" {
-		return func() {}, nil
+	who := streamer{kind: c.Kind, id: c.ID}
+	if c.Kind == KindLocal {
+		who.address = c.Address
 	}
-	who := streamer{c.Kind, c.ID}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[who] >= maxStreams {

@@ -104,8 +104,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A client is told of what it may read, as its rights are when something changes,
-// and its stream ends with the last of them.
+// A client is told of what it may read, as its rights are when something changes, and
+// that they changed; its stream ends with the last of them.
 func TestWatchIsFiltered(t *testing.T) {
 	s := newServer(t)
 	s.wxgzh()
@@ -129,7 +129,8 @@ func TestWatchIsFiltered(t *testing.T) {
 	rules(`{"effect":"allow","rights":["admin_read"],"realms":["wxgzh"],"keys":["wxgzh_secret"]}`)
 	flush("other")
 	flush("wxgzh_secret")
-	e.want(`data: {"realm":"wxgzh","key":"wxgzh_secret","lineage":2,"state":"live"}`)
+	// What was lost with the old rights is in no event.
+	e.want("event: gap", "data: {}", `data: {"realm":"wxgzh","key":"wxgzh_secret","lineage":2,"state":"live"}`)
 	rules(`{"effect":"allow","rights":["use"],"realms":["*"]}`)
 	began := time.Now()
 	if line := e.next(); line != "" {
@@ -160,27 +161,40 @@ func TestWatchEndsWithTheKey(t *testing.T) {
 	}
 }
 
-// A caller has so many streams and no more; the end of one makes room.
+// A caller has so many streams and no more, whatever lets him in; the end of one makes
+// room. Those of the admin token, in a session or not, and of callers without a
+// credential had no bound.
 func TestWatchLimit(t *testing.T) {
-	var s streams
-	one := Caller{Kind: KindUser, ID: "alice"}
-	var leave func()
-	for range maxStreams {
-		var err error
-		if leave, err = s.enter(one); err != nil {
-			t.Fatal(err)
+	for _, one := range []Caller{
+		{Kind: KindUser, ID: "alice"}, {Kind: KindClient, ID: "alice"}, {Kind: KindAdmin, Address: "192.0.2.1"}, {Kind: KindLocal, Address: "192.0.2.1"},
+	} {
+		var s streams
+		var leave func()
+		for range maxStreams {
+			var err error
+			if leave, err = s.enter(one); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if _, err := s.enter(one); err == nil || document(nil, err).Status != http.StatusTooManyRequests {
-		t.Errorf("one more: %v", err)
-	}
-	for _, other := range []Caller{{Kind: KindClient, ID: "alice"}, {Kind: KindAdmin}, {Kind: KindLocal}} {
-		if _, err := s.enter(other); err != nil {
-			t.Errorf("%v: %v", other, err)
+		same := one
+		same.SessionEnds = noon
+		if one.Kind != KindLocal {
+			same.Address = "192.0.2.2"
 		}
-	}
-	leave()
-	if _, err := s.enter(one); err != nil {
-		t.Error(err)
+		_, err := s.enter(same)
+		if d := document(nil, err); err == nil || d.Status != http.StatusTooManyRequests || d.RetryAfter == 0 {
+			t.Errorf("one more of %v: %v", one, err)
+		}
+		for _, other := range []Caller{
+			{Kind: KindUser, ID: "bob"}, {Kind: KindClient, ID: "bob"}, {Kind: KindUser, ID: "admin"}, {Kind: KindLocal, Address: "192.0.2.2"},
+		} {
+			if _, err := s.enter(other); err != nil {
+				t.Errorf("%v beside %v: %v", other, one, err)
+			}
+		}
+		leave()
+		if _, err := s.enter(one); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -69,12 +69,9 @@ func New(o Options) (*Client, error) {
 	if o.Base == "" {
 		o.Base = DefaultBase
 	}
-	base, err := url.Parse(strings.TrimRight(o.Base, "/"))
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, errors.New("the address of the API is not readable: write " + DefaultBase)
-	}
-	if base.User != nil || base.RawQuery != "" || base.Fragment != "" {
-		return nil, errors.New("the address of the API is scheme, host, port and path: no user, no password, no query")
+	base, err := parseBase(o.Base)
+	if err != nil {
+		return nil, err
 	}
 	auth, err := authorization(o)
 	if err != nil {
@@ -100,6 +97,54 @@ func New(o Options) (*Client, error) {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// parseBase reads the address of the API. An error does not quote one that may have a
+// password or a token in it.
+func parseBase(text string) (*url.URL, error) {
+	const where = "the address of the API (--api or TOKENS_API)"
+	if !strings.Contains(text, "://") {
+		meant, err := url.Parse("//" + text)
+		if err != nil || meant.Host == "" || strings.ContainsAny(text, "@?#") {
+			return nil, errors.New(where + " has no scheme: write it as " + DefaultBase)
+		}
+		if err := checkPort(where, meant); err != nil {
+			return nil, err
+		}
+		scheme := "https://"
+		switch {
+		case meant.Hostname() == "": // ":8081", as other tools take a port of this machine
+			scheme = "http://localhost"
+		case isLoopback(meant.Hostname()):
+			scheme = "http://"
+		}
+		return nil, errors.New(where + " has no scheme: write " + scheme + text)
+	}
+	base, err := url.Parse(strings.TrimRight(text, "/"))
+	switch {
+	case err != nil || base.Host == "":
+		return nil, errors.New(where + " cannot be read: write it as " + DefaultBase)
+	case base.Scheme != "http" && base.Scheme != "https":
+		return nil, errors.New(where + " begins with http:// or https://: write it as " + DefaultBase)
+	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return nil, errors.New(where + " is scheme, host, port and path: no user, no password, no query")
+	case base.Hostname() == "":
+		return nil, errors.New(where + " has no host: write " + base.Scheme + "://localhost" + base.Host + base.EscapedPath())
+	}
+	if err := checkPort(where, base); err != nil {
+		return nil, err
+	}
+	return base, nil
+}
+
+// checkPort refuses a port that nothing listens on.
+func checkPort(where string, u *url.URL) error {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65_535 {
+			return fmt.Errorf("%s has the port %s, which is not one from 1 to 65535", where, port)
+		}
+	}
+	return nil
 }
 
 // authorization is the header of that name, of which there can be only one.
@@ -146,12 +191,22 @@ func (c *Client) Do(ctx context.Context, method, path string, body []byte) (*htt
 // it happens, and returns its body, which the caller closes. An answer without
 // success is an error; see Error.
 func (c *Client) Lines(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	resp, err := c.do(ctx, method, path, nil, "application/x-ndjson")
+	return c.stream(ctx, method, path, "application/x-ndjson")
+}
+
+// Events is Lines for server-sent events, which come until one side ends them.
+func (c *Client) Events(ctx context.Context, path string) (io.ReadCloser, error) {
+	return c.stream(ctx, http.MethodGet, path, "text/event-stream")
+}
+
+// stream sends a request without a body for an answer of one media type.
+func (c *Client) stream(ctx context.Context, method, path, mediaType string) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, method, path, nil, mediaType)
 	if err != nil {
 		return nil, err
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode == http.StatusOK && kind == "application/x-ndjson" {
+	if resp.StatusCode == http.StatusOK && kind == mediaType {
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()

@@ -49,6 +49,10 @@ func TestJSON(t *testing.T) {
 			d := problem.New(http.StatusConflict, realm.CodeConflict, "it is there")
 			d.Field, d.Reason = "id", "twice"
 			d.Write(w)
+		case "/x/api/earlier":
+			d := problem.New(http.StatusNotFound, realm.CodeRealmNotFound, "realm 不存在")
+			d.Reason = "there is no such realm"
+			d.Write(w)
 		case "/x/api/forbidden":
 			problem.New(http.StatusForbidden, realm.CodeForbidden, "no").Write(w)
 		case "/x/api/moved":
@@ -71,6 +75,9 @@ func TestJSON(t *testing.T) {
 	var refused *RefusedError
 	if !errors.As(err, &refused) || *refused != (RefusedError{409, realm.CodeConflict, "id", "it is there: twice"}) || err.Error() != refused.Detail {
 		t.Errorf("%#v", err)
+	}
+	if err := c.JSON(t.Context(), http.MethodGet, "/api/earlier", nil, nil); err == nil || err.Error() != "there is no such realm" {
+		t.Errorf("the words of the earlier services: %v", err)
 	}
 	for path, want := range map[string]error{"/api/forbidden": ErrForbidden, "/api/moved": ErrNotAPI, "/api/text": ErrNotAPI} {
 		if err := c.JSON(t.Context(), http.MethodGet, path, nil, &got); !errors.Is(err, want) || strings.Contains(err.Error(), canary) {
@@ -115,7 +122,16 @@ func TestDo(t *testing.T) {
 // what is confidential.
 func TestOptions(t *testing.T) {
 	for want, o := range map[string]Options{
-		"not readable": {Base: "localhost:8081"}, "no user, no password": {Base: "http://u:" + canary + "@localhost"}, "no query": {Base: "http://localhost?" + canary},
+		"no scheme: write http://localhost:8081/x": {Base: "localhost:8081/x"}, "no scheme: write https://tokens.example:8443": {Base: "tokens.example:8443"},
+		"no scheme: write it as http://localhost:8081": {Base: "u:" + canary + "@localhost"}, "no scheme: write http://[::1]:80": {Base: "[::1]:80"},
+		"has no scheme: write it as": {Base: "localhost:8081?" + canary}, "no scheme: write it as http://localhost": {Base: "localhost:8081#" + canary},
+		// What other tools take as a port of this machine is no URL.
+		"no scheme: write http://localhost:18081": {Base: ":18081"}, "no host: write http://localhost:18082/x": {Base: "http://:18082/x"},
+		// It is a slip, and no scheme mends it.
+		"has the port 99999999, which is not one from 1 to 65535": {Base: "localhost:99999999"}, "has the port 65536, which": {Base: "https://tokens.example:65536/x"},
+		"has the port 0, which": {Base: "http://localhost:0"}, "has the port 70000, which": {Base: ":70000"}, "has the port 000, which": {Base: "[::1]:000"},
+		"begins with http:// or https://": {Base: "ftp://localhost"}, "cannot be read": {Base: "http://"},
+		"no user, no password": {Base: "http://u:" + canary + "@localhost"}, "no query": {Base: "http://localhost?" + canary},
 		"not both": {Token: canary, User: "u"}, "no colon": {User: "a:" + canary}, "one word": {Token: canary + "\n" + canary},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
@@ -123,7 +139,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	for base, inClear := range map[string]bool{
-		"": false, "http://127.0.0.1:8081": false, "http://[::1]:8081": false, "https://tokens.example": false,
+		"": false, "http://localhost:65535": false, "http://localhost:1": false, "http://127.0.0.1:8081": false, "http://[::1]:8081": false, "https://tokens.example": false,
 		"http://tokens.example": true, "http://10.0.0.1:8081": true, "http://localhost.example": true,
 	} {
 		if got := newClient(t, Options{Base: base}).IsInClear(); got != inClear {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
+	"unicode"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -42,7 +44,11 @@ func (c *Client) Error(a Answer) error {
 	case a.Status >= 200 && a.Status < 300:
 		return nil
 	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
-		return fmt.Errorf("%w: status %d from %s; %s", ErrForbidden, a.Status, c.base, waysIn)
+		none := ""
+		if !c.HasCredential() {
+			none = "no token was sent (that of tokens.admin goes to no address but that of the instance that wrote it), so write --api-token-file: "
+		}
+		return fmt.Errorf("%w: status %d from %s; %s%s", ErrForbidden, a.Status, c.base, none, waysIn)
 	case a.Status >= 300 && a.Status < 400:
 		return fmt.Errorf("%w: %s redirects; write the address that it redirects to", ErrNotAPI, c.base)
 	}
@@ -53,11 +59,16 @@ func (c *Client) Error(a Answer) error {
 	if !a.problem || json.Unmarshal(a.Body, &problem) != nil || problem.Detail == "" {
 		return &RefusedError{Status: a.Status, Detail: fmt.Sprintf("the API answered with status %d and no reason", a.Status)}
 	}
-	if problem.Reason != "" {
+	switch {
+	case problem.Reason != "" && strings.ContainsFunc(problem.Detail, isHan):
+		problem.Detail = problem.Reason // the same, in the language of the commands
+	case problem.Reason != "":
 		problem.Detail += ": " + problem.Reason
 	}
 	return &RefusedError{Status: a.Status, Code: problem.Code, Field: problem.Field, Detail: problem.Detail}
 }
+
+func isHan(r rune) bool { return unicode.Is(unicode.Han, r) }
 
 func (c *Client) unreachable(err error) error {
 	var u *url.Error

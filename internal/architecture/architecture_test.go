@@ -25,30 +25,38 @@ const (
 var arrows = map[string][]string{
 	"realm": {},
 
+	"sources":       {"realm"},
+	"sources/vault": {"realm", "internal/outbound", "sources"},
+
+	"deploy/image": {},
+
 	"internal/console/pack": {},
 
+	"internal/executable": {},
 	"internal/expression": {},
 	"internal/failpoint":  {},
 	"internal/netguard":   {},
-	"internal/presets":    {"realm", "internal/spelling"},
+	"internal/outbound":   {"realm", "internal/netguard"},
+	"internal/presets":    {"realm", "internal/executable", "internal/spelling"},
 	"internal/problem":    {"realm"},
 	"internal/reload":     {},
+	"internal/shortcut":   {},
 	"internal/spelling":   {},
 
 	"tokenstore":            {"realm", "internal/failpoint"},
 	"tokenstore/sqlstore":   {"realm", "tokenstore", "internal/failpoint"},
 	"tokenstore/redisstore": {"realm", "tokenstore"},
 
-	"internal/grant":     {"realm", "internal/expression", "internal/netguard", "internal/failpoint"},
+	"internal/grant":     {"realm", "internal/expression", "internal/netguard", "internal/outbound", "internal/failpoint"},
 	"internal/push":      {"realm"},
-	"internal/catalog":   {"realm", "tokenstore", "internal/grant", "internal/presets"},
+	"internal/catalog":   {"realm", "sources", "tokenstore", "internal/grant", "internal/presets", "internal/spelling"},
 	"internal/caddyfile": {"realm", "internal/presets"},
 	"internal/curl":      {"realm", "internal/presets"},
 	"internal/quota":     {"realm", "tokenstore"},
 	"internal/access":    {"realm", "tokenstore"},
 	"internal/claim":     {"realm", "tokenstore", "internal/grant", "internal/quota"},
 	"internal/broker":    {"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/quota", "internal/claim", "internal/reload", "internal/failpoint"},
-	"internal/inject":    {"realm", "internal/problem", "internal/netguard"},
+	"internal/inject":    {"realm", "internal/problem", "internal/netguard", "internal/outbound"},
 	"internal/audit":     {"realm", "tokenstore"},
 	"internal/session":   {"realm", "tokenstore"},
 	"internal/console":   {},
@@ -56,15 +64,17 @@ var arrows = map[string][]string{
 	"internal/doctor":    {"realm", "internal/grant", "internal/presets"},
 	"internal/adminapi": {
 		"realm", "tokenstore", "internal/grant", "internal/catalog", "internal/broker", "internal/account", "internal/audit", "internal/access", "internal/caddyfile", "internal/doctor", "internal/presets", "internal/problem",
+		"internal/spelling",
 	},
 	"internal/apiclient": {"realm"},
+	"internal/edge":      {"realm", "tokenstore", "internal/netguard"},
 	"internal/importer":  {"realm", "internal/apiclient"},
 
 	"caddymodule": {
-		"realm", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
-		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/console", "internal/curl", "internal/doctor", "internal/importer", "internal/netguard", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/spelling",
+		"deploy/image", "realm", "sources", "tokenstore", "tokenstore/sqlstore", "tokenstore/redisstore", "internal/grant", "internal/catalog", "internal/broker",
+		"internal/inject", "internal/access", "internal/audit", "internal/adminapi", "internal/apiclient", "internal/caddyfile", "internal/console", "internal/curl", "internal/doctor", "internal/edge", "internal/executable", "internal/importer", "internal/netguard", "internal/outbound", "internal/presets", "internal/problem", "internal/push", "internal/reload", "internal/session", "internal/shortcut", "internal/spelling",
 	},
-	"cmd/xcaddy-build": {"caddymodule"},
+	"cmd/xcaddy-build": {"caddymodule", "internal/executable", "sources/vault"},
 
 	"internal/presets/pages": {"realm", "internal/presets"},
 	"":                       {"caddymodule"},
@@ -72,6 +82,7 @@ var arrows = map[string][]string{
 	// For tests only: nothing of the above imports them.
 	"tokenstore/storetest":  {"realm", "tokenstore"},
 	"internal/testserver":   {},
+	"internal/testproxy":    {},
 	"internal/faultproxy":   {},
 	"internal/leaktest":     {},
 	"internal/secretscan":   {},
@@ -80,7 +91,7 @@ var arrows = map[string][]string{
 }
 
 // mayUseCaddy are the packages that may depend on Caddy, even through others.
-var mayUseCaddy = []string{"caddymodule", "cmd/xcaddy-build", ""}
+var mayUseCaddy = []string{"caddymodule", "cmd/xcaddy-build", "sources/vault", ""}
 
 // stores is where the packages of the stores begin.
 const stores = "tokenstore"

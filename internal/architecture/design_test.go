@@ -52,3 +52,16 @@ func TestDesignCitesWhatExists(t *testing.T) {
 		t.Errorf("only %d citations were found: the test looks for the wrong ones", cited)
 	}
 }
+
+// Whoever looks for a package finds it in docs/design.md.
+func TestDesignNamesEveryPackage(t *testing.T) {
+	design, err := os.ReadFile(filepath.Join("..", "..", "docs", "design.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range arrows {
+		if name != "" && !strings.Contains(string(design), "`"+name+"`") {
+			t.Errorf("docs/design.md does not name %s", name)
+		}
+	}
+}

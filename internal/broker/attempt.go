@@ -15,8 +15,12 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
-// errStale: the secret changed while its token was obtained.
-var errStale = errors.New("secret changed meanwhile")
+var (
+	// errStale: the secret changed while its token was obtained.
+	errStale = errors.New("secret changed meanwhile")
+	// errNotWhole: a comparison is left out, since not all of the secret is known.
+	errNotWhole = errors.New("the secret is not known as a whole")
+)
 
 // attempt is one try of a flight to get a token: what it is about, and what it
 // has found so far. Its times are those of this machine's clock.
@@ -33,6 +37,9 @@ type attempt struct {
 	// mayBeOld: the store did not answer when the secret was read, so that it is the
 	// one that this node read last.
 	mayBeOld bool
+	// askAt is when a source is to be asked again for a field of the secret, endsAt when
+	// the first value of a source ends; zero for never.
+	askAt, endsAt time.Time
 	// revision is that of the entry when the attempt began.
 	revision uint32
 	// stored is the token of the store; zero if there is none.
@@ -45,6 +52,11 @@ type attempt struct {
 	// force asks the provider for a new token even if it would give the old one
 	// again.
 	force bool
+	// leaveSlot gives back the place among the realm's calls, once; nil where there
+	// is none.
+	leaveSlot func()
+	// reserved is the call that it asks for, or is about to make.
+	reserved *reservation
 	// took is how long the last call took.
 	took time.Duration
 	// parents are the tokens of other credentials that its calls send. Those that
@@ -58,37 +70,77 @@ type attempt struct {
 // If the secret does not fit the realm, the attempt is returned beside the
 // error.
 func (v *View) newAttempt(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*attempt, error) {
+	a := v.prepare(e, f, ref)
+	secret, err := v.secretFor(ctx, f, ref)
+	if err != nil {
+		if !f.owner.Program.Fetches() && errors.Is(err, catalog.ErrNoValue) {
+			e.withdraw(a.revision) // the token is the value itself
+		}
+		return nil, a.fault(err)
+	}
+	a.askAt, a.endsAt = f.owner.Times(secret)
+	a.isInjectOnly = f.owner.Config.InjectOnly.IsOn() || secret.InjectOnly
+	_, a.mayBeOld = v.pool.callers.silentSince("")
+	if a.bound, err = f.owner.Bind(secret); err != nil {
+		return a, a.fault(unfitSecret(f.owner.Program, secret, err))
+	}
+	if a.isForgotten() {
+		return nil, errStale // a source gave another value than before
+	}
+	return a, nil
+}
+
+// secretFor reads the secret for a flight. Who has a token waits for a comparison: it
+// asks no source.
+func (v *View) secretFor(ctx context.Context, f *flight, ref realm.Ref) (realm.Secret, error) {
+	if f.purpose != claim.Verify {
+		return v.catalog.Secret(ctx, f.owner, ref)
+	}
+	secret, isWhole, err := v.catalog.KnownSecret(ctx, f.owner, ref)
+	if err == nil && !isWhole {
+		err = errNotWhole
+	}
+	return secret, err
+}
+
+// isForgotten reports whether what was known has been forgotten since the attempt
+// began.
+func (a *attempt) isForgotten() bool {
+	a.entry.mu.Lock()
+	defer a.entry.mu.Unlock()
+	return a.entry.revision != a.revision
+}
+
+// prepare begins an attempt without a secret.
+func (v *View) prepare(e *entry, f *flight, ref realm.Ref) *attempt {
 	a := &attempt{
-		view: v, pool: v.pool, entry: e, flight: f, ref: ref, force: f.purpose == claim.Flush,
+		view: v, pool: v.pool, entry: e, flight: f, ref: ref, force: f.purpose == claim.Flush, reserved: &reservation{},
 		log: v.pool.log.With(zap.String("realm", ref.Realm), zap.String("key", ref.Key)),
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	a.revision = e.revision
-	e.mu.Unlock()
-	secret, err := v.catalog.Secret(ctx, f.owner, ref)
-	if err != nil {
-		return nil, err
-	}
-	a.isInjectOnly = f.owner.Config.InjectOnly || secret.InjectOnly
-	_, a.mayBeOld = v.pool.callers.silentSince("")
-	if a.bound, err = f.owner.Bind(secret); err != nil {
-		return a, unfitSecret(f.owner.Program, secret, err)
-	}
-	return a, nil
+	return a
 }
 
 // obtain does what a flight is for. If the secret changes while it works, it
 // begins again with the new secret: a token of the old one is never published.
 func (v *View) obtain(ctx context.Context, e *entry, f *flight, ref realm.Ref) (*realm.Lease, error) {
+	if v.pool.upstream != nil {
+		return v.obtainGiven(ctx, e, f, ref)
+	}
 	if err := v.openStore(ctx, f.owner, ref); err != nil {
 		return nil, err
 	}
 	for range 3 {
 		a, err := v.newAttempt(ctx, e, f, ref)
-		if err != nil {
-			return nil, err
+		var lease *realm.Lease
+		if err == nil {
+			lease, err = a.run(ctx)
 		}
-		lease, err := a.run(ctx)
+		if errors.Is(err, errNotWhole) {
+			return nil, nil //nolint:nilnil // a comparison brings no token
+		}
 		if !errors.Is(err, errStale) {
 			return lease, err
 		}
@@ -150,15 +202,21 @@ func (a *attempt) fixedToken() (*realm.Lease, error) {
 	}
 	token, err := a.bound.Fixed()
 	if err != nil {
-		return nil, &realm.Error{
-			Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
-			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
-		}
+		return nil, a.fault(noFixedToken(err))
 	}
 	if token.Expired(a.pool.now().Add(slack)) {
-		return nil, unavailable(http.StatusBadGateway, "the fixed token of the secret has ended", nil)
+		return nil, a.fault(unavailable(http.StatusBadGateway, "the fixed token of the secret has ended", nil))
 	}
-	return a.publish(token, realm.FromDatabase, 0)
+	if a.askAt.IsZero() {
+		return a.publish(token, realm.FromDatabase, 0)
+	}
+	// It holds values that end, or are asked for again: the token lives as long, and is
+	// made anew when one of them is due. Who uses it hears of another value so.
+	token.IssuedAt = a.pool.now()
+	if token.ExpiresAt.IsZero() || !a.endsAt.IsZero() && a.endsAt.Before(token.ExpiresAt) {
+		token.ExpiresAt = a.endsAt
+	}
+	return a.publishUntil(token, realm.FromDatabase, realm.InstantOf(a.askAt))
 }
 
 // readStored reads the stored token. A shared cache may not have what another
@@ -281,7 +339,7 @@ func (a *attempt) publishUntil(t realm.Token, source realm.Source, renewAt realm
 	}
 	l.lease.Expires, l.lease.Lineage, l.lease.Source = realm.InstantOf(t.ExpiresAt), t.Lineage, realm.FromMemory
 	if err := a.place(l, t.Access, t.Kept); err != nil {
-		return nil, err
+		return nil, a.fault(err)
 	}
 	if !a.entry.publish(l, a.revision) {
 		return nil, errStale
@@ -307,6 +365,30 @@ func (a *attempt) fail(code realm.Code, cause *grant.Error, count int, wait time
 	f := newFailure(a.origin(), code, cause, count, a.now(), wait)
 	a.entry.recordFailure(f, a.revision)
 	return f
+}
+
+// fault remembers, on this node, an error that stood in the way before the provider
+// was asked, and returns it. It is found out again by the next attempt, so that there
+// is nothing to wait for. What is no fault of a realm or a secret is not remembered.
+func (a *attempt) fault(err error) error { return a.faultFor(0, err) }
+
+// faultFor is fault, where it ends by itself after some time, unless that is 0.
+func (a *attempt) faultFor(life time.Duration, err error) error {
+	var known *realm.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	switch known.Code {
+	case realm.CodeUnavailable, realm.CodeAuditUnavailable, realm.CodeInternal, realm.CodeRateLimited: // it is the store, or the caller
+	case realm.CodeRealmNotFound, realm.CodeSecretNotFound: // there is nothing to show
+	default:
+		f := newFault(a.origin(), known, a.now())
+		if life > 0 {
+			f.faultEnds = f.at.Add(life)
+		}
+		a.entry.recordFailure(f, a.revision)
+	}
+	return err
 }
 
 // warn logs what was odd about an answer.

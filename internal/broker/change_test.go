@@ -286,7 +286,7 @@ func TestClosingWaitsForFlights(t *testing.T) {
 			t.Error("the store was closed under a flight")
 		}
 	}
-	n := &node{pool: New(store, zaptest.NewLogger(t), c.now), clock: c, provider: p}
+	n := &node{pool: New(store, zaptest.NewLogger(t), c.now, WithPatience(longPatience)), clock: c, provider: p}
 	n.View = n.configure(t)
 	n.saveRealm(t, "wx", n.wechat())
 	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")

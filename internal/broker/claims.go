@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,7 +38,7 @@ func (a *attempt) call(ctx context.Context) (*realm.Lease, error) {
 	}
 	program := a.flight.owner.Program
 	if why := program.Inactive(); why != "" {
-		return nil, notActive(why)
+		return nil, a.fault(notActive(why))
 	}
 	// A token that the provider gave and the store did not take comes first: to
 	// ask for another one would end it, or cost a refresh token.
@@ -108,7 +109,10 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 	if err != nil {
 		return nil, nil, err
 	}
-	defer release()
+	a.leaveSlot = sync.OnceFunc(release) // settle may do it before
+	defer a.leaveSlot()
+	a.reserved = &reservation{payer: a.flight.payer}
+	defer a.reserved.end()
 
 	r := a.claimRequest(a.flight.purpose)
 	began := time.Now() // the real clock: the claim runs out by it
@@ -147,7 +151,7 @@ func (a *attempt) inSlot(ctx context.Context) (lease *realm.Lease, next again, e
 		return nil, a.after(slotRetry), nil
 	case claim.NeedsAuthorization:
 		if unpushed := a.bound.Unpushed(grant.FetchRecipe); unpushed != nil {
-			return nil, nil, withoutValue(unpushed)
+			return nil, nil, a.fault(withoutValue(unpushed))
 		}
 		return nil, nil, a.needsAuthorization(d)
 	case claim.Wait:
@@ -178,7 +182,7 @@ func (a *attempt) claimRequest(p claim.Purpose) *claim.Request {
 	// A code that is there is not lost because asking for it was the last call, and
 	// a token that is computed costs none.
 	if p != claim.Exchange && !a.flight.owner.Program.ComputesToken() {
-		r.MayPay = func() error { return mayPay(a.flight.payer) }
+		r.MayPay = a.reserved.pay
 	}
 	return r
 }

@@ -135,7 +135,7 @@ func (s *codeServer) config(unattended bool) realm.Config {
 		return realm.Argument{Name: name, Place: realm.PlaceBody, Value: value}
 	}
 	c := realm.Config{
-		AllowHTTP: true, API: "http://api.example.com", CallbackURL: callbackURL, Unattended: unattended,
+		AllowHTTP: realm.On, API: "http://api.example.com", CallbackURL: callbackURL, Unattended: realm.SwitchOf(unattended),
 		Inject: []realm.Injection{{Place: realm.PlaceURL, Name: "access_token"}},
 		Recipe: realm.Recipe{TokenPath: "access_token", ExpiresInPath: "expires_in", RefreshTokenPath: "refresh_token"},
 		Authorize: &realm.Recipe{URL: s.URL + "/authorize", Arguments: []realm.Argument{

@@ -126,7 +126,7 @@ func (v *View) enqueue(ref realm.Ref, g goal) {
 // that are wanted (nil: all); it counts them.
 func (v *View) each(ctx context.Context, wanted func(*catalog.Realm) bool, do func(realm.Ref)) (n int, err error) {
 	return v.catalog.EachSecret(ctx, func(c *catalog.Realm) bool {
-		return c.Program.Fetches() && c.Program.Inactive() == "" && (wanted == nil || wanted(c))
+		return c.GetsTokens() && (wanted == nil || wanted(c))
 	}, do)
 }
 

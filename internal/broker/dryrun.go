@@ -43,7 +43,8 @@ func (v *View) Test(ctx context.Context, ref realm.Ref, config *realm.Config) (g
 	if refused := new(realm.Error); errors.As(err, &refused) {
 		return report, refused
 	} else if err != nil {
-		report.Error = "the secret does not fit the realm: " + err.Error()
+		report.Error = unfitDetail + err.Error()
+		report.Kind, report.Fields = grant.KindRequest, tested.Program.MissingFaults(secret)
 		return report, nil //nolint:nilerr // the report tells it
 	}
 	t := &trial{view: v, ref: ref, realm: c, tested: tested, bound: bound, isOwn: config == nil}

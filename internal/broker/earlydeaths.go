@@ -49,12 +49,22 @@ func (d *earlyDeaths) isContended(now realm.Instant) bool {
 // never worked tells of a provider that is broken. Tokens that this product
 // replaced itself, here or on another node, do not come here.
 func (a *attempt) noteRejected() {
+	dead, isNews := a.recordRejected()
+	if !isNews {
+		return
+	}
+	a.pool.notify(func(o Observer) { o.Died(a.ref) })
+	a.pool.watchers.tell(Change{Realm: a.ref.Realm, Key: a.ref.Key, Lineage: dead.lease.Lineage, State: stateDead})
+}
+
+// recordRejected records it in the entry, and reports whether that is news.
+func (a *attempt) recordRejected() (dead *live, isNews bool) {
 	e, now := a.entry, a.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l := e.live.Load()
 	if l == nil || l.lease.Access != a.flight.failed {
-		return
+		return nil, false
 	}
 	a.acceptance = claim.NeverAccepted
 	if e.accepted.Load() {
@@ -63,16 +73,15 @@ func (a *attempt) noteRejected() {
 	}
 	d := &e.activityLocked().earlyDeaths
 	if d.last == a.flight.failed {
-		return
+		return nil, false
 	}
-	a.pool.notify(func(o Observer) { o.Died(a.ref) })
-	a.pool.watchers.tell(Change{Realm: a.ref.Realm, Key: a.ref.Key, Lineage: l.lease.Lineage, State: stateDead})
 	if now < d.at || now >= d.until {
 		*d = earlyDeaths{}
 	}
 	d.last, d.at, d.until = a.flight.failed, now, now.Add(max(forgottenAfter, l.life()))
 	endsEarly := l.lease.Expires == 0 || l.lease.Expires.Sub(now) > l.life()/10
 	d.isEarly = endsEarly && a.acceptance == claim.Accepted
+	return l, true
 }
 
 // countEarly counts the last death if it was early, and reports whether the log

@@ -155,6 +155,15 @@ func (e *entry) forget() {
 	e.live.Store(nil)
 }
 
+// withdraw drops the token, unless what the flight knew has been forgotten since.
+func (e *entry) withdraw(revision uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revision == revision {
+		e.live.Store(nil)
+	}
+}
+
 // clearFailureLocked drops the failure. While an outcome is still to be saved,
 // the pause until the next attempt at that stays.
 func (e *entry) clearFailureLocked() {
@@ -191,7 +200,7 @@ func (e *entry) backOff(of origin, now realm.Instant, wait time.Duration) {
 	case f == nil:
 		a.failure = pause(of, now, wait)
 	default:
-		a.failure = newFailure(f.of, f.code, f.cause, f.count, now, wait)
+		a.failure = f.waiting(now, wait)
 	}
 }
 
@@ -230,6 +239,10 @@ func (e *entry) clearUnsaved(o *claim.Outcome) {
 func (e *entry) publish(l *live, revision uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.publishLocked(l, revision)
+}
+
+func (e *entry) publishLocked(l *live, revision uint32) bool {
 	if e.revision != revision {
 		return false
 	}
@@ -259,4 +272,22 @@ func (p *Pool) discard(ref realm.Ref, e *entry) {
 		}
 		return old, xsync.CancelOp
 	})
+}
+
+// discardIdle removes an entry in which nothing is live or under way.
+func (p *Pool) discardIdle(ref realm.Ref, e *entry) {
+	p.entries.Compute(ref, func(old *entry, loaded bool) (*entry, xsync.ComputeOp) {
+		// Whoever begins a flight looks afterwards whether the entry is still there.
+		if loaded && old == e && e.isIdle() {
+			return nil, xsync.DeleteOp
+		}
+		return old, xsync.CancelOp
+	})
+}
+
+func (e *entry) isIdle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.activity
+	return e.live.Load() == nil && (a == nil || a.flight == nil && a.comparison == nil && a.unsaved == nil)
 }

@@ -29,21 +29,28 @@ func withoutValue(unpushed *grant.Error) *realm.Error {
 	return unavailable(http.StatusServiceUnavailable, unpushed.Detail, unpushed)
 }
 
+// unfitDetail begins the error of a secret that does not fit its realm.
+const unfitDetail = "the secret does not fit the realm: "
+
 // unfitSecret is the error of a secret that cannot be bound. If a value cannot
 // stand where the realm puts it, the error names the field.
 func unfitSecret(p *grant.Program, s realm.Secret, err error) *realm.Error {
 	if refused := new(realm.Error); errors.As(err, &refused) {
 		return refused // the realm has a host that the secret was not entered for
 	}
-	const detail = "the secret does not fit the realm: "
 	if wrong := p.CheckSecret(s); wrong != nil {
-		return &realm.Error{Code: realm.CodeInvalidField, Status: http.StatusConflict, Detail: detail + wrong.Error(), Err: wrong}
+		return &realm.Error{Code: realm.CodeInvalidField, Status: http.StatusConflict, Detail: unfitDetail + wrong.Error(), Err: wrong}
 	}
 	if !p.Fetches() {
-		return &realm.Error{
-			Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
-			Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
-		}
+		return noFixedToken(err)
 	}
-	return unavailable(http.StatusBadGateway, detail+err.Error(), err)
+	return unavailable(http.StatusBadGateway, unfitDetail+err.Error(), err)
+}
+
+// noFixedToken is the error of a secret that does not hold the token of its realm.
+func noFixedToken(err error) *realm.Error {
+	return &realm.Error{
+		Code: realm.CodeFixedToken, Status: http.StatusBadGateway,
+		Detail: "the realm has a fixed token, and the secret does not hold it: " + err.Error(), Err: err,
+	}
 }

@@ -39,6 +39,15 @@ type failure struct {
 	// configuration, or a realm that was changed, asks the store at once: what
 	// failed may have been corrected.
 	of origin
+	// fault is what stands in the way before anything is asked, such as a secret that
+	// does not fit; nil for none. It is shown, and keeps nobody from trying: every
+	// attempt finds it out again, without a call, or finds that it is over.
+	fault *realm.Error
+	// faultEnds is when the fault no longer counts by itself; 0 for never. One of a
+	// parent may be mended where this entry does not hear of it.
+	faultEnds realm.Instant
+	// passedOn is what the other instance refused an edge with; nil elsewhere.
+	passedOn *realm.Error
 	// lacking is what the stored token lacks, so that a person is needed: see
 	// grant.Bound.Lacks. "" for nothing.
 	lacking string
@@ -53,6 +62,11 @@ type origin struct {
 // newFailure is the failure of work that is not to be repeated for wait.
 func newFailure(of origin, code realm.Code, cause *grant.Error, count int, now realm.Instant, wait time.Duration) *failure {
 	return &failure{code: code, cause: cause, count: count, at: now, until: now.Add(wait), of: of}
+}
+
+// newFault is the failure of work that was not begun because of a fault.
+func newFault(of origin, fault *realm.Error, now realm.Instant) *failure {
+	return &failure{code: fault.Code, fault: fault, at: now, until: now, of: of}
 }
 
 // pause is a failure that nobody is told of.
@@ -71,6 +85,16 @@ func (f *failure) isActive(now realm.Instant) bool { return f != nil && f.at <= 
 // needsPerson reports whether a person has to authorize the secret.
 func (f *failure) needsPerson() bool { return f.isTold() && f.code == realm.CodeReauthRequired }
 
+// waiting is the failure, with work that is left alone for wait from now on.
+func (f *failure) waiting(now realm.Instant, wait time.Duration) *failure {
+	other := *f
+	other.at, other.until = now, now.Add(wait)
+	return &other
+}
+
+// isFault reports whether nothing was asked because of a fault.
+func (f *failure) isFault() bool { return f != nil && f.fault != nil }
+
 // left is how long the work is still left alone.
 func (f *failure) left(now realm.Instant) time.Duration { return max(f.until.Sub(now), 0) }
 
@@ -78,8 +102,16 @@ func (f *failure) left(now realm.Instant) time.Duration { return max(f.until.Sub
 // alone; nil if the store is to be asked. A forced request that comes too soon
 // asks for too much.
 func (f *failure) rejects(of origin, p claim.Purpose, now realm.Instant) error {
-	if !f.isTold() || !f.isActive(now) || f.of != of {
+	if !f.isTold() || f.isFault() || !f.isActive(now) || f.of != of {
 		return nil
+	}
+	if f.passedOn != nil {
+		if p.IsForced() {
+			return nil // the other instance decides
+		}
+		again := *f.passedOn
+		again.RetryAfter = min(again.RetryAfter, f.left(now))
+		return &again
 	}
 	if p.IsForced() {
 		isThrottled := f.cause != nil && f.cause.Class == grant.Throttled
@@ -123,8 +155,30 @@ func (f *failure) error(status int, detail string, now realm.Instant) *realm.Err
 	return e
 }
 
+// kind is the word for what happened: why the provider is not asked, or what its
+// call ended with. All are words of realm.Code, grant.Class and grant.Kind.
+func (f *failure) kind() string {
+	switch {
+	case f.passedOn != nil:
+		return string(f.code)
+	case f.isFault() && f.code == realm.CodeNotActive:
+		return string(grant.KindInactive)
+	case f.isFault():
+		return string(grant.KindRequest)
+	case f.needsPerson(), f.code == realm.CodeBudgetSpent, f.cause == nil:
+		return string(f.code)
+	case f.cause.Class == grant.Throttled:
+		return grant.Throttled.String()
+	}
+	return string(f.cause.Kind)
+}
+
 func (f *failure) detail() string {
 	switch {
+	case f.passedOn != nil:
+		return f.passedOn.Detail
+	case f.isFault():
+		return f.fault.Detail
 	case f.lacking != "":
 		return "somebody has to authorize again: " + f.lacking
 	case f.needsPerson() && f.cause != nil:

@@ -84,10 +84,13 @@ func (p *Pool) tellClientChange(id string) {
 }
 
 // Deaf returns since when this node has not heard what other nodes change: the
-// store does not answer, or this process was stopped. It is the zero time for a
+// store, or the upstream of an edge, does not answer, or this process was stopped. It is the zero time for a
 // node that hears, or that shares its store with nobody. A node that hears again
 // learns what it missed by OnClientChange.
 func (p *Pool) Deaf() (since time.Time) {
+	if p.link != nil {
+		return p.link.deaf()
+	}
 	until := realm.Instant(p.hearsUntil.Load())
 	if realm.InstantOf(p.now()) < until {
 		return time.Time{}

@@ -103,6 +103,9 @@ func TestDeafNodeSaysSince(t *testing.T) {
 	if since := n.pool.Deaf(); !since.Equal(last) {
 		t.Errorf("deaf since %v, want %v", since, last)
 	}
+	if s := n.Stats(); s.DeafFor != hearingLasts {
+		t.Errorf("the figures say deaf for %v, want %v", s.DeafFor, hearingLasts)
+	}
 	n.pool.hears(n.clock.now())
 	if since := n.pool.Deaf(); !since.IsZero() {
 		t.Errorf("a node that hears again is deaf since %v", since)

@@ -35,6 +35,11 @@ type flight struct {
 	// comes back if the renewal fails and the entry still has this revision.
 	withheld *live
 	revision uint32
+	// newest is the lineage of which an edge heard while the flight was under way:
+	// one that brings an older token missed that. 0 for none.
+	newest int64
+	// isRepeated: an edge asks once more, because of what it heard before the answer.
+	isRepeated bool
 	// parentWait is how long a parent is left alone whose token is needed first.
 	parentWait time.Duration
 	// Set before done is closed. isRefused: err is that of the payer, who may cause
@@ -212,14 +217,21 @@ func (v *View) run(base context.Context, e *entry, f *flight, ref realm.Ref) {
 		if r := recover(); r != nil {
 			v.pool.logPanic(r, "panic while getting a token", zap.Stringer("ref", ref))
 		}
-		if f.purpose == claim.Verify {
+		if f.purpose == claim.Verify || v.pool.upstream != nil && err == nil {
 			e.suspect.drop(seen) // what came while it was under way, it may have missed
 		}
 		e.finish(f, lease, err)
-		if !catalog.IsNotFound(err) { // whoever makes up keys is not worth a word
+		switch {
+		case catalog.IsNotFound(err): // whoever makes up keys is not worth a word
+		case f.purpose == claim.Heal:
+			v.pool.tellHealed(ref, e)
+		default:
 			v.pool.tellState(ref, e)
 		}
 		v.pool.schedule.finished(v, e, f, ref)
+		if v.pool.upstream != nil {
+			v.pool.forgetUnused(ref, e)
+		}
 	}()
 	lease, err = v.obtain(ctx, e, f, ref)
 	if f.purpose == claim.Heal {
@@ -264,7 +276,7 @@ func (e *entry) finish(f *flight, lease *realm.Lease, err error) {
 	if f.heard == storeChanged {
 		e.clearFailureLocked()
 	}
-	if f.heard != nothing {
+	if f.heard != nothing || f.newest > 0 && (lease == nil || lease.Lineage < f.newest) {
 		e.suspect.raise()
 	}
 	e.mu.Unlock()

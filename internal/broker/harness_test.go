@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -138,10 +139,18 @@ func newNode(t *testing.T, definitions ...catalog.Definition) *node {
 	return nodeOn(t, newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), newProvider(t), c, definitions...)
 }
 
+// longPatience is how long callers wait for a store that answers, however busy the
+// machine is.
+const longPatience = 5 * time.Minute
+
+// setPatience sets how long callers wait for the store from now on: a test of one that
+// hangs has no time.
+func (n *node) setPatience(d time.Duration) { n.pool.waits.Store(int64(d)) }
+
 func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definitions ...catalog.Definition) *node {
 	t.Helper()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
-	n := &node{pool: New(store, log, c.now), clock: c, provider: p}
+	n := &node{pool: New(store, log, c.now, WithPatience(longPatience)), clock: c, provider: p}
 	n.pool.sleep = func(ctx context.Context, d time.Duration) error {
 		c.advance(d) // who sleeps does so by the clock of the test
 		return ctx.Err()
@@ -158,39 +167,41 @@ func nodeOn(t *testing.T, store tokenstore.Store, p *provider, c *clock, definit
 // configure makes another configuration of the same pool, as a reload does.
 func (n *node) configure(t *testing.T, definitions ...catalog.Definition) *View {
 	t.Helper()
-	v, err := n.pool.View(ViewConfig{Definitions: definitions, Client: testClient(t, n.clock)})
+	v, err := n.pool.View(ViewConfig{Definitions: definitions, Client: testClient(t, n.clock.now)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func testClient(t testing.TB, c *clock) *grant.Client {
+func testClient(t testing.TB, now func() time.Time) *grant.Client {
 	t.Helper()
 	policy, err := netguard.Parse([]string{"127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return grant.NewClient(policy.Dialer(new(net.Dialer)), c.now)
+	return grant.NewClient(policy.Dialer(new(net.Dialer)), now)
 }
 
 // wechat is a realm in the earlier service's form.
-func (n *node) wechat() realm.Config {
+func (n *node) wechat() realm.Config { return wechatAt(n.provider.URL) }
+
+func wechatAt(provider string) realm.Config {
 	return realm.Config{
 		Recipe: realm.Recipe{
-			URL: n.provider.URL + "/token", TokenPath: "access_token", ExpiresInPath: "expires_in",
+			URL: provider + "/token", TokenPath: "access_token", ExpiresInPath: "expires_in",
 			Arguments: []realm.Argument{
 				{Name: "appid", Place: realm.PlaceURL, Value: "$key_1"},
 				{Name: "secret", Place: realm.PlaceURL, Value: "$key_2"},
 			},
 		},
-		AllowHTTP: true,
+		AllowHTTP: realm.On,
 		API:       "http://api.example.com",
 		Inject:    []realm.Injection{{Place: realm.PlaceURL, Name: "access_token"}},
 	}
 }
 
-func (n *node) saveRealm(t *testing.T, id string, c realm.Config) {
+func (n *node) saveRealm(t testing.TB, id string, c realm.Config) {
 	t.Helper()
 	_, err := n.Catalog().SaveRealm(t.Context(), id, func(r realm.Realm, _ bool) (realm.Realm, error) {
 		r.Config = c
@@ -201,7 +212,7 @@ func (n *node) saveRealm(t *testing.T, id string, c realm.Config) {
 	}
 }
 
-func (n *node) saveSecret(t *testing.T, ref realm.Ref, fields ...string) {
+func (n *node) saveSecret(t testing.TB, ref realm.Ref, fields ...string) {
 	t.Helper()
 	u := catalog.SecretUpdate{Ref: ref, Fields: map[string]*realm.Hidden{}}
 	for i := 0; i < len(fields); i += 2 {
@@ -260,4 +271,10 @@ func tokenOf(access, refresh string, lineage int64, left time.Duration) realm.To
 		Access: realm.Hidden(access), Refresh: realm.Hidden(refresh), Lineage: lineage, Fingerprint: realm.Fingerprint{1},
 		IssuedAt: noon.Add(left - time.Hour), ExpiresAt: noon.Add(left),
 	}
+}
+
+// Status is the status with all tokens that memory knows.
+func (v *View) Status(ctx context.Context) Status {
+	s, _ := v.StatusPage(ctx, StatusQuery{Page: tokenstore.Page{Number: 1, Size: math.MaxInt}})
+	return s
 }

@@ -44,6 +44,7 @@ func TestMariaDBThatHangs(t *testing.T) {
 			n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
 			want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 
+			n.setPatience(defaultPatience)
 			goOn := hang(t, db, way)
 			defer goOn()
 			n.clock.advance(3 * time.Hour) // the token has ended

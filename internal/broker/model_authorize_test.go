@@ -35,7 +35,7 @@ func draftAuthorizations(t *rapid.T) plan {
 // authorizes makes a realm of the model one that authorizes.
 func (m *model) authorizes(c *realm.Config) {
 	c.Grant.Name, c.Grant.AuthorizeURL, c.CallbackURL = "authorization_code", "http://login.example.com"+modelDoor, modelCallback
-	if c.Unattended = m.plan.codes == byItself; c.Unattended {
+	if c.Unattended = realm.SwitchOf(m.plan.codes == byItself); c.Unattended.IsOn() {
 		c.Authorize = &realm.Recipe{Arguments: []realm.Argument{{Name: "login", Place: realm.PlaceURL, Value: "{secret.login}"}}}
 	}
 }

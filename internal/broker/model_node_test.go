@@ -143,6 +143,7 @@ func (n *modelNode) around(ctx context.Context, ref realm.Ref, run func(context.
 		n.resume = append(n.resume, resume)
 	}
 	m.mu.Unlock()
+	tokenstore.Queued(ctx) // as in a transaction that fails, or is overtaken, when it has its place
 	defer func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()

@@ -144,10 +144,10 @@ func (s *memoryStore) Realm(ctx context.Context, id string) (r realm.Realm, err 
 	return r, err
 }
 
-func (s *memoryStore) Realms(ctx context.Context, page tokenstore.Page, keyword string) (list []realm.Realm, total int, err error) {
+func (s *memoryStore) Realms(ctx context.Context, page tokenstore.Page, f tokenstore.RealmFilter) (list []realm.Realm, total int, err error) {
 	err = s.locked(ctx, func(m *memory) error {
 		for _, r := range m.realms {
-			if strings.Contains(strings.ToLower(r.ID+"\x00"+r.Comment), strings.ToLower(keyword)) {
+			if strings.Contains(strings.ToLower(r.ID+"\x00"+r.Comment), strings.ToLower(f.Keyword)) && (f.Keep == nil || f.Keep(r.ID)) {
 				list = append(list, r)
 			}
 		}
@@ -284,6 +284,19 @@ func (s *memoryStore) Secrets(ctx context.Context, page tokenstore.Page, f token
 	return list, total, err
 }
 
+func (s *memoryStore) CountSecrets(ctx context.Context, realms []string, keep func(realm.Ref) bool) (map[string]int, error) {
+	counts := map[string]int{}
+	err := s.locked(ctx, func(m *memory) error {
+		for ref := range m.secrets {
+			if slices.Contains(realms, ref.Realm) && (keep == nil || keep(ref)) {
+				counts[ref.Realm]++
+			}
+		}
+		return nil
+	})
+	return counts, err
+}
+
 func (s *memoryStore) UpdateSecret(ctx context.Context, ref realm.Ref, change func(realm.Secret, bool) (realm.Secret, tokenstore.TokenChange, error)) (saved realm.Secret, err error) {
 	err = s.locked(ctx, func(m *memory) error {
 		old, found := m.secrets[ref]
@@ -388,6 +401,7 @@ func (s *memoryStore) Token(ctx context.Context, ref realm.Ref) (t realm.Token, 
 func (s *memoryStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (state tokenstore.State, err error) {
 	run := func(ctx context.Context) error {
 		return s.locked(ctx, func(m *memory) error {
+			tokenstore.Queued(ctx) // whoever comes now waits for the lock
 			state, err = m.coordinate(ref, decide)
 			return err
 		})

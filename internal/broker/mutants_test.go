@@ -24,6 +24,12 @@ type mutant struct {
 	edits  []edit
 }
 
+// unitMutant is a mistake that a test in a package finds.
+type unitMutant struct {
+	pkg string
+	mutant
+}
+
 // edit replaces what occurs exactly once in a file of this package, or of one
 // beside it.
 type edit struct{ file, old, by string }
@@ -60,10 +66,11 @@ var mutants = []mutant{
 	{"no budget", "I11", []edit{{"../claim/wait.go", "\twaitFor(quota.WaitFor(&s.Budget, r.Windows, now, inFlight), QuotaScope, tokenstore.Failure{})\n", ""}}},
 }
 
-// unitMutants are mistakes in the decisions that histories seldom show. A test of
-// package claim finds them at once.
-var unitMutants = []mutant{
-	{"dead on first invalid_grant: others are left", "TestDecide", []edit{{"../claim/decide.go", "\t\tif r.mayRefresh(candidate.Kept) {\n", "\t\tif false {\n"}}},
+// unitMutants are mistakes that histories seldom show, or that break no invariant and
+// only cost time. A test of its own finds each at once.
+var unitMutants = []unitMutant{
+	{"../claim", mutant{"dead on first invalid_grant: others are left", "TestDecide", []edit{{"../claim/decide.go", "\t\tif r.mayRefresh(candidate.Kept) {\n", "\t\tif false {\n"}}}},
+	{".", mutant{"place given back before the outcome is queued", "TestPlaceIsFreeWhileTheOutcomeIsSaved", []edit{{"save.go", "\t\tctx = tokenstore.WithQueued(ctx, a.leaveSlot)\n", "\t\ta.leaveSlot()\n"}}}},
 }
 
 // sooner are the seeds of histories that find what takes others dozens of
@@ -93,6 +100,7 @@ var leaderCancels = []edit{
 	{"flight.go", "type flight struct {\n\tgoal\n", "type flight struct {\n\tgoal\n\tleader context.Context\n"},
 	{"flight.go", "f, isOurs := v.joinOrStart(c, ref, g, payer)", "f, isOurs := v.joinOrStart(ctx, c, ref, g, payer)"},
 	{"flight.go", "joinOrStart(c *catalog.Realm, ref", "joinOrStart(ctx context.Context, c *catalog.Realm, ref"},
+	{"pool.go", "v.joinOrStart(c, ref, goal{", "v.joinOrStart(context.Background(), c, ref, goal{"},
 	{"flight.go", "\t\tf := newFlight(c, g)\n", "\t\tf := newFlight(c, g)\n\t\tf.leader = ctx\n"},
 	{"flight.go", "context.WithTimeout(withBudget(base), v.flightTimeout(f.owner))", "context.WithTimeout(withBudget(leaderOf(f, base)), v.flightTimeout(f.owner))"},
 	{"flight.go", "// finish ends a flight", "func leaderOf(f *flight, base context.Context) context.Context {\n\tif f.leader != nil {\n\t\treturn f.leader\n\t}\n\treturn base\n}\n\n// finish ends a flight"},
@@ -102,13 +110,15 @@ var leaderCancels = []edit{
 // breaks. The engine is built with the mistake by an overlay; without the
 // tests of this package that the model does not need, which is quicker. The
 // histories are the same ones each time, and their number is the only bound:
-// on a slow machine it takes longer, and finds the same.
+// on a slow machine it takes longer, and finds the same. One mutant for each
+// invariant is run, and all of them with MUTANTS=all, as in `make soak`: each is a
+// program of its own to be linked.
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	for _, m := range unitMutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeLeft(t), "-overlay=" + m.overlay(t), "-run=^" + m.breaks + "$", "../claim"}
+			args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeLeft(t), "-overlay=" + m.overlay(t, nil), "-run=^" + m.breaks + "$", m.pkg}
 			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() // #nosec G204 -- constants
 			if err == nil || !strings.Contains(string(out), "--- FAIL: "+m.breaks) {
 				t.Fatalf("%s does not find it: %v\n%s", m.breaks, err, out)
@@ -116,6 +126,9 @@ func TestMutants(t *testing.T) {
 		})
 	}
 	for test, list := range map[string][]mutant{"TestProtocol": mutants, "TestAuthorizations": authorizationMutants} {
+		if os.Getenv("MUTANTS") != "all" {
+			list = oneOfEach(list)
+		}
 		for _, m := range list {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
@@ -125,13 +138,28 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// oneOfEach are the first mutants that break each of the invariants.
+func oneOfEach(list []mutant) (first []mutant) {
+	seen := map[string]bool{}
+	for _, m := range list {
+		if invariant, _, _ := strings.Cut(m.breaks, " "); !seen[invariant] {
+			seen[invariant] = true
+			first = append(first, m)
+		}
+	}
+	return first
+}
+
 // TestMutantsFit tells within a moment which of them a change of the engine has
 // left behind: a seed of none would help nobody, either.
 func TestMutantsFit(t *testing.T) {
 	seeds := maps.Clone(sooner)
-	for _, m := range slices.Concat(mutants, unitMutants, authorizationMutants) {
-		m.overlay(t)
+	for _, m := range slices.Concat(mutants, authorizationMutants) {
+		m.overlay(t, nil)
 		delete(seeds, m.name)
+	}
+	for _, m := range unitMutants {
+		m.overlay(t, nil)
 	}
 	for name := range seeds {
 		t.Errorf("no mutant is called %q", name)
@@ -141,7 +169,7 @@ func TestMutantsFit(t *testing.T) {
 // isFound runs a test of the model with the mutant.
 func (m mutant) isFound(t *testing.T, by string) {
 	t.Helper()
-	args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeLeft(t), "-overlay=" + m.overlay(t), "-run=^" + by + "$", ".", "-args"}
+	args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeLeft(t), "-overlay=" + m.overlay(t, testsBesideTheModel(t)), "-run=^" + by + "$", ".", "-args"}
 	args = append(args, fmt.Sprint("-rapid.seed=", cmp.Or(sooner[m.name], 1)), "-rapid.checks=30000", "-rapid.nofailfile", "-rapid.shrinktime=1ms")
 	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() // #nosec G204 -- constants
 	broken := regexp.MustCompile(`[IC]\d+: .*`).FindString(string(out))
@@ -163,18 +191,23 @@ func timeLeft(t *testing.T) string {
 	return (time.Until(end) * 9 / 10).String()
 }
 
-// overlay writes the mutated files, and a file that tells go where they are.
-func (m mutant) overlay(t *testing.T) string {
+// testsBesideTheModel are the tests of this package that the model does not need.
+func testsBesideTheModel(t *testing.T) (files []string) {
 	t.Helper()
-	dir, replace := t.TempDir(), map[string]string{}
 	tests, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range tests {
-		if !strings.HasPrefix(file, "model_") {
-			replace[absolute(t, file)] = "" // as if it were not there
-		}
+	return slices.DeleteFunc(tests, func(file string) bool { return strings.HasPrefix(file, "model_") })
+}
+
+// overlay writes the mutated files, and a file that tells go where they are. It
+// takes the files of without away.
+func (m mutant) overlay(t *testing.T, without []string) string {
+	t.Helper()
+	dir, replace := t.TempDir(), map[string]string{}
+	for _, file := range without {
+		replace[absolute(t, file)] = "" // as if it were not there
 	}
 	text := map[string]string{}
 	for _, e := range m.edits {

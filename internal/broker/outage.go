@@ -28,9 +28,9 @@ const outageInterval = 30 * time.Second
 func (a *attempt) withoutClaim(ctx context.Context, r *claim.Request, away error) (*realm.Lease, error) {
 	owner, p := a.flight.owner, a.flight.purpose
 	if !tokenstore.IsUnavailable(away) || r.CanRefresh || p == claim.Renew || p.IsForced() || owner.Program.Unattended() {
-		return nil, away
+		return nil, a.fault(away) // a row may be damaged
 	}
-	if err := mayPay(a.flight.payer); err != nil {
+	if err := a.reserved.pay(); err != nil {
 		a.flight.isRefused = true
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (v *View) Outlook(from time.Time, steps int, step time.Duration, may func(r
 		if may != nil && !may(ref) {
 			return true
 		}
-		counts[e.currentState(now)]++
+		counts[v.currentState(ref, e, now)]++
 		if l := e.live.Load(); l != nil && l.renewAt != 0 {
 			// What is overdue is renewed in the first step.
 			if i := int(max(l.renewAt.Sub(realm.InstantOf(from)), 0) / step); i < steps {

@@ -62,7 +62,7 @@ func (v *View) parentsOf(ctx context.Context, child *catalog.Realm, b *grant.Bou
 	for _, u := range uses {
 		p, err := v.catalog.Parent(ctx, child, u, b.OwnParentKey())
 		if err != nil {
-			return nil, parentError(p.Ref, err)
+			return nil, unusableParentError{parentError(p.Ref, err)}
 		}
 		lease, err := v.leaseFor(ctx, p.Realm, p.Ref)
 		if err != nil {
@@ -75,12 +75,22 @@ func (v *View) parentsOf(ctx context.Context, child *catalog.Realm, b *grant.Bou
 	return found, nil
 }
 
+// unusableParentError is the error of a parent that was not asked for its token: there is
+// none of that name, its secret does not fit, or its token may not go to where the
+// recipe sends it. The status tells of that with the child: the parent need not be
+// known to memory.
+type unusableParentError struct{ error }
+
+func (e unusableParentError) Unwrap() error { return e.error }
+
 // parentError is the error of a child whose parent has no token: the parent's own,
 // with its name. The child itself needs no person, and nothing about it is
 // hopeless.
 func parentError(ref realm.Ref, err error) error {
 	var cause *realm.Error
-	if !errors.As(err, &cause) || errors.Is(err, errClosed) {
+	if unfit := (*realm.FieldError)(nil); errors.As(err, &unfit) {
+		cause = unavailable(http.StatusBadGateway, unfitDetail+unfit.Error(), unfit)
+	} else if !errors.As(err, &cause) || errors.Is(err, errClosed) {
 		return err
 	}
 	e := &realm.Error{
@@ -137,6 +147,9 @@ func (a *attempt) getParents(ctx context.Context) (err error) {
 	}
 	if err != nil {
 		a.flight.parentWait = parentWait(err)
+		if unusable := (unusableParentError{}); errors.As(err, &unusable) {
+			return a.faultFor(reauthRetry, unusable.error)
+		}
 		return err
 	}
 	if a.parents.areInMemory() {

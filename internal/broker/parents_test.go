@@ -52,14 +52,14 @@ func chainRealms(c *fakeprovider.Chain) map[string]realm.Config {
 				URL: c.FirstURL + "/cgi-bin/token", TokenPath: "access_token", ExpiresInPath: "expires_in",
 				Arguments: []realm.Argument{query("appid", "$key_1"), query("secret", "$key_2"), query("grant_type", "client_credential")},
 			},
-			API: c.FirstURL, AllowHTTP: true, RenewOn: deadOn("40001", "40014", "42001"), DefaultKey: "main",
+			API: c.FirstURL, AllowHTTP: realm.On, RenewOn: deadOn("40001", "40014", "42001"), DefaultKey: "main",
 		},
 		"suite": {
 			Recipe: realm.Recipe{
 				URL: c.FirstURL + "/cgi-bin/gettoken?access_token={token_of.wx}", TokenPath: "access_token", ExpiresInPath: "expires_in",
 				Arguments: []realm.Argument{query("corpid", "$key_1"), query("corpsecret", "$key_2")},
 			},
-			API: c.SecondURL, AllowHTTP: true, RenewOn: deadOn("40014", "42001"),
+			API: c.SecondURL, AllowHTTP: realm.On, RenewOn: deadOn("40014", "42001"),
 		},
 		"crm": {
 			Recipe: realm.Recipe{
@@ -72,7 +72,7 @@ func chainRealms(c *fakeprovider.Chain) map[string]realm.Config {
 				Arguments: append([]realm.Argument{form("grant_type", "refresh_token"), form("refresh_token", "{refresh_token}")}, client...),
 			},
 			RefreshSemantics: realm.RefreshFamily,
-			API:              "https://crm.example.com", AllowHTTP: true,
+			API:              "https://crm.example.com", AllowHTTP: realm.On,
 		},
 	}
 }
@@ -389,10 +389,10 @@ func TestParentIsChangedLater(t *testing.T) {
 		code   realm.Code
 		status int
 	}{
-		"inject_only": {func(c *realm.Config) { c.InjectOnly = true }, realm.CodeTokenUnavailable, http.StatusBadGateway},
+		"inject_only": {func(c *realm.Config) { c.InjectOnly = realm.On }, realm.CodeTokenUnavailable, http.StatusBadGateway},
 		"hosts":       {func(c *realm.Config) { c.Hosts = []string{"elsewhere.example.com"} }, realm.CodeHostNotAllowed, http.StatusConflict},
 		"allow_http": {func(c *realm.Config) {
-			c.AllowHTTP, c.URL, c.API, c.Hosts = false, strings.Replace(c.URL, "http", "https", 1), strings.Replace(c.API, "http", "https", 1), nil
+			c.AllowHTTP, c.URL, c.API, c.Hosts = realm.Off, strings.Replace(c.URL, "http", "https", 1), strings.Replace(c.API, "http", "https", 1), nil
 		}, realm.CodeHostNotAllowed, http.StatusConflict},
 	} {
 		config := chainRealms(x.chain)["wx"]
@@ -720,7 +720,7 @@ func TestAuthorizationWithAParent(t *testing.T) {
 		n.saveSecret(t, realm.Ref{Realm: "parent", Key: "main"}, "key_1", "app", "key_2", "s3cret-value")
 		config := n.wechat()
 		config.Recipe = realm.Recipe{TokenPath: "access_token", ExpiresInPath: "expires_in"}
-		config.CallbackURL, config.Unattended = server.URL+"/callback", unattended
+		config.CallbackURL, config.Unattended = server.URL+"/callback", realm.SwitchOf(unattended)
 		config.Authorize = &realm.Recipe{URL: server.URL + "/page?pre={token_of.parent}&state={state}"}
 		config.Exchange = &realm.Recipe{URL: server.URL + "/t?t={token_of.parent}&code={code}"}
 		n.saveRealm(t, "wx", config)

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// patience is how long a caller waits for the store. A server that hangs (a
-	// stopped process, a network that drops packets, a lock that nobody gives
+	// defaultPatience is how long a caller waits for the store. A server that hangs
+	// (a stopped process, a network that drops packets, a lock that nobody gives
 	// up) is then treated as if it were away.
-	patience = 2 * time.Second
+	defaultPatience = 2 * time.Second
 	// probeEvery is how often a store that did not answer is tried again, in
 	// the background.
 	probeEvery = time.Second
@@ -32,6 +32,7 @@ const (
 type patientStore struct {
 	tokenstore.Store // without a limit: lists, changes, what runs in the background
 	pool             *Pool
+	now              func() time.Time // by which waiting is measured
 
 	// isSilent: the store as a whole does not answer. It is read on hits.
 	isSilent atomic.Bool
@@ -43,12 +44,22 @@ type patientStore struct {
 }
 
 func newPatientStore(s tokenstore.Store, p *Pool) *patientStore {
-	return &patientStore{Store: s, pool: p, silent: map[string]time.Time{}}
+	return &patientStore{Store: s, pool: p, now: time.Now, silent: map[string]time.Time{}}
 }
 
 // Realm implements tokenstore.RealmStore.
 func (s *patientStore) Realm(ctx context.Context, id string) (realm.Realm, error) {
-	return ask(ctx, s, "", func(ctx context.Context) (realm.Realm, error) { return s.Store.Realm(ctx, id) })
+	return ask(ctx, s, "", func(ctx context.Context) (realm.Realm, error) {
+		if s.pool.link == nil {
+			return s.Store.Realm(ctx, id)
+		}
+		generation := s.pool.link.generation.Load()
+		r, err := s.Store.Realm(ctx, id)
+		if err == nil {
+			s.pool.link.read.Store(id, readRealm{generation, r})
+		}
+		return r, err
+	})
 }
 
 // Secret implements tokenstore.SecretStore.
@@ -119,7 +130,7 @@ func (p *Pool) awaitOpen(ctx context.Context) error {
 	if p.opened.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	result := make(chan error, 1)
 	isStarted := p.start(func(ctx context.Context) {
@@ -145,6 +156,9 @@ func (p *Pool) awaitOpen(ctx context.Context) error {
 	}
 }
 
+// patience is how long a caller waits for the store.
+func (p *Pool) patience() time.Duration { return time.Duration(p.waits.Load()) }
+
 // budgetKey is the context key of a *budget.
 type budgetKey struct{}
 
@@ -153,13 +167,11 @@ type budgetKey struct{}
 // has the whole of patience. An outcome is saved without one, because a refresh
 // token may hang on it; and so is the store read while another node is making the
 // call, because that takes as long as it takes.
-type budget struct{ left atomic.Int64 }
+type budget struct{ spent atomic.Int64 }
 
 // withBudget gives what is done with the context one budget.
 func withBudget(ctx context.Context) context.Context {
-	b := new(budget)
-	b.left.Store(int64(patience))
-	return context.WithValue(ctx, budgetKey{}, b)
+	return context.WithValue(ctx, budgetKey{}, new(budget))
 }
 
 // withoutBudget gives each operation the whole of patience.
@@ -167,18 +179,18 @@ func withoutBudget(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, (*budget)(nil))
 }
 
-// of is how long an operation with the context may take.
-func (b *budget) of() time.Duration {
+// of is how long an operation with the context may take, of this much patience.
+func (b *budget) of(patience time.Duration) time.Duration {
 	if b == nil {
 		return patience
 	}
-	return max(time.Duration(b.left.Load()), 0)
+	return max(patience-time.Duration(b.spent.Load()), 0)
 }
 
 // spend takes what an operation took from the budget.
 func (b *budget) spend(d time.Duration) {
 	if b != nil {
-		b.left.Add(-int64(d))
+		b.spent.Add(int64(d))
 	}
 }
 
@@ -198,9 +210,9 @@ func ask[T any](ctx context.Context, s *patientStore, part string, op func(conte
 		panicked any
 	}
 	b, _ := ctx.Value(budgetKey{}).(*budget)
-	began := time.Now()
-	defer func() { b.spend(time.Since(began)) }()
-	limited, cancel := context.WithTimeout(ctx, b.of())
+	began := s.now()
+	defer func() { b.spend(s.now().Sub(began)) }()
+	limited, cancel := context.WithTimeout(ctx, b.of(s.pool.patience()))
 	defer cancel()
 	done := make(chan answer, 1)
 	go func() {
@@ -257,6 +269,14 @@ func (s *patientStore) suspend(part string) {
 	s.pool.start(func(ctx context.Context) { s.probe(ctx, part) })
 }
 
+// resume takes notice that the store as a whole answers.
+func (s *patientStore) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.silent, "")
+	s.isSilent.Store(false)
+}
+
 // probe tries a part of the store until it answers, or ctx ends.
 func (s *patientStore) probe(ctx context.Context, part string) {
 	for s.pool.sleep(ctx, probeEvery) == nil {
@@ -276,20 +296,23 @@ func (s *patientStore) probe(ctx context.Context, part string) {
 // answers reports whether a part of the store answers within patience, be it
 // with an error.
 func (s *patientStore) answers(ctx context.Context, part string) bool {
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, s.pool.patience())
 	defer cancel()
+	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if part == "" {
-			_ = s.Store.Ping(limited)
+			err = s.Store.Ping(limited)
 		} else {
 			_, _ = s.Store.Coordinate(limited, realm.Ref{Realm: part}, func(*tokenstore.State) error { return nil })
 		}
 	}()
 	select {
 	case <-done:
-		return limited.Err() == nil
+		// A server that refuses connections makes nobody wait; an edge has nothing to
+		// ask it.
+		return limited.Err() == nil && (err == nil || s.pool.upstream == nil)
 	case <-limited.Done():
 		return false
 	}

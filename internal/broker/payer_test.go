@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path/filepath"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +37,10 @@ func (a *allowance) MayPay() *realm.Error {
 	return &realm.Error{Code: realm.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Minute, Detail: "too many token requests"}
 }
 
-func (a *allowance) Paid() { a.paid.Add(1) }
+func (a *allowance) Paid() (takeBack func()) {
+	a.paid.Add(1)
+	return func() { a.paid.Add(-1) }
+}
 
 func (a *allowance) context(t *testing.T) context.Context {
 	t.Helper()
@@ -385,4 +391,168 @@ func TestScheduledRenewalIsNotPaid(t *testing.T) {
 	eventually(t, "the token is renewed", func() bool { return calls64(n) == 2 })
 	n.settled(t)
 	p.owes(t, 1)
+}
+
+// togetherStore lets no claim be acted on before so many were decided on, and fails
+// them when they were if fails is set.
+type togetherStore struct {
+	tokenstore.Store
+	fails   bool
+	mu      sync.Mutex
+	missing int
+	all     chan struct{} // closed when none is missing
+}
+
+func (s *togetherStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	st, err := s.Store.Coordinate(ctx, ref, decide)
+	s.mu.Lock()
+	if s.missing--; s.missing == 0 {
+		close(s.all)
+	}
+	isClaim := s.missing >= 0
+	s.mu.Unlock()
+	<-s.all
+	if isClaim && s.fails {
+		return tokenstore.State{}, tokenstore.ErrUnavailable
+	}
+	return st, err
+}
+
+// Decisions that share a transaction know of each other's calls: a payer who may
+// cause one call causes one.
+func TestCallsThatAreDecidedTogether(t *testing.T) {
+	c, p := newClock(), &allowance{limit: 1}
+	store := &togetherStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), missing: 3, all: make(chan struct{})}
+	n := nodeOn(t, store, newProvider(t), c)
+	n.saveRealm(t, "wx", n.wechat())
+	var work sync.WaitGroup
+	var refused atomic.Int64
+	for _, key := range []string{"a", "b", "c"} {
+		key := realm.Ref{Realm: "wx", Key: key}
+		n.saveSecret(t, key, "key_1", "app", "key_2", "s3cret-value")
+		work.Go(func() {
+			if _, err := n.Token(p.context(t), key); err != nil {
+				wantRefused(t, err)
+				refused.Add(1)
+			}
+		})
+	}
+	work.Wait()
+	p.owes(t, 1)
+	if refused.Load() != 2 {
+		t.Errorf("%d callers were refused, want 2", refused.Load())
+	}
+}
+
+// A call is paid once, though its claim was not written and it is made without one;
+// and not at all when it is not made.
+func TestCallWithoutAClaimIsPaidOnce(t *testing.T) {
+	c, p := newClock(), &allowance{limit: 1}
+	store := &togetherStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c), fails: true, missing: 1, all: make(chan struct{})}
+	n := nodeOn(t, store, newProvider(t), c)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	if _, err := n.Token(p.context(t), wx); err != nil {
+		t.Fatal(err)
+	}
+	p.owes(t, 1)
+
+	rest := &allowance{limit: 1}
+	store.mu.Lock()
+	store.missing, store.all = 1, make(chan struct{})
+	store.mu.Unlock()
+	if _, err := n.Flush(rest.context(t), wx); err == nil {
+		t.Fatal("flushed without a claim: the test proves nothing")
+	}
+	rest.owes(t, 0)
+}
+
+// lateStore makes the first decision when gate is closed: whoever asked for it has lost
+// patience by then.
+type lateStore struct {
+	tokenstore.Store
+	isRead        func() // is called when the token is read, before the decision
+	first         atomic.Bool
+	gate, decided chan struct{}
+}
+
+func (s *lateStore) Token(ctx context.Context, ref realm.Ref) (realm.Token, realm.Source, error) {
+	s.isRead()
+	return s.Store.Token(ctx, ref)
+}
+
+func (s *lateStore) Coordinate(ctx context.Context, ref realm.Ref, decide func(*tokenstore.State) error) (tokenstore.State, error) {
+	if s.first.CompareAndSwap(false, true) {
+		<-s.gate
+		defer close(s.decided)
+		ctx = context.WithoutCancel(ctx)
+	}
+	return s.Store.Coordinate(ctx, ref, decide)
+}
+
+// A decision that nobody waits for any more allows no call, and nobody pays for it.
+func TestLateDecisionIsNotPaid(t *testing.T) {
+	for name, isServed := range map[string]bool{"no call is made": false, "it is made without a claim": true} {
+		t.Run(name, func(t *testing.T) {
+			c, p := newClock(), &allowance{limit: 2}
+			store := &lateStore{
+				Store:  newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c),
+				isRead: func() {}, gate: make(chan struct{}), decided: make(chan struct{}),
+			}
+			n := nodeOn(t, store, newProvider(t), c)
+			n.saveRealm(t, "wx", n.wechat())
+			n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+			store.isRead = func() { n.setPatience(short) }
+			calls := int64(0)
+			if isServed {
+				_, err := n.Token(p.context(t), wx)
+				if calls = 1; err != nil {
+					t.Error(err)
+				}
+			} else if _, err := n.Flush(p.context(t), wx); !tokenstore.IsUnavailable(err) {
+				t.Errorf("got %v", err)
+			}
+			n.setPatience(longPatience)
+			close(store.gate)
+			<-store.decided
+			p.owes(t, calls)
+			n.wantNoClaim(t, wx)
+		})
+	}
+}
+
+// slowToPay is an allowance of one call that lets others run between the question and
+// the payment.
+type slowToPay struct{ allowance }
+
+func (s *slowToPay) MayPay() *realm.Error {
+	err := s.allowance.MayPay()
+	for range 100 {
+		runtime.Gosched()
+	}
+	return err
+}
+
+// A late decision and the call without a claim, at the same time, pay for one call.
+func TestCallThatIsReservedTwice(t *testing.T) {
+	for range 100 {
+		p := &slowToPay{allowance{limit: 2}}
+		r := &reservation{payer: p}
+		var work sync.WaitGroup
+		for range 2 {
+			work.Go(func() {
+				if err := r.pay(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+		p.owes(t, 1)
+		r.end()
+		p.owes(t, 0)
+		if err := r.pay(); err == nil {
+			t.Error("reserved when it was over")
+		}
+		p.owes(t, 0)
+	}
 }

@@ -21,12 +21,18 @@ import (
 // flights.
 type Pool struct {
 	store tokenstore.Store
+	// upstream is the store of an edge: another instance; nil for any other. link is
+	// what is known of the connection to it.
+	upstream tokenstore.Upstream
+	link     *upstreamLink
 	// callers is the store for what somebody waits for.
 	callers *patientStore
 	log     *zap.Logger
 	now     func() time.Time
 	sleep   func(ctx context.Context, d time.Duration) error
-	node    string // names this process in claims
+	// waits is how long a caller waits for the store, as a time.Duration.
+	waits atomic.Int64
+	node  string // names this process in claims
 	// random spreads waits. A test repeats what happened with another one.
 	random claim.Random
 	// concluded is told, within the transaction, that a person has to authorize;
@@ -88,6 +94,10 @@ type Option func(*Pool)
 // the store has them. It is for stores on other machines.
 func WithSpool(s *tokenstore.Spool) Option { return func(p *Pool) { p.spool = s } }
 
+// WithPatience sets how long a caller waits for the store, in place of two seconds.
+// A test that is not about a store that hangs waits longer: its machine may be busy.
+func WithPatience(d time.Duration) Option { return func(p *Pool) { p.waits.Store(int64(d)) } }
+
 // New makes a pool over a store, which it owns from then on. Nothing is
 // opened yet. now is the clock (nil: time.Now).
 func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...Option) *Pool {
@@ -102,8 +112,14 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 		opening: make(chan struct{}, 1), callbackSlots: make(chan struct{}, callbackSlots),
 	}
 	p.hearsUntil.Store(int64(neverDeaf))
+	p.waits.Store(int64(defaultPatience))
 	p.callers = newPatientStore(store, p)
-	p.cache = catalog.NewCache(catalog.Config{Store: p.callers, Open: p.awaitOpen, Now: now, Changed: p.catalogChanged})
+	if p.upstream, _ = store.(tokenstore.Upstream); p.upstream != nil {
+		p.link = newUpstreamLink(p)
+	}
+	p.cache = catalog.NewCache(catalog.Config{
+		Store: p.callers, Open: p.awaitOpen, Now: now, Changed: p.catalogChanged, UseOnly: p.upstream != nil,
+	})
 	p.schedule = newSchedule(p)
 	for _, opt := range opts {
 		opt(p)
@@ -111,6 +127,9 @@ func New(store tokenstore.Store, log *zap.Logger, now func() time.Time, opts ...
 	p.base, p.cancel = context.WithCancel(context.Background())
 	return p
 }
+
+// Now is the time by the clock of the pool, by which its tokens end.
+func (p *Pool) Now() time.Time { return p.now() }
 
 // Open prepares the store (schema, keys), once; requests that come before it
 // has succeeded call it themselves and wait for it. After a failure the next
@@ -131,19 +150,27 @@ func (p *Pool) Open(ctx context.Context) error {
 	if err := p.store.Open(ctx); err != nil {
 		return err
 	}
-	if err := p.settleClock(ctx); err != nil {
-		return err
-	}
-	if err := p.replay(ctx); err != nil {
-		return err
-	}
-	if err := p.listen(ctx); err != nil {
+	if p.upstream != nil {
+		p.link.IsDeaf()
+		p.start(func(ctx context.Context) { p.upstream.Listen(ctx, p.link) })
+	} else if err := p.joinNodes(ctx); err != nil {
 		return err
 	}
 	p.start(p.schedule.run)
 	p.start(p.lookAtUnseen)
 	p.opened.Store(true)
 	return nil
+}
+
+// joinNodes makes this node one of those that share the store.
+func (p *Pool) joinNodes(ctx context.Context) error {
+	if err := p.settleClock(ctx); err != nil {
+		return err
+	}
+	if err := p.replay(ctx); err != nil {
+		return err
+	}
+	return p.listen(ctx)
 }
 
 // listen lets the pool hear from other nodes, where there may be some.
@@ -200,6 +227,13 @@ func (p *Pool) catalogChanged(c catalog.Change) {
 	}
 	ofRealm := c.Ref.Key == ""
 	switch {
+	case c.Event == catalog.Sourced:
+		p.entries.Range(func(ref realm.Ref, e *entry) bool {
+			if ref == c.Ref || ofRealm && ref.Realm == c.Ref.Realm {
+				p.sourceChanged(ref, e)
+			}
+			return true
+		})
 	case ofRealm && c.Event == catalog.Deleted:
 		p.entries.Range(func(ref realm.Ref, e *entry) bool {
 			if ref.Realm == c.Ref.Realm {
@@ -222,5 +256,21 @@ func (p *Pool) catalogChanged(c catalog.Change) {
 		if c.Event == catalog.Deleted {
 			p.discard(c.Ref, e)
 		}
+	}
+}
+
+// sourceChanged drops what was obtained with the old value of a field. What was
+// refused with it is tried at once, but where nothing happens without a request. It goes
+// by the configuration of now: the one that it was refused for may be an earlier one,
+// which sends the secret elsewhere.
+func (p *Pool) sourceChanged(ref realm.Ref, e *entry) {
+	failed, _ := e.state()
+	e.forget()
+	v := p.schedule.driver.Load()
+	if !failed.isTold() || v == nil || v.onDemand {
+		return
+	}
+	if c, ok := v.catalog.Remembered(ref.Realm); ok {
+		v.joinOrStart(c, ref, goal{purpose: claim.Load}, nil)
 	}
 }

@@ -73,7 +73,7 @@ func vop(t *testing.T, opts fakeprovider.Options) (a, b *node, fake *fakeprovide
 	if err := json.Unmarshal(jdOrigin.ReplaceAll(text, []byte(base)), &here); err != nil {
 		t.Fatal(err)
 	}
-	here.AllowHTTP, here.Shared = true, config.Shared
+	here.AllowHTTP, here.Shared = realm.On, config.Shared
 	a.saveRealm(t, jd.Realm, here)
 	a.saveSecret(t, jd, "username", "buyer", "password", "hunter2")
 	return a, b, fake, base

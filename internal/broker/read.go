@@ -16,7 +16,7 @@ func (v *View) Read(ctx context.Context, ref realm.Ref) (*realm.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !v.isInMemory(c, ref) {
+	if v.pool.upstream == nil && !v.isInMemory(c, ref) {
 		if err := v.mayRead(ctx, c, ref); err != nil {
 			return nil, err
 		}
@@ -54,8 +54,12 @@ func (v *View) isInMemory(c *catalog.Realm, ref realm.Ref) bool {
 // mayRead returns CodeForbidden if nobody is shown the token of the secret, and
 // the error of a secret that cannot be read.
 func (v *View) mayRead(ctx context.Context, c *catalog.Realm, ref realm.Ref) error {
-	if c.Config.InjectOnly {
+	if c.Config.InjectOnly.IsOn() {
 		return errInjectOnly
+	}
+	if v.pool.upstream != nil { // the token that there is tells
+		_, err := readable(v.leaseFor(ctx, c, ref))
+		return err
 	}
 	secret, err := v.catalog.Secret(ctx, c, ref)
 	switch {

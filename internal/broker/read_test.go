@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// keepFromAll says whether the token of a secret is shown to anybody.
+// keepFromAll tells whether the token of a secret is shown to anybody.
 func (n *node) keepFromAll(t *testing.T, ref realm.Ref, on bool) {
 	t.Helper()
 	if _, err := n.Catalog().SaveSecret(t.Context(), catalog.SecretUpdate{Ref: ref, InjectOnly: &on}); err != nil {
@@ -66,7 +66,7 @@ func TestInjectOnly(t *testing.T) {
 	for name, keep := range map[string]func(t *testing.T, n *node){
 		"realm": func(t *testing.T, n *node) {
 			c := n.wechat()
-			c.InjectOnly = true
+			c.InjectOnly = realm.On
 			n.saveRealm(t, "wx", c)
 		},
 		"secret": func(t *testing.T, n *node) { n.keepFromAll(t, wx, true) },
@@ -122,7 +122,7 @@ func TestInjectOnlyIsSwitched(t *testing.T) {
 	n.wantRead(t, "T-1-app")
 
 	c := n.wechat()
-	c.InjectOnly = true
+	c.InjectOnly = realm.On
 	n.saveRealm(t, "wx", c)
 	n.wantInjectOnly(t, wx)
 	n.wantProxied(t, "T-1-app")

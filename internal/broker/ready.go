@@ -62,7 +62,7 @@ func (p *Pool) Ready(ctx context.Context) error {
 		p.ready.probe = current
 	}
 	p.ready.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	select {
 	case <-current.done:
@@ -87,6 +87,9 @@ func (p *Pool) runProbe(ctx context.Context, result *probe) {
 	}()
 	if err = p.Open(ctx); err != nil {
 		return
+	}
+	if p.link != nil && p.link.isReached.Load() {
+		return // an edge serves what it has while the other instance is away
 	}
 	if w, ok := p.store.(tokenstore.WriteProber); ok {
 		err = w.ProbeWrite(ctx)

@@ -3,7 +3,9 @@ package broker
 import (
 	"container/heap"
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -136,6 +138,17 @@ func (s *schedule) advance(v *View, id string) {
 	})
 }
 
+// advanceAll is advance for every realm whose renewals wait: callers moved the
+// queues on until now.
+func (s *schedule) advanceAll(v *View) {
+	s.mu.Lock()
+	ids := slices.Collect(maps.Keys(s.queues))
+	s.mu.Unlock()
+	for _, id := range ids {
+		s.advance(v, id)
+	}
+}
+
 // startQueued takes renewals out of a queue as long as there is room; start
 // reports whether there was something to do.
 func (s *schedule) startQueued(id string, places int, start func(renewal) bool) {
@@ -152,7 +165,7 @@ func (s *schedule) startQueued(id string, places int, start func(renewal) bool) 
 
 // next takes the most recently used renewal out of a queue, if one may start.
 func (s *schedule) next(id string, places int) (r renewal, ok bool) {
-	now := realm.InstantOf(s.pool.now())
+	now, isOnDemand := realm.InstantOf(s.pool.now()), s.isOnDemand()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := s.queueLocked(id)
@@ -161,7 +174,7 @@ func (s *schedule) next(id string, places int) (r renewal, ok bool) {
 		s.trimLocked(id, q)
 		return r, false
 	case q.isPaused(now):
-		if q.alarm != q.until {
+		if q.alarm != q.until && !isOnDemand {
 			q.alarm = q.until
 			heap.Push(&s.heap, renewal{at: q.until, ref: realm.Ref{Realm: id}})
 		}

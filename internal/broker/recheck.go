@@ -70,7 +70,9 @@ const maxComparisons = 3
 // good than not, and there is no other. Any other token is good whatever was
 // issued since: it is compared in the background.
 func (v *View) recheck(ctx context.Context, e *entry, c *catalog.Realm, ref realm.Ref) *live {
-	if !mayEndPrevious(c) {
+	// An edge hears of secrets and rights that are gone in the same way as of new
+	// tokens: whatever it hears of is compared first.
+	if v.pool.upstream == nil && !mayEndPrevious(c) {
 		if e.suspect.drop(e.suspect.state.Load()) {
 			v.startVerify(e, c, ref)
 		}

@@ -37,6 +37,11 @@ func (a *attempt) settle(ctx context.Context, o *claim.Outcome) (tokenstore.Stat
 		defer cancel()
 		coordinate = a.pool.store.Coordinate
 	}
+	if a.leaveSlot != nil {
+		// The call is over. The claim of whoever waits for its place may share the
+		// transaction, in which it is decided on after this outcome.
+		ctx = tokenstore.WithQueued(ctx, a.leaveSlot)
+	}
 	s, err := coordinate(ctx, a.ref, func(s *tokenstore.State) error {
 		o.Settle(s)
 		return nil
@@ -129,7 +134,7 @@ func (a *attempt) serveWaiters(o *claim.Outcome) (*realm.Lease, error) {
 	a.entry.recordFailure(pause(a.origin(), now, until.Sub(now)), a.revision)
 	l := &live{}
 	if err := a.place(l, o.Token.Access, o.Token.Kept); err != nil {
-		return nil, err
+		return nil, a.fault(err)
 	}
 	l.lease.Expires, l.lease.Source = max(now, end), realm.FromUpstream
 	return &l.lease, nil

@@ -25,7 +25,8 @@ const (
 
 // schedule renews tokens ahead of their end: those that are used, and those of
 // realms that are kept warm. It belongs to the pool; the newest configuration
-// that was started drives it.
+// that was started drives it. One that renews on demand lets it rest: the process
+// may be stopped between two requests, and callers start what is due (renewAhead).
 type schedule struct {
 	pool   *Pool
 	driver reload.Newest[View]
@@ -37,6 +38,7 @@ type schedule struct {
 	queues  map[string]*realmQueue
 
 	turning  sync.Mutex // guards the rest
+	rested   bool       // the last turn was on demand
 	cronAt   time.Time  // the next run of cronOf's expression
 	cronOf   *View
 	warmed   realm.Instant // when the realms of warmedOf that are kept warm were looked at
@@ -72,8 +74,19 @@ func (s *schedule) later(ref realm.Ref, e *entry, at realm.Instant) {
 	s.plan(renewal{at: at, ref: ref, e: e, goal: goal{purpose: claim.Renew}})
 }
 
-// plan has something looked at when it is due.
+// isOnDemand reports whether the configuration that drives has nothing started at
+// its time: callers start it.
+func (s *schedule) isOnDemand() bool {
+	v := s.driver.Load()
+	return v != nil && v.onDemand
+}
+
+// plan has something looked at when it is due. On demand nobody would look: the
+// next request for the token does.
 func (s *schedule) plan(r renewal) {
+	if s.isOnDemand() {
+		return
+	}
 	s.mu.Lock()
 	heap.Push(&s.heap, r)
 	first := s.heap[0].at == r.at
@@ -101,18 +114,30 @@ func (s *schedule) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		timer.Reset(s.turn())
+		if wait, more := s.turn(); more {
+			timer.Reset(wait)
+		} else {
+			timer.Stop()
+		}
 	}
 }
 
-// turn starts what is due and returns how long to wait for the next turn.
-func (s *schedule) turn() time.Duration {
+// turn starts what is due and returns how long to wait for the next turn, unless
+// there is none until the driver changes.
+func (s *schedule) turn() (wait time.Duration, more bool) {
 	s.turning.Lock()
 	defer s.turning.Unlock()
 	now := realm.InstantOf(s.pool.now())
 	v := s.driver.Load()
-	if v == nil {
-		return tick
+	switch {
+	case v == nil:
+		return tick, true
+	case v.onDemand:
+		s.rest()
+		return 0, false
+	case s.rested:
+		s.rested = false
+		s.advanceAll(v)
 	}
 	if s.outdated(now) {
 		s.sweep(now)
@@ -125,9 +150,17 @@ func (s *schedule) turn() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.heap) == 0 {
-		return tick
+		return tick, true
 	}
-	return min(max(time.Duration(s.heap[0].at-now)*time.Microsecond, time.Millisecond), tick)
+	return min(max(time.Duration(s.heap[0].at-now)*time.Microsecond, time.Millisecond), tick), true
+}
+
+// rest gives up what is planned. The first turn after it looks at all entries.
+func (s *schedule) rest() {
+	s.rested, s.warmedOf = true, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heap, s.swept = nil, 0
 }
 
 // outdated reports whether the heap does not reach far enough, or the clock went
@@ -224,7 +257,7 @@ func (r *renewal) isWanted(l *live, now realm.Instant) bool {
 // the renewal waits for its turn already, perhaps for minutes.
 func (v *View) renewAhead(e *entry, ref realm.Ref, now realm.Instant) {
 	s := v.pool.schedule
-	if e.queued.Load() && s.driver.Load() != nil { // without a driver, callers move the queue on
+	if e.queued.Load() && s.driver.Load() != nil && !s.isOnDemand() { // otherwise callers move the queue on
 		return
 	}
 	if f, _ := e.state(); !f.isActive(now) && e.currentFlight() == nil {

@@ -44,7 +44,7 @@ func TestScheduleRenewsWhatIsUsed(t *testing.T) {
 	n := newNode(t)
 	c := n.wechat()
 	n.saveRealm(t, "wx", c)
-	c.KeepWarm = true
+	c.KeepWarm = realm.On
 	n.saveRealm(t, "warm", c)
 	idle, warm := realm.Ref{Realm: "wx", Key: "idle"}, realm.Ref{Realm: "warm", Key: "main"}
 	for _, ref := range []realm.Ref{wx, idle, warm} {
@@ -248,7 +248,7 @@ func TestCronOncePerCluster(t *testing.T) {
 	path, p, c := filepath.Join(t.TempDir(), "tokens.db"), newProvider(t), newClock()
 	a, b := nodeOn(t, newStore(t, path, c), p, c), nodeOn(t, newStore(t, path, c), p, c)
 	for _, n := range []*node{a, b} {
-		v, err := n.pool.View(ViewConfig{Client: testClient(t, c), Cron: "CRON_TZ=UTC 0 4 * * *"})
+		v, err := n.pool.View(ViewConfig{Client: testClient(t, c.now), Cron: "CRON_TZ=UTC 0 4 * * *"})
 		if err != nil {
 			t.Fatal(err)
 		}

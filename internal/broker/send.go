@@ -90,7 +90,7 @@ func (a *attempt) callOptions(r *claim.Request, d claim.Decision, began time.Tim
 // countCall counts a call that is sent now. It returns the instant, by the real
 // clock: it is the network that takes time.
 func (a *attempt) countCall() time.Time {
-	if !a.flight.owner.Program.ComputesToken() {
+	if !a.reserved.use() && !a.flight.owner.Program.ComputesToken() {
 		paid(a.flight.payer)
 	}
 	a.entry.mu.Lock()
@@ -113,7 +113,9 @@ func (a *attempt) receive(o *claim.Outcome, res grant.Result) {
 	defer a.entry.mu.Unlock()
 	if a.entry.revision != a.revision {
 		o.Use = claim.OnlyRefreshToken
+		return
 	}
+	a.flight.owner.Trust(a.ref)
 }
 
 // isSameToken reports whether the flight is to replace a token, and the provider
@@ -132,6 +134,9 @@ func (a *attempt) callFailed(ctx context.Context, o *claim.Outcome, err error) (
 	s, err := a.settle(ctx, o)
 	if err != nil {
 		a.entry.keepUnsaved(o, a.origin(), a.now())
+	}
+	if cause.Refusal() {
+		a.flight.owner.Doubt(a.ref)
 	}
 	if cause.Refusal() && a.flight.purpose != claim.Exchange && a.isStale(ctx) {
 		return nil, nil, errStale // what was refused is not the secret of now

@@ -11,6 +11,9 @@ type Stats struct {
 	Realms map[string]*RealmStats
 	// WithoutClaims is as in Status.
 	WithoutClaims int
+	// DeafFor is how long this node has not heard what changes elsewhere (Pool.Deaf);
+	// 0 while it hears.
+	DeafFor time.Duration
 }
 
 // RealmStats sums up the tokens of one realm.
@@ -48,10 +51,13 @@ func (v *View) Stats() Stats {
 			s = newSummed()
 			sums[ref.Realm] = s
 		}
-		s.add(l, stateOf(l, f, now), now)
+		s.add(l, stateOf(l, v.standing(ref.Realm, f, now), now), now)
 		return true
 	})
 	st := Stats{Realms: make(map[string]*RealmStats, len(sums)), WithoutClaims: v.pool.outage.count(now)}
+	if since := v.pool.Deaf(); !since.IsZero() {
+		st.DeafFor = v.pool.now().Sub(since)
+	}
 	for id, s := range sums {
 		st.Realms[id] = s.total()
 		if n, ok := v.pool.budgets.Load(id); ok {

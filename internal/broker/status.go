@@ -1,11 +1,11 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -25,7 +25,7 @@ type Status struct {
 
 // StoreStatus is the health of one level.
 type StoreStatus struct {
-	Name  string `json:"name"` // sqlite, mysql, redis
+	Name  string `json:"name"` // sqlite, mysql, redis, upstream
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
 }
@@ -40,8 +40,9 @@ const (
 type TokenStatus struct {
 	Realm string `json:"realm"`
 	Key   string `json:"key"`
-	// State is live, expired, failing (the last call to the provider was
-	// refused and there is no live token), reauth_required (a person has to
+	// State is live, expired, failing (there is no live token: the last call to the
+	// provider was refused, or a fault stands in the way of it, such as a secret
+	// that does not fit the realm), reauth_required (a person has to
 	// authorize again) or idle.
 	State     string     `json:"state"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
@@ -50,6 +51,13 @@ type TokenStatus struct {
 	Note        string     `json:"note,omitempty"`
 	LastError   string     `json:"last_error,omitempty"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+	// Failure is what kind of failure the last error is, for programs: see
+	// failure.kind. Code is the provider's own code, where it gave one.
+	Failure string `json:"failure,omitempty"`
+	Code    string `json:"code,omitempty"`
+	// Address is the address that the provider saw, where it takes calls from
+	// listed addresses only and says it.
+	Address string `json:"address,omitempty"`
 	// LastFetch is when the live token was asked for.
 	LastFetch *time.Time `json:"last_fetch,omitempty"`
 	// NextRefresh is the earliest time of the next call to the provider.
@@ -62,6 +70,9 @@ type TokenStatus struct {
 	// Parents are the credentials whose tokens are needed to obtain this one, as
 	// the realm names them.
 	Parents []ParentStatus `json:"parents,omitempty"`
+	// Sources tell where the fields of the secret come from that do not stand in the
+	// Caddyfile.
+	Sources []catalog.SourceStatus `json:"sources,omitempty"`
 	// History are the last calls to the provider, the newest first. Only who asks
 	// for one token gets it.
 	History []Call `json:"history,omitempty"`
@@ -75,22 +86,6 @@ type ParentStatus struct {
 	Key string `json:"key,omitempty"`
 }
 
-// Status tells the health of the stores and the state of every token that
-// memory knows.
-func (v *View) Status(ctx context.Context) Status {
-	s := v.storesStatus(ctx)
-	now := realm.InstantOf(v.pool.now())
-	isDeaf := v.pool.isDeaf(now)
-	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
-		s.Tokens = append(s.Tokens, v.describe(ref, e, now, isDeaf))
-		return true
-	})
-	slices.SortFunc(s.Tokens, func(a, b TokenStatus) int {
-		return cmp.Or(cmp.Compare(a.Realm, b.Realm), cmp.Compare(a.Key, b.Key))
-	})
-	return s
-}
-
 // storesStatus is a status without tokens.
 func (v *View) storesStatus(ctx context.Context) Status {
 	return Status{
@@ -101,15 +96,26 @@ func (v *View) storesStatus(ctx context.Context) Status {
 
 // describe is the status of an entry, with what only the view and the pool know.
 func (v *View) describe(ref realm.Ref, e *entry, now realm.Instant, isDeaf bool) TokenStatus {
-	t := e.describe(ref, now)
-	if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && mayEndPrevious(l.owner) {
+	t := v.describeEntry(ref, e, now)
+	if l := e.live.Load(); l != nil && t.Note == "" && isDeaf && v.pool.upstream == nil && mayEndPrevious(l.owner) {
 		t.Note = "this node does not hear of the other nodes, one of which may have replaced this token; the store is asked before it is served, and it is served to its end if the store does not answer"
 	}
 	if b, ok := v.pool.budgets.Load(ref.Realm); ok && b.left >= 0 {
 		t.BudgetLeft = &b.left
 	}
 	t.Parents = v.parentStatus(ref.Realm)
+	v.addSources(ref, &t)
 	return t
+}
+
+// addSources tells of the sources of the fields, and notes one that gives no value.
+func (v *View) addSources(ref realm.Ref, t *TokenStatus) {
+	t.Sources = v.catalog.SourcesOf(ref)
+	for _, s := range t.Sources {
+		if s.Error != "" && t.Note == "" {
+			t.Note = "the field " + s.Field + " gets no value from " + s.Source + ": " + s.Error
+		}
+	}
 }
 
 // StatusOf tells the state of one token. Ok is false where memory knows nothing
@@ -119,8 +125,9 @@ func (v *View) StatusOf(ref realm.Ref) (t TokenStatus, ok bool) {
 	if !ok {
 		return t, false
 	}
-	t = e.describe(ref, realm.InstantOf(v.pool.now()))
+	t = v.describeEntry(ref, e, realm.InstantOf(v.pool.now()))
 	t.Parents = v.parentStatus(ref.Realm)
+	v.addSources(ref, &t)
 	return t, true
 }
 
@@ -145,6 +152,9 @@ func (v *View) health(ctx context.Context) []StoreStatus {
 	if err := v.pool.Open(ctx); err != nil {
 		return []StoreStatus{{Name: "database", Error: err.Error()}}
 	}
+	if v.pool.upstream != nil {
+		return []StoreStatus{v.pool.upstreamStatus()}
+	}
 	var out []StoreStatus
 	if h, ok := v.pool.store.(tokenstore.HealthReporter); ok {
 		for _, level := range h.Health(ctx) {
@@ -153,6 +163,19 @@ func (v *View) health(ctx context.Context) []StoreStatus {
 		return out
 	}
 	return append(out, storeStatus("database", v.pool.store.Ping(ctx)))
+}
+
+// upstreamStatus is the state of the instance that an edge takes its tokens from, as
+// far as the edge knows it: nothing is asked.
+func (p *Pool) upstreamStatus() StoreStatus {
+	s := StoreStatus{Name: "upstream", OK: true}
+	deaf := p.link.deaf()
+	if since, isSilent := p.callers.silentSince(""); isSilent {
+		s.OK, s.Error = false, "it has not answered since "+since.UTC().Format(time.RFC3339)+"; tokens are served to their end"
+	} else if !deaf.IsZero() {
+		s.OK, s.Error = false, "it has told of no change since "+deaf.Format(time.RFC3339)+"; it is asked about each token before that is served"
+	}
+	return s
 }
 
 // damaged are the rows that cannot be opened, as far as the store can tell.
@@ -178,7 +201,8 @@ func storeStatus(name string, err error) StoreStatus {
 	return s
 }
 
-func (e *entry) describe(ref realm.Ref, now realm.Instant) TokenStatus {
+// describeEntry is the status of an entry, as far as that knows it.
+func (v *View) describeEntry(ref realm.Ref, e *entry, now realm.Instant) TokenStatus {
 	e.mu.Lock()
 	var a activity
 	if e.activity != nil {
@@ -186,7 +210,7 @@ func (e *entry) describe(ref realm.Ref, now realm.Instant) TokenStatus {
 	}
 	fetches := e.fetches
 	e.mu.Unlock()
-	l, f := e.live.Load(), a.failure
+	l, f := e.live.Load(), v.standing(ref.Realm, a.failure, now)
 	s := TokenStatus{Realm: ref.Realm, Key: ref.Key, State: stateOf(l, f, now).String(), Fetches: fetches}
 	if a.earlyDeaths.isContended(now) {
 		s.Note = contention + ": " + contentionAdvice
@@ -197,13 +221,17 @@ func (e *entry) describe(ref realm.Ref, now realm.Instant) TokenStatus {
 	}
 	if a.unsaved != nil && f != nil {
 		s.LastError, s.LastErrorAt = "the store did not take the new token yet", timeOf(f.at)
+		s.Failure = string(realm.CodeUnavailable)
 	}
 	if f.isTold() {
 		s.LastError, s.LastErrorAt, s.NextRefresh = f.detail(), timeOf(f.at), timeOf(f.until)
+		s.Failure = f.kind()
 		if f.cause != nil {
-			s.LastError = f.cause.Error()
+			s.LastError, s.Code = f.cause.Error(), f.cause.ProviderCode
+			unlisted, _ := f.cause.UnlistedAddress()
+			s.Address = unlisted.Seen
 		}
-		if f.needsPerson() {
+		if f.needsPerson() || f.isFault() {
 			s.NextRefresh = nil
 		}
 	}
@@ -232,14 +260,30 @@ func stateOf(l *live, f *failure, now realm.Instant) state {
 	switch {
 	case f.needsPerson():
 		return stateReauth
-	case l != nil && l.isUsable(now):
-		return stateLive
+	case l != nil && l.isUsable(now) && (!f.isFault() || f.of.realm == l.owner):
+		return stateLive // with a fault of another realm than its own, nobody gets it
 	case f.isTold():
 		return stateFailing
 	case l != nil:
 		return stateExpired
 	}
 	return stateIdle
+}
+
+// standing is the failure as it counts for this configuration; nil for none. A fault
+// ends with the realm that it was found in: whether the one that came after it has
+// the same, the next attempt finds out.
+func (v *View) standing(id string, f *failure, now realm.Instant) *failure {
+	if !f.isFault() {
+		return f
+	}
+	if f.faultEnds != 0 && now >= f.faultEnds {
+		return nil
+	}
+	if c, ok := v.catalog.Remembered(id); ok && c == f.of.realm {
+		return f
+	}
+	return nil
 }
 
 func timeOf(i realm.Instant) *time.Time {

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
+	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -79,7 +80,7 @@ func TestStatusOfALife(t *testing.T) {
 	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
 
 	s := n.status(t, wx)
-	if s.State != "live" || s.Lineage != 1 || s.Fetches != 1 || s.LastError != "" || s.Note != "" || *s.BudgetLeft != 2 ||
+	if s.State != "live" || s.Lineage != 1 || s.Fetches != 1 || s.LastError != "" || s.Failure != "" || s.Code != "" || s.Note != "" || *s.BudgetLeft != 2 ||
 		!s.LastFetch.Equal(began) || !s.ExpiresAt.Equal(began.Add(2*time.Hour)) || !s.NextRefresh.Before(*s.ExpiresAt) {
 		t.Errorf("after a fetch: %+v", s)
 	}
@@ -95,7 +96,7 @@ func TestStatusOfALife(t *testing.T) {
 	n.provider.then(fails(http.StatusInternalServerError))
 	_, err := n.Token(t.Context(), wx)
 	wantError(t, err, realm.CodeTokenUnavailable, http.StatusBadGateway)
-	if s := n.status(t, wx); s.State != "failing" || s.LastError == "" || s.LastErrorAt == nil || !s.NextRefresh.After(n.clock.now()) || *s.BudgetLeft != 1 {
+	if s := n.status(t, wx); s.State != "failing" || s.LastError == "" || s.Failure != "refused" || s.LastErrorAt == nil || !s.NextRefresh.After(n.clock.now()) || *s.BudgetLeft != 1 {
 		t.Errorf("after a failure: %+v", s)
 	}
 	if r := n.Stats().Realms["wx"]; n.sum(t, "wx") != "1 failing" || r.ExpiresIn != -1 || r.Age != -1 {
@@ -107,7 +108,7 @@ func TestStatusOfALife(t *testing.T) {
 	want(t, n.View, wx, "T-3-app", realm.FromUpstream)
 	_, err = n.Flush(t.Context(), wx)
 	wantError(t, err, realm.CodeBudgetSpent, http.StatusServiceUnavailable)
-	if s := n.status(t, wx); s.State != "live" || *s.BudgetLeft != 0 || s.Fetches != 3 || !strings.Contains(s.LastError, "limits") {
+	if s := n.status(t, wx); s.State != "live" || *s.BudgetLeft != 0 || s.Fetches != 3 || !strings.Contains(s.LastError, "limits") || s.Failure != "budget_spent" || s.Code != "" {
 		t.Errorf("after a flush that the budget refused: %+v", s)
 	}
 	if n.sum(t, "wx") != "1 live" {
@@ -124,7 +125,7 @@ func TestStatusOfALapse(t *testing.T) {
 		wantError(t, err, realm.CodeReauthRequired, http.StatusBadGateway)
 	}
 	s := n.status(t, ref)
-	if s.State != "reauth_required" || s.NextRefresh != nil || !strings.Contains(s.LastError, "invalid_grant") || s.BudgetLeft != nil {
+	if s.State != "reauth_required" || s.NextRefresh != nil || !strings.Contains(s.LastError, "invalid_grant") || s.Failure != "reauth_required" || s.Code != "invalid_grant" || s.BudgetLeft != nil {
 		t.Errorf("%+v", s)
 	}
 	if n.sum(t, "rt") != "1 reauth_required" || n.Stats().Realms["rt"].BudgetLeft != -1 {
@@ -332,5 +333,34 @@ func TestProviderQuotesTokens(t *testing.T) {
 		if strings.Contains(text, token) {
 			t.Errorf("%s is told: %s", token, text)
 		}
+	}
+}
+
+// The kind of a failure is what happened, unless nobody was asked, or the provider
+// asked for fewer calls; the code is the provider's own.
+func TestKindOfAFailure(t *testing.T) {
+	now := realm.Instant(1)
+	for want, f := range map[string]*failure{
+		"timeout":           newFailure(origin{}, realm.CodeTokenUnavailable, &grant.Error{Kind: grant.KindTimeout}, 1, now, 1),
+		"connection":        newFailure(origin{}, realm.CodeTokenUnavailable, &grant.Error{Kind: grant.KindConnection}, 1, now, 1),
+		"refused":           newFailure(origin{}, realm.CodeTokenUnavailable, &grant.Error{Kind: grant.KindRefused, Class: grant.Hopeless}, 1, now, 1),
+		"throttled":         newFailure(origin{}, realm.CodeTokenUnavailable, &grant.Error{Kind: grant.KindRefused, Class: grant.Throttled}, 1, now, 1),
+		"token_unavailable": newFailure(origin{}, realm.CodeTokenUnavailable, nil, 0, now, 1),
+		"budget_spent":      newFailure(origin{}, realm.CodeBudgetSpent, &grant.Error{Kind: grant.KindRefused}, 1, now, 1),
+		"reauth_required":   newFailure(origin{}, realm.CodeReauthRequired, &grant.Error{Kind: grant.KindInvalidGrant}, 1, now, 1),
+	} {
+		if got := f.kind(); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
+	n := newNode(t)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	n.provider.then(func(w http.ResponseWriter, _ *http.Request, _ int64) {
+		_, _ = w.Write([]byte(`{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}`))
+	})
+	_, _ = n.Token(t.Context(), wx)
+	if s := n.status(t, wx); s.Failure != "refused" || s.Code != "40164" || s.Address != "203.0.113.7" {
+		t.Errorf("%+v", s)
 	}
 }

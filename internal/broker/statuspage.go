@@ -18,8 +18,9 @@ type StatusQuery struct {
 	State      string
 	// Keyword is a part of the realm or the key; upper and lower case are one.
 	Keyword string
-	// Attention: only what needs a person, or soon will.
-	Attention bool
+	// Attention: only what needs a person, or soon will. AttentionFirst puts that in
+	// front of the rest.
+	Attention, AttentionFirst bool
 	// May reports whether the caller may see a token; nil for all.
 	May func(realm.Ref) bool
 }
@@ -27,17 +28,23 @@ type StatusQuery struct {
 // maxListedError is how much of an error a page shows, in bytes: of a thousand
 // tokens with long errors a page would have more than a megabyte. Who asks for one
 // token gets all of it.
-const maxListedError = 256
+const (
+	maxListedError = 512
+	// maxListedCode is how much of a provider's code; real ones are short.
+	maxListedCode = 64
+)
 
 // selected is a token that a query selects.
 type selected struct {
 	ref realm.Ref
 	e   *entry
+	// isUrgent: it needs attention, and that is asked for.
+	isUrgent bool
 }
 
-// StatusPage is Status with the page of tokens that a query selects, by realm and
-// key, and how many there are. Only those of the page are described. One token,
-// selected by realm and key, has its history.
+// StatusPage is the health of the stores with the page of tokens that a query
+// selects, by realm and key, and how many it selects. Only those of the page are
+// described. One token, selected by realm and key, has its history.
 func (v *View) StatusPage(ctx context.Context, q StatusQuery) (Status, int) {
 	s := v.storesStatus(ctx)
 	now := realm.InstantOf(v.pool.now())
@@ -51,7 +58,7 @@ func (v *View) StatusPage(ctx context.Context, q StatusQuery) (Status, int) {
 		if isOne {
 			t.History = v.pool.histories.of(one.ref)
 		} else {
-			t.LastError = shorten(t.LastError, maxListedError)
+			t.shorten()
 		}
 		s.Tokens = append(s.Tokens, t)
 	}
@@ -66,7 +73,7 @@ func (v *View) ListedStatusOf(ref realm.Ref) (t TokenStatus, ok bool) {
 	}
 	now := realm.InstantOf(v.pool.now())
 	t = v.describe(ref, e, now, v.pool.isDeaf(now))
-	t.LastError = shorten(t.LastError, maxListedError)
+	t.shorten()
 	return t, true
 }
 
@@ -79,10 +86,10 @@ func (v *View) find(q StatusQuery, now realm.Instant) (found []selected) {
 		case q.Realm != "" && ref.Realm != q.Realm, q.Key != "" && ref.Key != q.Key:
 		case keyword != "" && !strings.Contains(strings.ToLower(ref.Realm), keyword) && !strings.Contains(strings.ToLower(ref.Key), keyword):
 		case q.May != nil && !q.May(ref):
-		case q.State != "" && e.currentState(now).String() != q.State:
+		case q.State != "" && v.currentState(ref, e, now).String() != q.State:
 		case q.Attention && !v.needsAttention(ref, e, now):
 		default:
-			found = append(found, selected{ref, e})
+			found = append(found, selected{ref, e, q.AttentionFirst && v.needsAttention(ref, e, now)})
 		}
 		return true
 	}
@@ -95,22 +102,58 @@ func (v *View) find(q StatusQuery, now realm.Instant) (found []selected) {
 	}
 	v.pool.entries.Range(consider)
 	slices.SortFunc(found, func(a, b selected) int {
+		if a.isUrgent != b.isUrgent {
+			if a.isUrgent {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(cmp.Compare(a.ref.Realm, b.ref.Realm), cmp.Compare(a.ref.Key, b.ref.Key))
 	})
 	return found
 }
 
+// RealmCounts are the tokens of a realm that this node knows.
+type RealmCounts struct {
+	// Attention is how many of them a person should look at, or soon will.
+	Attention int `json:"attention"`
+	// States are how many are in each state that any is in.
+	States map[string]int `json:"states"`
+}
+
+// Counts counts the tokens of realms that may lets through; nil lets all through.
+func (v *View) Counts(realms []string, may func(realm.Ref) bool) map[string]RealmCounts {
+	counts := make(map[string]RealmCounts, len(realms))
+	for _, id := range realms {
+		counts[id] = RealmCounts{States: map[string]int{}}
+	}
+	now := realm.InstantOf(v.pool.now())
+	v.pool.entries.Range(func(ref realm.Ref, e *entry) bool {
+		c, ok := counts[ref.Realm]
+		if !ok || may != nil && !may(ref) {
+			return true
+		}
+		c.States[v.currentState(ref, e, now).String()]++
+		if v.needsAttention(ref, e, now) {
+			c.Attention++
+		}
+		counts[ref.Realm] = c
+		return true
+	})
+	return counts
+}
+
 // currentState is the state of an entry.
-func (e *entry) currentState(now realm.Instant) state {
+func (v *View) currentState(ref realm.Ref, e *entry, now realm.Instant) state {
 	f, _ := e.state()
-	return stateOf(e.live.Load(), f, now)
+	return stateOf(e.live.Load(), v.standing(ref.Realm, f, now), now)
 }
 
 // needsAttention reports whether somebody should look at a token: nothing but a
-// person helps, its requests fail, another system fetches it, or the calls that
+// person helps, its requests fail, its secret does not fit, another system fetches it, or the calls that
 // its realm is allowed are nearly used up.
 func (v *View) needsAttention(ref realm.Ref, e *entry, now realm.Instant) bool {
-	if s := e.currentState(now); s == stateReauth || s == stateFailing {
+	if s := v.currentState(ref, e, now); s == stateReauth || s == stateFailing {
 		return true
 	}
 	if b, ok := v.pool.budgets.Load(ref.Realm); ok && b.isLow {
@@ -128,6 +171,11 @@ func States() []string {
 		words = append(words, s.String())
 	}
 	return words
+}
+
+// shorten cuts what a provider said to what a list shows.
+func (t *TokenStatus) shorten() {
+	t.LastError, t.Code = shorten(t.LastError, maxListedError), shorten(t.Code, maxListedCode)
 }
 
 // shorten cuts a text to so many bytes, between two characters.

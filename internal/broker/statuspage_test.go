@@ -65,6 +65,11 @@ func TestStatusPage(t *testing.T) {
 	wantPage("a keyword of the realm", StatusQuery{Keyword: "Low"}, "[Main] 1")
 	wantPage("what the caller may see", StatusQuery{May: func(ref realm.Ref) bool { return ref.Key == "k1" }}, "[k1] 1")
 	wantPage("attention", StatusQuery{Attention: true}, "[k4] 1")
+	wantPage("what needs attention first", StatusQuery{AttentionFirst: true}, "[k4 Main k0 k1 k2 k3] 6")
+	counts := n.Counts([]string{"wx", "none"}, func(ref realm.Ref) bool { return ref.Key != "k0" })
+	if got := fmt.Sprint(counts); got != "map[none:{0 map[]} wx:{1 map[failing:1 live:3]}]" {
+		t.Error(got)
+	}
 	for range 8 { // 9 of 10 calls are made then
 		n.clock.advance(time.Minute)
 		if _, err := n.Flush(t.Context(), realm.Ref{Realm: "low", Key: "Main"}); err != nil {

@@ -76,6 +76,9 @@ func (v *View) CheckProxyable(ctx context.Context, ref realm.Ref) error {
 	if err != nil {
 		return err
 	}
+	if v.pool.upstream != nil {
+		return nil // more is known with the token
+	}
 	secret, err := v.catalog.Secret(ctx, c, ref)
 	if err != nil {
 		return err
@@ -100,6 +103,9 @@ func (v *View) Destination(ctx context.Context, ref realm.Ref) (*realm.Target, e
 			return l.lease.Target, nil
 		}
 	}
+	if v.pool.upstream != nil {
+		return v.givenTarget(ctx, c, ref)
+	}
 	secret, err := v.catalog.Secret(ctx, c, ref)
 	if err != nil {
 		return nil, err
@@ -109,6 +115,18 @@ func (v *View) Destination(ctx context.Context, ref realm.Ref) (*realm.Target, e
 		return nil, err
 	}
 	return bound.Target(), nil
+}
+
+// givenTarget is Destination on an edge: what a secret decides comes with the token.
+func (v *View) givenTarget(ctx context.Context, c *catalog.Realm, ref realm.Ref) (*realm.Target, error) {
+	if c.Program.IsPlacedAlone() {
+		return c.Program.WrittenTarget(), nil
+	}
+	lease, err := v.leaseFor(ctx, c, ref)
+	if err != nil {
+		return nil, err
+	}
+	return lease.Target, nil
 }
 
 // Flush fetches a new token and returns it. CodeFixedToken for a realm that has

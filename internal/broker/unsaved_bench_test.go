@@ -89,7 +89,7 @@ func strictRealm(b *testing.B, p *Pool, provider string) (*View, realm.Ref) {
 		Client: grant.NewClient(policy.Dialer(new(net.Dialer)), time.Now),
 		Definitions: []catalog.Definition{{
 			Realm: realm.Realm{ID: ref.Realm, Config: realm.Config{
-				Grant: &realm.Grant{Name: realm.GrantRefreshToken, TokenURL: provider}, AllowHTTP: true,
+				Grant: &realm.Grant{Name: realm.GrantRefreshToken, TokenURL: provider}, AllowHTTP: realm.On,
 				RefreshSemantics: realm.RefreshStrict,
 			}},
 			Secrets: []realm.Secret{{Ref: ref, Fields: map[string]realm.Hidden{

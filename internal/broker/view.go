@@ -17,6 +17,8 @@ type ViewConfig struct {
 	Definitions []catalog.Definition
 	// Client makes the token requests of this configuration.
 	Client *grant.Client
+	// Proxied: the configuration has a proxy for realms that name none.
+	Proxied bool
 	// Before is how long ahead of its end a token is renewed, where the realm
 	// says nothing; the zero value: 10% of its life.
 	Before realm.Lead
@@ -29,6 +31,9 @@ type ViewConfig struct {
 	// Cron is when all tokens are renewed besides; "" for never. See
 	// ParseCron.
 	Cron string
+	// OnDemand: no loop renews tokens. One that is due is renewed beside a request
+	// for it, or by whoever asks IsDue. There is no Cron then.
+	OnDemand bool
 	// Timeout of one token request where the realm says none; 0: 10s.
 	Timeout time.Duration
 }
@@ -44,6 +49,7 @@ type View struct {
 	concurrency int
 	callTimeout time.Duration
 	cron        cron.Schedule // nil for none
+	onDemand    bool
 }
 
 const (
@@ -60,7 +66,7 @@ const (
 // realm and field that is wrong. Nothing is opened or started.
 func (p *Pool) View(cfg ViewConfig) (*View, error) {
 	v := &View{
-		pool: p, client: cfg.Client, callTimeout: cfg.Timeout, before: cfg.Before,
+		pool: p, client: cfg.Client, callTimeout: cfg.Timeout, before: cfg.Before, onDemand: cfg.OnDemand,
 		jitter: defaultJitter, concurrency: cmp.Or(cfg.Concurrency, defaultConcurrency),
 	}
 	if v.before.IsZero() {
@@ -78,7 +84,7 @@ func (p *Pool) View(cfg ViewConfig) (*View, error) {
 			return nil, err
 		}
 	}
-	if v.catalog, err = catalog.New(p.cache, cfg.Definitions); err != nil {
+	if v.catalog, err = catalog.New(p.cache, cfg.Definitions, cfg.Proxied); err != nil {
 		return nil, err
 	}
 	return v, nil

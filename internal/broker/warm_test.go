@@ -27,12 +27,12 @@ func (s *countingStore) Coordinate(ctx context.Context, ref realm.Ref, decide fu
 	return s.Store.Coordinate(ctx, ref, decide)
 }
 
-func (s *countingStore) Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]realm.Realm, int, error) {
+func (s *countingStore) Realms(ctx context.Context, page tokenstore.Page, f tokenstore.RealmFilter) ([]realm.Realm, int, error) {
 	if s.down.Load() {
 		s.failed.Add(1)
 		return nil, 0, fmt.Errorf("list realms: %w", tokenstore.ErrUnavailable)
 	}
-	return s.Store.Realms(ctx, page, keyword)
+	return s.Store.Realms(ctx, page, f)
 }
 
 func newCounting(t *testing.T) (*node, *countingStore) {
@@ -82,7 +82,7 @@ func TestWarmAwaitsAPerson(t *testing.T) {
 	s := newCodeServer(t)
 	n, store := newCounting(t)
 	config := s.config(false)
-	config.KeepWarm = true
+	config.KeepWarm = realm.On
 	n.saveRealm(t, jd.Realm, config)
 	n.saveSecret(t, jd, "client_id", "app")
 	n.Drive()

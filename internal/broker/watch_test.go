@@ -11,10 +11,13 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/catalog"
 	"github.com/caddy-tokens/caddy-tokens/internal/testserver"
 	"github.com/caddy-tokens/caddy-tokens/realm"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
 )
 
-// wantChanges takes what is told until it has all of it, in this order.
+// wantChanges takes what is told until it has all of it, in this order. Who reads the
+// changes of the database once a second may look at a token just when the clock has
+// moved on: that it is expired then counts for nothing.
 func wantChanges(t *testing.T, w *Watch, want ...string) {
 	t.Helper()
 	var got []string
@@ -23,7 +26,7 @@ func wantChanges(t *testing.T, w *Watch, want ...string) {
 		if isLossy {
 			got = append(got, "gap")
 		}
-		for _, c := range changes {
+		for _, c := range withoutExpired(changes) {
 			got = append(got, fmt.Sprintf("%s/%s %d %s", c.Realm, c.Key, c.Lineage, c.State))
 		}
 		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
@@ -31,6 +34,11 @@ func wantChanges(t *testing.T, w *Watch, want ...string) {
 		}
 		return len(got) == len(want)
 	})
+}
+
+// withoutExpired are the changes but for those.
+func withoutExpired(changes []Change) []Change {
+	return slices.DeleteFunc(changes, func(c Change) bool { return c.State == stateExpired.String() })
 }
 
 // Each change of a token is told once, with the word for its state.
@@ -66,9 +74,41 @@ func TestWatch(t *testing.T) {
 	}
 	wantChanges(t, w, "wx/ 0 deleted")
 	other.Close()
-	if changes, _ := other.Take(); len(changes) != 6 {
-		t.Errorf("the other one was told of %d changes", len(changes))
+	if changes, _ := other.Take(); len(withoutExpired(changes)) != 6 {
+		t.Errorf("the other one was told of %v", changes)
 	}
+}
+
+// While a refused token is replaced, the store and memory still have it. Whoever looks
+// then does not tell that it lives; the end of the heal does, if no other came of it.
+func TestWatchOfAHeal(t *testing.T) {
+	n := newNode(t)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	w := n.Watch()
+	defer w.Close()
+	gate, reached, healed := make(chan struct{}), make(chan struct{}), make(chan error)
+	heal := func() {
+		_, _, err := n.Heal(t.Context(), wx, "T-1-app", realm.BlameToken)
+		healed <- err
+	}
+	n.provider.then(blocks(gate, reached, fails(http.StatusInternalServerError)))
+	go heal()
+	<-reached
+	wantChanges(t, w, "wx/main 1 dead")
+	n.pool.tellState(wx, n.pool.entry(wx))
+	if err := n.pool.lookAtStored(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	if changes, _ := w.Take(); len(changes) > 0 {
+		t.Errorf("told %v of a token that is being replaced", changes)
+	}
+	close(gate)
+	if err := <-healed; err == nil {
+		t.Fatal("no error")
+	}
+	wantChanges(t, w, "wx/main 1 live")
 }
 
 // One who does not read costs a bounded memory and holds up nobody. What he is
@@ -183,5 +223,76 @@ func TestManyWatch(t *testing.T) {
 	}
 	if n.pool.watchers.isWatched() || n.pool.watchers.all != nil {
 		t.Error("somebody is left")
+	}
+}
+
+// One who was told that something is gone may have taken it from another node since,
+// which had not heard of that: the feed tells it again.
+func TestWatchTellsDeletedAgain(t *testing.T) {
+	n := newNode(t)
+	n.Drive()
+	t.Cleanup(n.Rest)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	w := n.Watch()
+	defer w.Close()
+	again := func(id string, ref realm.Ref) {
+		t.Helper()
+		gone, count := Change{Realm: id, Key: ref.Key, State: stateDeleted}, 0
+		n.pool.cache.Recheck(t.Context(), ref) // as the feed does
+		eventually(t, fmt.Sprintf("%v is told twice", gone), func() bool {
+			changes, _ := w.Take()
+			for _, c := range changes {
+				if c == gone {
+					count++
+				}
+			}
+			return count >= 2
+		})
+	}
+	if err := n.Catalog().DeleteSecret(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	again("wx", wx)
+	if err := n.Catalog().DeleteRealm(t.Context(), "wx", false); err != nil {
+		t.Fatal(err)
+	}
+	again("wx", realm.Ref{Realm: "wx"})
+}
+
+// A secret that another node saved, and whose token stays, is told of: what may be done
+// with the token may have changed. A token that another node renewed is no such change.
+func TestWatchTellsOfASavedSecret(t *testing.T) {
+	n := newNode(t)
+	n.Drive()
+	t.Cleanup(n.Rest)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	w := n.Watch()
+	defer w.Close()
+	heard := func() (told []Change) {
+		t.Helper()
+		if err := n.pool.lookAtToken(t.Context(), wx); err != nil {
+			t.Fatal(err)
+		}
+		told, _ = w.Take()
+		return told
+	}
+	changed := Change{Realm: "wx", Key: "main", State: stateChanged}
+	heard() // it is not known yet
+	if told := heard(); slices.Contains(told, changed) {
+		t.Errorf("nothing was saved: %v", told)
+	}
+	n.clock.advance(time.Second)
+	_, err := n.pool.store.UpdateSecret(t.Context(), wx, func(s realm.Secret, _ bool) (realm.Secret, tokenstore.TokenChange, error) {
+		s.InjectOnly = true
+		return s, tokenstore.TokenChange{}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := heard(); !slices.Contains(told, changed) {
+		t.Errorf("told %v, not %v", told, changed)
 	}
 }

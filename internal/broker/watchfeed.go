@@ -48,7 +48,7 @@ func (p *Pool) lookAtUnseen(ctx context.Context) {
 // lookAt tells what the store has of a realm, or of a token. A store that does not
 // answer leaves a gap.
 func (p *Pool) lookAt(ctx context.Context, ref realm.Ref) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	var err error = errPanic
 	defer func() {
@@ -66,7 +66,8 @@ func (p *Pool) lookAt(ctx context.Context, ref realm.Ref) {
 	err = p.lookAtToken(ctx, ref)
 }
 
-// lookAtRealm tells of a realm that is gone.
+// lookAtRealm tells of a realm that is gone, or says something else. It may have been
+// this node that changed it, and told of it before.
 func (p *Pool) lookAtRealm(ctx context.Context, id string) error {
 	v := p.schedule.driver.Load()
 	if v == nil || v.catalog.IsDefined(id) {
@@ -76,6 +77,9 @@ func (p *Pool) lookAtRealm(ctx context.Context, id string) error {
 	if errors.Is(err, tokenstore.ErrRealmNotFound) {
 		p.watchers.tell(Change{Realm: id, State: stateDeleted})
 		return nil
+	}
+	if err == nil {
+		p.watchers.tell(Change{Realm: id, State: stateChanged})
 	}
 	return err
 }
@@ -95,6 +99,30 @@ func (p *Pool) lookAtToken(ctx context.Context, ref realm.Ref) error {
 	case err != nil:
 		return err
 	}
+	if !c.Program.Fetches() {
+		// The lineage of a fixed token tells nothing of another value.
+		p.watchers.tell(Change{Realm: ref.Realm, Key: ref.Key, State: stateChanged})
+		return nil
+	}
+	secret, err := v.catalog.Secret(ctx, c, ref)
+	switch {
+	case catalog.IsNotFound(err):
+		p.watchers.tell(Change{Realm: ref.Realm, Key: ref.Key, State: stateDeleted})
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := p.lookAtState(ctx, v, c, ref); err != nil {
+		return err
+	}
+	if p.watchers.noteSaved(ref, secret.UpdatedAt) { // the token may have stayed
+		p.watchers.tell(Change{Realm: ref.Realm, Key: ref.Key, State: stateChanged})
+	}
+	return nil
+}
+
+// lookAtState tells of a token of a secret that there is.
+func (p *Pool) lookAtState(ctx context.Context, v *View, c *catalog.Realm, ref realm.Ref) error {
 	if e, ok := p.entries.Load(ref); ok && e.live.Load() != nil {
 		f := v.compare(e, c, ref)
 		select {
@@ -107,18 +135,11 @@ func (p *Pool) lookAtToken(ctx context.Context, ref realm.Ref) error {
 			return nil
 		}
 	}
-	return p.lookAtStored(ctx, v, c, ref)
+	return p.lookAtStored(ctx, ref)
 }
 
 // lookAtStored tells of a token that memory does not have.
-func (p *Pool) lookAtStored(ctx context.Context, v *View, c *catalog.Realm, ref realm.Ref) error {
-	if _, err := v.catalog.Secret(ctx, c, ref); err != nil {
-		if catalog.IsNotFound(err) {
-			p.watchers.tell(Change{Realm: ref.Realm, Key: ref.Key, State: stateDeleted})
-			return nil
-		}
-		return err
-	}
+func (p *Pool) lookAtStored(ctx context.Context, ref realm.Ref) error {
 	st, err := p.callers.Peek(ctx, ref)
 	if err != nil {
 		return err
@@ -131,6 +152,6 @@ func (p *Pool) lookAtStored(ctx context.Context, v *View, c *catalog.Realm, ref 
 			change.State = stateExpired.String()
 		}
 	}
-	p.watchers.tell(change)
+	p.watchers.tellSeen(func() Change { return change }, false)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -40,9 +41,6 @@ func Write(r realm.Realm, secrets []Secret) (string, error) {
 		return "", err
 	}
 	w := &realmWriter{realm: &r, merged: &merged}
-	if inactive := r.NotYetActive(); len(inactive) > 0 {
-		w.refuse(inactive[0], "is not available in a Caddyfile yet")
-	}
 	w.block([]word{{text: "realm"}, {field: "id", text: r.ID}}, func() {
 		w.config()
 		w.credentials(secrets)
@@ -86,25 +84,29 @@ func (w *realmWriter) config() {
 	w.recipe("exchange", c.Exchange)
 	w.text(config, "callback_url", c.CallbackURL)
 	w.text(config, "code_name", c.CodeName)
-	w.flag("unattended", c.Unattended)
+	w.switched("unattended", c.Unattended)
 	w.inject()
 	w.renewOn()
 	w.text(config, "semantics", c.Semantics)
 	w.text(config, "overlap", duration(c.Overlap))
 	w.text(config, "renew_before", c.RenewBefore.String())
-	w.flag("keep_warm", c.KeepWarm)
+	w.switched("keep_warm", c.KeepWarm)
 	w.text(config, "default_key", c.DefaultKey)
 	w.list(config, "volatile", c.Volatile)
 	w.text(config, "push", c.Push)
 	w.list(config, "methods", c.Methods)
 	w.list(config, "pass", c.Pass)
 	w.text(config, "replay_max", size(c.ReplayMax))
-	w.flag("upgrade", c.Upgrade)
-	w.flag("scrub", c.Scrub)
-	w.flag("allow_http", c.AllowHTTP)
-	w.flag("forwarded", c.Forwarded)
-	w.flag("inject_only", c.InjectOnly)
-	w.flag("rewrite_links", c.RewriteLinks)
+	w.switched("upgrade", c.Upgrade)
+	w.switched("scrub", c.Scrub)
+	w.switched("allow_http", c.AllowHTTP)
+	w.switched("forwarded", c.Forwarded)
+	w.switched("inject_only", c.InjectOnly)
+	w.switched("rewrite_links", c.RewriteLinks)
+	w.proxy(c.Proxy)
+	w.text(config, "ca", c.CA)
+	w.text(config, "client_certificate", c.ClientCertificate)
+	w.text(config, "client_key", c.ClientKey)
 	w.limits()
 }
 
@@ -145,6 +147,22 @@ func (w *realmWriter) grant(g *realm.Grant) {
 		w.text(path, "token", g.Token)
 		w.text(path, "expr", g.Expr)
 	})
+}
+
+// proxy writes the URL of the proxy. A user and a password that stand in it are not
+// written out.
+func (w *realmWriter) proxy(p realm.ProxyURL) {
+	words := plain("proxy")
+	for i, text := range strings.Fields(p.String()) {
+		if i == 0 && p.HasPassword() {
+			words = append(words, word{field: config + "proxy", text: strings.Replace(text, realm.Mask, "{env.PROXY_CREDENTIALS}", 1)})
+			continue
+		}
+		words = append(words, of(config+"proxy", text))
+	}
+	if len(words) > 1 {
+		w.line(words...)
+	}
 }
 
 // injectWords are the words for the places of a token.

@@ -104,6 +104,17 @@ func (w *writer) list(path, name string, values []string) {
 	w.line(words...)
 }
 
+// switched writes an option of which something is said.
+func (w *writer) switched(name string, s realm.Switch) {
+	switch s {
+	case realm.On:
+		w.line(plain(name)...)
+	case realm.Off:
+		w.line(plain(name, "off")...)
+	case realm.Unsaid:
+	}
+}
+
 // flag writes an option that is on.
 func (w *writer) flag(name string, isOn bool) {
 	if isOn {

@@ -21,9 +21,12 @@ type Store interface {
 	tokenstore.CompanyStore
 }
 
-// Config says what a Cache works with. All fields are needed.
+// Config says what a Cache works with. All fields but UseOnly are needed.
 type Config struct {
-	Store Store
+	// UseOnly: the store is another instance, which says of its realms only how
+	// their tokens are used.
+	UseOnly bool
+	Store   Store
 	// Open prepares the store for use, if that was not done yet. It is called
 	// before each use of the store.
 	Open func(context.Context) error
@@ -54,6 +57,9 @@ const (
 	// Pushed: this node took a value that was pushed to it. Its token stays, and
 	// what failed may work now.
 	Pushed
+	// Sourced: a source gave another value of one of its fields, or of a field that
+	// the realm shares. What was obtained with the old one does not count any more.
+	Sourced
 	// Reported: the store's feed says that something about it changed. That
 	// may be the secret or its token, and the work of any node, this one
 	// included.
@@ -67,6 +73,9 @@ type Cache struct {
 	open    func(context.Context) error
 	now     func() time.Time
 	changed func(Change)
+	compile func(realm.Realm) (*Realm, error)
+	useOnly bool
+	asked   underWay // of another instance
 
 	realms *xsync.Map[string, *Realm]
 	// epoch grows with every invalidation of a stored realm. A realm that was
@@ -78,10 +87,15 @@ type Cache struct {
 
 // NewCache makes an empty cache. The store is not opened.
 func NewCache(config Config) *Cache {
-	return &Cache{
+	c := &Cache{
 		store: config.Store, open: config.Open, now: config.Now, changed: config.Changed,
-		realms: xsync.NewMap[string, *Realm](),
+		realms: xsync.NewMap[string, *Realm](), useOnly: config.UseOnly,
+		compile: func(r realm.Realm) (*Realm, error) { return compile(r, false) },
 	}
+	if config.UseOnly {
+		c.compile = compileUse
+	}
+	return c
 }
 
 // Recheck takes notice of a change that the store's feed reports. Most are our
@@ -140,9 +154,17 @@ func (c *Cache) invalidateRealm(id string) {
 	c.realms.Delete(id)
 }
 
-// loadRealm reads a realm from the store and remembers it, unless it was
-// changed while it was read.
+// loadRealm is the realm of the store.
 func (c *Cache) loadRealm(ctx context.Context, id string) (*Realm, error) {
+	if c.useOnly {
+		return c.loadUse(ctx, id)
+	}
+	return c.readRealm(ctx, id)
+}
+
+// readRealm reads a realm from the store and remembers it, unless it was
+// changed while it was read.
+func (c *Cache) readRealm(ctx context.Context, id string) (*Realm, error) {
 	ctx, cancel, err := c.begin(ctx)
 	defer cancel()
 	if err != nil {
@@ -156,7 +178,7 @@ func (c *Cache) loadRealm(ctx context.Context, id string) (*Realm, error) {
 	case err != nil:
 		return nil, StoreError(err)
 	}
-	r, err := compile(stored, false)
+	r, err := c.compile(stored)
 	if err != nil {
 		// It was compiled when it was saved: another version saved it.
 		return nil, &realm.Error{

@@ -76,7 +76,7 @@ func TestWrongDefinitions(t *testing.T) {
 		`secret "main": defined twice`: {twice},
 		`realm "x": config.preset`:     {{Realm: realm.Realm{ID: "x", Config: realm.Config{Preset: "nobody"}}}},
 	} {
-		if _, err := New(NewCache(Config{}), defs); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(NewCache(Config{}), defs, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

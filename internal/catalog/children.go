@@ -160,7 +160,7 @@ func (c *Catalog) checkNamedParent(ctx context.Context, r *Realm, u SecretUpdate
 		case IsNotFound(err):
 		case err != nil:
 			return err
-		case parent.Config.InjectOnly || secret.InjectOnly:
+		case parent.Config.InjectOnly.IsOn() || secret.InjectOnly:
 			return realm.Fieldf("fields."+grant.ParentField, "names a credential of realm %q that is inject_only", ref.Realm)
 		}
 	}

@@ -39,11 +39,27 @@ func (c *Catalog) EachSecret(ctx context.Context, wanted func(*Realm) bool, do f
 	return n, err
 }
 
+// RealmsWithTokens are the ids of the realms that get tokens, those of the
+// configuration first.
+func (c *Catalog) RealmsWithTokens(ctx context.Context) ([]string, error) {
+	if err := c.cache.open(ctx); err != nil {
+		return nil, StoreError(err)
+	}
+	ids, err := c.storedRealms(ctx)
+	if err != nil {
+		return nil, StoreError(err)
+	}
+	return slices.DeleteFunc(ids, func(id string) bool {
+		r, err := c.Realm(ctx, id)
+		return err != nil || !r.GetsTokens()
+	}), nil
+}
+
 // storedRealms are the ids of all realms that may have secrets in the store.
 func (c *Catalog) storedRealms(ctx context.Context) ([]string, error) {
 	ids := slices.Clone(c.order)
 	for page := 1; ; page++ {
-		list, total, err := c.cache.store.Realms(ctx, tokenstore.Page{Number: page, Size: eachPage}, "")
+		list, total, err := c.cache.store.Realms(ctx, tokenstore.Page{Number: page, Size: eachPage}, tokenstore.RealmFilter{})
 		for _, r := range list {
 			if !c.IsDefined(r.ID) {
 				ids = append(ids, r.ID)

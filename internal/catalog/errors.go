@@ -38,6 +38,21 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &e) && (e.Code == realm.CodeRealmNotFound || e.Code == realm.CodeSecretNotFound)
 }
 
+// IsPassing reports whether an error is about a state of the store, or of the instance
+// that an edge asks, that passes: it says nothing of what was asked for.
+func IsPassing(err error) bool {
+	var e *realm.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case realm.CodeUnavailable, realm.CodeAuditUnavailable, realm.CodeInternal, realm.CodeRateLimited:
+		return true
+	default:
+		return false
+	}
+}
+
 // StoreError is the error of a store as a caller sees it: a *realm.Error with
 // CodeUnavailable, or CodeAuditUnavailable where the entry of the audit could
 // not be written, or with CodeDamaged where the store works and what it keeps
@@ -45,6 +60,9 @@ func IsNotFound(err error) bool {
 func StoreError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if refused := new(realm.Error); errors.As(err, &refused) { // by the instance that an edge asks
+		return refused
 	}
 	if errors.Is(err, tokenstore.ErrAudit) {
 		return &realm.Error{

@@ -68,6 +68,7 @@ type fixture struct {
 	*Catalog
 	store   *faulty
 	now     time.Time
+	step    time.Duration // by which each look at the clock moves it on
 	changes []Change
 	after   func() // behind the next change; nil for nothing
 }
@@ -89,7 +90,10 @@ func newFixture(t *testing.T, definitions ...Definition) *fixture {
 	})
 	cache := NewCache(Config{
 		Store: f.store, Open: f.store.Open,
-		Now: func() time.Time { return f.now },
+		Now: func() time.Time {
+			f.now = f.now.Add(f.step)
+			return f.now
+		},
 		Changed: func(c Change) {
 			f.changes = append(f.changes, c)
 			if after := f.after; after != nil {
@@ -98,7 +102,7 @@ func newFixture(t *testing.T, definitions ...Definition) *fixture {
 			}
 		},
 	})
-	if f.Catalog, err = New(cache, definitions); err != nil {
+	if f.Catalog, err = New(cache, definitions, false); err != nil {
 		t.Fatal(err)
 	}
 	return f

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -149,25 +150,43 @@ func HostsOf(r realm.Realm, s *realm.Secret) []string {
 	return namesOf(c.boundTo(*s))
 }
 
-// needingValues are the keys of the realm's stored secrets whose values are not
-// sent any more: the realm has a host that they were not entered for.
-func (c *Catalog) needingValues(ctx context.Context, r *Realm) ([]string, error) {
+// survey looks at the realm's stored secrets. needing are the keys of those whose values
+// are not sent any more: the realm has a host that they were not entered for. A warning
+// says how many others do not fit; of the former, nobody is told whether they would.
+func (c *Catalog) survey(ctx context.Context, r *Realm) (needing, warnings []string, err error) {
 	ctx, cancel, err := c.cache.begin(ctx)
 	defer cancel()
 	if err != nil {
-		return nil, StoreError(err)
+		return nil, nil, StoreError(err)
 	}
-	var keys []string
+	until := c.cache.now().Add(surveyTime)
+	var first string
+	stored, looked, unfit := 0, 0, 0
 	_, err = c.eachStored(ctx, r.Written.ID, func(s realm.Secret) {
-		if _, isNew := r.newHost(s); isNew && !s.Damaged {
-			keys = append(keys, s.Key)
+		stored++
+		if stored <= maxSurveyed && c.cache.now().Before(until) {
+			looked = stored
+		}
+		if s.Damaged {
+			return
+		}
+		if _, isNew := r.newHost(s); isNew {
+			needing = append(needing, s.Key)
+			return
+		}
+		if looked < stored {
+			return
+		}
+		if why := r.whyUnfit(s); why != "" {
+			unfit++
+			first = cmp.Or(first, s.Key+": "+why)
 		}
 	})
 	if err != nil {
-		return nil, StoreError(err)
+		return nil, nil, StoreError(err)
 	}
-	slices.Sort(keys)
-	return keys, nil
+	slices.Sort(needing)
+	return needing, unfitWarning(unfit, looked, stored, first), nil
 }
 
 // keepValues binds a stored secret to the hosts that this very realm has, and

@@ -43,7 +43,7 @@ func moved() map[string]func(c *realm.Config) {
 	return map[string]func(c *realm.Config){
 		"url":   func(c *realm.Config) { c.URL = "https://evil.example/token" },
 		"port":  func(c *realm.Config) { c.URL = "https://api.example.com:444/token" },
-		"http":  func(c *realm.Config) { c.URL, c.AllowHTTP = "http://api.example.com/token", true },
+		"http":  func(c *realm.Config) { c.URL, c.AllowHTTP = "http://api.example.com/token", realm.On },
 		"api":   func(c *realm.Config) { c.API = "https://evil.example" },
 		"hosts": func(c *realm.Config) { c.Hosts = []string{"*.example.com"} },
 		"refresh": func(c *realm.Config) {
@@ -232,7 +232,7 @@ func TestWildcardCovers(t *testing.T) {
 		c.Hosts = []string{"*.tenant.example"}
 		f.saveRealm(t, "wx", c)
 		f.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
-		c.URL, c.AllowHTTP = url, true
+		c.URL, c.AllowHTTP = url, realm.On
 		f.saveRealm(t, "wx", c)
 		if err := f.bind(t, wx); (err != nil) != refused {
 			t.Errorf("%s: %v", url, err)
@@ -355,7 +355,7 @@ func TestSecretNamesItsHostInTheFile(t *testing.T) {
 	}
 
 	d.Realm.Config.URL = "https://{secret.shop}.moved.example/token"
-	moved, err := New(f.cache, []Definition{d})
+	moved, err := New(f.cache, []Definition{d}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestOperatorsMoveKeepsRefreshTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Realm.Config.Refresh = &realm.Recipe{URL: "https://moved.example/r?r={refresh_token}"}
-	moved, err := New(f.cache, []Definition{d})
+	moved, err := New(f.cache, []Definition{d}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +486,7 @@ func TestOperatorsRealm(t *testing.T) {
 	f.saveSecret(t, other, "key_1", "app", "key_2", "s3cret-value")
 	d := defined()
 	d.Realm.Config.URL = "https://moved.example/token"
-	again, err := New(f.cache, []Definition{d})
+	again, err := New(f.cache, []Definition{d}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -517,7 +517,7 @@ func TestMigratedBindings(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	cache := NewCache(Config{Store: store, Open: store.Open, Now: time.Now, Changed: func(Change) {}})
 	var err error
-	if f.Catalog, err = New(cache, nil); err != nil {
+	if f.Catalog, err = New(cache, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	v4 := realm.Ref{Realm: "v4", Key: "main"}

@@ -4,12 +4,17 @@ import "github.com/caddy-tokens/caddy-tokens/tokenstore"
 
 // paged makes one list of two: own, which is in memory, and behind it what
 // the store has. The store knows pages only, and the wanted stretch of it may
-// lie across two of them.
-func paged[T any](page tokenstore.Page, own []T, stored func(tokenstore.Page) ([]T, int, error)) ([]T, int, error) {
+// lie across two of them. Of own, only what is on the page is made with show: there
+// may be ten thousand.
+func paged[O, T any](
+	page tokenstore.Page, own []O, show func(O) T, stored func(tokenstore.Page) ([]T, int, error),
+) ([]T, int, error) {
 	first := (page.Number - 1) * page.Size
 	var list []T
 	if first < len(own) {
-		list = append(list, own[first:min(first+page.Size, len(own))]...)
+		for _, item := range own[first:min(first+page.Size, len(own))] {
+			list = append(list, show(item))
+		}
 	}
 	from := max(first-len(own), 0)
 	missing := page.Size - len(list)

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -33,7 +34,7 @@ func testPaged(t *testing.T, own, stored, size int) {
 	for number := 1; number < 9; number++ {
 		first := min((number-1)*size, len(all))
 		wanted := all[first:min(first+size, len(all))]
-		got, total, err := paged(tokenstore.Page{Number: number, Size: size}, mine, func(p tokenstore.Page) ([]string, int, error) {
+		got, total, err := paged(tokenstore.Page{Number: number, Size: size}, mine, strings.Clone, func(p tokenstore.Page) ([]string, int, error) {
 			from := min((p.Number-1)*p.Size, len(theirs))
 			return theirs[from:min(from+p.Size, len(theirs))], len(theirs), nil
 		})

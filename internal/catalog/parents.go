@@ -53,7 +53,7 @@ func (c *Catalog) Parent(ctx context.Context, child *Realm, u grant.ParentUse, o
 	if err != nil {
 		return p, err
 	}
-	if r.Config.InjectOnly || secret.InjectOnly {
+	if r.Config.InjectOnly.IsOn() || secret.InjectOnly {
 		return p, parentUnusable("it is inject_only")
 	}
 	bound, err := r.Bind(secret)
@@ -87,7 +87,7 @@ func hostsFor(child, parent *Realm, isDefinedSecret bool, target *realm.Target) 
 // mayHaveHTTP reports whether this child may send a token of the parent without
 // TLS. The configuration file may do so, as it does with its own.
 func (r *Realm) mayHaveHTTP(parent *Realm) bool {
-	return parent.Config.AllowHTTP || r.Defined && parent.Defined
+	return parent.Config.AllowHTTP.IsOn() || r.Defined && parent.Defined
 }
 
 // notForHost says why a token may not go to a request. The host is not told: a
@@ -196,7 +196,7 @@ func checkParents(ctx context.Context, all lookup, child *Realm) error {
 
 // checkParent judges one parent.
 func (l lookup) checkParent(ctx context.Context, child, parent *Realm, u grant.ParentUse) error {
-	isInjectOnly, isDefined, target := parent.Config.InjectOnly, false, parent.Program.WrittenTarget()
+	isInjectOnly, isDefined, target := parent.Config.InjectOnly.IsOn(), false, parent.Program.WrittenTarget()
 	if u.Parent.Key != "" {
 		secret, err := l.secret(ctx, parent, u.Parent)
 		switch {

@@ -73,7 +73,7 @@ func TestParentsOfASavedRealm(t *testing.T) {
 	elsewhere.Refresh = &realm.Recipe{URL: "https://evil.example.com/r?t={token_of.wx}&r={refresh_token}"}
 	f.wantParentFault(t, "jsapi", elsewhere, "config.refresh.url", reason)
 	plain := ticket("{token_of.wx}")
-	plain.AllowHTTP, plain.URL = true, "http://api.example.com/ticket"
+	plain.AllowHTTP, plain.URL = realm.On, "http://api.example.com/ticket"
 	f.wantParentFault(t, "jsapi", plain, ticketField, reason)
 
 	wide := wechat()
@@ -85,7 +85,7 @@ func TestParentsOfASavedRealm(t *testing.T) {
 	elsewhere.URL = "https://a.tickets.example.com/ticket"
 	f.wantParentFault(t, "jsapi", elsewhere, ticketField, reason)
 
-	wide.InjectOnly = true
+	wide.InjectOnly = realm.On
 	f.saveRealm(t, "wx", wide)
 	f.wantParentFault(t, "jsapi", ticket("{token_of.wx}"), ticketField, "inject_only")
 	f.saveRealm(t, "wx", wechat())
@@ -151,7 +151,7 @@ func TestParentsInAConfiguration(t *testing.T) {
 	newFixture(t, parent, child)
 
 	secluded, kept := parent, definedAs("wx", wechat(), "key_1", "app", "key_2", "s3cret-value")
-	secluded.Realm.Config.InjectOnly = true
+	secluded.Realm.Config.InjectOnly = realm.On
 	kept.Secrets[0].InjectOnly = true
 	elsewhere := child
 	elsewhere.Realm.Config.URL = "https://evil.example.com/ticket"
@@ -166,14 +166,14 @@ func TestParentsInAConfiguration(t *testing.T) {
 		`goes elsewhere`: {parent, elsewhere},
 		`circle`:         {open, circle},
 	} {
-		if _, err := New(NewCache(Config{}), definitions); err == nil || !strings.Contains(err.Error(), reason) {
+		if _, err := New(NewCache(Config{}), definitions, false); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%v, want %s", err, reason)
 		}
 	}
 	// A realm of the store is none of the configuration's parents.
 	f := newFixture(t)
 	f.saveRealm(t, "wx", wechat())
-	if _, err := New(f.cache, []Definition{child}); err == nil {
+	if _, err := New(f.cache, []Definition{child}, false); err == nil {
 		t.Error("a realm of the store is the parent of one of the configuration")
 	}
 }
@@ -253,7 +253,7 @@ func TestCaddyfileParent(t *testing.T) {
 		}
 	}
 	plain := ticket("{token_of.wx.main}")
-	plain.URL, plain.AllowHTTP = "http://api.example.com/ticket", true
+	plain.URL, plain.AllowHTTP = "http://api.example.com/ticket", realm.On
 	f.wantParentFault(t, "plain", plain, ticketField, "goes elsewhere")
 }
 
@@ -325,7 +325,7 @@ func TestParentKeyUnderACaddyfileRealm(t *testing.T) {
 	f := newFixture(t, defined(), Definition{Realm: realm.Realm{ID: "jsapi", Config: ticket("x")}})
 	ref := realm.Ref{Realm: "jsapi", Key: "k"}
 	f.saveSecret(t, ref, "parent", "main")
-	later, err := New(f.cache, []Definition{defined(), {Realm: realm.Realm{ID: "jsapi", Config: ticket("{token_of.wx}")}}})
+	later, err := New(f.cache, []Definition{defined(), {Realm: realm.Realm{ID: "jsapi", Config: ticket("{token_of.wx}")}}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%s: a value that has ended counts: %v", name, err)
 		}
 	}
-	other, err := New(inFile.cache, nil)
+	other, err := New(inFile.cache, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,8 @@ type Realm struct {
 	Secrets map[string]realm.Secret
 	// Defined in a configuration: read-only for the API.
 	Defined bool
+	// sources are those of the fields of a realm that a configuration defines.
+	sources Sources
 }
 
 // compile lays a realm over its preset, and gives a meaning to both together.
@@ -52,6 +54,9 @@ func Check(r realm.Realm) error {
 // CheckSaved reports what is wrong with a realm that the API would save, but for
 // what its parents have to do with it. Errors are *realm.FieldError.
 func CheckSaved(r realm.Realm) error {
+	if err := refuseLong(r); err != nil {
+		return err
+	}
 	_, err := compile(r, false)
 	return err
 }
@@ -68,6 +73,9 @@ func (r *Realm) With(config *realm.Config) (*Realm, error) {
 	}
 	other := r.Written
 	other.Config = *config
+	if err := refuseLong(other); err != nil { // what works here can be saved
+		return nil, err
+	}
 	c, err := compile(other, false)
 	if err != nil {
 		return nil, err
@@ -93,7 +101,10 @@ func (r *Realm) EndsPrevious() bool {
 	return r.Config.Semantics == realm.SemanticsRotate && r.Config.Overlap == 0
 }
 
+// GetsTokens reports whether the realm has token requests that can be made.
+func (r *Realm) GetsTokens() bool { return r.Program.Fetches() && r.Program.Inactive() == "" }
+
 // KeptWarm reports whether the tokens of the realm are kept alive when nobody
 // uses them: where the realm says so, and those of accounts that the server
 // itself authorizes.
-func (r *Realm) KeptWarm() bool { return r.Config.KeepWarm || r.Program.Unattended() }
+func (r *Realm) KeptWarm() bool { return r.Config.KeepWarm.IsOn() || r.Program.Unattended() }

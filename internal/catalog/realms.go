@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -15,17 +16,27 @@ type RealmInfo struct {
 	realm.Realm
 	// ReadOnly: it is defined in the Caddyfile.
 	ReadOnly bool
-	// NotYetActive are the fields whose behaviour is not built yet.
-	NotYetActive []string
 	// NeedsValues are the keys of the stored secrets that are not sent any more
 	// since the realm was saved, because they were not entered for one of its
 	// hosts; NeedsShared are the shared fields, for the same reason. Only
 	// SaveRealm tells.
 	NeedsValues, NeedsShared []string
+	// Warnings are about what was saved, and may be a slip. Only SaveRealm tells.
+	Warnings []string
 }
 
 func infoOf(r realm.Realm, defined bool) RealmInfo {
-	return RealmInfo{Realm: r, ReadOnly: defined, NotYetActive: r.NotYetActive()}
+	return RealmInfo{Realm: r, ReadOnly: defined}
+}
+
+// SecretFields are the fields that a secret of the realm has, sorted; none where this
+// version does not understand the realm.
+func (i RealmInfo) SecretFields() []string {
+	compiled, err := compile(i.Realm, i.ReadOnly)
+	if err != nil {
+		return nil
+	}
+	return compiled.Program.SecretFields()
 }
 
 // RealmInfo returns one realm as it was written, which this version need not
@@ -46,22 +57,24 @@ func (c *Catalog) RealmInfo(ctx context.Context, id string) (RealmInfo, error) {
 	return infoOf(r, false), nil
 }
 
-// Realms lists a page of the realms whose id or comment contains the keyword:
-// those of the configuration first, then the stored ones, newest first.
-func (c *Catalog) Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]RealmInfo, int, error) {
+// Realms lists a page of the realms that a filter leaves: those of the
+// configuration first, then the stored ones, newest first.
+func (c *Catalog) Realms(ctx context.Context, page tokenstore.Page, f tokenstore.RealmFilter) ([]RealmInfo, int, error) {
 	ctx, cancel, err := c.cache.begin(ctx)
 	defer cancel()
 	if err != nil {
 		return nil, 0, StoreError(err)
 	}
-	var own []RealmInfo
+	var own []string
 	for _, id := range c.order {
-		if r := c.defined[id].Written; contains(r.ID, keyword) || contains(r.Comment, keyword) {
-			own = append(own, infoOf(r, true))
+		r := c.defined[id].Written
+		if (contains(r.ID, f.Keyword) || contains(r.Comment, f.Keyword)) && (f.Keep == nil || f.Keep(id)) {
+			own = append(own, id)
 		}
 	}
-	list, total, err := paged(page, own, func(p tokenstore.Page) ([]RealmInfo, int, error) {
-		stored, n, err := c.cache.store.Realms(ctx, p, keyword)
+	show := func(id string) RealmInfo { return infoOf(c.defined[id].Written, true) }
+	list, total, err := paged(page, own, show, func(p tokenstore.Page) ([]RealmInfo, int, error) {
+		stored, n, err := c.cache.store.Realms(ctx, p, f)
 		infos := make([]RealmInfo, len(stored))
 		for i, r := range stored {
 			infos[i] = infoOf(r, false)
@@ -94,7 +107,7 @@ func (c *Catalog) SaveRealm(ctx context.Context, id string, change func(r realm.
 	if _, isNew := saved.newSharedHost(realm.Secret{}); isNew {
 		info.NeedsShared = slices.Sorted(maps.Keys(saved.Written.Config.Shared))
 	}
-	info.NeedsValues, err = c.needingValues(ctx, saved)
+	info.NeedsValues, info.Warnings, err = c.survey(ctx, saved)
 	return info, err
 }
 
@@ -110,7 +123,7 @@ func (c *Catalog) SaveRealmKeepingValues(ctx context.Context, id string, change 
 		return RealmInfo{}, err
 	}
 	// The list is read to its end first: each update moves a secret to its begin.
-	keys, err := c.needingValues(ctx, saved)
+	keys, _, err := c.survey(ctx, saved)
 	if err != nil {
 		return RealmInfo{}, err
 	}
@@ -119,7 +132,25 @@ func (c *Catalog) SaveRealmKeepingValues(ctx context.Context, id string, change 
 			return RealmInfo{}, err
 		}
 	}
-	return infoOf(saved.Written, false), nil
+	info := infoOf(saved.Written, false)
+	_, info.Warnings, err = c.survey(ctx, saved)
+	return info, err
+}
+
+// maxRealm is the longest realm that is saved, as the API shows it: a list of 20 has less
+// than 1 MiB. One that was saved by an earlier version may be longer.
+const maxRealm = realm.Size(48 << 10)
+
+// refuseLong refuses a realm that is longer. What is shown masked does not count.
+func refuseLong(r realm.Realm) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if n := realm.Size(len(text)); n > maxRealm {
+		return realm.Fieldf("config", "makes the realm %d bytes of JSON long; %s is the limit", int64(n), maxRealm)
+	}
+	return nil
 }
 
 // saveRealm creates or updates a realm, and returns it as it was compiled.
@@ -156,7 +187,13 @@ func (c *Catalog) saveRealm(ctx context.Context, id string, change func(r realm.
 			return r, err
 		}
 		r.ID = id
+		if err := refuseLong(r); err != nil {
+			return r, err
+		}
 		if compiled, err = compile(r, false); err != nil {
+			return r, err
+		}
+		if err := c.checkProxied(compiled); err != nil {
 			return r, err
 		}
 		if !slices.Equal(compiled.Program.Parents(), checked) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
@@ -53,6 +54,33 @@ func TestReadOnly(t *testing.T) {
 	wantError(t, err, realm.CodeSecretNotFound, http.StatusNotFound)
 }
 
+// TestLongRealmOfBefore: one that an earlier version saved is shown and used, and is
+// shortened by the next change.
+func TestLongRealmOfBefore(t *testing.T) {
+	f := ready(t)
+	long := wechat()
+	for i := range 12 {
+		long.Arguments = append(long.Arguments, realm.Argument{Place: realm.PlaceURL, Name: fmt.Sprint("a", i), Value: strings.Repeat("x", 4_500)})
+	}
+	if _, err := f.store.UpdateRealm(t.Context(), "wx", becomes(long)); err != nil {
+		t.Fatal(err)
+	}
+	f.cache.Recheck(t.Context(), realm.Ref{Realm: "wx"})
+	if info, err := f.RealmInfo(t.Context(), "wx"); err != nil || len(info.Config.Arguments) < 12 {
+		t.Errorf("it is not shown: %v", err)
+	}
+	if _, err := f.Realm(t.Context(), "wx"); err != nil {
+		t.Errorf("it is not used: %v", err)
+	}
+	var wrong *realm.FieldError
+	if _, err := f.SaveRealm(t.Context(), "wx", becomes(long)); !errors.As(err, &wrong) || wrong.Field != "config" {
+		t.Errorf("it is saved anew: %v", err)
+	}
+	if _, err := f.SaveRealm(t.Context(), "wx", becomes(wechat())); err != nil {
+		t.Errorf("a shorter one: %v", err)
+	}
+}
+
 // The realms of the configuration come first; a stored one of the same id is
 // not found by name.
 func TestRealms(t *testing.T) {
@@ -61,7 +89,7 @@ func TestRealms(t *testing.T) {
 	f := newFixture(t, defined(), second)
 	f.saveRealm(t, "stored", wechat())
 	for keyword, want := range map[string][]string{"": {"wx", "b", "stored"}, "second": {"b"}, "STO": {"stored"}, "nobody": nil} {
-		list, total, err := f.Realms(t.Context(), firstPage, keyword)
+		list, total, err := f.Realms(t.Context(), firstPage, tokenstore.RealmFilter{Keyword: keyword})
 		var ids []string
 		for _, r := range list {
 			ids = append(ids, r.ID)
@@ -108,7 +136,7 @@ func TestPreset(t *testing.T) {
 	f := newFixture(t)
 	f.saveRealm(t, "sn", realm.Config{Preset: "suning", DefaultKey: "main"})
 	info, err := f.RealmInfo(t.Context(), "sn")
-	if err != nil || info.Config.Preset != "suning" || info.Config.Authorize != nil || len(info.NotYetActive) > 0 {
+	if err != nil || info.Config.Preset != "suning" || info.Config.Authorize != nil {
 		t.Fatalf("%+v %v", info, err)
 	}
 	r, err := f.Realm(t.Context(), "sn")
@@ -135,7 +163,7 @@ func TestPreset(t *testing.T) {
 func TestKeysOfBoth(t *testing.T) {
 	f := ready(t) // the configuration before defined nothing
 	f.saveSecret(t, realm.Ref{Realm: "wx", Key: "second"}, "key_1", "app")
-	after, err := New(f.cache, []Definition{defined()})
+	after, err := New(f.cache, []Definition{defined()}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +237,7 @@ func TestTwinOfTheFile(t *testing.T) {
 		t.Errorf("the other one is not named: %v", err)
 	}
 
-	without, err := New(f.cache, nil)
+	without, err := New(f.cache, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,4 +248,43 @@ func TestTwinOfTheFile(t *testing.T) {
 	f.saveRealm(t, "WX", wechat())
 	_, err = f.SaveRealm(t.Context(), "Wx", becomes(wechat()))
 	wantError(t, err, realm.CodeConflict, 409)
+}
+
+// TestSurveyIsBounded: of a realm with very many secrets, the newest are looked at, and
+// the warning says so.
+func TestSurveyIsBounded(t *testing.T) {
+	f := newFixture(t)
+	before := wechat()
+	before.Arguments = before.Arguments[:1]
+	if _, err := f.SaveRealm(t.Context(), "wx", becomes(before)); err != nil {
+		t.Fatal(err)
+	}
+	f.saveSecret(t, realm.Ref{Realm: "wx", Key: "oldest"}, "key_1", "a")
+	f.saveSecret(t, realm.Ref{Realm: "wx", Key: "second"}, "key_1", "a")
+	for i := range maxSurveyed - 1 {
+		f.saveSecret(t, realm.Ref{Realm: "wx", Key: fmt.Sprint("k", i)}, "key_1", "a", "key_2", "b")
+	}
+	info, err := f.SaveRealm(t.Context(), "wx", becomes(wechat()))
+	const want = "[1 of the newest 1000 secrets cannot be used with the realm, such as second: fields.key_2: is missing]"
+	if got := fmt.Sprint(info.Warnings); err != nil || got != want {
+		t.Errorf("%v %s", err, got)
+	}
+}
+
+// TestSurveyTakesASecond: secrets whose private keys take long once held up the answer
+// until the store was given up, and a realm that was saved was answered with 503.
+func TestSurveyTakesASecond(t *testing.T) {
+	f := newFixture(t)
+	before := wechat()
+	before.Arguments = before.Arguments[:1]
+	f.saveRealm(t, "wx", before)
+	for _, key := range []string{"oldest", "second", "newest"} {
+		f.saveSecret(t, realm.Ref{Realm: "wx", Key: key}, "key_1", "a")
+	}
+	f.step = time.Second/2 - 1
+	info, err := f.SaveRealm(t.Context(), "wx", becomes(wechat()))
+	const want = "[2 of the newest 2 secrets cannot be used with the realm, such as newest: fields.key_2: is missing]"
+	if got := fmt.Sprint(info.Warnings); err != nil || got != want {
+		t.Errorf("%v %s", err, got)
+	}
 }

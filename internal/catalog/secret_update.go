@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -102,6 +103,18 @@ func (u *SecretUpdate) apply(r *Realm, s realm.Secret, found bool, now time.Time
 		what.Set = &token
 	}
 	return s, what, nil
+}
+
+// sharedFields are the shared fields of the realm with the values of their sources. A
+// token that is imported belongs to what they are, so that they are asked for. nil where
+// the realm has no sources.
+func (u *SecretUpdate) sharedFields(ctx context.Context, r *Realm) (map[string]realm.Hidden, error) {
+	if !r.Program.Fetches() || u.Token == nil && u.RefreshToken == nil {
+		known, _ := r.fillKnown(realm.Secret{})
+		return known.Shared, nil
+	}
+	filled, err := r.fill(ctx, realm.Secret{})
+	return filled.Shared, err
 }
 
 // decisive returns the fields that decide about the token: all but the volatile

@@ -18,6 +18,11 @@ type SecretInfo struct {
 	// NeedsValues: it is not sent any more, because the realm has a host that it
 	// was not entered for. Only SaveSecret tells.
 	NeedsValues bool
+	// Warnings are about what was saved, and may be a slip. Only SaveSecret tells.
+	Warnings []string
+	// Sources tell where its fields come from that do not stand in the Caddyfile, and
+	// those that its realm shares.
+	Sources []SourceStatus
 	// Pushed are the values that were pushed to it, those that have ended as
 	// well, by the name of their field. A list does not tell.
 	Pushed map[string]tokenstore.PushedValue
@@ -34,7 +39,7 @@ func (c *Catalog) SecretInfo(ctx context.Context, ref realm.Ref) (SecretInfo, er
 	if err != nil && !isDefined {
 		return SecretInfo{}, changeError(err)
 	}
-	info := SecretInfo{Secret: s, ReadOnly: isDefined}
+	info := SecretInfo{Secret: s, ReadOnly: isDefined, Sources: c.SourcesOf(ref)}
 	if err == nil {
 		var pushed tokenstore.Pushed
 		pushed, err = c.cache.store.Pushed(ctx, ref)
@@ -61,24 +66,23 @@ func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, f tokenstor
 	if err != nil {
 		return nil, 0, StoreError(err)
 	}
-	var own []SecretInfo
-	for _, id := range c.order {
-		if f.Realm != "" && id != f.Realm {
-			continue
-		}
-		secrets := c.defined[id].Secrets
-		for _, key := range slices.Sorted(maps.Keys(secrets)) {
-			if f.Keep != nil && !f.Keep(secrets[key].Ref) {
-				continue
+	own := c.ownSecrets
+	if f.Realm != "" || f.Keep != nil {
+		own = nil
+		for _, ref := range c.ownSecrets {
+			if (f.Realm == "" || ref.Realm == f.Realm) && (f.Keep == nil || f.Keep(ref)) {
+				own = append(own, ref)
 			}
-			own = append(own, SecretInfo{Secret: secrets[key], ReadOnly: true})
 		}
 	}
-	list, total, err := paged(page, own, func(p tokenstore.Page) ([]SecretInfo, int, error) {
+	show := func(ref realm.Ref) SecretInfo {
+		return SecretInfo{Secret: c.defined[ref.Realm].Secrets[ref.Key], ReadOnly: true, Sources: c.SourcesOf(ref)}
+	}
+	list, total, err := paged(page, own, show, func(p tokenstore.Page) ([]SecretInfo, int, error) {
 		stored, n, err := c.cache.store.Secrets(ctx, p, f)
 		infos := make([]SecretInfo, len(stored))
 		for i, s := range stored {
-			infos[i] = SecretInfo{Secret: s}
+			infos[i] = SecretInfo{Secret: s, Sources: c.SourcesOf(s.Ref)}
 		}
 		return infos, n, err
 	})
@@ -88,13 +92,39 @@ func (c *Catalog) Secrets(ctx context.Context, page tokenstore.Page, f tokenstor
 	return list, total, nil
 }
 
+// CountSecrets counts the secrets of each of the realms that keep leaves (nil: all),
+// as Secrets lists them.
+func (c *Catalog) CountSecrets(ctx context.Context, realms []string, keep func(realm.Ref) bool) (map[string]int, error) {
+	ctx, cancel, err := c.cache.begin(ctx)
+	defer cancel()
+	if err != nil {
+		return nil, StoreError(err)
+	}
+	counts, err := c.cache.store.CountSecrets(ctx, realms, keep)
+	if err != nil {
+		return nil, StoreError(err)
+	}
+	for _, id := range realms {
+		if r, ok := c.defined[id]; ok {
+			for _, s := range r.Secrets {
+				if keep == nil || keep(s.Ref) {
+					counts[id]++
+				}
+			}
+		}
+	}
+	return counts, nil
+}
+
 // SaveSecret creates or updates a secret. When a value changes that is not
 // volatile, its access token is dropped in the same transaction. CodeRealmNotFound (with status
-// 400) for an unknown realm, CodeReadOnly, CodeConflict.
+// 400) for an unknown realm, CodeReadOnly, CodeConflict, CodeTokenUnavailable for a token
+// whose realm has a field without a value.
 func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, error) {
 	if err := realm.ValidateID("key", u.Ref.Key); err != nil {
 		return SecretInfo{}, err
 	}
+	asking := ctx                                               // for sources
 	ctx, cancel := context.WithTimeout(ctx, tokenstore.Timeout) // for both uses of the store
 	defer cancel()
 	r, err := c.Realm(ctx, u.Ref.Realm)
@@ -115,6 +145,10 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 	if err := c.cache.open(ctx); err != nil {
 		return SecretInfo{}, StoreError(err)
 	}
+	shared, err := u.sharedFields(asking, r)
+	if err != nil {
+		return SecretInfo{}, err
+	}
 	saved, err := c.cache.store.UpdateSecret(ctx, u.Ref, func(s realm.Secret, found bool) (realm.Secret, tokenstore.TokenChange, error) {
 		if !found {
 			if err := realm.ValidateNewID("key", u.Ref.Key); err != nil {
@@ -124,14 +158,16 @@ func (c *Catalog) SaveSecret(ctx context.Context, u SecretUpdate) (SecretInfo, e
 				return s, tokenstore.TokenChange{}, err
 			}
 		}
+		s.Shared = shared
 		return u.apply(r, s, found, c.cache.now())
 	})
 	if err != nil {
 		return SecretInfo{}, changeError(err)
 	}
 	c.cache.secretChanged(u.Ref, Saved)
+	saved.Shared = shared
 	_, isNew := r.newHost(saved)
-	return SecretInfo{Secret: saved, NeedsValues: isNew && !r.Defined}, nil
+	return SecretInfo{Secret: saved, NeedsValues: isNew && !r.Defined, Warnings: r.warnings(saved)}, nil
 }
 
 // DeleteSecret deletes a secret and its token. CodeSecretNotFound,

@@ -185,7 +185,8 @@ type Request struct {
 	// was dead that it sent, and that one was renewed since.
 	IsParentRenewed bool
 	// MayPay returns why whoever causes the call may not cause one now, nil if he
-	// may. It is asked when nothing else is in the way; nil: nobody is asked.
+	// may, and then notes it. It is asked when nothing else is in the way; nil:
+	// nobody is asked.
 	MayPay func() error
 	// Random spreads waits.
 	Random Random

@@ -111,9 +111,10 @@ func newFile(kind, name string, packed []byte) *file {
 }
 
 // Serves reports whether a request is one for the page: GET or HEAD of something
-// that it has.
+// that it has, or of anything below assets/.
 func (p *Page) Serves(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && p.find(r) != nil
+	isAsset := strings.HasPrefix(r.URL.EscapedPath(), "/"+assets)
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (isAsset || p.find(r) != nil)
 }
 
 // find is the file of a request; nil for none.
@@ -125,6 +126,8 @@ func (p *Page) find(r *http.Request) *file {
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := p.find(r)
 	if f == nil {
+		// A page of another version asks for it, which may be there in a moment.
+		w.Header().Set("Cache-Control", "no-store")
 		http.NotFound(w, r)
 		return
 	}

@@ -115,11 +115,16 @@ func TestPageIsKept(t *testing.T) {
 func TestPageServesNothingElse(t *testing.T) {
 	p := newPage(t)
 	for _, target := range []string{
-		"/index.html", "/index.html.gz", "/assets", "/assets/", "/assets/none.js", "/assets/index-1a2b.js.gz", "//", "/./", "/assets/../", "/%2f",
+		"/index.html", "/index.html.gz", "/assets", "//", "/./", "/%2f",
 		"/api/realm", "/realms", "/assets%2findex-1a2b.js",
 	} {
 		if p.Serves(httptest.NewRequest(http.MethodGet, "http://a.example"+target, nil)) {
 			t.Errorf("%s is served", target)
+		}
+	}
+	for _, target := range []string{"/assets/", "/assets/none.js", "/assets/index-1a2b.js.gz", "/assets/../"} {
+		if w := get(t, p, http.MethodGet, "http://a.example"+target); w.Code != http.StatusNotFound || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v", target, w.Code, w.Header())
 		}
 	}
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, "PROPFIND"} {

@@ -24,8 +24,8 @@ func (r *Request) Draft() (*Draft, error) {
 	}
 	c := &b.draft.Config
 	c.API = r.URL.Scheme + "://" + r.URL.Host
-	c.AllowHTTP = r.URL.Scheme == "http"
-	if c.AllowHTTP {
+	if r.URL.Scheme == "http" {
+		c.AllowHTTP = realm.On
 		b.note("the request goes out in clear, so that allow_http is set; use https if the provider has it")
 	}
 	b.draft.Presets = presetsOf(r.URL)

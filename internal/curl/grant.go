@@ -79,7 +79,9 @@ func (b *builder) grant(params []param) (bool, error) {
 	}
 	b.client(g, get("client_id"), get("client_secret"))
 	b.draft.Config.Grant = g
-	b.draft.Config.AllowHTTP = r.URL.Scheme == "http"
+	if r.URL.Scheme == "http" {
+		b.draft.Config.AllowHTTP = realm.On
+	}
 	return true, nil
 }
 

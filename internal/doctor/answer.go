@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,37 +20,39 @@ func (f *findings) lookAtToken() {
 	answer := f.response()
 	switch {
 	case f.Report.Kind == grant.KindRedirect:
-		to := answer.Location
+		to, which := answer.Location, "named"
 		if to == "" {
-			to = "another address"
+			to, which = "another address", "unnamed"
 		}
-		f.add("redirect", "The provider redirects to ", to, ". Redirects are not followed, because they would carry the secret along. "+
+		f.addCase("redirect", which, values{"host": answer.Location}, "The provider redirects to ", to, ". Redirects are not followed, because they would carry the secret along. "+
 			"Write the address that the provider documents: http instead of https, a missing or surplus slash at the end, or an old host look so; a login page means a wrong URL.")
 		return
 	case answer.Form == grant.FormHTML:
-		f.add("not_json", f.pageText(answer.Status))
+		which, text := pageText(answer.Status)
+		f.addCase("not_json", which, nil, text)
 		return
 	case answer.Form == grant.FormText && f.Report.Kind == grant.KindBadResponse && f.Config.ContentType != realm.ContentText:
-		f.add("not_json", "The answer is plain text, not JSON. If all of it is the token, write content_type text; otherwise the URL is wrong.")
+		f.addCase("not_json", "text", nil, "The answer is plain text, not JSON. If all of it is the token, write content_type text; otherwise the URL is wrong.")
 		return
 	case (answer.Form == grant.FormXML || answer.Form == grant.FormEmpty) && f.Report.Kind == grant.KindBadResponse:
-		f.add("not_json", "The answer is ", map[grant.Form]string{grant.FormXML: "XML", grant.FormEmpty: "empty"}[answer.Form],
+		which := map[grant.Form]string{grant.FormXML: "xml", grant.FormEmpty: "empty"}[answer.Form]
+		f.addCase("not_json", which, nil, "The answer is ", map[string]string{"xml": "XML", "empty": "empty"}[which],
 			", and JSON is expected. Is the URL the one of the token endpoint? Some providers answer with JSON only if an argument or the header Accept asks for it.")
 		return
 	}
 	f.lookAtPath()
 }
 
-// pageText says what a page in place of a token means.
-func (f *findings) pageText(status int) string {
-	text := "The answer is an HTML page and no JSON. "
+// pageText says what a page in place of a token means, and names the case.
+func pageText(status int) (which, text string) {
+	text = "The answer is an HTML page and no JSON. "
 	switch {
 	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
-		return text + "The host is there, but not this path or method: compare url and method with the provider's page."
+		return "page_not_found", text + "The host is there, but not this path or method: compare url and method with the provider's page."
 	case status >= http.StatusInternalServerError:
-		return text + "With this status it is an error page of a server in front of the provider: the provider may be down."
+		return "page_down", text + "With this status it is an error page of a server in front of the provider: the provider may be down."
 	}
-	return text + "It comes from a wrong URL (the page of a web site), from a login page, or from a proxy between here and the provider."
+	return "page", text + "It comes from a wrong URL (the page of a web site), from a login page, or from a proxy between here and the provider."
 }
 
 // lookAtPath finds a token_path that leads to no token.
@@ -59,15 +62,18 @@ func (f *findings) lookAtPath() {
 		switch {
 		case !isToken || v.Found && v.Type != "object" && v.Type != "list":
 		case len(v.Alike) > 0:
-			f.add("token_path", "token_path ", v.At, " does not lead to a token. By their names, these may hold it: ", strings.Join(v.Alike, ", "), ".")
+			alike := strings.Join(v.Alike, ", ")
+			f.addCase("token_path", "alike", values{"path": v.At, "names": alike},
+				"token_path ", v.At, " does not lead to a token. By their names, these may hold it: ", alike, ".")
 		case !v.Found && len(f.response().Names) > 0:
-			f.add("token_path", "The answer has no ", v.At, ". At its top level it has: ", strings.Join(f.response().Names, ", "), ".")
+			names := strings.Join(f.response().Names, ", ")
+			f.addCase("token_path", "absent", values{"path": v.At, "names": names}, "The answer has no ", v.At, ". At its top level it has: ", names, ".")
 		}
 	}
 	if rule := f.Report.Rule; rule != nil && rule.List == "success" && rule.At != "" && f.response().ProviderCode == "" {
 		for _, v := range f.Report.Found {
 			if v.What == "token" && v.Found {
-				f.add("success_rule", "The answer holds a token, and the success rule for ", rule.At, " does not match it. Is the rule right?")
+				f.addCase("success_rule", "", values{"path": rule.At}, "The answer holds a token, and the success rule for ", rule.At, " does not match it. Is the rule right?")
 			}
 		}
 	}
@@ -85,14 +91,17 @@ func (f *findings) lookAtExpiry() {
 	}
 	switch {
 	case x.OtherUnit != "":
-		f.add("unit", "The expiry makes no sense as ", unitNames[x.Unit], ". It looks like ", unitNames[x.OtherUnit], ": write expires_in_unit ", x.OtherUnit, ".")
+		f.addCase("unit", "other", values{"unit": x.Unit, "other": x.OtherUnit}, "The expiry makes no sense as ", unitNames[x.Unit], ". It looks like ", unitNames[x.OtherUnit], ": write expires_in_unit ", x.OtherUnit, ".")
 	case x.From == "answer" && x.Unit == realm.UnitSeconds && isLikelyMilliseconds(life):
-		f.add("unit", fmt.Sprintf("The token would live %d days. If the provider says %s, the expiry is in milliseconds: write expires_in_unit ms.",
-			int(life.Hours()/24), plainDuration(life/1000)))
+		days, meant := strconv.Itoa(int(life.Hours()/24)), plainDuration(life/1000)
+		f.addCase("unit", "milliseconds", values{"days": days, "meant": meant},
+			"The token would live ", days, " days. If the provider says ", meant, ", the expiry is in milliseconds: write expires_in_unit ms.")
 	case x.From == "answer" && x.Unit == realm.UnitMilliseconds && life > 0 && life < time.Minute:
-		f.add("unit", fmt.Sprintf("The token would live %v. If the provider says %s, the expiry is in seconds: write expires_in_unit s.", life, plainDuration(life*1000)))
+		meant := plainDuration(life * 1000)
+		f.addCase("unit", "seconds", values{"life": life.String(), "meant": meant},
+			"The token would live ", life.String(), ". If the provider says ", meant, ", the expiry is in seconds: write expires_in_unit s.")
 	case x.From == "default":
-		f.add("no_expiry", f.noExpiryText())
+		f.adviseNoExpiry()
 	}
 }
 
@@ -123,22 +132,26 @@ func plainDuration(d time.Duration) string {
 	return fmt.Sprintf("%d s", d/time.Second)
 }
 
-// noExpiryText says what to do about an answer that does not tell the end of the
+// adviseNoExpiry says what to do about an answer that does not tell the end of the
 // token.
-func (f *findings) noExpiryText() string {
+func (f *findings) adviseNoExpiry() {
+	which, v := "unsaid", values{}
 	text := "The realm does not say how long a token lives, and 5 minutes are assumed. "
-	for _, v := range f.Report.Found {
-		if v.What != "expires_in" || v.Found {
+	for _, value := range f.Report.Found {
+		if value.What != "expires_in" || value.Found {
 			continue
 		}
-		if v.At != "" {
-			text = "The answer has no " + v.At + ", and 5 minutes are assumed. "
+		if value.At != "" {
+			which, v["path"] = "absent", value.At
+			text = "The answer has no " + value.At + ", and 5 minutes are assumed. "
 		}
-		if len(v.Alike) > 0 {
-			return text + "By its name, this may be the expiry: write expires_in_path " + strings.Join(v.Alike, ", or ") + "."
+		if len(value.Alike) > 0 {
+			v["names"] = strings.Join(value.Alike, ", ")
+			f.addCase("no_expiry", "alike", v, text, "By its name, this may be the expiry: write expires_in_path ", strings.Join(value.Alike, ", or "), ".")
+			return
 		}
 	}
-	return text + "If the answer tells it nowhere, write the lifetime that the provider documents: lifetime 2h."
+	f.addCase("no_expiry", which, v, text, "If the answer tells it nowhere, write the lifetime that the provider documents: lifetime 2h.")
 }
 
 // maxSkew is how far clocks may be apart.
@@ -152,12 +165,13 @@ func (f *findings) lookAtClock() {
 	answer := f.response()
 	if answer.ClockSkewMS != nil {
 		skew := (time.Duration(*answer.ClockSkewMS) * time.Millisecond).Round(time.Second)
-		side := "ahead of"
+		which, side := "ahead", "ahead of"
 		if skew < 0 {
-			side, skew = "behind", -skew
+			which, side, skew = "behind", "behind", -skew
 		}
 		if skew > maxSkew {
-			f.add("clock_skew", fmt.Sprintf("The provider's clock is %v %s that of this machine. Signatures and JWTs are refused then, and tokens end at the wrong time: set this clock by NTP.", skew, side))
+			f.addCase("clock_skew", which, values{"skew": skew.String()}, "The provider's clock is ", skew.String(), " ", side,
+				" that of this machine. Signatures and JWTs are refused then, and tokens end at the wrong time: set this clock by NTP.")
 			return
 		}
 	}

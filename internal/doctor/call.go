@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -36,7 +35,7 @@ func (f *findings) lookAtCall() {
 func (f *findings) adviseCode(code string) {
 	for _, e := range f.Errors {
 		if e.Code == code {
-			f.add("preset_call", fmt.Sprintf("The API answers with %s. %s", code, e.En))
+			f.addCase("preset_call", "", values{"code": e.Code}, "The API answers with ", code, ". ", e.En)
 		}
 	}
 }
@@ -44,7 +43,7 @@ func (f *findings) adviseCode(code string) {
 // lookAtFailedCall says why a call was not made or not answered.
 func (f *findings) lookAtFailedCall() {
 	if text, ok := faultTexts[f.Call.Fault]; ok {
-		f.add("call_"+string(f.Call.Fault), "The API ", text)
+		f.add("call_"+string(f.Call.Fault), "The API "+text)
 		return
 	}
 	switch f.Call.Code { //nolint:exhaustive // the others explain themselves

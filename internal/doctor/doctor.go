@@ -28,9 +28,13 @@ type Case struct {
 
 // Advice is one thing that is probably wrong, or that is good to know.
 type Advice struct {
-	// Code is for programs: not_json, unit, ...
+	// Code is for programs: not_json, unit, ... All are in Words.
 	Code string `json:"code"`
-	// Text is one or two sentences.
+	// Case narrows Code where it has several texts: not_json of a page, of XML.
+	Case string `json:"case,omitempty"`
+	// Values are the names and numbers in Text, for who says it in another language.
+	Values map[string]string `json:"values,omitempty"`
+	// Text is one or two sentences, in English.
 	Text string `json:"text"`
 }
 
@@ -88,10 +92,16 @@ type findings struct {
 	list []Advice
 }
 
-// add adds advice. Of one code, what was said first stays alone.
-func (f *findings) add(code string, text ...string) {
+// values are the names and numbers in a text.
+type values map[string]string
+
+// add adds advice whose code has one text, without a name or a number in it.
+func (f *findings) add(code, text string) { f.addCase(code, "", nil, text) }
+
+// addCase adds advice. Of one code, what was said first stays alone.
+func (f *findings) addCase(code, which string, v values, text ...string) {
 	if !f.has(code) {
-		f.list = append(f.list, Advice{code, strings.Join(text, "")})
+		f.list = append(f.list, Advice{Code: code, Case: which, Values: v, Text: strings.Join(text, "")})
 	}
 }
 

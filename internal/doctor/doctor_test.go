@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/internal/doctor"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
 	"github.com/caddy-tokens/caddy-tokens/internal/presets"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -172,7 +173,7 @@ func examine(t *testing.T, config string, fields map[string]string) doctor.Case 
 	if err := json.Unmarshal([]byte(config), &r.Config); err != nil {
 		t.Fatal(err)
 	}
-	r.Config.AllowHTTP = true
+	r.Config.AllowHTTP = realm.On
 	program, err := grant.Compile(r, false)
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +191,13 @@ func examine(t *testing.T, config string, fields map[string]string) doctor.Case 
 	if strings.Contains(config, "127.0.0.1") {
 		client = grant.NewClient((&net.Dialer{}).DialContext, func() time.Time { return noon })
 	}
+	if strings.Contains(config, `"proxy":"`) {
+		policy, err := netguard.Parse([]string{"127.0.0.1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client = grant.NewNetworkClient(&outbound.Network{Dialer: &net.Dialer{}, Guard: policy}, nil)
+	}
 	if strings.Contains(config, ".invalid") {
 		client = grant.NewClient(noNames, nil)
 	}
@@ -206,6 +214,20 @@ func (s *shape) check(t *testing.T, got []doctor.Advice) {
 	for _, a := range got {
 		codes = append(codes, a.Code)
 		text += a.Text + "\n"
+		word := a.Code
+		if a.Case != "" {
+			word += "." + a.Case
+		}
+		if !slices.Contains(doctor.Words(), word) {
+			t.Errorf("%q is not one of the words", word)
+		}
+		// What a text says of the case, whoever translates it must be able to say.
+		for name, value := range a.Values {
+			if value != "" && !strings.Contains(a.Text, value) && !slices.Contains([]string{"list", "unit", "code"}, name) {
+				t.Errorf("%s: %s %q is not in %q", word, name, value, a.Text)
+			}
+			text += value + "\n"
+		}
 	}
 	if !slices.Equal(codes, s.codes) {
 		t.Errorf("advice %q, want %q\n%s", codes, s.codes, text)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/doctor"
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
+	"github.com/caddy-tokens/caddy-tokens/internal/testproxy"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
@@ -22,21 +23,33 @@ func TestAdviceOnConnections(t *testing.T) {
 	defer hanging.Close()
 	secured := httptest.NewTLSServer(http.NotFoundHandler())
 	defer secured.Close()
-	for name, c := range map[string]struct{ url, code, says string }{
-		"nobody listens":    {"http://127.0.0.1:1", "unreachable", "127.0.0.1:1 cannot be reached"},
-		"no answer":         {silent.URL, "closed", "closed the connection"},
-		"no answer in time": {hanging.URL, "timeout", "timeout"},
-		"no TLS":            {strings.Replace(silent.URL, "http:", "https:", 1), "no_tls", "plain HTTP"},
-		"no known issuer":   {secured.URL, "certificate_unknown", "trust store"},
-		"no such name":      {"https://nobody.invalid", "dns", "nobody.invalid cannot be found"},
-		"a private address": {"https://10.0.0.1", "private_address", "allow_private"},
+	asking := testproxy.Start(t, testproxy.Options{User: "u", Password: "x"})
+	barred := testproxy.Start(t, testproxy.Options{Refuse: http.StatusForbidden})
+	blind := testproxy.Start(t, testproxy.Options{SOCKS: true, Refuse: 4})
+	for name, c := range map[string]struct{ url, code, says, proxy string }{
+		"no proxy there":       {"https://127.0.0.1:1", "proxy_unreachable", "127.0.0.1:1 was not asked, because the proxy", "http://127.0.0.1:1"},
+		"a proxy with users":   {"https://127.0.0.1:1", "proxy_credentials", "wants a user and a password", "http://" + asking.Addr},
+		"a proxy that forbids": {"https://127.0.0.1:1", "proxy_refused", "does not let the connection through", "http://" + barred.Addr},
+		"a proxy in the dark":  {"https://127.0.0.1:1", "proxy_not_reached", "was not reached by the proxy", "socks5://" + blind.Addr},
+		"a proxy inside":       {"https://8.8.8.8", "proxy_private", "`allow_private` in the tokens block", "http://10.0.0.1:3128"},
+		"nobody listens":       {"http://127.0.0.1:1", "unreachable", "127.0.0.1:1 cannot be reached", ""},
+		"no answer":            {silent.URL, "closed", "closed the connection", ""},
+		"no answer in time":    {hanging.URL, "timeout", "timeout", ""},
+		"no TLS":               {strings.Replace(silent.URL, "http:", "https:", 1), "no_tls", "plain HTTP", ""},
+		"no known issuer":      {secured.URL, "certificate_unknown", "trust store", ""},
+		"no such name":         {"https://nobody.invalid", "dns", "nobody.invalid cannot be found", ""},
+		"a private address":    {"https://10.0.0.1", "private_address", "allow_private", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			timeout := "1m"
 			if c.code == "timeout" {
 				timeout = "100ms"
 			}
-			got := examine(t, `{"url":"`+c.url+`/token","token_path":"t","limits":{"timeout":"`+timeout+`"}}`, nil)
+			proxy := ""
+			if c.proxy != "" {
+				proxy = `"proxy":"` + c.proxy + `",`
+			}
+			got := examine(t, `{`+proxy+`"url":"`+c.url+`/token","token_path":"t","limits":{"timeout":"`+timeout+`"}}`, nil)
 			s := shape{codes: []string{c.code}, says: []string{c.says}}
 			s.check(t, doctor.Advise(got))
 		})
@@ -67,8 +80,14 @@ func TestAdviceOnPreparation(t *testing.T) {
 		"a parent":         {doctor.Case{Report: grant.Report{Fault: grant.FaultParent}}, shape{codes: []string{"parent"}}},
 		"a dead parent":    {doctor.Case{Report: grant.Report{Kind: grant.KindDeadParent}}, shape{codes: []string{"parent"}}},
 		"no ticket":        {doctor.Case{Report: grant.Report{Fault: grant.FaultUnpushed}}, shape{codes: []string{"unpushed"}, says: []string{"token_push"}}},
-		"a trial":          {doctor.Case{Report: grant.Report{Fault: grant.FaultTrial}}, shape{codes: []string{"trial"}}},
-		"a moment later":   {doctor.Case{Report: grant.Report{Fault: grant.FaultWaiting}}, shape{codes: []string{"wait"}}},
+		"a missing field": {
+			doctor.Case{Report: grant.Report{Fields: []grant.FieldFault{
+				{Name: "a", Fault: grant.MistakeMissing}, {Name: "b", Fault: grant.MistakeMissing}, {Name: "c", Fault: grant.MistakeUnread},
+			}}},
+			shape{codes: []string{"missing_field", "unread_field"}, says: []string{"needs: a, b.", "has: c."}},
+		},
+		"a trial":        {doctor.Case{Report: grant.Report{Fault: grant.FaultTrial}}, shape{codes: []string{"trial"}}},
+		"a moment later": {doctor.Case{Report: grant.Report{Fault: grant.FaultWaiting}}, shape{codes: []string{"wait"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.of.Ref = realm.Ref{Realm: "r", Key: "k"}

@@ -1,7 +1,7 @@
 package doctor
 
 import (
-	"fmt"
+	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/grant"
 )
@@ -23,12 +23,39 @@ func (f *findings) lookAtFields() {
 	if f.Report.Token != nil {
 		return
 	}
+	f.adviseMissing()
 	for _, field := range f.Report.Fields {
+		if field.Fault == grant.MistakeMissing || field.Fault == grant.MistakeUnread {
+			continue
+		}
 		if field.Fault == grant.MistakeSame {
-			f.add("same_value", fmt.Sprintf("The fields %s and %s have the same value. Is one of them the other's?", field.Other, field.Name))
+			f.addCase("same_value", "", values{"name": field.Name, "other": field.Other},
+				"The fields ", field.Other, " and ", field.Name, " have the same value. Is one of them the other's?")
 			continue
 		}
 		known := fieldTexts[field.Fault]
-		f.add(known.code, "The field ", field.Name, " ", known.text)
+		f.addCase(known.code, "", values{"name": field.Name}, "The field ", field.Name, " ", known.text)
 	}
+}
+
+// adviseMissing names the fields that the secret lacks, and those that nothing reads:
+// one may be the other, misspelt.
+func (f *findings) adviseMissing() {
+	if names := f.fieldsWith(grant.MistakeMissing); names != "" {
+		f.addCase("missing_field", "", values{"names": names}, "The secret lacks what the realm needs: ", names, ". Enter it: POST /api/secret, or `caddy tokens secret set`.")
+	}
+	if names := f.fieldsWith(grant.MistakeUnread); names != "" {
+		f.addCase("unread_field", "", values{"names": names}, "Nothing in the realm reads what the secret has: ", names, ". Is it misspelt?")
+	}
+}
+
+// fieldsWith are the names of the fields with a fault, in one text.
+func (f *findings) fieldsWith(fault grant.Mistake) string {
+	var names []string
+	for _, field := range f.Report.Fields {
+		if field.Fault == fault {
+			names = append(names, field.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }

@@ -9,12 +9,13 @@ import (
 func (f *findings) lookAtPreparation() {
 	switch f.Report.Fault { //nolint:exhaustive // the others are of the connection
 	case grant.FaultParent:
-		f.add("parent", "This token is requested with the token of another credential, and that one is missing. Try that one out first: `error` names it.")
+		f.addCase("parent", "missing", nil, "This token is requested with the token of another credential, and that one is missing. Try that one out first: `error` names it.")
 	case grant.FaultUnpushed:
 		f.add("unpushed", "The recipe needs a value that the provider sends from time to time, and none has come. Register the address of `token_push` with the provider, "+
 			"or push the value: POST /api/secret/{realm}/{key}/push.")
 	case grant.FaultNotAuthorized:
-		f.add("authorize_first", f.authorizeText())
+		which, text := f.authorizeText()
+		f.addCase("authorize_first", which, nil, text)
 	case grant.FaultFixed:
 		f.add("fixed_token", "The token is a fixed one: there is nothing to request. Send a call to see whether the API accepts it: `--call GET /path`.")
 	case grant.FaultUnattended:
@@ -27,17 +28,17 @@ func (f *findings) lookAtPreparation() {
 	}
 	switch {
 	case f.Report.Kind == grant.KindDeadParent:
-		f.add("parent", "The provider refused the token of another credential that was sent, also after it was renewed. Try that one out first, with a call: `--call GET /path`.")
+		f.addCase("parent", "refused", nil, "The provider refused the token of another credential that was sent, also after it was renewed. Try that one out first, with a call: `--call GET /path`.")
 	case f.Report.Token != nil && f.Report.Request.URL == "":
 		f.add("computed_token", "The token is computed here, and no provider was asked. Send a call to see whether the API accepts it: `--call GET /path`.")
 	}
 }
 
 // authorizeText says how a person authorizes, or how a first refresh token is
-// entered where there is no such way.
-func (f *findings) authorizeText() string {
+// entered where there is no such way, and names the case.
+func (f *findings) authorizeText() (which, text string) {
 	if f.Config.Authorize != nil || f.Config.Grant != nil && f.Config.Grant.Name == "authorization_code" {
-		return "A person has to authorize first. GET /api/secret/" + f.Ref.Realm + "/" + f.Ref.Key + "/authorize answers with the link to open; the token comes with the callback."
+		return "person", "A person has to authorize first. GET /api/secret/" + f.Ref.Realm + "/" + f.Ref.Key + "/authorize answers with the link to open; the token comes with the callback."
 	}
-	return "There is no refresh token that is good. Get one from the provider, and enter it in the secret's field refresh_token."
+	return "refresh_token", "There is no refresh token that is good. Get one from the provider, and enter it in the secret's field refresh_token."
 }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"net/http"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,12 +21,6 @@ type refusal struct {
 
 // refusals are in the order in which they are tried: what is certain comes first.
 var refusals = []refusal{
-	{
-		code: "address_not_listed",
-		// WeChat, WeCom and the old DingTalk, the WeChat open platform, Feishu.
-		codes: []string{"40164", "60020", "61004", "99991401"},
-		words: regexp.MustCompile(`(?i)\bip\b.*(white ?list|allow ?list|not allowed|not permitted|not in|not registered)|(white ?list|not allow(ed)? to access).*\bip\b|ip.?(白名单|地址)|白名单|ipnotinwhitelist`),
-	},
 	{
 		code:  "quota_spent",
 		codes: []string{"45009", "45011", "10020", "quota_exceeded", "rate_limit_exceeded", "too_many_requests", "toomanyrequests", "requestlimitexceeded", "throttling"},
@@ -61,20 +54,22 @@ var refusals = []refusal{
 func (f *findings) lookAtRefusal() {
 	said := f.response()
 	if f.Report.Kind == grant.KindInvalidGrant {
-		f.add("refresh_token_dead", "The provider no longer accepts the refresh token. ", f.authorizeText())
+		which, text := f.authorizeText()
+		f.addCase("refresh_token_dead", which, nil, "The provider no longer accepts the refresh token. ", text)
 	}
 	if !f.isRefused() || said.ProviderCode == "" && said.ProviderMessage == "" {
 		return
 	}
 	known := f.isKnownToPreset(said)
+	if u, ok := grant.UnlistedAddressOf(said.ProviderCode, said.ProviderMessage); ok && !isKnownCode(strings.ToLower(said.ProviderCode)) {
+		f.adviseAddress(u)
+		return
+	}
 	for _, r := range refusals {
 		if !r.fits(said) {
 			continue
 		}
-		switch {
-		case r.code == "address_not_listed":
-			f.add(r.code, addressText(said))
-		case !known:
+		if !known {
 			f.add(r.code, r.text)
 		}
 		if r.code == "wrong_secret" && len(f.Report.Fields) == 0 {
@@ -83,7 +78,7 @@ func (f *findings) lookAtRefusal() {
 		return
 	}
 	if f.Report.Class == grant.Throttled.String() && !known {
-		f.add("quota_spent", refusals[1].text)
+		f.add("quota_spent", refusals[0].text)
 	}
 }
 
@@ -91,7 +86,7 @@ func (f *findings) lookAtRefusal() {
 func (f *findings) isKnownToPreset(said grant.ReportResponse) bool {
 	for _, e := range f.Errors {
 		if said.ProviderCode != "" && strings.EqualFold(e.Code, said.ProviderCode) {
-			f.add("preset", e.En)
+			f.addCase("preset", "", values{"code": e.Code}, e.En)
 			return true
 		}
 	}
@@ -106,7 +101,7 @@ func (r *refusal) fits(said grant.ReportResponse) bool {
 	if slices.Contains(r.codes, code) || slices.Contains(r.codes, class) {
 		return true
 	}
-	return !isKnownCode(code) && (r.words.MatchString(said.ProviderMessage) || r.code == "address_not_listed" && r.words.MatchString(code))
+	return !isKnownCode(code) && r.words.MatchString(said.ProviderMessage)
 }
 
 // isKnownCode reports whether one of the kinds names the code: its words then do
@@ -115,43 +110,13 @@ func isKnownCode(code string) bool {
 	return slices.ContainsFunc(refusals, func(r refusal) bool { return slices.Contains(r.codes, code) })
 }
 
-// addressText says which address is missing on which list. The address that a
-// provider quotes is that of the caller, and not confidential.
-func addressText(said grant.ReportResponse) string {
-	text := "The provider takes calls from listed addresses only. "
-	if a := quotedAddress(said.ProviderMessage); a != "" {
-		text += "It saw the address " + a + ": add that one "
-	} else {
-		text += "It does not say which address it saw: find out the public address of this machine, or of the NAT in front of it, and add it "
+// adviseAddress says which address is missing on which list.
+func (f *findings) adviseAddress(u grant.UnlistedAddress) {
+	v, which := values{"list": u.List}, "unseen"
+	if u.Seen != "" {
+		v["address"], which = u.Seen, "seen"
 	}
-	switch said.ProviderCode {
-	case "40164":
-		return text + "to the IP whitelist of the account (WeChat: Settings and development > Basic configuration)."
-	case "60020":
-		return text + "to the trusted addresses of the app (WeCom: the app's page > Company's trusted IP; DingTalk: the app's security settings)."
-	case "61004":
-		return text + "to the IP whitelist of the third-party platform (WeChat open platform)."
-	case "99991401":
-		return text + "to the IP allowlist of the app (Feishu: Security settings)."
-	}
-	return text + "to the address list of the app on the provider's page."
-}
-
-// addressLike finds what may be an address in a message.
-var addressLike = regexp.MustCompile(`[0-9a-fA-F:.]*[:.][0-9a-fA-F:.]+`)
-
-// quotedAddress is the first address in a provider's words; "" for none.
-func quotedAddress(message string) string {
-	for _, word := range addressLike.FindAllString(message, -1) {
-		a, err := netip.ParseAddr(strings.Trim(word, ".:"))
-		if err != nil {
-			a, err = netip.ParseAddr(strings.Trim(word, "."))
-		}
-		if err == nil && !a.IsUnspecified() {
-			return a.Unmap().String()
-		}
-	}
-	return ""
+	f.addCase("address_not_listed", which, v, "The provider takes calls from listed addresses only. ", u.Advice(), ".")
 }
 
 // missingParameter is a provider that did not find in the body what was sent in it.

@@ -101,4 +101,4 @@ func (p *Program) CanAuthorize() bool { return p.noAuthorize == "" }
 func (p *Program) NoAuthorize() string { return p.noAuthorize }
 
 // Unattended reports whether the server itself authorizes, without a person.
-func (p *Program) Unattended() bool { return p.realm.Config.Unattended && p.CanAuthorize() }
+func (p *Program) Unattended() bool { return p.realm.Config.Unattended.IsOn() && p.CanAuthorize() }

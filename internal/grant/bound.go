@@ -23,7 +23,7 @@ type Bound struct {
 func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 	b := &Bound{
 		program: p, ref: s.Ref, target: p.target.fixed,
-		values: values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback, now: sampleInstant},
+		values: values{secret: s.Fields, shared: p.sharedFor(s), callback: p.callback, now: sampleInstant},
 	}
 	for _, name := range p.required {
 		if _, ok := b.values.field(name); !ok {
@@ -42,6 +42,11 @@ func (p *Program) Bind(s realm.Secret) (*Bound, error) {
 		if b.target, err = p.target.bind(&v); v.overflow {
 			err = tooLarge("config.api", p.realm.ID)
 		}
+	}
+	if err == nil && len(p.target.way.fields()) > 0 {
+		own := *b.target
+		own.Way, err = p.target.way.bind(&b.values)
+		b.target = &own
 	}
 	return b, err
 }
@@ -98,8 +103,8 @@ func (b *Bound) expand(t template) string {
 }
 
 // Target is where the token may go. It is the same pointer for every secret of a
-// program whose api and hosts hold no {secret.x}, and that keeps nothing with a
-// token.
+// program whose api and hosts hold no {secret.x}, that keeps nothing with a
+// token, and whose connections need nothing of a secret.
 func (b *Bound) Target() *realm.Target { return b.target }
 
 // Format is the reference alone, for every verb: fmt would print the values of

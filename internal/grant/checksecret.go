@@ -47,7 +47,7 @@ func (p *Program) CheckSecret(s realm.Secret) error {
 	if fault := (*realm.FieldError)(nil); errors.As(p.checkShared(s), &fault) {
 		return realm.Fieldf("fields."+fault.Field, "%s", fault.Reason)
 	}
-	v := &values{secret: s.Fields, shared: p.realm.Config.Shared, callback: p.callback, kept: p.sampleKept()}
+	v := &values{secret: s.Fields, shared: p.sharedFor(s), callback: p.callback, kept: p.sampleKept()}
 	for _, f := range p.filledPlaces() {
 		names := f.template.fields(nil)
 		own := slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, ok := s.Fields[name]; return !ok })

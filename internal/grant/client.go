@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddy-tokens/caddy-tokens/internal/failpoint"
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 const (
@@ -32,7 +34,10 @@ var errTooLarge = errors.New("more than 1 MiB")
 // be dead, and a token request must not be sent twice.
 type Client struct {
 	guarded, trusted http.RoundTripper
-	now              func() time.Time
+	// network makes the connections of realms that say how, and of all where the
+	// configuration names a proxy.
+	network *outbound.Network
+	now     func() time.Time
 }
 
 // NewClient makes a client. guard dials for realms that are not trusted (nil:
@@ -47,8 +52,33 @@ func NewClient(guard netguard.Dialer, now func() time.Time) *Client {
 	return &Client{
 		guarded: newTransport(guard),
 		trusted: newTransport((&net.Dialer{KeepAlive: -1}).DialContext),
+		network: &outbound.Network{Dialer: &net.Dialer{KeepAlive: -1}},
 		now:     now,
 	}
+}
+
+// NewNetworkClient makes a client of a network. now is the clock (nil: time.Now).
+func NewNetworkClient(n *outbound.Network, now func() time.Time) *Client {
+	c := NewClient(n.Guard.Dialer(n.Dialer), now)
+	c.network = n
+	return c
+}
+
+// transport is that for a call of a way, which is nil for most. A connection is used
+// once, so that nothing is kept for one way that another could be given.
+func (c *Client) transport(way *realm.Way, trusted, isHTTPS bool) (http.RoundTripper, error) {
+	switch proxy := c.network.ProxyFor(way); {
+	case proxy != nil && !isHTTPS:
+		return nil, outbound.ErrClear
+	case way == nil && proxy == nil && trusted:
+		return c.trusted, nil
+	case way == nil && proxy == nil:
+		return c.guarded, nil
+	}
+	t := newTransport(c.network.Dial(way, trusted))
+	var err error
+	t.TLSClientConfig, err = outbound.TLS(nil, way)
+	return t, err
 }
 
 // newTransport makes an HTTP/1.1 transport without kept connections, without
@@ -76,14 +106,14 @@ type answer struct {
 // send makes one call, under the watch of w. It uses the transport alone,
 // because an http.Client follows redirects and puts the URL, with its query,
 // into its errors.
-func (c *Client) send(ctx context.Context, out *outgoing, trusted bool, w *wire) (*answer, error) {
+func (c *Client) send(ctx context.Context, out *outgoing, way *realm.Way, trusted bool, w *wire) (*answer, error) {
 	req, err := out.request(w.watch(ctx))
 	if err != nil {
 		return nil, errors.New("the request could not be made")
 	}
-	transport := c.guarded
-	if trusted {
-		transport = c.trusted
+	transport, err := c.transport(way, trusted, req.URL.Scheme == "https")
+	if err != nil {
+		return nil, err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // authenticate adds the client's credentials (RFC 6749 section 2.3.1, RFC 7523
-// section 2.2).
+// section 2.2, RFC 8705 section 2).
 func (p *plan) authenticate(g *realm.Grant) error {
 	id, secret := orDefault(g.ClientID, "{secret.client_id}"), orDefault(g.ClientSecret, "{secret.client_secret}")
 	if _, err := parseTemplate(id, scopeFetch); err != nil {
@@ -23,6 +23,9 @@ func (p *plan) authenticate(g *realm.Grant) error {
 		p.addOfGrant("config.grant.client_secret", realm.PlaceBody, "client_secret", secret)
 	case realm.AuthSecretJWT, realm.AuthPrivateKeyJWT:
 		return p.authenticateByJWT(g, id, secret)
+	case realm.AuthTLS, realm.AuthSelfSignedTLS:
+		// The certificate is shown with the connection, see Program.compileWay.
+		p.addOfGrant("config.grant.client_id", realm.PlaceBody, "client_id", id) // RFC 8705 section 2
 	case realm.AuthNone:
 		if !realm.TakesPublicClients(g.Name) {
 			return realm.Fieldf("config.grant.token_endpoint_auth_method", "cannot be none: the grant %s is for clients with a secret", g.Name)
@@ -30,7 +33,7 @@ func (p *plan) authenticate(g *realm.Grant) error {
 		p.addOfGrant("config.grant.client_id", realm.PlaceBody, "client_id", id) // RFC 6749 section 3.2.1
 	default:
 		return realm.Fieldf("config.grant.token_endpoint_auth_method",
-			"must be client_secret_basic, client_secret_basic_raw, client_secret_post, client_secret_jwt, private_key_jwt or none")
+			"must be client_secret_basic, client_secret_basic_raw, client_secret_post, client_secret_jwt, private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none")
 	}
 	return nil
 }

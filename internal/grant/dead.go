@@ -19,7 +19,8 @@ type deadRule struct {
 
 // apiRule is a condition on an answer of the API.
 type apiRule struct {
-	document rule     // status and json
+	document rule // status and json
+	name     memberName
 	text     []byte   // nil for none
 	header   string   // in canonical form; "" for none
 	values   []string // of the header; none for any
@@ -60,6 +61,9 @@ func compileAPIRule(r realm.Rule, field string) (apiRule, error) {
 	}
 	var err error
 	c.document, err = compileRule(document, field)
+	if err == nil && !r.Absent {
+		c.name = lastNameOf(c.document.json)
+	}
 	return c, err
 }
 
@@ -137,9 +141,10 @@ func (d *deadRule) Look(status int, header http.Header) realm.Look {
 	return look
 }
 
-// Body judges an answer by its body. Nearly all answers match no rule, so the
-// syntax, whose check costs more than the walk to one value, is looked at last:
-// gjson walks anything, and without recursion.
+// Body judges an answer by its body. Nearly all answers match no rule, so what is
+// cheap comes first: the search for the last name of the path, then the walk along
+// it, by gjson, which walks anything and without recursion. The syntax, whose check
+// costs most, is looked at last.
 func (d *deadRule) Body(status int, header http.Header, body []byte, whole bool) bool {
 	text, mediaType := withoutBOM(body), mediaTypeOf(header)
 	var root gjson.Result // parsed when it is needed
@@ -153,10 +158,10 @@ func (d *deadRule) Body(status int, header http.Header, body []byte, whole bool)
 			continue
 		case r.document.json == nil:
 			return true
-		case !whole:
+		case !whole || !r.name.mayHold(&r.document, text):
 			continue
 		case !root.Exists():
-			root = gjson.ParseBytes(text)
+			root = gjson.Parse(uncopied(text))
 		}
 		if !r.document.holds(status, root) {
 			continue

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,16 @@ func TestDeadBody(t *testing.T) {
 		{wechatRule, 200, `{"errcode":400010}`, false},
 		{wechatRule, 200, `{}`, false},
 		{wechatRule, 200, `{"errcode":{"errcode":40001}}`, false},
+		// a name that is spelled with escapes, which is the same name
+		{wechatRule, 200, `{"err\u0063ode":40001}`, true},
+		{wechatRule, 200, `{"\u0065\u0072\u0072\u0063\u006F\u0064\u0065":40001}`, true},
+		{wechatRule, 200, `{"err\u0063ode":40001,"errcode":0}`, false},
+		{wechatRule, 200, `{"\u9519":40001}`, false},
+		{`[{"json":"a/b","values":[1]}]`, 200, `{"a\/b":1}`, true},
+		{`[{"json":"错误","values":[1]}]`, 200, `{"\u9519\u8bef":1}`, true},
+		{`[{"json":"a.0","values":[1]}]`, 200, `{"a":[1]}`, true},
+		{`[{"json":"a.*.b.0","values":[1]}]`, 200, `{"a":[{},{"b":[1]}]}`, true},
+		{`[{"json":"*.0","values":[1]}]`, 200, `[[1]]`, true},
 		// quoted elsewhere
 		{wechatRule, 200, `{"errcode":0,"data":{"errcode":40001}}`, false},
 		{wechatRule, 200, `{"text":"{\"errcode\":40001}"}`, false},
@@ -131,30 +142,61 @@ func TestDeadIsShared(t *testing.T) {
 	}
 }
 
-// BenchmarkDeadBody judges an answer of 1 KB that is alive.
+// BenchmarkDeadBody judges answers that are alive.
 func BenchmarkDeadBody(b *testing.B) {
-	d := deadOf(b, wechatRule)
-	body := []byte(`{"errcode":0,"errmsg":"ok","data":[` + strings.Repeat(`{"id":12345,"name":"somebody"},`, 31) + `{}]}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if d.Body(200, nil, body, true) {
-			b.Fatal("dead")
-		}
+	people := func(n int) string { return strings.Repeat(`{"id":12345,"name":"somebody \"Bob\" 王"},`, n) }
+	for name, body := range map[string]string{
+		"1KB":        `{"errcode":0,"errmsg":"ok","data":[` + people(24) + `{}]}`,
+		"60KB":       `{"errcode":0,"errmsg":"ok","data":[` + people(1430) + `{}]}`,
+		"60KB-last":  `{"data":[` + people(1430) + `{}],"errcode":0,"errmsg":"ok"}`,
+		"60KB-flat":  `[` + people(1430) + `{"errcode":0}]`,
+		"60KB-none":  `{"code":0,"msg":"ok","data":[` + people(1430) + `{}]}`,
+		"60KB-quote": `{"code":0,"msg":"\"errcode\"","data":[` + people(1430) + `{}]}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			d, body := deadOf(b, wechatRule), []byte(body)
+			b.ReportAllocs()
+			for b.Loop() {
+				if d.Body(200, nil, body, true) {
+					b.Fatal("dead")
+				}
+			}
+		})
 	}
 }
 
-// FuzzDeadBody: no answer makes a rule panic, and only valid JSON is dead.
+// FuzzDeadBody: no answer makes a rule panic, only valid JSON is dead, and the search
+// for the names changes nothing.
 func FuzzDeadBody(f *testing.F) {
-	rules := []realm.DeadRule{deadOf(f, wechatRule), deadOf(f, salesforceRule), deadOf(f, slackRule), deadOf(f, `[{"json":"a.0.b"}]`)}
+	var rules, walking []realm.DeadRule // the same, but one walks along every path
+	for _, text := range []string{
+		wechatRule, salesforceRule, slackRule, `[{"json":"a.0.b"}]`, `[{"json":"a.b","values":[1,"x",true,null]}]`, `[{"json":"a.0"},{"json":"0","values":[1]}]`,
+		`[{"json":"a.*.b","values":["x"]}]`, `[{"json":"*.a"}]`, `[{"json":"a/b"},{"json":"é"}]`, `[{"json":"a","values":[1],"absent":true}]`,
+	} {
+		rules = append(rules, deadOf(f, text))
+		walks := *deadOf(f, text).(*deadRule)
+		walks.rules = slices.Clone(walks.rules)
+		for i := range walks.rules {
+			walks.rules[i].name = memberName{}
+		}
+		walking = append(walking, &walks)
+	}
 	f.Add([]byte(`{"errcode":40001}`), 200, byte(0))
+	f.Add([]byte(`{"err\u0063ode" : 40001}`), 200, byte(0))
 	f.Add([]byte(`[{"errorCode":"INVALID_SESSION_ID"}]`), 401, byte(1))
 	f.Add([]byte(`{"a":[{"b":"c"}]}`), 200, byte(3))
+	f.Add([]byte(`{"a":{"b":{}},"a":{"b":1}}`), 200, byte(4))
+	f.Add([]byte(`{"a":{"0":1}}`), 200, byte(5))
+	f.Add([]byte(`[{"a":[{},{"b":"\u0078"}]}]`), 200, byte(6))
+	f.Add([]byte(`{"a\/b":1,"\u00e9":2}`), 200, byte(8))
 	f.Fuzz(func(t *testing.T, body []byte, status int, which byte) {
-		d := rules[int(which)%len(rules)]
-		if dead := d.Body(status, nil, body, true); dead {
-			if _, problem := parseDocument(body, realm.ContentJSON); problem != "" {
-				t.Errorf("%q is dead, and %s", body, problem)
-			}
+		i := int(which) % len(rules)
+		dead := rules[i].Body(status, nil, body, true)
+		if dead != walking[i].Body(status, nil, body, true) {
+			t.Errorf("%q is dead: %v, and not so by the walk alone", body, dead)
+		}
+		if _, problem := parseDocument(body, realm.ContentJSON); dead && problem != "" {
+			t.Errorf("%q is dead, and %s", body, problem)
 		}
 	})
 }

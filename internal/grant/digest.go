@@ -3,6 +3,7 @@ package grant
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -40,6 +41,10 @@ type sentForm struct {
 	// Trusted decides whether the call may go to a private address.
 	Trusted  bool
 	TimeZone string `json:",omitempty"`
+	// Proxy, CA and Certificate decide whether there is an answer at all.
+	Proxy       string   `json:",omitempty"`
+	CA          string   `json:",omitempty"`
+	Certificate []string `json:",omitempty"`
 }
 
 // digestPlan covers a plan and what the realm says besides it. The form is JSON
@@ -50,6 +55,10 @@ func (p *Program) digestPlan(plan *plan, r *recipe) ([sha256.Size]byte, error) {
 		FormBasic: plan.formBasic, WholeSecret: plan.wholeSecret,
 		Timeout: p.realm.Config.Limits.Timeout, Trusted: p.trustsHost(r.url),
 		TimeZone: p.realm.Config.TimeZone,
+		Proxy:    p.realm.Config.Proxy.Reveal(), CA: p.realm.Config.CA,
+	}
+	if name := p.realm.Config.ClientCertificate; name != "" {
+		form.Certificate = []string{name, p.realm.Config.ClientKey}
 	}
 	form.Recipe.Arguments = nil // plan.args are those that are used
 	for _, a := range plan.args {
@@ -76,7 +85,7 @@ func (b *Bound) Digest(kind RecipeKind) realm.Digest {
 		return realm.Digest{}
 	}
 	text := append([]byte{byte(kind)}, r.digest[:]...)
-	names := r.decisiveFields()
+	names := append(slices.Clone(r.decisiveFields()), p.target.way.fields()...)
 	if kind == FetchRecipe && p.wholeSecret {
 		names = b.secretFields(names)
 	}

@@ -120,7 +120,8 @@ func (e *Error) Error() string { return e.line(e.ProviderMessage) }
 
 // Summary is Error without the provider's words, for the apps that use a token.
 // A provider writes its words for whoever holds the credential, and no mask
-// makes certain that they tell nothing about it.
+// makes certain that they tell nothing about it. Of an address that is not listed it
+// says which one the provider saw: that is no secret, and the one thing to know.
 func (e *Error) Summary() string { return e.line("") }
 
 func (e *Error) line(words string) string {
@@ -136,6 +137,9 @@ func (e *Error) line(words string) string {
 	}
 	if e.Detail != "" {
 		s += ": " + e.Detail
+	}
+	if u, ok := e.UnlistedAddress(); ok {
+		s += ". The provider takes calls from listed addresses only. " + u.Advice()
 	}
 	return s
 }

@@ -2,19 +2,16 @@ package grant
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
 )
 
 // badAnswer is an answer that cannot be read. Its content is not in the error,
@@ -122,12 +119,19 @@ func (c *call) noToken(a *answer, root gjson.Result) string {
 func (c *call) transportFailure(ctx context.Context, err error) *Error {
 	reached := c.wire.stop()
 	e := &Error{Class: Retryable, Kind: KindConnection, NotSent: reached != sending}
-	var timeout net.Error
+	var (
+		timeout net.Error
+		proxy   *outbound.Error
+	)
 	switch {
 	case reached == late:
 		e.Kind = KindTimeout
-	case errors.Is(err, netguard.ErrForbidden):
+	case errors.Is(err, netguard.ErrForbidden), errors.Is(err, outbound.ErrClear):
 		e.Class, e.Kind = Hopeless, KindForbidden
+	case errors.As(err, &proxy):
+		if proxy.Fault == outbound.ProxyPrivate {
+			e.Class, e.Kind = Hopeless, KindForbidden
+		}
 	case errors.Is(err, errTooLarge):
 		e.Kind = KindTooLarge
 	case errors.Is(err, errEncoding), errors.Is(err, errGzip):
@@ -155,54 +159,10 @@ func (c *call) host() string {
 
 // reason describes the errors that are known to hold nothing confidential.
 func reason(ctx context.Context, err error) string {
-	for _, known := range []error{netguard.ErrForbidden, errTooLarge, errEncoding, errGzip} {
+	for _, known := range []error{errTooLarge, errEncoding, errGzip} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
 	}
-	var (
-		dns   *net.DNSError
-		errno syscall.Errno
-		trust *tls.CertificateVerificationError
-		alert tls.AlertError
-		plain tls.RecordHeaderError
-	)
-	switch {
-	case ranOut(ctx):
-		return "no complete answer in time"
-	case ctx.Err() != nil:
-		return "the call was given up"
-	case errors.As(err, &dns):
-		return "the host name cannot be resolved: " + dns.Err
-	case errors.As(err, &trust):
-		return "the certificate is not trusted: " + certificateFault(trust.Err)
-	case errors.As(err, &alert):
-		return alert.Error()
-	case errors.As(err, &plain):
-		return "the server does not speak TLS"
-	case errors.As(err, &errno):
-		return errno.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the answer was complete"
-	}
-	return "the exchange failed"
-}
-
-// certificateFault describes why a certificate is not trusted, in words that
-// quote nothing of it.
-func certificateFault(err error) string {
-	var (
-		host    x509.HostnameError
-		invalid x509.CertificateInvalidError
-		issuer  x509.UnknownAuthorityError
-	)
-	switch {
-	case errors.As(err, &host):
-		return "it is for another host"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "it has expired or is not valid yet"
-	case errors.As(err, &issuer):
-		return "its issuer is unknown"
-	}
-	return "it is not valid"
+	return outbound.Reason(ctx, err)
 }

@@ -130,7 +130,7 @@ func (c *call) roundTrip(ctx context.Context) (*answer, time.Duration, *Error) {
 	// The life of a token counts from here: what comes later only makes it
 	// shorter.
 	c.sent = c.client.now()
-	a, err := c.client.send(ctx, c.out, c.bound.program.trustsHost(c.recipe.url), &c.wire)
+	a, err := c.client.send(ctx, c.out, c.bound.target.Way, c.bound.program.trustsHost(c.recipe.url), &c.wire)
 	took := c.client.now().Sub(c.sent)
 	if a != nil {
 		c.describe(a, took)

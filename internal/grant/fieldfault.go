@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
-// FieldFault is a field of a secret whose value looks mistyped. It has the name
+// FieldFault is a field of a secret whose value looks mistyped, or that is missing. It has the name
 // alone: no part of the value, nor its length.
 type FieldFault struct {
 	Name  string  `json:"name"`
@@ -30,6 +32,8 @@ const (
 	MistakePEMEscaped  Mistake = "pem_escaped" // PEM with \n in place of line breaks
 	MistakeSame        Mistake = "same"        // the value of another field
 	MistakeID          Mistake = "id"          // an app's id in place of its secret
+	MistakeMissing     Mistake = "missing"     // the realm needs it
+	MistakeUnread      Mistake = "unread"      // beside a missing one: nothing in the realm reads it
 )
 
 // appID is how the ids of apps look with providers whose secrets never do: WeChat,
@@ -55,6 +59,22 @@ func (b *Bound) FieldFaults() []FieldFault {
 			list = append(list, FieldFault{name, MistakeSame, other})
 		}
 		byValue[value] = name
+	}
+	return list
+}
+
+// MissingFaults are the fields that the secret lacks, with those that may be misspelt
+// in their place, by name; nil if it lacks none.
+func (p *Program) MissingFaults(s realm.Secret) []FieldFault {
+	var list []FieldFault
+	for _, name := range p.MissingFields(s) {
+		list = append(list, FieldFault{Name: name, Fault: MistakeMissing})
+	}
+	if list == nil {
+		return nil
+	}
+	for _, name := range p.UnreadFields(s) {
+		list = append(list, FieldFault{Name: name, Fault: MistakeUnread})
 	}
 	return list
 }

@@ -24,7 +24,7 @@ type Host struct {
 // URL which holds a value. They are sorted. A host that the secret cannot fill in
 // is none.
 func (p *Program) Hosts(s realm.Secret) []Host {
-	v := &values{secret: s.Fields, shared: p.realm.Config.Shared}
+	v := &values{secret: s.Fields, shared: p.sharedFor(s)}
 	return p.hosts(func(name string) (string, bool) {
 		value, _ := v.field(name) // empty is no part of a host
 		return value.Reveal(), true
@@ -39,7 +39,7 @@ func (p *Program) SharedHosts(s realm.Secret) []Host {
 		if _, own := s.Fields[name]; own {
 			return "", false
 		}
-		value, ok := p.realm.Config.Shared[name]
+		value, ok := p.sharedFor(s)[name]
 		return value.Reveal(), ok
 	})
 }
@@ -64,6 +64,7 @@ func (p *Program) hosts(fill func(name string) (value string, known bool)) []Hos
 		}
 	}
 	list = append(list, p.shown(fill)...)
+	list = append(list, p.target.way.hosts(fill)...)
 	slices.SortFunc(list, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(list, func(a, b Host) bool { return a.Name == b.Name })
 }

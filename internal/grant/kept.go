@@ -276,7 +276,9 @@ func (b *Bound) With(kept realm.Kept) *Bound {
 	target.Kept = kept
 	if p.target.isAPIKept() && b.Lacks(kept) == "" {
 		v := with.values
-		target.API, target.Refused = p.target.bindAPI(&v, target.Hosts)
+		api, refused := p.target.bindAPI(&v, target.Hosts)
+		target.SetAPI(api)
+		target.Refused = refused
 	}
 	with.target = &target
 	return &with

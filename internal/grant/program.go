@@ -60,8 +60,13 @@ func Compile(r realm.Realm, trusted bool) (*Program, error) {
 			return nil, err
 		}
 	}
+	if field := p.WithoutTLS(); field != "" && p.target.way.hasProxy() {
+		return nil, realm.Fieldf(field, "must be https: the realm's proxy would see the token")
+	}
 	p.required = p.requiredFields()
-	p.decides = sortedSet(p.decides)
+	// A token may be bound to the certificate that it was requested with (RFC 8705
+	// section 3).
+	p.decides = sortedSet(append(p.decides, p.target.way.certificateFields()...))
 	var err error
 	if p.recipesDigest, err = p.digestRecipes(); err != nil {
 		return nil, realm.Fieldf("config", "has no JSON form: %v", err)
@@ -164,6 +169,7 @@ func (p *Program) requiredFields() []string {
 		list = append(list, p.refresh.fields()...)
 	}
 	list = slices.DeleteFunc(list, p.isVolatile)
+	list = append(list, p.target.way.fields()...)
 	list = p.fixed.fields(append(list, p.target.fields()...))
 	if p.CanAuthorize() {
 		list = p.issuer.fields(p.callback.fields(list))
@@ -177,6 +183,17 @@ func (p *Program) requiredFields() []string {
 // NeededFields are the fields that a secret, or the realm's shared ones, must
 // have, sorted. The slice is the caller's.
 func (p *Program) NeededFields() []string { return slices.Clone(p.required) }
+
+// SecretFields are the fields of which a secret of the realm is made: those that it
+// needs and the realm does not share, those that are pushed, and the first refresh
+// token where nothing else leads to a token. Sorted; the slice is the caller's.
+func (p *Program) SecretFields() []string {
+	list := slices.Concat(p.required, p.realm.Config.Volatile)
+	if p.Fetches() && !p.CanFetch() && !p.CanAuthorize() && p.CanRefresh() {
+		list = append(list, refreshField)
+	}
+	return slices.DeleteFunc(sortedSet(list), func(name string) bool { _, ok := p.realm.Config.Shared[name]; return ok })
+}
 
 func (p *Program) isVolatile(name string) bool { return slices.Contains(p.realm.Config.Volatile, name) }
 

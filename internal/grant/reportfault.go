@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
 )
 
 // Fault says why a call got no answer, or was not made.
@@ -28,6 +29,16 @@ const (
 	FaultOtherHost   Fault = "certificate_of_another_host"
 	FaultExpired     Fault = "certificate_expired"
 	FaultCertificate Fault = "certificate"
+	FaultClear       Fault = "clear" // a proxy would see what is sent
+)
+
+// The faults of a proxy.
+const (
+	FaultProxyUnreachable = Fault(outbound.ProxyUnreachable)
+	FaultProxyPrivate     = Fault(outbound.ProxyPrivate)
+	FaultProxyCredentials = Fault(outbound.WantsCredentials)
+	FaultProxyRefused     = Fault(outbound.Refused)
+	FaultProxyNotReached  = Fault(outbound.NotReached)
 )
 
 // The faults of calls that were not made.
@@ -53,10 +64,15 @@ func FaultOf(ctx context.Context, err error) Fault {
 		alert   tls.AlertError
 		plain   tls.RecordHeaderError
 		timeout net.Error
+		proxy   *outbound.Error
 	)
 	switch {
 	case errors.Is(err, netguard.ErrForbidden):
 		return FaultPrivate
+	case errors.As(err, &proxy):
+		return Fault(proxy.Fault)
+	case errors.Is(err, outbound.ErrClear):
+		return FaultClear
 	case ranOut(ctx), errors.As(err, &timeout) && timeout.Timeout():
 		return FaultTimeout
 	case errors.As(err, &dns):

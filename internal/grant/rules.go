@@ -90,7 +90,7 @@ func (r rule) accepts(value gjson.Result) bool {
 		return !missing
 	}
 	var s realm.Scalar
-	if s.UnmarshalJSON([]byte(value.Raw)) != nil { // an object or array
+	if value.Type == gjson.JSON || s.UnmarshalJSON([]byte(value.Raw)) != nil { // an object or array
 		return false
 	}
 	return slices.ContainsFunc(r.values, s.Equal) || missing && r.absent

@@ -17,6 +17,8 @@ type target struct {
 	// allowHTTP is the realm's own word: a provider may say http only then.
 	allowHTTP bool
 	fixed     *realm.Target
+	// way is how connections are made; nil where the realm says nothing about it.
+	way *way
 }
 
 // hostTemplate is an entry of hosts.
@@ -30,11 +32,11 @@ type hostTemplate struct {
 func (p *Program) compileTarget() error {
 	cfg := &p.realm.Config
 	t := &p.target
-	t.allowHTTP = cfg.AllowHTTP
+	t.allowHTTP = cfg.AllowHTTP.IsOn()
 	t.common = realm.Target{
 		Inject: p.places(), Trusted: p.trusted,
-		AllowHTTP: cfg.AllowHTTP || p.trusted, Upgrade: cfg.Upgrade, Scrub: cfg.Scrub, Forwarded: cfg.Forwarded,
-		RewriteLinks: cfg.RewriteLinks,
+		AllowHTTP: cfg.AllowHTTP.IsOn() || p.trusted, Upgrade: cfg.Upgrade.IsOn(), Scrub: cfg.Scrub.IsOn(), Forwarded: cfg.Forwarded.IsOn(),
+		RewriteLinks: cfg.RewriteLinks.IsOn(),
 		Pass:         canonicalNames(cfg.Pass), Methods: cfg.Methods,
 		ReplayMax: int64(cfg.ReplayMax),
 	}
@@ -72,10 +74,18 @@ func (p *Program) compileTarget() error {
 		}
 		t.hosts = append(t.hosts, h)
 	}
+	var err error
+	if t.way, err = p.compileWay(); err != nil {
+		return err
+	}
+	if len(t.way.fields()) == 0 {
+		if t.common.Way, err = t.way.bind(&values{}); err != nil {
+			return err
+		}
+	}
 	if len(t.fields()) > 0 {
 		return nil
 	}
-	var err error
 	t.fixed, err = t.bind(&values{})
 	return err
 }
@@ -97,10 +107,29 @@ func (p *Program) trustsHost(u urlTemplate) bool {
 
 // checkScheme allows http only where somebody said so.
 func (p *Program) checkScheme(u urlTemplate) error {
-	if u.scheme == "http" && !p.realm.Config.AllowHTTP && !p.trusted {
+	if u.scheme == "http" && !p.realm.Config.AllowHTTP.IsOn() && !p.trusted {
 		return realm.Fieldf(u.field, "must be https; allow_http would allow http")
 	}
 	return nil
+}
+
+// WithoutTLS is the field of the realm with a URL that is not https; "" for none.
+func (p *Program) WithoutTLS() string {
+	urls := []*urlTemplate{p.target.api}
+	for _, kind := range []RecipeKind{FetchRecipe, RefreshRecipe, ExchangeRecipe} {
+		if r := p.recipe(kind); r != nil && r.local == nil {
+			urls = append(urls, &r.url)
+		}
+	}
+	if r := p.authorize; r != nil && p.realm.Config.Unattended.IsOn() { // else a browser sends it
+		urls = append(urls, &r.url)
+	}
+	for _, u := range urls {
+		if u != nil && u.scheme == "http" {
+			return u.field
+		}
+	}
+	return ""
 }
 
 // parseHostTemplate checks an entry of hosts with a sample in place of every
@@ -151,9 +180,11 @@ func (t *target) bind(v *values) (*realm.Target, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bound.API, err = url.Parse(text); err != nil {
+		api, err := url.Parse(text)
+		if err != nil {
 			return nil, realm.Fieldf("config.api", "is not a valid URL with the fields of this secret")
 		}
+		bound.SetAPI(api)
 	}
 	for _, h := range t.hosts {
 		pattern, err := h.bind(v)

@@ -37,6 +37,14 @@ type values struct {
 	overflow bool
 }
 
+// sharedFor are the shared fields that a secret is used with.
+func (p *Program) sharedFor(s realm.Secret) map[string]realm.Hidden {
+	if s.Shared != nil {
+		return s.Shared
+	}
+	return p.realm.Config.Shared
+}
+
 // maxRendered bounds what a realm and a secret give together, in bytes. A realm
 // of 64 KiB can name a field of 64 KiB six thousand times.
 const maxRendered = 1 << 20

@@ -85,7 +85,7 @@ func TestAPIErrors(t *testing.T) {
 		is      error
 		message string
 	}{
-		{"localhost:8081", 0, nil, "the address of the API is not readable: write http://localhost:8081"},
+		{"localhost:8081", 0, nil, "the address of the API (--api or TOKENS_API) has no scheme: write http://localhost:8081"},
 		{"http://user:" + canary + "@localhost", 0, nil, "no user, no password"},
 		{"http://" + closed, 0, apiclient.ErrUnreachable, "start it (caddy run, with token_admin in a site), or name its address with --api"},
 		{foreign.URL, 200, apiclient.ErrNotAPI, "status 200"},

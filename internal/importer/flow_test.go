@@ -56,7 +56,7 @@ func (j *jdVOP) realm(base string, shared map[string]string) {
 	if err != nil {
 		j.old.t.Fatal(err)
 	}
-	config.Preset, config.AllowHTTP = "", true
+	config.Preset, config.AllowHTTP = "", realm.On
 	text, err := json.Marshal(config)
 	if err != nil {
 		j.old.t.Fatal(err)

@@ -147,7 +147,7 @@ func TestSharpEdges(t *testing.T) {
 	}
 	for _, want := range []string{
 		`failed: realm "bad": config.url: `, `failed: realm "..": id: must not be ".."`, `failed: realm "a/b": id: must not hold /`,
-		`failed: secret "bad" "k": realm 不存在`, `failed: secret "nobody" "k": realm 不存在`, `failed: secret "wxgzh" "long": key_5: is longer than 64 KiB`,
+		`failed: secret "bad" "k": there is no such realm`, `failed: secret "nobody" "k": there is no such realm`, `failed: secret "wxgzh" "long": key_5: is longer than 64 KiB`,
 		`failed: secret "wxgzh" "tab\tbed": key: has a control character`,
 		`note: secret "WXGZH" "other case": was imported below the realm's own spelling "wxgzh"`,
 		`note: secret "wxgzh" "lame": was imported without its access token: token: cannot be imported: key_2`,

@@ -61,7 +61,7 @@ func GuardConnections(rt *http.Transport, surplus func()) {
 		if err != nil {
 			return nil, err
 		}
-		return newGuardedConn(c, surplus), nil
+		return newGuardedConn(newPoller(c), surplus), nil
 	}
 	rt.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dialTLS(ctx, network, address)
@@ -82,6 +82,7 @@ func handshake(ctx context.Context, rt *http.Transport, dial func(context.Contex
 	if err != nil {
 		return nil, err
 	}
+	plain = newPoller(plain)
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if rt.TLSClientConfig != nil {
 		config = rt.TLSClientConfig.Clone()
@@ -122,6 +123,7 @@ type guardedConn struct {
 	interim         int       // interim answers of the current request
 	began           time.Time // when the header began that is not complete; zero for none
 	ended           bool      // something came that nobody asked for
+	one             [1]byte   // for IsQuiet
 
 	// asked: a request was begun, and its answer is not complete.
 	asked atomic.Bool
@@ -189,6 +191,42 @@ func (g *guardedConn) Read(p []byte) (int, error) {
 		return 0, late
 	}
 	return n, err
+}
+
+// CanPoll reports whether IsQuiet can tell what it is asked.
+func (g *guardedConn) CanPoll() bool { return pollerOf(g.Conn) != nil }
+
+// IsQuiet reports, without waiting, whether nothing has come since the last answer,
+// not even the end of the connection. It is asked between two requests. Where
+// something has come, or the last answer has not ended, the connection is of no use
+// any more.
+func (g *guardedConn) IsQuiet() bool {
+	poll := pollerOf(g.Conn)
+	if g.ended || poll == nil {
+		return false
+	}
+	if g.answer.part != atStart || g.asked.Load() {
+		g.ended = true
+		return false
+	}
+	n, isQuiet := poll.poll(g.Conn, g.one[:])
+	if isQuiet {
+		return true
+	}
+	g.ended = true
+	if n > 0 {
+		g.surplus()
+	}
+	return false
+}
+
+// pollerOf is what a connection stands on; nil where that cannot be asked.
+func pollerOf(c net.Conn) *poller {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	p, _ := c.(*poller)
+	return p
 }
 
 // keep returns how much of what was read belongs to an answer.

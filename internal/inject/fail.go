@@ -8,12 +8,20 @@ import (
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/netguard"
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
 
 var errForbiddenAddress = &realm.Error{
 	Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway,
 	Detail: "the upstream's " + netguard.ErrForbidden.Error(),
+}
+
+// errClear is of a realm that was saved before the configuration had a proxy, or of
+// an API that the provider says.
+var errClear = &realm.Error{
+	Code: realm.CodeHostNotAllowed, Status: http.StatusBadGateway,
+	Detail: outbound.ErrClear.Error() + "; proxy off in the realm goes without it",
 }
 
 // upstreamError replaces an error of the base transport whose own text or chain
@@ -30,8 +38,11 @@ var errMalformed = upstreamError{"the upstream's answer is malformed"}
 // becomes a 504). An address that the guard forbids is our refusal, and so an
 // answer.
 func (t *Transport) fail(req *http.Request, job Job, tokens sentTokens, err error) (*http.Response, error) {
-	if errors.Is(err, netguard.ErrForbidden) {
+	switch {
+	case errors.Is(err, netguard.ErrForbidden):
 		return t.refuse(req, job, errForbiddenAddress)
+	case errors.Is(err, outbound.ErrClear):
+		return t.refuse(req, job, errClear)
 	}
 	if own := req.Context().Err(); own != nil {
 		return nil, own

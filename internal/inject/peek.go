@@ -16,23 +16,62 @@ const (
 	// peekTimeout is how long an answer of unknown length, or one whose status
 	// refuses the token, may take to arrive. After that it is not waited for.
 	peekTimeout = time.Second
-	// firstBuffer is the size of the first buffer for an answer.
+	// firstBuffer is the size of the first buffer for an answer. Most need no other.
 	firstBuffer = 4 << 10
+)
+
+// buffer is space for the beginning of an answer, which goes back to its pool.
+type buffer struct {
+	bytes []byte
+	pool  *buffers
+}
+
+// putBack gives the space to the next answer. Nobody may have a part of it any more.
+func (b *buffer) putBack() {
+	if b != nil {
+		b.pool.free.Put(b)
+	}
+}
+
+// buffers are those of one size.
+type buffers struct {
+	free sync.Pool
+	size int
+}
+
+// take returns one whose content is of no meaning.
+func (p *buffers) take() *buffer {
+	if b, ok := p.free.Get().(*buffer); ok {
+		return b
+	}
+	return &buffer{make([]byte, p.size), p}
+}
+
+// The large ones hold all that is looked at, and the byte that tells of more.
+var (
+	smallBuffers = buffers{size: firstBuffer}
+	largeBuffers = buffers{size: maxPeek + 1}
 )
 
 // peeked is an answer's body whose beginning was read before the caller reads
 // it. The caller gets all bytes, and the error after them, once and in order.
 type peeked struct {
-	io.ReadCloser        // what was not read ahead
-	head          []byte // what was read ahead, and the caller has not read yet
-	err           error  // what reading ahead ended with; nil where there is more
+	io.ReadCloser         // what was not read ahead
+	head          []byte  // what was read ahead, and the caller has not read yet
+	space         *buffer // where head lies, if it goes back to its pool
+	err           error   // what reading ahead ended with; nil where there is more
 }
 
-// Read reads the body.
+// Read reads the body. Who has read the whole head has no use for its space any
+// more; with a body that is closed before, that is left to the garbage collector,
+// because a Read may be under way.
 func (b *peeked) Read(p []byte) (int, error) {
 	if len(b.head) > 0 {
 		n := copy(p, b.head)
-		b.head = b.head[n:]
+		if b.head = b.head[n:]; len(b.head) == 0 {
+			b.space.putBack()
+			b.space = nil
+		}
 		return n, nil
 	}
 	if b.err != nil {
@@ -51,7 +90,7 @@ func (t *Transport) peek(resp *http.Response, isPromising func([]byte) bool) (_ 
 		return t.peekInTime(resp, isPromising)
 	}
 	body := peeked{ReadCloser: resp.Body}
-	body.head, body.err = readKnown(resp.Body, resp.ContentLength, isPromising)
+	body.head, body.space, body.err = readKnown(resp.Body, resp.ContentLength, isPromising)
 	resp.Body = &body
 	return resp, body.head, errors.Is(body.err, io.EOF)
 }
@@ -69,25 +108,30 @@ func (t *Transport) peekInTime(resp *http.Response, isPromising func([]byte) boo
 		own.Body = &late{body, a, len(body.head), resp, &own}
 		return &own, body.head, false
 	}
+	body.space = a.space
 	resp.Body = &body
 	return resp, body.head, errors.Is(body.err, io.EOF) && len(body.head) <= maxPeek
 }
 
 // readKnown reads a body of a known length to its end, or as long as it is
-// promising: of a picture, only what the first Read brings. A buffer that is one byte
-// larger than the body meets the end without growing.
-func readKnown(body io.Reader, length int64, isPromising func([]byte) bool) ([]byte, error) {
-	buf := make([]byte, 0, min(length+1, firstBuffer))
+// promising: of a picture, only what the first Read brings. There is room for one
+// byte more than the body has, so that the Read meets its end.
+func readKnown(body io.Reader, length int64, isPromising func([]byte) bool) ([]byte, *buffer, error) {
+	space := smallBuffers.take()
+	buf := space.bytes[:0]
 	for int64(len(buf)) <= length {
 		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, length+1), buf...)
+			large := largeBuffers.take()
+			buf = append(large.bytes[:0], buf...)
+			space.putBack()
+			space = large
 		}
-		n, err := body.Read(buf[len(buf):cap(buf)])
+		n, err := body.Read(buf[len(buf):min(int64(cap(buf)), length+1)])
 		if buf = buf[:len(buf)+n]; err != nil || !isPromising(buf) {
-			return buf, err
+			return buf, space, err
 		}
 	}
-	return buf, nil
+	return buf, space, nil
 }
 
 // arrival is a body that is read by a goroutine of its own, because a Read has
@@ -101,28 +145,31 @@ type arrival struct {
 
 	mu      sync.Mutex
 	got     []byte
+	space   *buffer // where got lies
 	err     error
 	givenUp bool // nobody waits any more
 }
 
 func (a *arrival) run() {
 	defer close(a.done)
-	buf := make([]byte, 0, firstBuffer)
+	space := smallBuffers.take()
+	buf := space.bytes[:0]
 	for more := true; more; {
-		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, min(4*cap(buf), maxPeek+1)), buf...)
+		if len(buf) == cap(buf) { // somebody may have seen the small one, so that it does not go back
+			space = largeBuffers.take()
+			buf = append(space.bytes[:0], buf...)
 		}
 		n, err := a.body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		more = a.publish(buf, err)
+		more = a.publish(buf, space, err)
 	}
 }
 
 // publish makes known what was read, and reports whether to read on.
-func (a *arrival) publish(buf []byte, err error) bool {
+func (a *arrival) publish(buf []byte, space *buffer, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.got, a.err = buf, err
+	a.got, a.space, a.err = buf, space, err
 	return err == nil && !a.givenUp && len(buf) <= maxPeek && a.isPromising(buf)
 }
 

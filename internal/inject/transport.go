@@ -71,8 +71,11 @@ type Transport struct {
 	// (netguard.ErrForbidden). Neither may follow redirects.
 	Base    http.RoundTripper
 	Guarded http.RoundTripper
+	// Ways returns the transport for realms that say how connections are made;
+	// trusted in place of Base, else in place of Guarded.
+	Ways func(way *realm.Way, trusted bool) http.RoundTripper
 	// Job returns what the router decided. Its error is answered with a
-	// problem document.
+	// problem document. Send does not need it.
 	Job func(*http.Request) (Job, error)
 	// Renewed is told the lease with which a request is sent again; nil for
 	// nobody.
@@ -107,6 +110,11 @@ var _ http.RoundTripper = (*Transport)(nil)
 // do not go to a provider, see filter.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	job, err := t.Job(req)
+	return t.Send(req, job, err)
+}
+
+// Send is RoundTrip with what Job would return.
+func (t *Transport) Send(req *http.Request, job Job, err error) (*http.Response, error) {
 	if err != nil {
 		return t.refuse(req, job, err)
 	}
@@ -164,7 +172,14 @@ func (t *Transport) finish(out *outgoing, resp *http.Response, req *http.Request
 // base returns the transport that makes the round trip. Where the operator wrote
 // the hosts into the configuration file, they need no guard.
 func (t *Transport) base(job Job, target *realm.Target) http.RoundTripper {
-	if job.TrustedDial || target.Trusted {
+	trusted, way := job.TrustedDial || target.Trusted, target.Way
+	if way != nil && job.TrustedDial {
+		way = way.Named
+	}
+	switch {
+	case way != nil:
+		return t.Ways(way, trusted)
+	case trusted:
 		return t.Base
 	}
 	return t.Guarded

@@ -73,7 +73,7 @@ func (p Policy) allows(address string) bool {
 			return true
 		}
 	}
-	return public(addr)
+	return IsPublic(addr)
 }
 
 // hostOf is the address without its port.

@@ -241,3 +241,24 @@ func TestDialKeepsControl(t *testing.T) {
 		}
 	}
 }
+
+// Where somebody else resolves the names, what stands for an address in any spelling
+// is judged as one.
+func TestAllowsLiteral(t *testing.T) {
+	p, err := Parse([]string{"10.0.0.0/8", "inside.localhost", "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{
+		"api.example.com": true, "api.example.com.": true, "93.184.216.34": true, "10.1.2.3": true, "1x.example": true, "localhost": true, "inside.localhost": true,
+		"127.0.0.1": false, "127.0.0.1.": false, "127.1": false, "2130706433": false, "0x7f000001": false, "0X7F.1": false, "0177.0.0.1": false,
+		"::1": false, "::ffff:127.0.0.1": false, "fe80::1%eth0": false, "other.localhost": false, "other.LOCALHOST.": false, "": false,
+	} {
+		if got := p.AllowsLiteral(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+	if (Policy{}).AllowsLiteral("localhost") {
+		t.Error("localhost is allowed by default")
+	}
+}

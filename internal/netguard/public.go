@@ -48,9 +48,9 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// public reports whether an address, unmapped and without a zone, belongs to the
+// IsPublic reports whether an address, unmapped and without a zone, belongs to the
 // public internet.
-func public(addr netip.Addr) bool {
+func IsPublic(addr netip.Addr) bool {
 	exceptions := notPublic4
 	if addr.Is6() {
 		if !globalUnicast6.Contains(addr) {

@@ -51,7 +51,7 @@ func newStage(t *testing.T, name string, opts fakeprovider.Options, fields map[s
 	if err := json.Unmarshal([]byte(origins.ReplaceAllString(encode(t, merged), base)), &here); err != nil {
 		t.Fatal(err)
 	}
-	here.AllowHTTP = true
+	here.AllowHTTP = realm.On
 	program, err := grant.Compile(realm.Realm{ID: name, Config: here}, true)
 	if err != nil {
 		t.Fatal(err)

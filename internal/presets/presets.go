@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/executable"
 	"github.com/caddy-tokens/caddy-tokens/internal/spelling"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 )
@@ -85,7 +86,7 @@ func Apply(c realm.Config) (realm.Config, error) {
 	}
 	p, err := Get(c.Preset)
 	if errors.Is(err, ErrUnknown) {
-		return realm.Config{}, realm.Fieldf("config.preset", "%.40q is not known%s; `caddy tokens presets` lists what there is", c.Preset, Suggest(c.Preset))
+		return realm.Config{}, realm.Fieldf("config.preset", "%.40q is not known%s; `%s` lists what there is", c.Preset, Suggest(c.Preset), executable.Command("presets"))
 	}
 	if err != nil {
 		return realm.Config{}, err

@@ -47,9 +47,6 @@ func TestEveryPresetIsAWholeRealm(t *testing.T) {
 		if err := r.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if list := r.NotYetActive(); len(list) > 0 {
-			t.Errorf("%s: not active yet: %v", name, list)
-		}
 		p, err := grant.Compile(r, false)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -65,16 +62,29 @@ func TestUnknownPreset(t *testing.T) {
 	for _, name := range []string{"nope", "../presets", "../testdata/jd", "./jd", "x/../jd", "JD", "jd.json", "."} {
 		_, err := presets.Apply(realm.Config{Preset: name})
 		var field *realm.FieldError
-		if !errors.As(err, &field) || field.Field != "config.preset" || !strings.Contains(field.Reason, "caddy tokens presets") {
+		if !errors.As(err, &field) || field.Field != "config.preset" || !strings.Contains(field.Reason, "tokens presets") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestWithoutAPresetNothingChanges(t *testing.T) {
-	c := realm.Config{API: "https://api.example.com", KeepWarm: true}
+	c := realm.Config{API: "https://api.example.com", KeepWarm: realm.On}
 	if got := apply(t, c); !reflect.DeepEqual(got, c) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestOffOverAPreset: what a preset switches on can be switched off; silence leaves it.
+func TestOffOverAPreset(t *testing.T) {
+	for said, want := range map[string]bool{`{"preset": "jd"}`: true, `{"preset": "jd", "keep_warm": null}`: true, `{"preset": "jd", "keep_warm": true}`: true, `{"preset": "jd", "keep_warm": false}`: false} {
+		var c realm.Config
+		if err := realm.Decode([]byte(said), "config", &c); err != nil {
+			t.Fatal(err)
+		}
+		if got := apply(t, c); got.KeepWarm.IsOn() != want {
+			t.Errorf("%s: it is on: %v", said, got.KeepWarm.IsOn())
+		}
 	}
 }
 

@@ -159,7 +159,7 @@ func quote(s string) string {
 // NeedsPerson reports whether a person authorizes each account once.
 func (p Preset) NeedsPerson() bool {
 	authorizes := p.Config.Authorize != nil || p.Config.Grant != nil && p.Config.Grant.AuthorizeURL != ""
-	return authorizes && !p.Config.Unattended
+	return authorizes && !p.Config.Unattended.IsOn()
 }
 
 // HasInject reports whether the proxy puts the token into requests. Otherwise

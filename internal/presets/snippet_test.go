@@ -106,7 +106,7 @@ func TestNeedsPerson(t *testing.T) {
 	}{
 		{realm.Config{}, false},
 		{realm.Config{Authorize: &realm.Recipe{}}, true},
-		{realm.Config{Authorize: &realm.Recipe{}, Unattended: true}, false},
+		{realm.Config{Authorize: &realm.Recipe{}, Unattended: realm.On}, false},
 		{realm.Config{Grant: &realm.Grant{AuthorizeURL: "https://a.example"}}, true},
 		{realm.Config{Grant: &realm.Grant{}}, false},
 	} {

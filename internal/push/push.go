@@ -42,17 +42,8 @@ func refused(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
 type Keys struct {
 	// Token is the field push_token, AESKey the field push_aes_key.
 	Token, AESKey realm.Hidden
-	// Receivers are the ids that a request may be meant for, see ReceiverFields.
+	// Receivers are the ids that a request may be meant for, see realm.ReceiverFields.
 	Receivers []realm.Hidden
-}
-
-// ReceiverFields are the fields of a secret that name the app a request is meant
-// for. WeCom names the suite in its events, and the corporation in the request
-// that verifies the URL.
-var ReceiverFields = map[string][]string{
-	realm.PushWeChat: {"component_appid", "appid"},
-	realm.PushWeCom:  {"suite_id", "corpid"},
-	realm.PushFeishu: {"app_id"},
 }
 
 // Request is what was sent.

@@ -2,9 +2,12 @@ package session
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddy-tokens/caddy-tokens/realm"
@@ -16,6 +19,14 @@ const LinkLife = time.Minute
 
 // linkLabel is what links are sealed to.
 const linkLabel = "tokens_sessions.sealed"
+
+// codePurpose tells the MAC of codes from others. codeRandom and codeMark are the
+// lengths of the two parts of a code.
+const (
+	codePurpose = "session link"
+	codeRandom  = 24
+	codeMark    = 8
+)
 
 // Link is what a link is good for: a session of somebody, whichever user an
 // authentication directive names then, until an end; zero for none of its own. A link that was made in a session ends with that one, or a
@@ -40,7 +51,7 @@ func (s *Sessions) MakeLink(ctx context.Context, l Link) (code realm.Hidden, err
 	if err := s.open(ctx); err != nil {
 		return "", err
 	}
-	if code, err = newSecret(); err != nil {
+	if code, err = s.newCode(); err != nil {
 		return "", err
 	}
 	open := sealedLink{
@@ -61,8 +72,37 @@ func (s *Sessions) MakeLink(ctx context.Context, l Link) (code realm.Hidden, err
 	return code, s.store.BeginLink(ctx, hash, sealed, LinkLife)
 }
 
-// Redeem returns what a link is good for, once. ErrEnded for one that is unknown,
-// was redeemed before, or has ended.
+// newCode makes the code of a link: 24 random bytes, and a mark of 8 by which a code
+// that was good once is told from a guess. It is the store that decides about one.
+func (s *Sessions) newCode() (realm.Hidden, error) {
+	var raw [codeRandom]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", fmt.Errorf("session: %w", err)
+	}
+	mac, err := s.keys.MAC(s.keys.IDs()[0], codePurpose, raw[:])
+	if err != nil {
+		return "", err
+	}
+	return realm.Hidden(hex.EncodeToString(append(raw[:], mac[:codeMark]...))), nil
+}
+
+// wasCode reports whether a code is one that this store's nodes made at some time.
+func (s *Sessions) wasCode(code realm.Hidden) bool {
+	raw, err := hex.DecodeString(code.Reveal())
+	if err != nil || len(raw) != codeRandom+codeMark {
+		return false
+	}
+	for _, id := range s.keys.IDs() {
+		mac, err := s.keys.MAC(id, codePurpose, raw[:codeRandom])
+		if err == nil && hmac.Equal(mac[:codeMark], raw[codeRandom:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Redeem returns what a link is good for, once. ErrEnded for one that was redeemed
+// before, or has ended; ErrForged for one that never was.
 func (s *Sessions) Redeem(ctx context.Context, code realm.Hidden) (Link, error) {
 	if err := s.open(ctx); err != nil {
 		return Link{}, err
@@ -70,7 +110,10 @@ func (s *Sessions) Redeem(ctx context.Context, code realm.Hidden) (Link, error) 
 	hash := tokenstore.HashSession(code)
 	sealed, err := s.store.TakeLink(ctx, hash)
 	if errors.Is(err, tokenstore.ErrSessionNotFound) {
-		return Link{}, ErrEnded
+		if s.wasCode(code) {
+			return Link{}, ErrEnded
+		}
+		return Link{}, ErrForged
 	}
 	if err != nil {
 		return Link{}, err

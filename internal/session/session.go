@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -33,9 +34,13 @@ var (
 )
 
 const (
-	// cookiePurpose and proofPurpose tell the keys of the two MACs apart.
+	// cookiePurpose, proofPurpose and ownerPurpose tell the keys of the MACs apart.
 	cookiePurpose = "session cookie"
 	proofPurpose  = "session credential"
+	ownerPurpose  = "session owner"
+	// tokenPurpose tells the digest of Token from the name of a row in the store.
+	tokenPurpose = "session token"
+	tokenLength  = 16
 	// maxCookie bounds what is decoded: ids and names have 255 bytes at most.
 	maxCookie = 2048
 )
@@ -113,7 +118,8 @@ func New(c Config) *Sessions {
 }
 
 // Begin begins a session, and returns its cookie. It ends after 12 hours, or at
-// until, if that is earlier and not zero.
+// until, if that is earlier and not zero. Somebody has tokenstore.MaxSessions by one
+// credential at a time: those end that would have ended first.
 func (s *Sessions) Begin(ctx context.Context, who Identity, until time.Time) (cookie realm.Hidden, ends time.Time, err error) {
 	life := tokenstore.MaxSessionLife
 	if !until.IsZero() {
@@ -126,11 +132,15 @@ func (s *Sessions) Begin(ctx context.Context, who Identity, until time.Time) (co
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if ends, err = s.store.BeginSession(ctx, tokenstore.HashSession(id), life); err != nil {
+	keyID := s.keys.IDs()[0] // a store that is open has loaded them
+	owner, err := ownerOf(s.keys, keyID, who)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if ends, err = s.store.BeginSession(ctx, tokenstore.HashSession(id), owner, life); err != nil {
 		return "", time.Time{}, err
 	}
 	c := content{Session: id.Reveal(), Kind: who.Kind, ID: who.ID, User: who.User, Ends: ends.Unix()}
-	keyID := s.keys.IDs()[0] // a store that is open has loaded them
 	if c.Proof, err = proofOf(s.keys, keyID, who.Kind, who.Credential); err != nil {
 		return "", time.Time{}, err
 	}
@@ -198,6 +208,28 @@ func proofOf(keys *tokenstore.Keyring, id tokenstore.KeyID, kind string, credent
 		return nil, nil
 	}
 	return keys.MAC(id, proofPurpose, append([]byte(kind+"\x00"), credential...))
+}
+
+// Token names the session to the page that shows it, which sends it back, so that
+// no other session of the browser stands for it. It is not confidential: nobody gets
+// in by it.
+func (x *Session) Token() string {
+	digest := sha256.Sum256(append([]byte(tokenPurpose), x.hash[:]...))
+	return hex.EncodeToString(digest[:tokenLength])
+}
+
+// IsToken reports whether a text has the form of what Token returns.
+func IsToken(text string) bool {
+	raw, err := hex.DecodeString(text)
+	return err == nil && len(raw) == tokenLength
+}
+
+// ownerOf is by which the store tells the sessions of somebody with one credential
+// from those of others.
+func ownerOf(keys *tokenstore.Keyring, id tokenstore.KeyID, who Identity) (owner tokenstore.SessionOwner, err error) {
+	mac, err := keys.MAC(id, ownerPurpose, append([]byte(who.Kind+"\x00"+who.ID+"\x00"), who.Credential...))
+	copy(owner[:], mac)
+	return owner, err
 }
 
 // newSecret is an id or a code of 256 random bits, in hex: it has no character

@@ -95,7 +95,7 @@ func TestCookie(t *testing.T) {
 	if !admin.IsOf(ops.Credential) {
 		t.Error("the admin's session does not know its credential")
 	}
-	n.now = n.now.Add(tokenstore.MaxSessionLife + time.Second)
+	n.now = x.Ends
 	if x, err := n.Read(cookie); !errors.Is(err, session.ErrEnded) {
 		t.Errorf("after its time: %v %v", x, err)
 	}
@@ -224,8 +224,12 @@ func TestLink(t *testing.T) {
 	if err != nil || got.Who.ID != "ops" || string(got.Who.Credential) != "\x01\x02" || !got.Until.Equal(want.Until) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	for _, wrong := range []realm.Hidden{code, "", "x"} {
-		if got, err := n.Redeem(t.Context(), wrong); !errors.Is(err, session.ErrEnded) {
+	for _, wrong := range []realm.Hidden{code, "", "x", code[1:] + "0"} {
+		want := session.ErrForged
+		if wrong == code {
+			want = session.ErrEnded
+		}
+		if got, err := n.Redeem(t.Context(), wrong); !errors.Is(err, want) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	}
@@ -241,6 +245,41 @@ func TestLink(t *testing.T) {
 	cookie, ends, err := n.Begin(t.Context(), ops, n.now.Add(time.Minute))
 	if err != nil || cookie == "" || ends.After(n.now.Add(2*time.Minute)) {
 		t.Errorf("it ends at %v, %v", ends, err)
+	}
+}
+
+// TestTooManySessions: the sessions of a credential are counted together, and those of
+// others are not.
+func TestTooManySessions(t *testing.T) {
+	n := newNode(t, filepath.Join(t.TempDir(), "a.db"))
+	others := []session.Identity{
+		{Kind: "client", ID: "ops", Credential: []byte("another key")},
+		{Kind: "client", ID: "dev", Credential: ops.Credential},
+		{Kind: "user", ID: "ops"},
+		{Kind: "admin", Credential: ops.Credential},
+		{Kind: "local"},
+	}
+	var kept []*session.Session
+	for _, who := range others {
+		_, x := begin(t, n, who)
+		kept = append(kept, x)
+	}
+	_, first := begin(t, n, ops)
+	for range tokenstore.MaxSessions - 1 {
+		begin(t, n, ops)
+	}
+	if err := n.Check(t.Context(), first); err != nil {
+		t.Errorf("as many as allowed: %v", err)
+	}
+	_, last := begin(t, n, ops)
+	n.now = n.now.Add(time.Second)
+	if err := n.Check(t.Context(), first); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("one more did not end the first: %v", err)
+	}
+	for i, x := range append(kept, last) {
+		if err := n.Check(t.Context(), x); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,8 +86,14 @@ func startRedis(program string) (*Server, error) {
 }
 
 // pingRedis asks who answers: the address may have been taken by a server of
-// somebody else's.
+// somebody else's. It asks once somebody listens: until then, the client would write
+// to the output of the test that it cannot connect.
 func pingRedis(ctx context.Context, s *Server) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
 	c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, DialerRetries: 1})
 	defer func() { _ = c.Close() }()
 	info, err := c.Info(ctx, "server").Result()

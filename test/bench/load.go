@@ -40,7 +40,7 @@ const warmUp = 1
 
 // measure starts a variant, warms it up and loads it.
 func (b *bench) measure(ctx context.Context, v variant, conns int) (sample, error) {
-	p, _, err := b.start(ctx, v.config, v.path, v.header)
+	p, err := b.startVariant(ctx, v)
 	if err != nil {
 		return sample{}, err
 	}
@@ -49,6 +49,14 @@ func (b *bench) measure(ctx context.Context, v variant, conns int) (sample, erro
 		return sample{}, err
 	}
 	return b.load(ctx, p, v, conns, b.seconds)
+}
+
+func (b *bench) startVariant(ctx context.Context, v variant) (*process, error) {
+	if v.isNginx {
+		return b.startNginx(ctx, v)
+	}
+	p, _, err := b.start(ctx, v.config, v.path, v.header)
+	return p, err
 }
 
 var (

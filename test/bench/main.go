@@ -4,7 +4,8 @@
 // hits them alike. What counts are ratios within a round. Then it lets many
 // tokens end at once, renews tokens under load, and runs the Go benchmarks.
 //
-// It needs wrk (Debian: apt-get install wrk) and talks to 127.0.0.1 only.
+// It needs wrk, and nginx with Lua (`make bench` installs them), and talks to 127.0.0.1
+// only. Each part waits until other work leaves the machine idle.
 package main
 
 import (
@@ -28,6 +29,9 @@ type options struct {
 	// Of P8: how many tokens end, and how many fetches a second are allowed.
 	stormKeys, stormRate int
 
+	// patience is how long each part waits for an idle machine.
+	patience time.Duration
+
 	only string
 	out  string
 }
@@ -44,6 +48,7 @@ func main() {
 	flag.IntVar(&o.secrets, "secrets", 100_000, "stored secrets for the start-up comparison")
 	flag.IntVar(&o.stormKeys, "p8-keys", 100_000, "tokens that end within a moment in P8; 5000 take two minutes")
 	flag.IntVar(&o.stormRate, "p8-rate", 200, "fetches a second that the provider of P8 allows")
+	flag.DurationVar(&o.patience, "patience", 10*time.Minute, "how long each part waits until other work leaves the machine idle")
 	flag.StringVar(&o.only, "only", "", "run only the parts whose title holds this text")
 	flag.StringVar(&o.out, "out", "", "file to write the results to, besides standard output")
 	flag.Parse()
@@ -55,8 +60,10 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if _, err := exec.LookPath("wrk"); err != nil {
-		return fmt.Errorf("wrk is missing: apt-get install wrk")
+	for _, program := range []string{"wrk", "nginx"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is missing: see the target bench of the Makefile", program)
+		}
 	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -102,7 +109,7 @@ func (b *bench) parts(up *upstreamProcess) []part {
 		part{"P7 start-up", b.startups},
 		part{"P8 many tokens that end at once", b.storms},
 		part{"P9 renewals under load", b.renewals},
-		part{"P1 P4 P6 P10 P15 Go benchmarks", b.goBenchmarks},
+		part{"P1 P4 P6 P10 P15 P16 Go benchmarks", b.goBenchmarks},
 	)
 }
 
@@ -113,15 +120,21 @@ func (b *bench) all(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer up.stop()
-	r := &report{date: time.Now().UTC(), load: loadAverage()}
+	r := &report{date: time.Now().UTC()}
 	for _, p := range b.parts(up) {
 		if !strings.Contains(p.title, b.only) {
 			continue
 		}
+		busy, err := b.awaitIdle(ctx)
+		if err != nil {
+			return "", err
+		}
 		log.Printf("%s, %s", time.Now().Format(time.TimeOnly), p.title)
+		first := len(r.sections)
 		if err := p.run(ctx, r); err != nil {
 			return "", fmt.Errorf("%s: %w", p.title, err)
 		}
+		r.noteBusy(first, busy)
 	}
 	return r.markdown(b), nil
 }

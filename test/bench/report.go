@@ -13,7 +13,6 @@ import (
 // report collects rows for the document.
 type report struct {
 	date     time.Time
-	load     string // of the machine before the run, see loadAverage
 	sections []string
 }
 
@@ -21,7 +20,7 @@ type report struct {
 func (r *report) add(c comparison, samples [][]sample) {
 	var s strings.Builder
 	fmt.Fprintf(&s, "### %s\n\nTarget: %s.\n\n", c.title, c.target)
-	s.WriteString("| variant | req/s | range | CPU s per 100k | range | req/s to the first | CPU to the first | errors |\n|---|---|---|---|---|---|---|---|\n")
+	s.WriteString("| variant | req/s to the first | CPU to the first | req/s | range | CPU s per 100k | range | errors |\n|---|---|---|---|---|---|---|---|\n")
 	for i, v := range c.variants {
 		speed := column(samples[i], func(x sample) float64 { return x.perSecond })
 		cpu := column(samples[i], func(x sample) float64 { return x.cpu })
@@ -29,10 +28,10 @@ func (r *report) add(c comparison, samples [][]sample) {
 		for _, x := range samples[i] {
 			errors += x.errors
 		}
-		fmt.Fprintf(&s, "| %s | %.0f | %.0f to %.0f | %.2f | %.2f to %.2f | %.2f | %.2f | %d |\n", v.name,
-			median(speed), slices.Min(speed), slices.Max(speed), median(cpu), slices.Min(cpu), slices.Max(cpu),
+		fmt.Fprintf(&s, "| %s | %.2f | %.2f | %.0f | %.0f to %.0f | %.2f | %.2f to %.2f | %d |\n", v.name,
 			median(ratios(speed, column(samples[0], func(x sample) float64 { return x.perSecond }))),
-			median(ratios(cpu, column(samples[0], func(x sample) float64 { return x.cpu }))), errors)
+			median(ratios(cpu, column(samples[0], func(x sample) float64 { return x.cpu }))),
+			median(speed), slices.Min(speed), slices.Max(speed), median(cpu), slices.Min(cpu), slices.Max(cpu), errors)
 	}
 	r.sections = append(r.sections, s.String())
 }
@@ -69,9 +68,9 @@ func (r *report) markdown(b *bench) string {
 		commit = []byte("unknown")
 	}
 	var s strings.Builder
-	s.WriteString("# Benchmarks\n\n`make bench` measures all of this again (it needs wrk). Absolute figures depend on the machine. Compare the ratios within one run; differences below 10 % are noise.\n\n")
-	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, each with all variants in shuffled order and in fresh processes. The tables show medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores; the machine's load average before the run was %s.\n\n",
-		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds, r.load)
+	s.WriteString("# Benchmarks\n\n`make bench` measures all of this again. Absolute figures depend on the machine. Compare the ratios within one run; differences below 10 % are noise.\n\n")
+	fmt.Fprintf(&s, "## End to end\n\n%s, commit %s, %s, %d cores (%s); %d rounds of %d s, each with all variants in shuffled order and in fresh processes. The tables show medians, ranges, and medians of the ratios round by round. Load generator, proxy and upstream share the cores. The machine was idle before each part, unless it says otherwise.\n\n",
+		r.date.Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), processor(), b.rounds, b.seconds)
 	s.WriteString(strings.Join(r.sections, "\n"))
 	return s.String()
 }
@@ -90,12 +89,14 @@ func processor() string {
 	return "unknown"
 }
 
-// loadAverage is that of the last minute: what others do with the machine.
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
+// noteBusy says of the sections from one on that the machine was not idle before.
+func (r *report) noteBusy(from int, busy float64) {
+	if busy < idleBelow {
+		return
 	}
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
+	for i, section := range r.sections[from:] {
+		title, rest, _ := strings.Cut(section, "\n")
+		r.sections[from+i] = fmt.Sprintf("%s\n\n**The machine was not idle**: other work kept %.1f of %d processors busy before this part.\n%s",
+			title, busy, runtime.NumCPU(), rest)
+	}
 }

@@ -85,7 +85,7 @@ func (s *storm) realm() realm.Realm {
 				{Name: "secret", Place: realm.PlaceURL, Value: "$key_2"},
 			},
 		},
-		AllowHTTP: true, RenewBefore: realm.Lead{Fixed: realm.Duration(s.lead)},
+		AllowHTTP: realm.On, RenewBefore: realm.Lead{Fixed: realm.Duration(s.lead)},
 		Limits: realm.Limits{Concurrency: stormPlaces, Windows: []realm.Window{{Calls: s.rate, Per: realm.Duration(time.Second)}}},
 	}}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/caddy-tokens/caddy-tokens/internal/access"
@@ -22,6 +23,8 @@ type variant struct {
 	config string // a Caddyfile; PORT stands for its port
 	path   string
 	header string
+	// isNginx: the configuration is one of nginx.
+	isNginx bool
 }
 
 const preamble = `{
@@ -96,30 +99,41 @@ func (b *bench) comparisons(up *upstreamProcess) []comparison {
 	api := caddyfile(tokenRealm("http://"+up.http, "query access_token", client), "token_admin")
 	respond := caddyfile("", `header Content-Type application/json
 	respond /api/token "{\"token\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"expires_in\":null,\"expires_at\":null,\"source\":\"memory\"}"`)
+	const things = "/v1/things?a=1&b=2"
+	besideNginx := func(title, target string, conns int, nginx, own string) comparison {
+		return comparison{title: "Beside nginx + lua, " + title, target: target, conns: conns, variants: []variant{
+			{name: "nginx + lua", config: nginx, path: things, isNginx: true}, {name: "token_proxy", config: own, path: things},
+		}}
+	}
+	half := "at least 0.5 of its requests per second, at most 2.6x its CPU"
+	processors := runtime.NumCPU()
 	return []comparison{
 		{
 			title: "P1 injection, http upstream, c=64", target: "CPU per request at most 1.10x of plain reverse_proxy with the same connection settings", conns: 64,
-			variants: []variant{{"reverse_proxy, tuned", plain, "/v1/things?a=1&b=2", ""}, {"token_proxy, query", query, "/v1/things?a=1&b=2", ""}, {"token_proxy, header", header, "/v1/things?a=1&b=2", ""}},
+			variants: []variant{{name: "reverse_proxy, tuned", config: plain, path: things}, {name: "token_proxy, query", config: query, path: things}, {name: "token_proxy, header", config: header, path: things}},
 		},
 		{
-			title: "P2 as shipped, https upstream (HTTP/1.1), c=300", target: "at least 3x the requests per second of Caddy as shipped", conns: 300,
-			variants: []variant{{"reverse_proxy as shipped", shipped(up.https), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https), "/v1/things?a=1&b=2", ""}},
+			title: "P2 as shipped, https upstream (HTTP/1.1), c=300", target: "at least 5x the requests per second of Caddy as shipped", conns: 300,
+			variants: []variant{{name: "reverse_proxy as shipped", config: shipped(up.https), path: things}, {name: "token_proxy as shipped", config: secure(up.https), path: things}},
 		},
 		{
 			title: "P2 as shipped, https upstream (HTTP/2), c=300", target: "none, because one connection carries everything in both variants", conns: 300,
-			variants: []variant{{"reverse_proxy as shipped", shipped(up.https2), "/v1/things?a=1&b=2", ""}, {"token_proxy as shipped", secure(up.https2), "/v1/things?a=1&b=2", ""}},
+			variants: []variant{{name: "reverse_proxy as shipped", config: shipped(up.https2), path: things}, {name: "token_proxy as shipped", config: secure(up.https2), path: things}},
 		},
+		besideNginx("http upstream, c=64", half, 64, nginxHTTP(processors, up.http), query),
+		besideNginx("http upstream, c=300", half, 300, nginxHTTP(processors, up.http), query),
+		besideNginx("https upstream (HTTP/1.1), c=64", "at least 0.6 of its requests per second", 64, nginxHTTPS(processors, up.https, up.ca), secure(up.https)),
 		{
 			title: "A client's request, http upstream, c=64", target: "none; it is identified by its key, its rules decide, and its limits count", conns: 64,
-			variants: []variant{{"token_proxy, no clients", query, "/v1/things?a=1&b=2", noKey}, {"token_proxy, a client", used, "/v1/things?a=1&b=2", bearer}},
+			variants: []variant{{name: "token_proxy, no clients", config: query, path: things, header: noKey}, {name: "token_proxy, a client", config: used, path: things, header: bearer}},
 		},
 		{
 			title: "P5 GET /api/token from memory, by the key of a client that may read, c=64", target: "at least 0.9 of a bare Caddy handler, which gets the same request", conns: 64,
-			variants: []variant{{"respond", respond, "/api/token?realm=bench&key=main", bearer}, {"GET /api/token", api, "/api/token?realm=bench&key=main", bearer}},
+			variants: []variant{{name: "respond", config: respond, path: "/api/token?realm=bench&key=main", header: bearer}, {name: "GET /api/token", config: api, path: "/api/token?realm=bench&key=main", header: bearer}},
 		},
 		{
 			title: "The earlier service's load test: GET /api/token, c=300", target: "about 1,700 requests per second, as there, and no errors", conns: 300,
-			variants: []variant{{"GET /api/token", api, "/api/token?realm=bench&key=main", bearer}},
+			variants: []variant{{name: "GET /api/token", config: api, path: "/api/token?realm=bench&key=main", header: bearer}},
 		},
 	}
 }

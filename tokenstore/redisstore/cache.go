@@ -35,8 +35,10 @@ const (
 
 // putScript stores a token unless the same or a newer one, or the tombstone of
 // one, is there. KEYS[1] entry; ARGV: lineage, sealed token, life in ms (0:
-// endless).
+// endless), and what the other nodes are told (nothing: none). A user who may not
+// publish, or a proxy that lets no script do so, costs the hint and not the token.
 var putScript = redis.NewScript(`
+if ARGV[4] ~= '' then redis.pcall('PUBLISH', '` + wakeChannel + `', ARGV[4]) end
 local have = redis.call('HGET', KEYS[1], 'l')
 if have and tonumber(have) >= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[1])
@@ -146,23 +148,35 @@ func (c *Cache) Get(ctx context.Context, ref realm.Ref) (realm.Token, bool) {
 
 // Put implements tokenstore.Cache. A token that cannot be served leaves a
 // tombstone: an older one may still be cached.
-func (c *Cache) Put(ctx context.Context, ref realm.Ref, t realm.Token) {
+func (c *Cache) Put(ctx context.Context, ref realm.Ref, t realm.Token) { c.put(ctx, ref, t, nil) }
+
+// PutAndWake implements tokenstore.Signals.
+func (c *Cache) PutAndWake(ctx context.Context, ref realm.Ref, t realm.Token) {
+	if !c.put(ctx, ref, t, c.wakeMessage(ref)) {
+		c.Wake(ctx, ref)
+	}
+}
+
+// put stores a token and tells the other nodes message. It reports whether it
+// tried both: what cannot be served is not stored.
+func (c *Cache) put(ctx context.Context, ref realm.Ref, t realm.Token, message []byte) bool {
 	life := int64(0)
 	if !t.ExpiresAt.IsZero() {
 		life = t.ExpiresAt.Sub(c.now()).Milliseconds()
 	}
 	if t.Access == "" || life < 0 || life == 0 && !t.ExpiresAt.IsZero() {
 		c.Delete(ctx, ref, t.Lineage)
-		return
+		return false
 	}
 	sealed, err := c.seal(ref, t)
 	if err != nil {
 		c.log.Error("token cannot be sealed for the cache", zap.Stringer("token", ref), zap.Error(err))
-		return
+		return false
 	}
 	c.change(ctx, ref, t.Lineage, func(ctx context.Context) error {
-		return putScript.Run(ctx, c.client, []string{key(ref)}, t.Lineage, sealed, life).Err()
+		return putScript.Run(ctx, c.client, []string{key(ref)}, t.Lineage, sealed, life, message).Err()
 	})
+	return true
 }
 
 // Delete implements tokenstore.Cache.

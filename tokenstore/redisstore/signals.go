@@ -39,9 +39,12 @@ func newCacheID() (id cacheID) {
 // Wake implements tokenstore.Signals.
 func (c *Cache) Wake(ctx context.Context, ref realm.Ref) {
 	c.try(ctx, func(ctx context.Context) error {
-		return c.client.Publish(ctx, wakeChannel, append(ref.AppendTo(nil), c.id[:]...)).Err()
+		return c.client.Publish(ctx, wakeChannel, c.wakeMessage(ref)).Err()
 	})
 }
+
+// wakeMessage is what wakeChannel carries.
+func (c *Cache) wakeMessage(ref realm.Ref) []byte { return append(ref.AppendTo(nil), c.id[:]...) }
 
 // Wakes implements tokenstore.Waker. While Redis is away it tries ever more
 // rarely to reach it, and for ever.

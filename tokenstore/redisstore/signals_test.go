@@ -269,3 +269,35 @@ func TestSignalsAreTheCachesOwn(t *testing.T) {
 		}
 	}
 }
+
+// A user who may not publish stores tokens nevertheless.
+func TestPutOfAUserWhoMayNotPublish(t *testing.T) {
+	r := testserver.OwnRedis(t) // users are of the whole server
+	admin := r.Client(t)
+	for name, rights := range map[string][]any{
+		"channels": {"allkeys", "resetchannels", "+@all"}, "pubsub": {"allkeys", "allchannels", "+@all", "-@pubsub"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := append([]any{"ACL", "SETUSER", name, "on", ">secret"}, rights...)
+			if err := admin.Do(t.Context(), set...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			ring := keyring(t)
+			c, err := New([]string{strings.Replace(r.URL(), "redis://", "redis://"+name+":secret@", 1)}, ring, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			c.budget = patience
+			warm(t, c)
+			if err := c.client.Publish(t.Context(), wakeChannel, "x").Err(); err == nil {
+				t.Fatal("the user may publish: the test proves nothing")
+			}
+			r.Flush(t)
+			c.PutAndWake(t.Context(), ref, tok(3, time.Hour))
+			if got := cached(c); got != 3 {
+				t.Errorf("lineage %d is cached, want 3", got)
+			}
+		})
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -53,14 +52,13 @@ func (r entryRow) entry() tokenstore.AuditEntry {
 // insertEntries writes entries.
 func insertEntries(ctx context.Context, tx *txn, rows []entryRow) error {
 	for part := range slices.Chunk(rows, insertBatch) {
-		marks := strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(part)), ", ")
 		var args []any
 		for _, r := range part {
 			c := r.columns
 			args = append(args, []byte(c.Node), c.Seq, tx.dialect.stamp(c.Time), []byte(c.Act), []byte(c.Realm), []byte(c.Key),
 				[]byte(c.ActorKind), []byte(c.ActorID), []byte(c.Result), string(r.text), r.digest[:])
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO tokens_audit ("+entryColumns+") VALUES "+marks, args...); err != nil { // #nosec G202 -- marks
+		if _, err := tx.ExecContext(ctx, "INSERT INTO tokens_audit ("+entryColumns+") VALUES "+rowMarks(len(part), 11), args...); err != nil { // #nosec G202 -- marks
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 
@@ -17,44 +16,43 @@ type sealedBudget struct {
 	FailureDigest []byte `json:"failure_digest,omitempty"`
 }
 
-func (s *Store) openBudget(id string, cells stateCells) (stateRow, tokenstore.Budget, error) {
+// openBudget reads the row of a realm.
+func (s *Store) openBudget(id string, cells stateCells) (stateRow, error) {
+	return s.openState(cells, budgetAD(id, cells.version.Int64, cells.state))
+}
+
+// parseBudget reads a budget out of its row.
+func parseBudget(id string, row stateRow) (tokenstore.Budget, error) {
 	var b tokenstore.Budget
-	row, err := s.openState("tokens_budgets", cells, budgetAD(id, cells.version.Int64, cells.state), &b)
-	if err != nil || row.plain == nil {
-		return row, b, err
+	ref := realm.Ref{Realm: id}
+	if err := row.parse("tokens_budgets", ref, &b); err != nil || row.plain == nil {
+		return b, err
 	}
 	var open sealedBudget
 	if json.Unmarshal(row.plain, &open) != nil {
-		return row, b, finalError{damagedRow(budgetLabel, realm.Ref{Realm: id})}
+		return b, finalError{damagedRow(budgetLabel, ref)}
 	}
 	copy(b.Failure.Digest[:], open.FailureDigest)
-	return row, b, nil
+	return b, nil
 }
 
-// putBudget writes a budget whose row the transaction holds, if it differs
-// from that row.
-func (s *Store) putBudget(ctx context.Context, tx *txn, id string, old stateRow, b tokenstore.Budget) error {
-	state, err := marshal(b)
-	if err != nil {
-		return err
+// budgetRow is the state of a budget and what of it is to be sealed; nil for
+// nothing.
+func budgetRow(b tokenstore.Budget) (state, plain []byte, err error) {
+	if state, err = marshal(b); err != nil {
+		return nil, nil, err
 	}
-	var plain []byte
 	if digest := digestBytes(b.Failure.Digest); digest != nil {
-		if plain, err = marshal(sealedBudget{FailureDigest: digest}); err != nil {
-			return err
-		}
+		plain, err = marshal(sealedBudget{FailureDigest: digest})
 	}
-	if old.is(state, plain) {
-		return nil
-	}
-	tx.unchanged = false
-	seal, keyID, err := s.sealPlain(budgetAD(id, old.version+1, state), plain)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "UPDATE tokens_budgets SET state = ?, seal = ?, key_id = ?, version = ? WHERE realm = ?",
-		string(state), seal, keyID, old.version+1, []byte(id))
-	return err
+	return state, plain, err
+}
+
+// budgetCells are the columns of budgetTable. The row was written version times
+// with them.
+func (s *Store) budgetCells(id string, version int64, state, plain []byte) ([]any, error) {
+	seal, keyID, err := s.sealPlain(budgetAD(id, version, state), plain)
+	return []any{[]byte(id), string(state), seal, keyID, version}, err
 }
 
 // microBudget has times as the columns keep them.

@@ -37,10 +37,23 @@ type cursor struct {
 	seen    map[uint64]bool
 }
 
-// recordChange implements dialect.
-func (d *mysqlDB) recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref, client string) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO tokens_changes (write_id, realm, ref_key, client, at) VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
-		id[:], []byte(ref.Realm), []byte(ref.Key), []byte(client))
+// recordChange implements dialect. One row has the id of the write; the others
+// have ids that nobody asks for.
+func (d *mysqlDB) recordChange(ctx context.Context, tx *sql.Tx, id writeID, changed []realm.Ref, client string) error {
+	if len(changed) == 0 {
+		changed = []realm.Ref{{}}
+	}
+	const row = "(?, ?, ?, ?, UTC_TIMESTAMP(6))"
+	var args []any
+	for i, ref := range changed {
+		own := id
+		if i > 0 {
+			_, _ = rand.Read(own[:]) // never fails
+		}
+		args = append(args, own[:], []byte(ref.Realm), []byte(ref.Key), []byte(client))
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO tokens_changes (write_id, realm, ref_key, client, at) VALUES "+
+		row+strings.Repeat(", "+row, len(changed)-1), args...)
 	return err
 }
 
@@ -64,7 +77,7 @@ func (d *mysqlDB) wasCommitted(ctx context.Context, db *sql.DB, id writeID, fail
 		return false, err
 	}
 	defer func() { _ = tx.Rollback() }() // it was a question only
-	err = d.recordChange(ctx, tx, id, realm.Ref{}, "")
+	err = d.recordChange(ctx, tx, id, nil, "")
 	if serverError(err) == erDuplicate {
 		return true, nil
 	}
@@ -83,7 +96,7 @@ func (d *mysqlDB) probe(ctx context.Context, db *sql.DB) error {
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}
-	return d.recordChange(ctx, tx, id, realm.Ref{}, "")
+	return d.recordChange(ctx, tx, id, nil, "")
 }
 
 // afterWrite implements dialect: once a minute it deletes what is too old for any

@@ -27,26 +27,41 @@ type sealedClaim struct {
 	RejectedDigest []byte            `json:"rejected_digest,omitempty"`
 }
 
-func (s *Store) openClaim(ref realm.Ref, cells stateCells) (stateRow, tokenstore.Claim, error) {
+// openClaim reads the row of a (realm, key).
+func (s *Store) openClaim(ref realm.Ref, cells stateCells) (stateRow, error) {
+	return s.openState(cells, claimAD(ref, cells.version.Int64, cells.state, cells.deadline.Time))
+}
+
+// parseClaim reads a claim out of its row.
+func parseClaim(ref realm.Ref, row stateRow) (tokenstore.Claim, error) {
 	var c tokenstore.Claim
-	row, err := s.openState("tokens_claims", cells, claimAD(ref, cells.version.Int64, cells.state, cells.deadline.Time), &c)
-	if err != nil || row.plain == nil {
-		return row, c, err
+	if err := row.parse("tokens_claims", ref, &c); err != nil || row.plain == nil {
+		return c, err
 	}
 	var open sealedClaim
 	if json.Unmarshal(row.plain, &open) != nil {
-		return row, c, finalError{damagedRow("tokens_claims.seal", ref)}
+		return c, finalError{damagedRow("tokens_claims.seal", ref)}
 	}
 	copy(c.Failure.Digest[:], open.FailureDigest)
 	copy(c.Rejected.Digest[:], open.RejectedDigest)
 	for _, text := range open.Candidates {
 		t, err := tokenstore.ParsePlainToken(text)
 		if err != nil {
-			return row, c, finalError{damagedRow("tokens_claims.seal", ref)}
+			return c, finalError{damagedRow("tokens_claims.seal", ref)}
 		}
 		c.Candidates = append(c.Candidates, t)
 	}
-	return row, c, nil
+	return c, nil
+}
+
+// claimRow is the state of a claim and what of it is to be sealed; nil for
+// nothing.
+func claimRow(c tokenstore.Claim) (state, plain []byte, err error) {
+	if state, err = marshal(c); err != nil {
+		return nil, nil, err
+	}
+	plain, err = plainClaim(c)
+	return state, plain, err
 }
 
 // plainClaim is the part of a claim that is to be sealed; nil for nothing.
@@ -73,37 +88,24 @@ func digestBytes(d realm.Digest) []byte {
 	return d[:]
 }
 
-// putClaim writes a claim whose row the transaction holds, if it differs from
-// that row.
-func (s *Store) putClaim(ctx context.Context, tx *txn, ref realm.Ref, old stateRow, c tokenstore.Claim) error {
-	state, err := marshal(c)
-	if err != nil {
-		return err
-	}
-	plain, err := plainClaim(c)
-	if err != nil {
-		return err
-	}
-	if old.is(state, plain) {
-		return nil
-	}
-	tx.unchanged = false
-	return s.writeClaim(ctx, tx, ref, old, c, state, plain)
+// claimCells are the columns of claimTable. The row was written version times
+// with them; deadline is openUntil of the claim.
+func (s *Store) claimCells(ref realm.Ref, version int64, state, plain []byte, deadline time.Time) ([]any, error) {
+	seal, keyID, err := s.sealPlain(claimAD(ref, version, state, deadline), plain)
+	return []any{[]byte(ref.Realm), []byte(ref.Key), string(state), s.dialect.stamp(deadline), seal, keyID, version}, err
 }
 
-// writeClaim seals and writes a claim; its state and plain are those of c.
-func (s *Store) writeClaim(ctx context.Context, x execer, ref realm.Ref, old stateRow, c tokenstore.Claim, state, plain []byte) error {
-	deadline := openUntil(c)
-	seal, keyID, err := s.sealPlain(claimAD(ref, old.version+1, state, deadline), plain)
+// putClaim writes a claim in place of a row that the transaction holds.
+func (s *Store) putClaim(ctx context.Context, x execer, ref realm.Ref, old stateRow, c tokenstore.Claim) error {
+	state, plain, err := claimRow(c)
+	if err != nil || old.is(state, plain) {
+		return err
+	}
+	cells, err := s.claimCells(ref, old.version+1, state, plain, openUntil(c))
 	if err != nil {
 		return err
 	}
-	query := "INSERT INTO tokens_claims (state, deadline, seal, key_id, version, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?)"
-	if old.found {
-		query = "UPDATE tokens_claims SET state = ?, deadline = ?, seal = ?, key_id = ?, version = ? WHERE realm = ? AND ref_key = ?"
-	}
-	_, err = x.ExecContext(ctx, query, string(state), s.dialect.stamp(deadline), seal, keyID, old.version+1, []byte(ref.Realm), []byte(ref.Key))
-	return err
+	return claimTable.put(ctx, x, s.dialect, !old.found, [][]any{cells})
 }
 
 // dropCandidates forgets the refresh tokens that are kept beside the stored
@@ -118,7 +120,11 @@ func (s *Store) dropCandidates(ctx context.Context, tx *txn, ref realm.Ref) erro
 	if err != nil {
 		return err
 	}
-	row, c, err := s.openClaim(ref, cells)
+	row, err := s.openClaim(ref, cells)
+	if err != nil {
+		return err
+	}
+	c, err := parseClaim(ref, row)
 	if err != nil {
 		return err
 	}
@@ -143,9 +149,8 @@ func microClaim(c tokenstore.Claim) tokenstore.Claim {
 	c.Started, c.Deadline, c.Doubt.At = micros(c.Started), micros(c.Deadline), micros(c.Doubt.At)
 	c.Failure = microFailure(c.Failure)
 	c.Candidates = slices.Clone(c.Candidates)
-	for i := range c.Candidates {
-		t := &c.Candidates[i]
-		t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
+	for i, t := range c.Candidates {
+		c.Candidates[i] = microToken(t)
 	}
 	return c
 }
@@ -177,16 +182,16 @@ func (s *Store) voidDeadClaims(ctx context.Context, x execer) error {
 		return err
 	}
 	for ref, cells := range open {
-		row, c, err := s.openClaim(ref, cells)
+		row, err := s.openClaim(ref, cells)
+		if err != nil {
+			continue
+		}
+		c, err := parseClaim(ref, row)
 		if err != nil || c.Node == tokenstore.NodeID() {
 			continue
 		}
 		c.Deadline = now
-		state, err := marshal(c)
-		if err == nil {
-			err = s.writeClaim(ctx, x, ref, row, c, state, row.plain)
-		}
-		if err != nil {
+		if err := s.putClaim(ctx, x, ref, row, c); err != nil {
 			return err
 		}
 	}

@@ -35,15 +35,20 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 	var found []tokenstore.Damage
 	looked := 0
 	err := s.read(ctx, "look for damage", func(db *sql.DB) error {
+		// Once for all tables: what was saved since is newer, and looked at once more.
+		newest, _, err := s.allRegisters(ctx, db)
+		if err != nil {
+			return err
+		}
 		for _, t := range sealedTables {
-			more, n, err := s.damagedRows(ctx, db, t)
+			more, n, err := s.damagedRows(ctx, db, t, newest)
 			if err != nil {
 				return err
 			}
 			found, looked = append(found, more...), looked+n
 		}
 		var heads int
-		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_registers WHERE name = ?", []byte(headName)).Scan(&heads)
+		err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_registers WHERE name = ?", []byte(headName)).Scan(&heads)
 		if err == nil && heads == 0 {
 			found = append(found, tokenstore.Damage{Kind: "register", Key: headName})
 		}
@@ -61,11 +66,7 @@ func (s *Store) Damaged(ctx context.Context) ([]tokenstore.Damage, error) {
 
 // damagedRows are the rows of a table that cannot be opened, or are not the
 // newest ones that were saved. It counts all.
-func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable) (found []tokenstore.Damage, n int, err error) {
-	newest, _, err := s.allRegisters(ctx, db)
-	if err != nil {
-		return nil, 0, err
-	}
+func (s *Store) damagedRows(ctx context.Context, db *sql.DB, t sealedTable, newest map[rowID]int64) (found []tokenstore.Damage, n int, err error) {
 	for after := (realm.Ref{}); ; {
 		rows, err := t.rows(ctx, db, "TRUE", after)
 		if err != nil || len(rows) == 0 {

@@ -42,9 +42,19 @@ type dialect interface {
 	nowSQL(ahead time.Duration) (expr string, args []any)
 	// stamp is a time as a column keeps it; NULL for the zero time.
 	stamp(t time.Time) any
-	// recordChange notes a write in its own transaction, for the other nodes.
-	// client is the form of clientCell; empty for no client.
-	recordChange(ctx context.Context, tx *sql.Tx, id writeID, ref realm.Ref, client string) error
+	// rowsAtOnce is how many rows one statement writes or reads at most. What it
+	// writes is bounded by statementBytes, too.
+	rowsAtOnce() int
+	// overwrite ends an INSERT whose rows replace those of the same keys.
+	overwrite(keys, columns []string) string
+	// groupOf names the operations that share transactions with those of a realm.
+	groupOf(id string) string
+	// overtakesAfter is how long the operations of a group wait for a transaction of
+	// others before theirs begins beside it; 0 for as long as that takes.
+	overtakesAfter() time.Duration
+	// recordChange notes a write in its own transaction, for the other nodes: what
+	// it changed, if anything. client is the form of clientCell; empty for no client.
+	recordChange(ctx context.Context, tx *sql.Tx, id writeID, changed []realm.Ref, client string) error
 	// wasCommitted tells how the write ended whose COMMIT failed with err. Its
 	// own error means that this is not known.
 	wasCommitted(ctx context.Context, db *sql.DB, id writeID, err error) (bool, error)
@@ -58,6 +68,10 @@ type dialect interface {
 	// isRejected reports whether the database read a statement and could not
 	// do what it says: it names what does not exist, or a value does not fit.
 	isRejected(err error) bool
+	// isOfOneRow reports whether an error may be about one row only: a value in it
+	// does not fit, or it cannot be read. Without that row, the database might have
+	// done the rest.
+	isOfOneRow(err error) bool
 	// isAlone reports whether no other process can have the database open.
 	isAlone() bool
 	// isDamaged reports whether the database itself is broken.

@@ -48,6 +48,11 @@ type fileLock struct {
 	file *os.File
 	info os.FileInfo
 	uses int
+	// door lets one store of this process at a time open or close its
+	// connections. SQLite waits for most locks, but not for those of a file
+	// that is turned to WAL or loses its log
+	// (https://www.sqlite.org/wal.html chapter 8).
+	door chan struct{}
 }
 
 // heldLocks are the locks of this process.
@@ -99,7 +104,7 @@ func tryLock(path string) (*fileLock, error) {
 	if err := lockFile(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock: %s: %w", path, err), f.Close())
 	}
-	l := &fileLock{file: f, info: info, uses: 1}
+	l := &fileLock{file: f, info: info, uses: 1, door: make(chan struct{}, 1)}
 	if err := l.sign(); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock: %w", err), unlockFile(f), f.Close())
 	}
@@ -133,6 +138,19 @@ func (l *fileLock) release() error {
 	}
 	return errors.Join(unlockFile(l.file), l.file.Close())
 }
+
+// enter waits until no other store of this process opens or closes its
+// connections. leave lets the next one in.
+func (l *fileLock) enter(ctx context.Context) error {
+	select {
+	case l.door <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *fileLock) leave() { <-l.door }
 
 // isSole reports whether the lock has one use in this process.
 func (l *fileLock) isSole() bool {

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,11 +42,13 @@ const (
 	erChecked    = 1020 // MariaDB's innodb_snapshot_isolation
 	erCorruptIdx = 1712
 	erTableCrash = 1194
+	erTooLarge   = 1153 // than max_allowed_packet
 )
 
 // mysqlDB is the dialect of MySQL and MariaDB.
 type mysqlDB struct {
 	config *mysql.Config
+	conns  int // at most
 	// pruned is when this process last deleted old changes (Unix seconds).
 	pruned atomic.Int64
 }
@@ -66,7 +70,8 @@ func MySQL(dsn string, keys *tokenstore.Keyring, opts ...Option) (*Shared, error
 	if err != nil {
 		return nil, err
 	}
-	d := &mysqlDB{config: config}
+	config.DialFunc = dialAging(o.now)
+	d := &mysqlDB{config: config, conns: cmp.Or(o.conns, mysqlMaxConns)}
 	return &Shared{Store: newStore(d, keys, o), mysql: d}, nil
 }
 
@@ -92,9 +97,9 @@ func (d *mysqlDB) connect(ctx context.Context) (*pools, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(mysqlMaxConns)
-	db.SetMaxIdleConns(mysqlIdle)
+	db := sql.OpenDB(readingCommitted{connector})
+	db.SetMaxOpenConns(d.conns)
+	db.SetMaxIdleConns(min(mysqlIdle, d.conns))
 	db.SetConnMaxIdleTime(mysqlIdleTime)
 	db.SetConnMaxLifetime(mysqlLifetime)
 	if err := db.PingContext(ctx); err != nil {
@@ -128,11 +133,51 @@ func (d *mysqlDB) locked(ctx context.Context, db *sql.DB, do func(x execer) erro
 	return do(conn)
 }
 
-// begin reads what is committed: a snapshot of the transaction's start would
-// show a row as it was before somebody else changed it.
 func (d *mysqlDB) begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
-	return db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	return db.BeginTx(ctx, nil) // with the isolation of readingCommitted
 }
+
+// readingCommitted makes connections whose transactions read what is committed: a
+// snapshot of a transaction's start would show a row as it was before somebody
+// else changed it. To say so once for a connection saves each transaction a way to
+// the server. (The variable's name differs from server to server, so that it cannot
+// be one of sessionVars.)
+type readingCommitted struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c readingCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x, ok := conn.(driver.ExecerContext)
+	if !ok { // the driver that go.mod names is one
+		return nil, errors.Join(fmt.Errorf("a connection of the type %T", conn), conn.Close())
+	}
+	if _, err := x.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func (d *mysqlDB) rowsAtOnce() int { return 50 }
+
+func (d *mysqlDB) overwrite(_, columns []string) string {
+	set := make([]string, len(columns))
+	for i, c := range columns {
+		set[i] = c + " = VALUES(" + c + ")"
+	}
+	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
+}
+
+// groupOf is the realm: its operations wait for its row in tokens_budgets anyway,
+// and if that row is never given up, no other realm waits.
+func (d *mysqlDB) groupOf(id string) string { return id }
+
+// overtakesAfter: a connection may hang until the server, or the network, is
+// believed to be away, which takes longer than callers wait. The row of the realm
+// orders transactions that overlap.
+func (d *mysqlDB) overtakesAfter() time.Duration { return time.Second }
 
 func (d *mysqlDB) now(ctx context.Context, x execer) (time.Time, error) {
 	var now instant
@@ -164,6 +209,14 @@ func (d *mysqlDB) isRetryable(err error) bool {
 func (d *mysqlDB) isDuplicate(err error) bool { return serverError(err) == erDuplicate }
 
 func (d *mysqlDB) isRejected(err error) bool { return serverError(err) != 0 && !d.isRetryable(err) }
+
+// isOfOneRow: values that do not fit have a class of their own in SQL (22: data),
+// unless they are too large for any statement. A server that is read-only, full, or
+// about to stop has other errors.
+func (d *mysqlDB) isOfOneRow(err error) bool {
+	var e *mysql.MySQLError
+	return d.isDamaged(err) || errors.As(err, &e) && (e.Number == erTooLarge || string(e.SQLState[:2]) == "22")
+}
 
 func (d *mysqlDB) isAlone() bool { return false }
 

@@ -21,7 +21,7 @@ func operations(t *testing.T, s tokenstore.Database) map[string]func() error {
 	ctx, page := t.Context(), tokenstore.Page{Number: 1, Size: 10}
 	return map[string]func() error{
 		"realm":  func() error { _, err := s.Realm(ctx, "wx"); return err },
-		"realms": func() error { _, _, err := s.Realms(ctx, page, ""); return err },
+		"realms": func() error { _, _, err := s.Realms(ctx, page, tokenstore.RealmFilter{}); return err },
 		"update realm": func() error {
 			_, err := s.UpdateRealm(ctx, "wx", func(r realm.Realm, _ bool) (realm.Realm, error) { return r, nil })
 			return err

@@ -36,53 +36,121 @@ func (s *Store) Realm(ctx context.Context, id string) (realm.Realm, error) {
 }
 
 // Realms implements tokenstore.RealmStore.
-func (s *Store) Realms(ctx context.Context, page tokenstore.Page, keyword string) ([]realm.Realm, int, error) {
-	var list []realm.Realm
-	var versions []int64
+func (s *Store) Realms(ctx context.Context, page tokenstore.Page, f tokenstore.RealmFilter) ([]realm.Realm, int, error) {
+	var list realmList
 	total := 0
 	err := s.read(ctx, "list realms", func(db *sql.DB) error {
 		where, args := "", []any(nil)
-		if keyword != "" {
-			where, args = " WHERE INSTR(search, ?) > 0", []any{fold(keyword)}
+		if f.Keyword != "" {
+			where, args = " WHERE INSTR(search, ?) > 0", []any{fold(f.Keyword)}
+		}
+		const order = " ORDER BY updated_at DESC, created_at DESC, id"
+		if f.Keep != nil {
+			ids, n, err := kept(ctx, db, "SELECT id FROM tokens_realms"+where+order, args, page, scanID, f.Keep)
+			total = n
+			if err != nil || len(ids) == 0 {
+				return err
+			}
+			where, args = " WHERE id IN ("+marks(len(ids))+")", bytesOf(ids)
+			return s.readRealms(ctx, db, "SELECT "+realmColumns+" FROM tokens_realms t"+where+order, args, &list)
 		}
 		if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tokens_realms"+where, args...).Scan(&total); err != nil {
 			return err
 		}
-		query := "SELECT " + realmColumns + " FROM tokens_realms t" + where +
-			" ORDER BY updated_at DESC, created_at DESC, id LIMIT ? OFFSET ?"
-		rows, err := db.QueryContext(ctx, query, append(args, limits(page)...)...) // #nosec G202 -- constants
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			r, version, err := s.scanRealm(rows)
-			if cannotBeOpened(err) {
-				r = realm.Realm{ID: r.ID, Damaged: true}
-			} else if err != nil {
-				return err
-			}
-			list, versions = append(list, r), append(versions, version)
-		}
-		return rows.Err()
+		query := "SELECT " + realmColumns + " FROM tokens_realms t" + where + order + " LIMIT ? OFFSET ?"
+		return s.readRealms(ctx, db, query, append(args, limits(page)...), &list)
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	err = s.verifyList(ctx, len(list), func(i int, newest map[rowID]int64) error {
-		if r := list[i]; r.Damaged || isNewest(newest, realmRow(r.ID), versions[i]) {
+	err = s.verifyList(ctx, len(list.realms), func(i int, newest map[rowID]int64) error {
+		if r := list.realms[i]; r.Damaged || isNewest(newest, realmRow(r.ID), list.versions[i]) {
 			return nil
 		}
-		r, err := s.Realm(ctx, list[i].ID)
+		r, err := s.Realm(ctx, list.realms[i].ID)
 		if cannotBeOpened(err) {
-			r, err = realm.Realm{ID: list[i].ID, Damaged: true}, nil
+			r, err = realm.Realm{ID: list.realms[i].ID, Damaged: true}, nil
 		}
 		if err == nil {
-			list[i] = r
+			list.realms[i] = r
 		}
 		return err
 	})
+	return list.realms, total, err
+}
+
+// realmList are realms with the versions of their rows.
+type realmList struct {
+	realms   []realm.Realm
+	versions []int64
+}
+
+// readRealms adds the realms that a query finds. What cannot be opened is there by
+// its id.
+func (s *Store) readRealms(ctx context.Context, db *sql.DB, query string, args []any, list *realmList) error {
+	return eachRow(ctx, db, query, args, func(rows *sql.Rows) error {
+		r, version, err := s.scanRealm(rows)
+		if cannotBeOpened(err) {
+			r = realm.Realm{ID: r.ID, Damaged: true}
+		} else if err != nil {
+			return err
+		}
+		list.realms, list.versions = append(list.realms, r), append(list.versions, version)
+		return nil
+	})
+}
+
+func scanID(rows *sql.Rows) (string, error) {
+	var id string
+	err := rows.Scan(&id)
+	return id, err
+}
+
+// kept is the page of what a query finds and keep leaves, and how much it leaves.
+// Nothing is opened for that.
+func kept[T any](
+	ctx context.Context, db *sql.DB, query string, args []any, page tokenstore.Page, scan func(*sql.Rows) (T, error), keep func(T) bool,
+) (list []T, total int, err error) {
+	first := min(max(page.Number, 1)-1, math.MaxInt32) * page.Size
+	err = eachRow(ctx, db, query, args, func(rows *sql.Rows) error {
+		item, err := scan(rows)
+		if err != nil || !keep(item) {
+			return err
+		}
+		if first <= total && total < first+page.Size {
+			list = append(list, item)
+		}
+		total++
+		return nil
+	})
 	return list, total, err
+}
+
+// eachRow calls do for each row that a query finds.
+func eachRow(ctx context.Context, db *sql.DB, query string, args []any, do func(*sql.Rows) error) error {
+	rows, err := db.QueryContext(ctx, query, args...) // #nosec G701 -- constants, and marks for arguments
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := do(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// marks are so many marks for arguments.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+// bytesOf are ids as arguments: they are compared as bytes.
+func bytesOf(ids []string) []any {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = []byte(id)
+	}
+	return args
 }
 
 // UpdateRealm implements tokenstore.RealmStore.

@@ -43,7 +43,7 @@ func (s *Store) RotateKeys(ctx context.Context, progress func(tokenstore.TablePr
 	// A store of another configuration of this process, which is about to end,
 	// read the key file before the new key was in it, and seals with the old one.
 	// One that is opened from now on seals with the new one.
-	isSole := db.isSole != nil && db.isSole()
+	isSole := db.lock != nil && db.lock.isSole()
 	if err := s.registerFirst(ctx); err != nil {
 		return done, err
 	}

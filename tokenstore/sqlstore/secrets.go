@@ -47,7 +47,7 @@ func (s *Store) Secrets(ctx context.Context, page tokenstore.Page, f tokenstore.
 		}
 		const order = " ORDER BY updated_at DESC, created_at DESC, realm, ref_key"
 		if f.Keep != nil {
-			refs, n, err := keptRefs(ctx, db, "SELECT realm, ref_key FROM tokens_secrets"+where+order, args, page, f.Keep)
+			refs, n, err := kept(ctx, db, "SELECT realm, ref_key FROM tokens_secrets"+where+order, args, page, scanRef, f.Keep)
 			total = n
 			if err != nil {
 				return err
@@ -88,12 +88,7 @@ type secretList struct {
 // readSecrets adds the secrets that a query finds. What cannot be opened is there
 // by its name.
 func (s *Store) readSecrets(ctx context.Context, db *sql.DB, query string, args []any, list *secretList) error {
-	rows, err := db.QueryContext(ctx, query, args...) // #nosec G701 -- constants, and marks for arguments
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
+	return eachRow(ctx, db, query, args, func(rows *sql.Rows) error {
 		secret, version, err := s.scanSecret(rows)
 		if cannotBeOpened(err) {
 			secret = realm.Secret{Ref: secret.Ref, Damaged: true}
@@ -101,33 +96,44 @@ func (s *Store) readSecrets(ctx context.Context, db *sql.DB, query string, args 
 			return err
 		}
 		list.secrets, list.versions = append(list.secrets, secret), append(list.versions, version)
-	}
-	return rows.Err()
+		return nil
+	})
 }
 
-// keptRefs are the page of the references that a query finds and keep leaves, and
-// how many it leaves. Nothing is opened for that.
-func keptRefs(ctx context.Context, db *sql.DB, query string, args []any, page tokenstore.Page, keep func(realm.Ref) bool) (refs []realm.Ref, total int, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, 0, err
+func scanRef(rows *sql.Rows) (realm.Ref, error) {
+	var ref realm.Ref
+	err := rows.Scan(&ref.Realm, &ref.Key)
+	return ref, err
+}
+
+// CountSecrets implements tokenstore.SecretStore.
+func (s *Store) CountSecrets(ctx context.Context, realms []string, keep func(realm.Ref) bool) (map[string]int, error) {
+	counts := make(map[string]int, len(realms))
+	if len(realms) == 0 {
+		return counts, nil
 	}
-	defer func() { _ = rows.Close() }()
-	first := (page.Number - 1) * page.Size
-	for rows.Next() {
-		var ref realm.Ref
-		if err := rows.Scan(&ref.Realm, &ref.Key); err != nil {
-			return nil, 0, err
-		}
-		if !keep(ref) {
-			continue
-		}
-		if first <= total && total < first+page.Size {
-			refs = append(refs, ref)
-		}
-		total++
+	where := " FROM tokens_secrets WHERE realm IN (" + marks(len(realms)) + ")"
+	query, count := "SELECT realm, COUNT(*)"+where+" GROUP BY realm", func(rows *sql.Rows) error {
+		var id string
+		var n int
+		err := rows.Scan(&id, &n)
+		counts[id] = n
+		return err
 	}
-	return refs, total, rows.Err()
+	if keep != nil {
+		query, count = "SELECT realm, ref_key"+where, func(rows *sql.Rows) error {
+			ref, err := scanRef(rows)
+			if err == nil && keep(ref) {
+				counts[ref.Realm]++
+			}
+			return err
+		}
+	}
+	err := s.read(ctx, "count secrets", func(db *sql.DB) error {
+		clear(counts) // it may be the second try
+		return eachRow(ctx, db, query, bytesOf(realms), count)
+	})
+	return counts, err
 }
 
 // refsPerQuery is how many secrets are read at once by their references.

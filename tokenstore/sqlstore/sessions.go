@@ -24,10 +24,16 @@ const (
 const maxSessionsDropped = 100
 
 // BeginSession implements tokenstore.SessionStore. The entry of the audit that
-// says who signed in is written in the same transaction.
-func (s *Store) BeginSession(ctx context.Context, id tokenstore.SessionHash, life time.Duration) (expires time.Time, err error) {
+// says who signed in is written in the same transaction. A session has nothing to
+// seal: its owner stands in the place of that.
+func (s *Store) BeginSession(
+	ctx context.Context, id tokenstore.SessionHash, owner tokenstore.SessionOwner, life time.Duration,
+) (expires time.Time, err error) {
 	err = s.change(ctx, "begin session", realm.Ref{}, "", func(tx *txn) (err error) {
-		expires, err = putSession(ctx, tx, id, sessionKind, []byte{}, life)
+		if err := makeRoom(ctx, tx, owner); err != nil {
+			return err
+		}
+		expires, err = putSession(ctx, tx, id, sessionKind, owner[:], life)
 		return err
 	})
 	return expires, err
@@ -113,11 +119,24 @@ func (s *Store) TakeLink(ctx context.Context, code tokenstore.SessionHash) (seal
 	return sealed, nil
 }
 
-// dropSessions removes some of the rows that ended. They are looked up without a
-// lock, so that nobody waits for a link that is about to be taken.
+// makeRoom ends what is too much for one more session of an owner. Of two that begin
+// at the same moment both may find room, and the next one ends one more.
+func makeRoom(ctx context.Context, tx *txn, owner tokenstore.SessionOwner) error {
+	return deleteSessions(ctx, tx,
+		"SELECT id FROM tokens_sessions WHERE kind = ? AND sealed = ? ORDER BY expires_at DESC, id LIMIT ? OFFSET ?",
+		[]byte(sessionKind), owner[:], maxSessionsDropped, tokenstore.MaxSessions-1)
+}
+
+// dropSessions removes some of the rows that ended.
 func dropSessions(ctx context.Context, tx *txn, now time.Time) error {
-	rows, err := tx.QueryContext(ctx, "SELECT id FROM tokens_sessions WHERE expires_at <= ? OR expires_at > ? LIMIT ?",
+	return deleteSessions(ctx, tx, "SELECT id FROM tokens_sessions WHERE expires_at <= ? OR expires_at > ? LIMIT ?",
 		tx.dialect.stamp(now), tx.dialect.stamp(now.Add(2*tokenstore.MaxSessionLife)), maxSessionsDropped)
+}
+
+// deleteSessions removes the rows whose ids a query finds. They are looked up without
+// a lock, so that nobody waits for a link that is about to be taken.
+func deleteSessions(ctx context.Context, tx *txn, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

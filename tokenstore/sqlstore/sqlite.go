@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"modernc.org/sqlite"
@@ -79,11 +80,25 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 	if err != nil {
 		return nil, err
 	}
-	unclean, err := d.prepareFiles()
+	db, err := d.openFile(ctx, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
-	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders), release: lock.release, isSole: lock.isSole}
+	return db, nil
+}
+
+// openFile opens the connections, while no other store of this process opens or
+// closes its own.
+func (d *sqliteDB) openFile(ctx context.Context, lock *fileLock) (*pools, error) {
+	if err := lock.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer lock.leave()
+	unclean, err := d.prepareFiles()
+	if err != nil {
+		return nil, err
+	}
+	db := &pools{write: d.pool("", 1), read: d.pool("&_pragma=query_only(1)", sqliteReaders), lock: lock}
 	err = db.write.PingContext(ctx)
 	if err == nil && unclean {
 		err = d.quickCheck(ctx, db.write)
@@ -92,7 +107,7 @@ func (d *sqliteDB) connect(ctx context.Context) (*pools, error) {
 		err = db.read.PingContext(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", d.path, err), db.closeAll())
+		return nil, errors.Join(fmt.Errorf("%s: %w", d.path, err), db.closeFile())
 	}
 	return db, nil
 }
@@ -135,11 +150,12 @@ func (d *sqliteDB) prepareFiles() (unclean bool, err error) {
 
 func (d *sqliteDB) pool(options string, size int) *sql.DB {
 	path := (&url.URL{Path: filepath.ToSlash(d.path)}).EscapedPath()
-	// sql.Open fails for an unknown driver only.
-	db, err := sql.Open("sqlite", "file:"+path+"?"+sqliteDSN+options)
+	// It fails for options that cannot be read only.
+	connector, err := sqlite.NewConnector("file:" + path + "?" + sqliteDSN + options)
 	if err != nil {
 		panic(err)
 	}
+	db := sql.OpenDB(preparing{connector})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db
@@ -190,8 +206,26 @@ func (d *sqliteDB) stamp(t time.Time) any {
 	return t.UnixMicro()
 }
 
+// rowsAtOnce is one, so that the statements are few and stay prepared: there is no
+// way to a server that several rows could share.
+func (d *sqliteDB) rowsAtOnce() int { return 1 }
+
+func (d *sqliteDB) overwrite(keys, columns []string) string {
+	set := make([]string, len(columns))
+	for i, c := range columns {
+		set[i] = c + " = excluded." + c
+	}
+	return " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
+}
+
+// groupOf is the same for all: they wait for the one writer anyway.
+func (d *sqliteDB) groupOf(string) string { return "" }
+
+// overtakesAfter is never: there is one connection that writes.
+func (d *sqliteDB) overtakesAfter() time.Duration { return 0 }
+
 // recordChange notes nothing: nobody else shares the file.
-func (d *sqliteDB) recordChange(context.Context, *sql.Tx, writeID, realm.Ref, string) error {
+func (d *sqliteDB) recordChange(context.Context, *sql.Tx, writeID, []realm.Ref, string) error {
 	return nil
 }
 
@@ -235,6 +269,13 @@ func (d *sqliteDB) isRejected(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isOfOneRow: a row lies on pages of its own, one of which may be damaged, or not be
+// read from the disk. Any value fits.
+func (d *sqliteDB) isOfOneRow(err error) bool {
+	var e *sqlite.Error
+	return d.isDamaged(err) || errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_IOERR
 }
 
 // isAlone: this process has the lock of the file.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 
+	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
 
@@ -23,19 +24,19 @@ func (c *stateCells) claimDest() []any  { return append(c.budgetDest(), &c.deadl
 // whoever can write the database could as well delete it.
 const emptyState = "{}"
 
-// stateRow is the row of a claim or a budget as it is stored. What a decision
-// altered is found by comparing with it: a decision may alter in place what
-// lies behind a slice.
+// stateRow is the row of a claim or a budget as it is stored, or as it will be.
+// What a decision altered is found by comparing with it: a decision may alter in
+// place what lies behind a slice.
 type stateRow struct {
 	found bool
-	state []byte
+	state []byte // nil for the zero state
 	plain []byte // what is sealed; nil for nothing
 	// version counts how often the row was written.
 	version int64
 }
 
-// openState reads a row of a table: its state into v, and opens what is sealed.
-func (s *Store) openState(table string, cells stateCells, ad tokenstore.AD, v any) (stateRow, error) {
+// openState reads a row and opens what is sealed.
+func (s *Store) openState(cells stateCells, ad tokenstore.AD) (stateRow, error) {
 	row := stateRow{found: cells.version.Valid, state: cells.state, version: cells.version.Int64}
 	if !row.found || cells.seal == nil && string(cells.state) == emptyState {
 		return row, nil
@@ -47,17 +48,23 @@ func (s *Store) openState(table string, cells stateCells, ad tokenstore.AD, v an
 	if len(plain) > 0 {
 		row.plain = plain
 	}
-	if json.Unmarshal(cells.state, v) != nil {
-		return row, finalError{damagedRow(table+".state", ad.Ref)}
-	}
 	return row, nil
+}
+
+// parse reads the state into v.
+func (r stateRow) parse(table string, ref realm.Ref, v any) error {
+	if r.state != nil && json.Unmarshal(r.state, v) != nil {
+		return finalError{damagedRow(table+".state", ref)}
+	}
+	return nil
 }
 
 // is reports whether the row holds this already. A row that does not exist
 // holds the zero state.
 func (r stateRow) is(state, plain []byte) bool {
-	if !r.found {
-		return plain == nil && bytes.Equal(state, []byte(emptyState))
+	have := r.state
+	if have == nil {
+		have = []byte(emptyState)
 	}
-	return bytes.Equal(state, r.state) && bytes.Equal(plain, r.plain)
+	return bytes.Equal(state, have) && bytes.Equal(plain, r.plain)
 }

@@ -44,19 +44,18 @@ type Store struct {
 	rotations atomic.Int64
 	backingUp chan struct{} // one backup at a time
 	// chain is where the audit's entries are appended, see auditchain.go.
-	chain   *chain
-	appends appendQueue
+	chain      *chain
+	appends    appendQueue
+	operations operationQueues
 }
 
 // pools are the connections of an open store. A SQLite file has one writer;
 // MySQL uses one pool for both.
 type pools struct {
 	read, write *sql.DB
-	// release gives back what keeps other processes out; nil for nothing.
-	release func() error
-	// isSole reports whether no other store of this process has the database
-	// open; nil where others may have it anyway.
-	isSole func() bool
+	// lock keeps other processes out of a SQLite file; nil with MySQL, where
+	// others have the database open anyway.
+	lock *fileLock
 }
 
 var (
@@ -71,6 +70,7 @@ type options struct {
 	log    *zap.Logger
 	now    func() time.Time
 	failed func(level string)
+	conns  int
 	hosts  func(r realm.Realm, s *realm.Secret) []string
 }
 
@@ -89,15 +89,21 @@ func WithHosts(hosts func(r realm.Realm, s *realm.Secret) []string) Option {
 	return func(o *options) { o.hosts = hosts }
 }
 
+// WithConnections bounds how many connections to MySQL are open at a time; 0: 32.
+// Nothing that the store does needs a second one while it holds the first.
+func WithConnections(n int) Option { return func(o *options) { o.conns = n } }
+
 // WithClock replaces the clock that dates rows in SQLite. MySQL dates them by
-// its own, which all nodes share.
+// its own, which all nodes share; there the clock tells how old a connection is.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 func newStore(d dialect, keys *tokenstore.Keyring, o options) *Store {
-	return &Store{
+	s := &Store{
 		dialect: d, keys: keys, log: o.log, failed: o.failed, hosts: o.hosts,
 		gate: make(chan struct{}, 1), rotating: make(chan struct{}, 1), backingUp: make(chan struct{}, 1), chain: newChain(),
 	}
+	s.operations.open()
+	return s
 }
 
 func collect(opts []Option) options {
@@ -190,6 +196,7 @@ func (s *Store) Close() error {
 	defer func() { <-s.gate }()
 	s.closed = true
 	s.appends.close()
+	s.operations.close()
 	db := s.db.Swap(nil)
 	if db == nil {
 		return nil
@@ -201,12 +208,13 @@ func (s *Store) Close() error {
 // database when the last connection that may write goes. Only then may another
 // process come in.
 func (p *pools) closeAll() error {
-	if p.read == p.write {
+	if p.lock == nil {
 		return p.write.Close()
 	}
-	err := errors.Join(p.read.Close(), p.write.Close())
-	if p.release != nil {
-		err = errors.Join(err, p.release())
-	}
-	return err
+	p.lock.door <- struct{}{} // who opens the file comes to an end
+	err := p.closeFile()
+	p.lock.leave()
+	return errors.Join(err, p.lock.release())
 }
+
+func (p *pools) closeFile() error { return errors.Join(p.read.Close(), p.write.Close()) }

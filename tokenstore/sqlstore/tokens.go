@@ -119,20 +119,22 @@ func (s *Store) lockToken(ctx context.Context, tx *txn, ref realm.Ref) (tokenRow
 // putToken writes a token whose row the transaction holds, and returns it as
 // it will be read: times have microseconds.
 func (s *Store) putToken(ctx context.Context, tx *txn, ref realm.Ref, t realm.Token, found bool) (realm.Token, error) {
-	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
-	seal, keyID, err := s.seal(tokenAD(ref, t.Lineage, t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt),
-		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:], Kept: t.Kept.Reveal()})
+	t = microToken(t)
+	cells, err := s.tokenCells(ref, t)
 	if err != nil {
 		return t, err
 	}
-	query := "INSERT INTO tokens_tokens (lineage, seal, key_id, issued_at, expires_at, refresh_expires_at, realm, ref_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-	if found {
-		query = "UPDATE tokens_tokens SET lineage = ?, seal = ?, key_id = ?, issued_at = ?, expires_at = ?, refresh_expires_at = ? WHERE realm = ? AND ref_key = ?"
-	}
-	stamp := tx.dialect.stamp
-	_, err = tx.ExecContext(ctx, query, t.Lineage, seal, keyID,
-		stamp(t.IssuedAt), stamp(t.ExpiresAt), stamp(t.RefreshExpiresAt), []byte(ref.Realm), []byte(ref.Key))
-	return t, err
+	return t, tokenTable.put(ctx, tx, s.dialect, !found, [][]any{cells})
+}
+
+// tokenCells are the columns of tokenTable.
+func (s *Store) tokenCells(ref realm.Ref, t realm.Token) ([]any, error) {
+	seal, keyID, err := s.seal(tokenAD(ref, t.Lineage, t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt),
+		sealedToken{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Fingerprint: t.Fingerprint[:], Kept: t.Kept.Reveal()})
+	stamp := s.dialect.stamp
+	return []any{
+		[]byte(ref.Realm), []byte(ref.Key), t.Lineage, seal, keyID, stamp(t.IssuedAt), stamp(t.ExpiresAt), stamp(t.RefreshExpiresAt),
+	}, err
 }
 
 // clearToken removes a token and keeps its lineage.
@@ -186,6 +188,12 @@ func (s *Store) openToken(ref realm.Ref, cells tokenCells) (tokenRow, error) {
 
 func tokenAD(ref realm.Ref, lineage int64, issued, expires, refreshExpires time.Time) tokenstore.AD {
 	return tokenstore.AD{Column: tokenLabel, Ref: ref, Version: lineage, Row: inClear(issued, expires, refreshExpires)}
+}
+
+// microToken has times as the columns keep them.
+func microToken(t realm.Token) realm.Token {
+	t.IssuedAt, t.ExpiresAt, t.RefreshExpiresAt = micros(t.IssuedAt), micros(t.ExpiresAt), micros(t.RefreshExpiresAt)
+	return t
 }
 
 // micros is a time as the columns keep it.

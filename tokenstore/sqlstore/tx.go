@@ -30,9 +30,9 @@ type writeID [16]byte
 type txn struct {
 	*sql.Tx
 	dialect dialect
-	// changed is what the other nodes are told; nothing, where its realm is
-	// empty and client, too.
-	changed realm.Ref
+	// changed is what the other nodes are told; nothing, where there is no realm
+	// and no client.
+	changed []realm.Ref
 	// client is what the other nodes are told about clients, see clientCell.
 	client string
 	// unchanged: nothing was written.
@@ -67,23 +67,36 @@ func (s *Store) read(ctx context.Context, what string, do func(db *sql.DB) error
 // write runs do in a transaction and commits it durably. do may run several
 // times: a transaction that lost a deadlock is tried again.
 func (s *Store) write(ctx context.Context, what string, ref realm.Ref, do func(tx *txn) error) error {
+	err := s.tryWrite(ctx, what, ref, do)
+	if err == nil {
+		s.afterWrite(ctx)
+	}
+	return s.failure(ctx, what, err)
+}
+
+// afterWrite lets the dialect clear away what is old.
+func (s *Store) afterWrite(ctx context.Context) {
+	if db := s.db.Load(); db != nil {
+		s.dialect.afterWrite(ctx, db.write)
+	}
+}
+
+// tryWrite is write with the error as it is, which failure gives its meaning, and
+// without what comes afterwards.
+func (s *Store) tryWrite(ctx context.Context, what string, ref realm.Ref, do func(tx *txn) error) error {
 	db := s.db.Load()
 	if db == nil {
-		return s.notOpen(what)
+		return finalError{s.notOpen(what)}
 	}
 	err := s.writeOnce(ctx, db.write, ref, do)
 	for pause, n := firstPause, 1; err != nil && n < maxTries && s.dialect.isRetryable(err); pause, n = 2*pause, n+1 {
 		// Between half and the whole, so that two that met do not meet again.
 		if waited := sleep(ctx, pause/2+mathrand.N(pause/2)); waited != nil { // #nosec G404 -- jitter
-			return s.failure(ctx, what, waited)
+			return waited
 		}
 		err = s.writeOnce(ctx, db.write, ref, do)
 	}
-	if err != nil {
-		return s.failure(ctx, what, err)
-	}
-	s.dialect.afterWrite(ctx, db.write)
-	return nil
+	return err
 }
 
 func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do func(tx *txn) error) error {
@@ -91,7 +104,7 @@ func (s *Store) writeOnce(ctx context.Context, db *sql.DB, ref realm.Ref, do fun
 	if err != nil {
 		return err
 	}
-	t := &txn{Tx: tx, dialect: s.dialect, changed: ref}
+	t := &txn{Tx: tx, dialect: s.dialect, changed: []realm.Ref{ref}}
 	defer func() {
 		_ = tx.Rollback() // of no effect after a commit
 		t.link.release()
@@ -142,7 +155,8 @@ func (s *Store) resolveCommit(ctx context.Context, db *sql.DB, id writeID, faile
 }
 
 // failure gives an error of a driver its meaning: the caller's own
-// cancellation stays what it is, everything else is ErrUnavailable.
+// cancellation stays what it is, everything else is ErrUnavailable, also what Close
+// cancelled.
 func (s *Store) failure(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
@@ -150,6 +164,9 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 	var final finalError
 	if errors.As(err, &final) {
 		return final.err
+	}
+	if ctx.Err() == nil && errors.Is(err, context.Canceled) && s.operations.base.Err() != nil {
+		return s.notOpen(what)
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		s.failed(s.dialect.name())

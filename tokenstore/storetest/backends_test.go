@@ -27,7 +27,13 @@ func TestSQLite(t *testing.T) {
 }
 
 func TestMariaDB(t *testing.T) {
-	storetest.Run(t, storetest.Backend{Shared: true, Fresh: mariaDatabase})
+	storetest.Run(t, storetest.Backend{Shared: true, Fresh: func(t *testing.T) storetest.Database { return mariaDatabase(t) }})
+}
+
+// One connection is enough for everything: nothing asks for a second one while it
+// holds the first, which would wait for ever.
+func TestMariaDBWithOneConnection(t *testing.T) {
+	storetest.Run(t, storetest.Backend{Shared: true, Fresh: func(t *testing.T) storetest.Database { return mariaDatabase(t, sqlstore.WithConnections(1)) }})
 }
 
 func TestSQLiteAndRedis(t *testing.T) {
@@ -49,10 +55,10 @@ func sqliteDatabase(t *testing.T) storetest.Database {
 	}
 }
 
-func mariaDatabase(t *testing.T) storetest.Database {
+func mariaDatabase(t *testing.T, opts ...sqlstore.Option) storetest.Database {
 	m := testserver.MariaDB(t)
 	return storetest.Database{
-		Handle: func(t *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return mariaHandle(t, m, keys) },
+		Handle: func(t *testing.T, keys *tokenstore.Keyring) tokenstore.Store { return mariaHandle(t, m, keys, opts...) },
 		Raw: func(t *testing.T) []byte {
 			// Everything that is still in the server's memory goes to its files.
 			m.Kill(t)
@@ -110,9 +116,9 @@ func dump(t *testing.T, r *testserver.RedisDB) []byte {
 	return all
 }
 
-func mariaHandle(t *testing.T, m *testserver.MySQL, keys *tokenstore.Keyring) *sqlstore.Shared {
+func mariaHandle(t *testing.T, m *testserver.MySQL, keys *tokenstore.Keyring, opts ...sqlstore.Option) *sqlstore.Shared {
 	t.Helper()
-	s, err := sqlstore.MySQL(m.DSN(), keys)
+	s, err := sqlstore.MySQL(m.DSN(), keys, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func testOpens(t *testing.T, b Backend) {
 		})
 	}
 	wg.Wait()
-	_, total, err := shared.Realms(t.Context(), tokenstore.Page{Number: 1, Size: 10}, "")
+	_, total, err := shared.Realms(t.Context(), tokenstore.Page{Number: 1, Size: 10}, tokenstore.RealmFilter{})
 	ok(t, err)
 	if total != 6 {
 		t.Fatalf("%d realms", total)

@@ -21,6 +21,7 @@ func testCoordinate(t *testing.T, b Backend) {
 	t.Run("lineage", func(t *testing.T) { testChildren(t, fresh(t, b)) })
 	t.Run("one claim", func(t *testing.T) { testOneClaim(t, b) })
 	t.Run("one budget", func(t *testing.T) { testOneBudget(t, b) })
+	t.Run("together", func(t *testing.T) { testTogether(t, b) })
 	t.Run("open claims", func(t *testing.T) { testOpenClaims(t, fresh(t, b)) })
 	t.Run("dropped", func(t *testing.T) { testDropped(t, fresh(t, b)) })
 	t.Run("deleted", func(t *testing.T) { testClaimsGo(t, fresh(t, b)) })

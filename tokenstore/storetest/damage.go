@@ -45,7 +45,7 @@ func testDamagedRow(t *testing.T, b Backend) {
 	db.Alter(t, "UPDATE tokens_secrets SET seal = ? WHERE realm = ?", []byte("short"), []byte("bad"))
 
 	page := tokenstore.Page{Number: 1, Size: 10}
-	realms, total, err := s.Realms(t.Context(), page, "")
+	realms, total, err := s.Realms(t.Context(), page, tokenstore.RealmFilter{})
 	ok(t, err)
 	if len(realms) != 2 || total != 2 {
 		t.Fatalf("%d realms of %d", len(realms), total)

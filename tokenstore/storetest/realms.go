@@ -131,7 +131,7 @@ func testRealmPages(t *testing.T, s tokenstore.Store) {
 	want := []string{"r2", "r6", "r5", "r4", "r3", "r1", "r0"}
 	var got []string
 	for number := 1; number <= 4; number++ {
-		list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: number, Size: 3}, "")
+		list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: number, Size: 3}, tokenstore.RealmFilter{})
 		ok(t, err)
 		if total != len(want) {
 			t.Fatalf("total %d", total)
@@ -143,7 +143,23 @@ func testRealmPages(t *testing.T, s tokenstore.Store) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
-	if list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: 1 << 62, Size: 1000}, ""); err != nil || len(list) != 0 || total != 7 {
+	not := func(id string) bool { return id != "r6" && id != "r1" }
+	for number, want := range map[int]string{1: "[r2 r5 r4]", 2: "[r3 r0]", 3: "[]", 1 << 62: "[]"} {
+		list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: number, Size: 3}, tokenstore.RealmFilter{Keep: not})
+		ok(t, err)
+		ids := []string{}
+		for _, r := range list {
+			ids = append(ids, r.ID)
+		}
+		if fmt.Sprint(ids) != want || total != 5 {
+			t.Errorf("page %d of those that are kept: %v of %d, want %s", number, ids, total, want)
+		}
+	}
+	list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: 1, Size: 3}, tokenstore.RealmFilter{Keyword: "touched", Keep: not})
+	if err != nil || total != 1 || list[0].Comment != "touched last" {
+		t.Errorf("with a keyword: %v of %d, %v", list, total, err)
+	}
+	if list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: 1 << 62, Size: 1000}, tokenstore.RealmFilter{}); err != nil || len(list) != 0 || total != 7 {
 		t.Fatalf("a page far behind the end: %d of %d, %v", len(list), total, err)
 	}
 }
@@ -176,7 +192,7 @@ func testKeyword(t *testing.T, s tokenstore.Store) {
 		"wechat微": "",
 		"'":       "",
 	} {
-		list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: 1, Size: 100}, keyword)
+		list, total, err := s.Realms(t.Context(), tokenstore.Page{Number: 1, Size: 100}, tokenstore.RealmFilter{Keyword: keyword})
 		ok(t, err)
 		ids := make([]string, 0, len(list))
 		for _, r := range list {

@@ -164,6 +164,21 @@ func testSecretPages(t *testing.T, s tokenstore.Store) {
 	if got := keys(4, 3, "", 8); got != nil {
 		t.Errorf("behind the end: %v", got)
 	}
+	for _, c := range []struct {
+		realms []string
+		keep   func(realm.Ref) bool
+		want   string
+	}{
+		{[]string{"a", "b", "none"}, nil, "map[a:5 b:5]"},
+		{[]string{"b"}, keep, "map[b:4]"},
+		{[]string{"a", "b"}, func(ref realm.Ref) bool { return ref == (realm.Ref{Realm: "a", Key: "1"}) }, "map[a:1]"},
+		{nil, nil, "map[]"},
+	} {
+		counts, err := s.CountSecrets(t.Context(), c.realms, c.keep)
+		if got := fmt.Sprint(counts); err != nil || got != c.want {
+			t.Errorf("counts of %v: %s, %v, want %s", c.realms, got, err, c.want)
+		}
+	}
 	keep = func(realm.Ref) bool { return false }
 	if got := keys(1, 3, "", 0); got != nil {
 		t.Errorf("what nobody wants: %v", got)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 func testSessions(t *testing.T, b Backend) {
 	t.Run("begun, found and ended", func(t *testing.T) { testSessionLife(t, b) })
 	t.Run("ended by time", func(t *testing.T) { testSessionsEnd(t, sessionsOf(t, fresh(t, b))) })
+	t.Run("so many of an owner", func(t *testing.T) { testSessionsOfAnOwner(t, sessionsOf(t, fresh(t, b))) })
 	t.Run("a link is taken once", func(t *testing.T) { testLinkTakenOnce(t, b) })
 	t.Run("with the entry of the audit", func(t *testing.T) { testSessionAudited(t, fresh(t, b)) })
 }
@@ -28,6 +30,9 @@ func sessionsOf(t *testing.T, s tokenstore.Store) tokenstore.SessionStore {
 	}
 	return sessions
 }
+
+// owner is whose the sessions are, and other somebody else.
+var owner, other = tokenstore.SessionOwner{1}, tokenstore.SessionOwner{2}
 
 func sessionNamed(id string) tokenstore.SessionHash { return tokenstore.HashSession(realm.Hidden(id)) }
 
@@ -49,13 +54,13 @@ func testSessionLife(t *testing.T, b Backend) {
 	first, second := sessionNamed("first"), sessionNamed("second")
 	isNoSession(t, one, first)
 	before := peek(t, stores[0], realm.Ref{Realm: "r", Key: "k"}).Now
-	ends, err := one.BeginSession(t.Context(), first, time.Hour)
+	ends, err := one.BeginSession(t.Context(), first, owner, time.Hour)
 	ok(t, err)
 	after := peek(t, stores[0], realm.Ref{Realm: "r", Key: "k"}).Now
 	if began := ends.Add(-time.Hour); began.Before(before) || began.After(after) {
 		t.Errorf("it began at %v, that is not between %v and %v", began, before, after)
 	}
-	long, err := one.BeginSession(t.Context(), second, 1000*time.Hour)
+	long, err := one.BeginSession(t.Context(), second, owner, 1000*time.Hour)
 	ok(t, err)
 	if life := long.Sub(ends); life > tokenstore.MaxSessionLife {
 		t.Errorf("a session lives %v longer than one of an hour", life)
@@ -75,7 +80,7 @@ func testSessionLife(t *testing.T, b Backend) {
 func testSessionsEnd(t *testing.T, s tokenstore.SessionStore) {
 	for _, life := range []time.Duration{0, -time.Hour} {
 		id := sessionNamed("session " + life.String())
-		_, err := s.BeginSession(t.Context(), id, life)
+		_, err := s.BeginSession(t.Context(), id, owner, life)
 		ok(t, err)
 		isNoSession(t, s, id)
 		ok(t, s.BeginLink(t.Context(), sessionNamed("link "+life.String()), []byte("sealed"), life))
@@ -83,7 +88,7 @@ func testSessionsEnd(t *testing.T, s tokenstore.SessionStore) {
 	}
 	// The names are free again: the rows were removed, or inserting would fail.
 	for _, life := range []time.Duration{0, -time.Hour} {
-		_, err := s.BeginSession(t.Context(), sessionNamed("session "+life.String()), time.Hour)
+		_, err := s.BeginSession(t.Context(), sessionNamed("session "+life.String()), owner, time.Hour)
 		ok(t, err)
 	}
 	link := sessionNamed("link")
@@ -93,6 +98,35 @@ func testSessionsEnd(t *testing.T, s tokenstore.SessionStore) {
 	}
 	ok(t, s.EndSession(t.Context(), link))
 	if _, err := s.TakeLink(t.Context(), link); err != nil {
+		t.Errorf("a link was ended as a session: %v", err)
+	}
+}
+
+// testSessionsOfAnOwner: one more than he may have ends the one that would have ended
+// first, and nothing of anybody else.
+func testSessionsOfAnOwner(t *testing.T, s tokenstore.SessionStore) {
+	begin := func(name string, whose tokenstore.SessionOwner, life time.Duration) {
+		t.Helper()
+		_, err := s.BeginSession(t.Context(), sessionNamed(name), whose, life)
+		ok(t, err)
+	}
+	begin("of somebody else", other, time.Minute)
+	ok(t, s.BeginLink(t.Context(), sessionNamed("link"), owner[:], time.Minute))
+	begin("oldest", owner, 2*time.Hour)
+	begin("ends first", owner, time.Hour)
+	for i := range tokenstore.MaxSessions - 2 {
+		begin(fmt.Sprint(i), owner, 3*time.Hour)
+	}
+	ok(t, s.FindSession(t.Context(), sessionNamed("ends first")))
+	begin("one more", owner, 3*time.Hour)
+	isNoSession(t, s, sessionNamed("ends first"))
+	ok(t, s.FindSession(t.Context(), sessionNamed("oldest")))
+	begin("and another", owner, 3*time.Hour)
+	isNoSession(t, s, sessionNamed("oldest"))
+	for _, name := range []string{"0", "one more", "and another", "of somebody else"} {
+		ok(t, s.FindSession(t.Context(), sessionNamed(name)))
+	}
+	if _, err := s.TakeLink(t.Context(), sessionNamed("link")); err != nil {
 		t.Errorf("a link was ended as a session: %v", err)
 	}
 }
@@ -129,7 +163,7 @@ func testLinkTakenOnce(t *testing.T, b Backend) {
 // begins the session.
 func testSessionAudited(t *testing.T, s tokenstore.Store) {
 	entry := tokenstore.AuditEntry{Time: time.Now(), ActorKind: "client", ActorID: "ops", Act: "login", Result: tokenstore.AuditOK}
-	_, err := sessionsOf(t, s).BeginSession(tokenstore.WithAudit(t.Context(), entry), sessionNamed("audited"), time.Hour)
+	_, err := sessionsOf(t, s).BeginSession(tokenstore.WithAudit(t.Context(), entry), sessionNamed("audited"), owner, time.Hour)
 	ok(t, err)
 	list, total, err := s.Audit(t.Context(), tokenstore.AuditFilter{Act: "login"}, tokenstore.Page{Number: 1, Size: 10})
 	ok(t, err)

@@ -1,5 +1,6 @@
 // Command release builds what a release consists of: the program for every
-// system, archives, packages, lists of what is in it (SBOM), and checksums. The
+// system, archives, packages, the image for containers, lists of what is in it
+// (SBOM), and checksums. The
 // same sources, VERSION and Go make the same bytes, whoever builds them, where
 // and when.
 package main
@@ -23,6 +24,7 @@ func main() {
 	flag.StringVar(&r.Version, "version", "", "the version, as v1.2.3 (default: the tag of the commit, or a pseudo-version)")
 	flag.StringVar(&r.Tags, "tags", "", "the build tags")
 	flag.StringVar(&targets, "targets", "all", "the systems, as linux/amd64,linux/arm64")
+	flag.BoolVar(&r.ImageOnly, "image", false, "make nothing but the image for containers")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -48,6 +50,8 @@ type release struct {
 	// Tags are the build tags of the program.
 	Tags    string
 	Targets []target
+	// ImageOnly leaves out everything but the image for containers.
+	ImageOnly bool
 
 	// epoch is the time of everything in the release (SOURCE_DATE_EPOCH).
 	epoch int64
@@ -57,9 +61,11 @@ type release struct {
 	pages []entry
 	// documents are the files of the checkout that every archive has.
 	documents []entry
+	// images are those that were made, one for each processor.
+	images []builtImage
 }
 
-// Build writes the whole release into r.Out, which it empties first.
+// Build writes the release into r.Out, which it empties first.
 func (r *release) Build(ctx context.Context) (err error) {
 	if err = r.describe(ctx); err != nil {
 		return err
@@ -77,13 +83,19 @@ func (r *release) Build(ctx context.Context) (err error) {
 	if r.documents, err = r.readDocuments(); err != nil {
 		return err
 	}
-	if r.pages, err = r.makePages(ctx); err != nil {
-		return err
+	if !r.ImageOnly {
+		if r.pages, err = r.makePages(ctx); err != nil {
+			return err
+		}
 	}
+	r.images = nil
 	for _, t := range r.Targets {
 		if err = r.buildTarget(ctx, t); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
+	}
+	if err = r.writeImages(); err != nil {
+		return fmt.Errorf("image: %w", err)
 	}
 	return r.writeSums()
 }
@@ -96,6 +108,16 @@ func (r *release) buildTarget(ctx context.Context, t target) error {
 	}
 	if err := inspect(program, t); err != nil {
 		return err
+	}
+	if t.OS == "linux" {
+		image, err := r.makeImage(ctx, program, t)
+		if err != nil {
+			return fmt.Errorf("image: %w", err)
+		}
+		r.images = append(r.images, builtImage{t, image})
+	}
+	if r.ImageOnly {
+		return nil
 	}
 	if err := r.writeSBOM(program, t); err != nil {
 		return fmt.Errorf("SBOM: %w", err)

@@ -31,7 +31,7 @@ func (r *release) writePackage(format, program string, t target) error {
 	scripts := filepath.Join(r.Root, "deploy", "package")
 	info := nfpm.WithDefaults(&nfpm.Info{
 		Name: programName, Arch: t.Arch, Platform: t.OS, Version: r.Version, Release: "1",
-		Section: "web", Priority: "optional", Maintainer: "The caddy-tokens authors <caddy-tokens@users.noreply.github.com>",
+		Section: "web", Priority: "optional", Maintainer: "The caddy-tokens authors <https://github.com/caddy-tokens/caddy-tokens>",
 		Vendor: "The caddy-tokens authors", Homepage: "https://github.com/caddy-tokens/caddy-tokens",
 		License: "Apache-2.0", Description: packageDescription, MTime: r.time(), DisableGlobbing: true,
 		Overridables: nfpm.Overridables{

@@ -30,7 +30,7 @@ func (l language) facts(p presets.Preset) (list []string) {
 		add(fmt.Sprintf(w.overlap[c.Semantics], l.duration(c.Overlap.Std())))
 	}
 	add(w.refresh[c.RefreshSemantics])
-	if c.KeepWarm {
+	if c.KeepWarm.IsOn() {
 		add(w.warm)
 	}
 	for _, window := range c.Limits.Windows {

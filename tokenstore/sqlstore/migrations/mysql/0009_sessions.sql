@@ -1,6 +1,6 @@
 -- The sessions of the console, and the one-time links that make one, by the hash
 -- of their id or code. What a link is good for is sealed; a session has nothing
--- to seal, and is known by its row alone.
+-- to seal, and in its place a digest that tells whose sessions are whose.
 
 CREATE TABLE IF NOT EXISTS tokens_sessions (
 	id         VARBINARY(32) NOT NULL PRIMARY KEY,
