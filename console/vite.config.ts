@@ -44,5 +44,7 @@ export default defineConfig({
     environment: 'happy-dom',
     setupFiles: ['src/test-setup.ts'],
     restoreMocks: true,
+    // Machines that build something else at the same time are slow.
+    testTimeout: 30_000,
   },
 });

@@ -15,13 +15,13 @@ function session(query) {
     return { status: 403, body: { title: 'Forbidden', status: 403, code: 'forbidden', detail: 'sign in', message: 'sign in' } };
   }
   const here = Object.fromEntries(Object.keys(rights).map((right) => [right, true]));
-  return { body: { kind: 'admin', id: 'admin', expires_at: at(700), rights, ...(query.has('realm') ? { here } : {}) } };
+  return { body: { kind: 'admin', id: 'admin', expires_at: at(700), csrf_token: '5f'.repeat(16), rights, ...(query.has('realm') ? { here } : {}) } };
 }
 
 const attention = [
-  { realm: 'google', key: 'ann', state: 'reauth_required', fetches: 3, last_error: 'somebody has to authorize again: invalid_grant (HTTP 400) Token has been revoked.', last_error_at: at(-40) },
+  { realm: 'google', key: 'ann', state: 'reauth_required', fetches: 3, failure: 'reauth_required', code: 'invalid_grant', last_error: 'somebody has to authorize again: invalid_grant (HTTP 400) Token has been revoked.', last_error_at: at(-40) },
   {
-    realm: 'wechat', key: 'main', state: 'failing', fetches: 9, last_error: 'refused (HTTP 200) 40164 invalid ip 192.0.2.7, not in whitelist',
+    realm: 'wechat', key: 'main', state: 'failing', fetches: 9, failure: 'refused', code: '40164', last_error: 'refused (HTTP 200) 40164 invalid ip 192.0.2.7, not in whitelist',
     last_error_at: at(-3), next_refresh: at(2),
   },
   { realm: 'wecom', key: 'crm', state: 'live', fetches: 51, expires_at: at(80), note: 'contention: let one system fetch, or use the token that all share' },
@@ -50,7 +50,7 @@ export const fixtures = {
       tokens: attention,
       without_claims: 2,
       damaged: [{ kind: 'secret', realm: 'feishu', key: 'bot' }],
-      ...(query.has('page') ? { total: attention.length } : {}),
+      total: attention.length,
     },
   }),
 };

@@ -64,7 +64,7 @@ function answer(request, response, url) {
     response.writeHead(status, { 'Content-Type': status < 400 ? 'application/json' : 'application/problem+json' });
     response.end(JSON.stringify(value));
   };
-  if (request.headers['x-tokens-csrf'] !== '1') {
+  if (!request.headers['x-tokens-csrf']) {
     return json(403, { title: 'Forbidden', status: 403, code: 'forbidden', detail: 'X-Tokens-CSRF is missing', message: '' });
   }
   if (url.pathname === '/api/watch') {

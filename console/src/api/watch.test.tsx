@@ -1,6 +1,6 @@
 import { render } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { type Change, useWatch } from './watch';
+import { type Change, useWatch, watchAgain } from './watch';
 
 // Connection is one call of fetch: the test sends events and ends it.
 interface Connection {
@@ -89,4 +89,19 @@ test('whoever may not watch is not asked again', async () => {
   render(<Watcher change={() => undefined} gap={() => undefined} />);
   await vi.advanceTimersByTimeAsync(300_000);
   expect(called).toHaveBeenCalledOnce();
+});
+
+// It stayed deaf when the person had signed in again in another tab.
+test('in a new session it connects anew, although the one before refused', async () => {
+  const gap = vi.fn();
+  watchAgain(); // nobody listens
+  status = 403;
+  render(<Watcher change={() => undefined} gap={gap} />);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(connections).toHaveLength(0);
+  status = 200;
+  watchAgain();
+  await settle();
+  expect(connections).toHaveLength(1);
+  expect(gap).toHaveBeenCalledOnce();
 });

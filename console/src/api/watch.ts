@@ -92,6 +92,16 @@ function listen(listener: Listener): () => void {
   };
 }
 
+// watchAgain connects anew, in the session that requests are meant for by now: in
+// the one before, the connection has ended for good.
+export function watchAgain(): void {
+  if (!connection) return;
+  connection.abort();
+  connection = new AbortController();
+  void keepConnected(connection.signal);
+  listeners.forEach((listener) => listener.gap());
+}
+
 // useWatch calls change for each token whose state changed, and gap where
 // events were lost: everything that is shown has to be asked for again.
 export function useWatch(change: (change: Change) => void, gap: () => void, enabled = true): void {

@@ -6,6 +6,7 @@ import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { HashRouter } from 'react-router';
 import { queryClient } from '../api/query';
+import { requiredMark } from '../components/requiredMark';
 import { Gate } from './Gate';
 import { ThemeChoiceContext, useThemeChoice } from './theme';
 import { dark, light } from './themes';
@@ -22,7 +23,7 @@ export function App({ link }: { link: string | undefined }) {
   const [code] = useState(link);
   return (
     <ThemeChoiceContext value={[choice, choose]}>
-      <ConfigProvider theme={theme} locale={i18n.language === 'zh' ? zhCN : enUS} button={{ autoInsertSpace: false }}>
+      <ConfigProvider theme={theme} locale={i18n.language === 'zh' ? zhCN : enUS} button={{ autoInsertSpace: false }} form={{ requiredMark }}>
         <AntApp className="app">
           <QueryClientProvider client={queryClient}>
             <HashRouter>

@@ -1,18 +1,24 @@
 import { fireEvent, render, screen, waitFor } from '@testing-library/react';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { getJSON } from '../api/client';
 import { queryClient } from '../api/query';
-import type { Session } from '../api/session';
+import { type Session, signOut } from '../api/session';
 import { App } from './App';
 import { setLanguage, startLanguage } from './language';
 
 const all = Object.fromEntries(
   ['use', 'read', 'flush', 'authorize', 'push', 'admin_read', 'admin', 'audit'].map((right) => [right, 'all']),
 ) as Session['rights'];
+const ops: Session = { kind: 'client', id: 'ops', expires_at: '2030-01-01T00:00:00Z', csrf_token: 'of-ops', rights: all };
+const admin: Session = { kind: 'admin', id: '', expires_at: '2030-01-01T00:00:00Z', csrf_token: 'of-admin', rights: all };
+const local: Session = { kind: 'local', id: '', rights: all };
 const auditor = { ...Object.fromEntries(Object.keys(all).map((right) => [right, 'none'])), audit: 'some' } as Session['rights'];
 
-// The server: who is signed in, which key and link it takes, what was asked.
+// The server: who is signed in, which key and link it takes, what was asked, and
+// for which session.
 let session: Session | undefined;
-let asked: { method: string; path: string; body: string }[];
+let asked: { method: string; path: string; body: string; means: string | null }[];
+const reload = vi.fn();
 
 const json = (status: number, body: unknown) =>
   new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json' } });
@@ -20,7 +26,11 @@ const json = (status: number, body: unknown) =>
 async function serve(request: Request): Promise<Response> {
   const path = new URL(request.url).pathname;
   const body = await request.text();
-  asked.push({ method: request.method, path, body });
+  const means = request.headers.get('X-Tokens-CSRF');
+  asked.push({ method: request.method, path, body, means });
+  if (means !== null && means !== '1' && means !== session?.csrf_token) {
+    return json(403, { code: 'forbidden', detail: 'another session' });
+  }
   if (path !== '/api/session') {
     return json(404, { code: 'not_found' });
   }
@@ -29,10 +39,14 @@ async function serve(request: Request): Promise<Response> {
     return json(200, { success: 'ok' });
   }
   if (request.method === 'POST') {
-    if (body !== '{"key":"good"}' && body !== '{"link":"good"}') {
+    const { replace, ...who } = JSON.parse(body) as { key?: string; link?: string; replace?: boolean };
+    if (session?.expires_at && !replace) {
+      return json(409, { code: 'conflict', detail: 'signed in already' });
+    }
+    if (who.key !== 'good' && who.link !== 'good') {
       return json(403, { code: 'forbidden', detail: 'no' });
     }
-    session = { kind: 'client', id: 'ops', expires_at: '2030-01-01T00:00:00Z', rights: all };
+    session = ops;
   }
   return session ? json(200, session) : json(403, { code: 'forbidden', detail: 'no' });
 }
@@ -42,10 +56,14 @@ beforeAll(async () => {
   await setLanguage('en');
 });
 
-beforeEach(() => {
+beforeEach(async () => {
+  vi.stubGlobal('fetch', () => Promise.resolve(json(200, { success: 'ok' })));
+  await signOut(); // the page before
   session = undefined;
   asked = [];
   queryClient.clear();
+  reload.mockReset();
+  vi.spyOn(window.location, 'reload').mockImplementation(reload);
   window.location.hash = '#/no-such-page';
   vi.stubGlobal('fetch', serve);
 });
@@ -92,13 +110,13 @@ test('a link that was used leads to the page to sign in, with the reason', async
 });
 
 test('signing out leads to the page to sign in; who has no session is not offered it', async () => {
-  session = { kind: 'admin', id: 'admin', expires_at: '2030-01-01T00:00:00Z', rights: all };
+  session = admin;
   const first = render(<App link={undefined} />);
   fireEvent.click(await screen.findByRole('button', { name: /Sign out/ }));
   await screen.findByRole('heading', { name: 'Sign in' });
   first.unmount();
 
-  session = { kind: 'local', id: '', rights: all };
+  session = local;
   queryClient.clear();
   render(<App link={undefined} />);
   await screen.findByText('There is no such page');
@@ -111,4 +129,87 @@ test('the menu offers what the signed-in may see', async () => {
   await screen.findByText('There is no such page');
   const menu = screen.getAllByRole('menuitem').map(({ textContent }) => textContent);
   expect(menu).toEqual(['Overview', 'Audit']);
+});
+
+// A link that somebody else made signed a browser in anew, without a word.
+test('a link does not take the place of a session without a question, and can be left unused', async () => {
+  session = admin;
+  render(<App link="good" />);
+  await screen.findByText('A link to sign in was opened');
+  expect(posts().map(({ body }) => body)).toEqual(['{"link":"good"}']);
+  expect(screen.getByText(/You are signed in as Admin token\./)).toBeTruthy();
+  fireEvent.click(screen.getByRole('button', { name: 'Stay signed in as Admin token' }));
+  await waitFor(() => expect(screen.queryByText('A link to sign in was opened')).toBeNull());
+  expect(session).toBe(admin);
+  expect(posts()).toHaveLength(1);
+});
+
+test('whoever wants it signs in with the link', async () => {
+  session = admin;
+  render(<App link="good" />);
+  fireEvent.click(await screen.findByRole('button', { name: 'Sign in with the link' }));
+  await screen.findByText('ops');
+  expect(posts().map(({ body }) => body)).toEqual(['{"link":"good"}', '{"link":"good","replace":true}']);
+  expect(reload).not.toHaveBeenCalled();
+});
+
+test('a link that has ended meanwhile says so, and the session goes on', async () => {
+  session = admin;
+  render(<App link="used" />);
+  fireEvent.click(await screen.findByRole('button', { name: 'Sign in with the link' }));
+  await screen.findByText(/The link was used already/);
+  expect(screen.getByText('Admin token')).toBeTruthy();
+});
+
+test('a key that is typed in signs in, also where another tab has signed in meanwhile', async () => {
+  render(<App link={undefined} />);
+  await screen.findByRole('heading', { name: 'Sign in' });
+  session = admin;
+  fireEvent.change(screen.getByLabelText('Admin token or key'), { target: { value: 'good' } });
+  fireEvent.click(screen.getByRole('button', { name: 'Sign in' }));
+  await screen.findByText('ops');
+});
+
+// A page went on under the name of whoever had signed in in another tab.
+test('a page acts in its own session only, and is loaded again when another one took its place', async () => {
+  session = admin;
+  render(<App link={undefined} />);
+  await screen.findByText('There is no such page');
+  session = ops; // in another tab
+  const act = () => getJSON('api/realm').catch((error: unknown) => error);
+  expect(await act()).toMatchObject({ status: 403 });
+  expect(asked.find(({ path }) => path === '/api/realm')?.means).toBe('of-admin');
+  await waitFor(() => expect(reload).toHaveBeenCalled());
+  expect(screen.queryByText('ops')).toBeNull();
+  // Also if somebody holds up the loading.
+  expect(await act()).toMatchObject({ status: 403 });
+});
+
+test('signing out in a page whose session was replaced ends nothing', async () => {
+  session = admin;
+  render(<App link={undefined} />);
+  const out = await screen.findByRole('button', { name: /Sign out/ });
+  session = ops;
+  fireEvent.click(out);
+  await waitFor(() => expect(reload).toHaveBeenCalled());
+  expect(session).toBe(ops);
+});
+
+test('a new session of the same person is taken as it is', async () => {
+  session = admin;
+  render(<App link={undefined} />);
+  await screen.findByText('There is no such page');
+  session = { ...admin, csrf_token: 'of-admin-anew' };
+  const act = () => getJSON('api/realm').catch((error: unknown) => error);
+  expect(await act()).toMatchObject({ status: 403 });
+  await waitFor(async () => expect(await act()).toMatchObject({ status: 404 }));
+  expect(reload).not.toHaveBeenCalled();
+});
+
+test('a page of somebody without a session means none', async () => {
+  session = local;
+  render(<App link={undefined} />);
+  await screen.findByText('There is no such page');
+  await getJSON('api/realm').catch(() => undefined);
+  expect(asked.at(-1)?.means).toBeNull();
 });

@@ -5,7 +5,7 @@ import { EmptyState } from '../components/EmptyState';
 export function NotFound() {
   const { t } = useTranslation();
   return (
-    <EmptyState title={t('not_found.title')} text={t('not_found.text')}>
+    <EmptyState level={1} title={t('not_found.title')} text={t('not_found.text')}>
       <Link to="/">{t('not_found.home')}</Link>
     </EmptyState>
   );

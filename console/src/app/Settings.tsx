@@ -36,14 +36,14 @@ export function Settings() {
           onClick: ({ key }) => void setLanguage(key as Language),
         }}
       >
-        <Button type="text" icon={<GlobalOutlined />} aria-label={t('language')} title={t('language')} />
+        <Button type="text" icon={<GlobalOutlined aria-hidden />} aria-label={t('language')} title={t('language')} />
       </Dropdown>
       <Dropdown
         autoFocus
         trigger={['click']}
         menu={{ items: themes, selectedKeys: [choice], onClick: ({ key }) => choose(key as ThemeChoice) }}
       >
-        <Button type="text" icon={<BgColorsOutlined />} aria-label={t('theme.label')} title={t('theme.label')} />
+        <Button type="text" icon={<BgColorsOutlined aria-hidden />} aria-label={t('theme.label')} title={t('theme.label')} />
       </Dropdown>
       {session && (
         <span className="who" title={t(`kind.${session.kind}`)}>
@@ -51,7 +51,7 @@ export function Settings() {
         </span>
       )}
       {session?.expires_at && (
-        <Button type="text" icon={<LogoutOutlined />} loading={leave.isPending} onClick={() => leave.mutate()}>
+        <Button type="text" icon={<LogoutOutlined aria-hidden />} loading={leave.isPending} onClick={() => leave.mutate()}>
           {t('sign_out')}
         </Button>
       )}

@@ -13,7 +13,8 @@ export function SignIn({ linkError }: { linkError: Error | null }) {
   const { t } = useTranslation('session');
   const [form] = Form.useForm<{ key: string }>();
   const enter = useMutation({
-    mutationFn: ({ key }: { key: string }) => signIn({ key: key.trim() }),
+    // Whoever types in a key means it, also if another tab has signed in meanwhile.
+    mutationFn: ({ key }: { key: string }) => signIn({ key: key.trim(), replace: true }),
     // What was typed in does not stay on the page.
     onSettled: () => form.resetFields(),
   });

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { clearContainerCache, removeCSS, updateCSS } from './dynamic-css';
 
 afterEach(clearContainerCache);
@@ -20,4 +20,11 @@ test('the same key is replaced, and removed only with its mark', () => {
   expect(rules()).toHaveLength(1);
   removeCSS('key', { mark: 'm' });
   expect(rules()).toEqual([]);
+});
+
+test('what says the same is not replaced', () => {
+  const replace = vi.spyOn(CSSStyleSheet.prototype, 'replaceSync');
+  updateCSS('a{color:red;}', 'key');
+  updateCSS('a{color:red;}', 'key');
+  expect(replace).toHaveBeenCalledTimes(1);
 });

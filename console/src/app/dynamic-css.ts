@@ -13,6 +13,9 @@ interface Styled {
 }
 
 const sheets = new Map<string, CSSStyleSheet>();
+// What each of them says: to replace it, even by the same, has the browser look at
+// every element again.
+const texts = new WeakMap<CSSStyleSheet, string>();
 
 function nameOf(key: string, options: Options): string {
   return `${options.mark ?? ''}/${key}`;
@@ -29,7 +32,10 @@ export function updateCSS(css: string, key: string, options: Options = {}): Styl
       ? [sheet, ...document.adoptedStyleSheets]
       : [...document.adoptedStyleSheets, sheet];
   }
-  sheet.replaceSync(css);
+  if (texts.get(sheet) !== css) {
+    sheet.replaceSync(css);
+    texts.set(sheet, css);
+  }
   return { setAttribute: () => undefined };
 }
 

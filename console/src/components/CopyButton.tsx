@@ -42,7 +42,7 @@ export function CopyButton({ text, label }: { text: string; label?: string }) {
     );
   };
   return (
-    <Button size="small" icon={copied ? <CheckOutlined /> : <CopyOutlined />} onClick={copy} aria-live="polite">
+    <Button size="small" icon={copied ? <CheckOutlined aria-hidden /> : <CopyOutlined aria-hidden />} onClick={copy} aria-live="polite">
       {copied ? t('copied') : (label ?? t('copy'))}
     </Button>
   );

@@ -2,11 +2,13 @@ import { InboxOutlined } from '@ant-design/icons';
 import type { ReactNode } from 'react';
 
 // EmptyState says that there is nothing, why, and (children) what to do next.
-export function EmptyState({ title, text, children }: { title: string; text?: ReactNode; children?: ReactNode }) {
+// level is 1 where it is the whole page.
+export function EmptyState({ title, text, level = 2, children }: { title: string; text?: ReactNode; level?: 1 | 2; children?: ReactNode }) {
+  const Heading = `h${level}` as const;
   return (
     <div className="empty">
       <InboxOutlined aria-hidden className="empty-icon" />
-      <h2>{title}</h2>
+      <Heading>{title}</Heading>
       {text && <p>{text}</p>}
       {children}
     </div>

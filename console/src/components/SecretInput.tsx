@@ -31,6 +31,7 @@ export function SecretInput({ multiline, ...props }: Props) {
         placeholder={placeholder}
         disabled={disabled}
         aria-label={props['aria-label']}
+        aria-required={props['aria-required']}
         onChange={(event) => onChange?.(event as never)}
       />
     );

@@ -9,11 +9,11 @@ import { Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 
 const looks = {
-  live: { color: 'success', icon: <CheckCircleOutlined /> },
-  expired: { color: 'default', icon: <ClockCircleOutlined /> },
-  failing: { color: 'error', icon: <CloseCircleOutlined /> },
-  reauth_required: { color: 'warning', icon: <ExclamationCircleOutlined /> },
-  idle: { color: 'default', icon: <PauseCircleOutlined /> },
+  live: { color: 'success', icon: <CheckCircleOutlined aria-hidden /> },
+  expired: { color: 'default', icon: <ClockCircleOutlined aria-hidden /> },
+  failing: { color: 'error', icon: <CloseCircleOutlined aria-hidden /> },
+  reauth_required: { color: 'warning', icon: <ExclamationCircleOutlined aria-hidden /> },
+  idle: { color: 'default', icon: <PauseCircleOutlined aria-hidden /> },
 } as const;
 
 export const states = Object.keys(looks) as (keyof typeof looks)[];

@@ -23,16 +23,19 @@ function subscribe(changed: () => void) {
 }
 
 // TimeAgo is a time in words ("in 5 minutes"), with the exact one as its title.
-export function TimeAgo({ at }: { at: string | undefined }) {
+// over is said in place of a time that has passed: "next try: 2 minutes ago" is no
+// answer.
+export function TimeAgo({ at, over }: { at: string | undefined; over?: string | undefined }) {
+  return at ? <Ago at={at} over={over} /> : <span>-</span>;
+}
+
+function Ago({ at, over }: { at: string; over: string | undefined }) {
   const { i18n } = useTranslation();
   useSyncExternalStore(subscribe, () => now);
-  if (!at) {
-    return <span>-</span>;
-  }
   const time = dayjs(at).locale(i18n.language === 'zh' ? 'zh-cn' : 'en');
   return (
     <time dateTime={at} title={time.format('YYYY-MM-DD HH:mm:ss Z')}>
-      {time.fromNow()}
+      {over !== undefined && time.isBefore(dayjs()) ? over : time.fromNow()}
     </time>
   );
 }

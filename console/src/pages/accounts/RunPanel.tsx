@@ -2,8 +2,9 @@ import { Alert, Button, Card, Flex, Progress, Segmented, Table, Tag, Typography 
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { Said } from '../../components/Said';
 import { percent, type Outcome, type Result, type Run } from './run';
-import { reasonText, type Translate } from './reasons';
+import { reasonOf, type Translate } from './reasons';
 import { useRun, useRuns } from './runs';
 
 const colors = { ok: 'green', skipped: 'default', failed: 'red' } as const;
@@ -108,15 +109,24 @@ function Report({ run }: { run: Run }) {
               },
               {
                 title: t('column.reason'),
-                render: (_, r) => (
-                  <span style={{ overflowWrap: 'anywhere' }}>{reasonText(r.reason, t as unknown as Translate)}</span>
-                ),
+                render: (_, r) => <Why result={r} />,
               },
             ]}
           />
         </>
       )}
     </Flex>
+  );
+}
+
+function Why({ result }: { result: Result }) {
+  const { t, i18n } = useTranslation(['accounts', 'common']);
+  const { text, said } = reasonOf(result, t as unknown as Translate, (name) => i18n.exists(name));
+  return (
+    <div style={{ overflowWrap: 'anywhere' }}>
+      {text}
+      <Said open lines={[said]} />
+    </div>
   );
 }
 

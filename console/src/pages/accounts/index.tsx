@@ -1,13 +1,15 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { Alert, Card, Empty, Flex, Form, Select, Table, Tag, Typography } from 'antd';
+import { Button, Card, Empty, Flex, Form, Select, Table, Tag, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useSearchParams } from 'react-router';
-import { get, type Page } from '../backend';
+import { getJSON, type Page } from '../../api/client';
+import { withQuery } from '../../api/path';
+import { useMayFor, useSession } from '../../api/session';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { EmptyState } from '../../components/EmptyState';
 import { PageHeader } from '../../components/PageHeader';
-import { When } from '../parts';
-import { useSearch } from '../RealmSelect';
-import { useMayFor } from '../session';
+import { When } from '../../components/When';
+import { useSearch } from '../../components/RealmSelect';
 import { wayOf, type Config, type Way } from './authorizable';
 import { RunPanel } from './RunPanel';
 
@@ -35,7 +37,7 @@ function useRealms(keyword: string) {
     staleTime: Infinity,
     queryFn: async ({ signal }) =>
       Object.fromEntries(
-        (await get<Page<{ name: string; config: Config }>>('api/preset', { pageSize: 1000 }, signal)).data.list.map((p) => [
+        (await getJSON<Page<{ name: string; config: Config }>>('api/preset?pageSize=1000', signal)).data.list.map((p) => [
           p.name,
           p.config,
         ]),
@@ -44,7 +46,7 @@ function useRealms(keyword: string) {
   const realms = useQuery({
     queryKey: ['realm-configs', keyword],
     placeholderData: keepPreviousData,
-    queryFn: async ({ signal }) => (await get<Page<Realm>>('api/realm', { page: 1, pageSize: searched, keyword }, signal)).data,
+    queryFn: async ({ signal }) => (await getJSON<Page<Realm>>(withQuery('api/realm', { page: 1, pageSize: searched, keyword }), signal)).data,
   });
   const list = (realms.data?.list ?? []).map((r) => ({ id: r.id, way: wayOf(r.config, presets.data?.[r.config?.preset ?? '']) }));
   return {
@@ -59,6 +61,7 @@ function useRealms(keyword: string) {
 // renews the tokens of all of them.
 export default function Accounts() {
   const { t } = useTranslation('accounts');
+  const { may } = useSession();
   const [query, setQuery] = useSearchParams();
   const [keyword, search] = useSearch();
   const realms = useRealms(keyword);
@@ -95,7 +98,9 @@ export default function Accounts() {
         </Form.Item>
       </Form>
       {!realms.isLoading && !realm && !realms.error && (
-        <Alert type="info" showIcon title={t('noRealms')} description={t('noRealmsHint')} />
+        <EmptyState title={t('noRealms')} text={t('noRealmsHint')}>
+          {may('admin') && <Button href="#/realms/new/catalogue">{t('newRealm')}</Button>}
+        </EmptyState>
       )}
       {realms.total > searched && (
         <Typography.Paragraph type="secondary">{t('moreRealms', { count: realms.total, shown: searched })}</Typography.Paragraph>
@@ -113,7 +118,7 @@ function OfRealm({ realm }: { realm: string }) {
   const { data, error, isFetching, refetch } = useQuery({
     queryKey: ['accounts', realm, page],
     placeholderData: keepPreviousData,
-    queryFn: ({ signal }) => get<Page<Account>>('api/secret', { realm, page, pageSize: 20, status: true }, signal),
+    queryFn: ({ signal }) => getJSON<Page<Account>>(withQuery('api/secret', { realm, page, pageSize: 20, status: true }), signal),
   });
   const total = data?.data.total ?? 0;
   const stateColors: Record<string, string> = { live: 'green', expired: 'orange', failing: 'red', reauth_required: 'red' };

@@ -1,5 +1,8 @@
-// Why an account was skipped or failed, in the language of the reader. The words
-// of the API's own are known; a provider's are shown as they are.
+// Why an account was skipped or failed, in the language of the reader: by the few
+// reasons of the API's own, else by the code. What only the words of the server or
+// the provider say stands behind it, as it is.
+
+import type { Result } from './run';
 
 export type Translate = (name: string, values?: Record<string, unknown>) => string;
 
@@ -12,8 +15,11 @@ const known: Record<string, string> = {
   'internal error; the log says more': 'internal',
 };
 
-export function reasonText(reason: string | undefined, t: Translate): string {
-  if (!reason) return '';
-  const name = known[reason];
-  return name ? t(`reason.${name}`) : reason;
+export function reasonOf({ reason, code }: Pick<Result, 'reason' | 'code'>, t: Translate, exists: (name: string) => boolean): { text?: string; said?: string } {
+  const name = reason === undefined ? undefined : known[reason];
+  if (name) return { text: t(`reason.${name}`) };
+  return {
+    ...(code !== undefined && exists(`common:error.${code}`) ? { text: t(`common:error.${code}`) } : {}),
+    ...(reason ? { said: reason } : {}),
+  };
 }

@@ -10,6 +10,8 @@ export interface Result {
   key: string;
   result: Outcome;
   reason?: string;
+  // Why it failed, for programs.
+  code?: string;
 }
 
 export interface Run {

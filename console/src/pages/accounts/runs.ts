@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient, type QueryClient } from '@tanstack/react-query';
-import { lines } from '../backend';
+import { getLines } from '../../api/client';
 import { follow, newRun, type Kind, type Run } from './run';
 
 // What goes on outlives the page that began it, and its report stays until the
@@ -37,7 +37,7 @@ async function start(cache: QueryClient, realm: string, kind: Kind, expected: nu
   const path = `${encodeURIComponent(realm)}-account/${kind}-all-token`;
   const run = await follow(
     newRun(realm, kind, expected, Date.now()),
-    () => lines('POST', path, control.signal),
+    () => getLines('POST', path, control.signal),
     // A run that was replaced has no say any more.
     (r) => controls.get(realm) === control && cache.setQueryData(keyOf(realm), r),
     control.signal,

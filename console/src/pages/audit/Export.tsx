@@ -1,7 +1,8 @@
 import { Alert, Button, Card, Flex, Progress, Typography } from 'antd';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { lines, withQuery } from '../backend';
+import { getLines } from '../../api/client';
+import { withQuery } from '../../api/path';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { collect, fileName, save, type Format } from './file';
 import type { Filter } from './filter';
@@ -22,7 +23,7 @@ export function Export({ filter, total }: { filter: Filter; total: number }) {
     setCount(0);
     setError(undefined);
     try {
-      const body = await lines('GET', withQuery('api/audit', { ...filter }), control.signal);
+      const body = await getLines('GET', withQuery('api/audit', { ...filter }), control.signal);
       save(await collect(body, format, setCount), fileName(format, new Date()));
       setState('done');
     } catch (e) {

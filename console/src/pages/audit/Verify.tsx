@@ -2,7 +2,7 @@ import { Alert, Button, Card, Flex, Typography } from 'antd';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ndjson } from '../../api/lines';
-import { lines } from '../backend';
+import { getLines } from '../../api/client';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 
 interface Chain {
@@ -30,7 +30,7 @@ export function Verify() {
     setError(undefined);
     try {
       const found: Chain[] = [];
-      for await (const chain of ndjson<Chain>(await lines('POST', 'api/audit/verify', abort.current.signal))) {
+      for await (const chain of ndjson<Chain>(await getLines('POST', 'api/audit/verify', abort.current.signal))) {
         found.push(chain);
         setChains(found.slice());
       }

@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import en from '../../i18n/en/audit.json';
 import zh from '../../i18n/zh/audit.json';
 import api from '../../../../internal/adminapi/openapi.json';
-import { csvCell, csvHead, csvLine } from './csv';
+import { csvHead, csvLine } from './csv';
 import { collect } from './file';
 import { acts, queryOf, viewOf, type AuditEntry } from './filter';
-import { entryInWords, type Translate } from './words';
+import { detailText, entryInWords, type Translate } from './words';
 
 // The codes of the API's own description.
 const errorCodes = api.components.schemas.Problem.properties.code.enum;
@@ -24,29 +24,9 @@ const entry: AuditEntry = {
   result: 'ok',
 };
 
-test.each([
-  ['plain', 'plain'],
-  ['a,b', '"a,b"'],
-  ['say "x"', '"say ""x"""'],
-  ['two\nlines', '"two\nlines"'],
-  ['=HYPERLINK("http://x")', '"\'=HYPERLINK(""http://x"")"'],
-  ['+1', "'+1"],
-  ['-1+cmd', "'-1+cmd"],
-  ['@SUM(A1)', "'@SUM(A1)"],
-  ['  =1', "'  =1"],
-  ['\t=1', "'\t=1"],
-  ['\r=1', '"\'\r=1"'],
-  ['＝1', "'＝1"],
-  ['a=b', 'a=b'],
-  ['', ''],
-  [undefined, ''],
-  [-3, '-3'],
-])('the cell of %j', (value, cell) => {
-  expect(csvCell(value)).toBe(cell);
-});
-
 test('a line has as many cells as the head', () => {
   const line = csvLine({ ...entry, actor: { kind: 'client', id: '=cmd' }, count: 3 });
+  expect(csvHead.startsWith('\ufeffid,time,')).toBe(true);
   expect(line).toBe("gw/7,2026-11-29T19:00:00.000000Z,gw,7,client,'=cmd,10.1.2.3,secret.update,crm,main,,ok,,,3\r\n");
   expect(line.split(',')).toHaveLength(csvHead.split(',').length);
 });
@@ -113,4 +93,21 @@ test('every act and every code has words', () => {
     }
     expect(errorCodes.filter((code) => !(code in language.code))).toEqual([]);
   }
+});
+
+test.each(['en', 'zh'])('%s says the details that the server writes itself', (language) => {
+  const words = texts.getFixedT(language, 'audit') as unknown as Translate;
+  for (const detail of [
+    'by a one-time link',
+    'so many entries were lost while the store did not answer',
+    'so many requests came faster than they could be written',
+    'of more callers than are told apart',
+    'the entry was altered',
+  ]) {
+    expect(detailText(detail, words)).not.toMatch(/^detail|undefined/);
+  }
+  expect(detailText('began with the entry gw/7', words)).toContain('gw/7');
+  const pruned = detailText('the entries 1 to 500 of gw were deleted for their age; the digest of the last one is 5f0c', words);
+  for (const part of ['1', '500', 'gw', '5f0c']) expect(pruned).toContain(part);
+  expect(detailText('what a newer version says', words)).toBeUndefined();
 });

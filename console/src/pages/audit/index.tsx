@@ -21,14 +21,16 @@ import dayjs from 'dayjs';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useSearchParams } from 'react-router';
-import { get, type Page } from '../backend';
+import { getJSON, type Page } from '../../api/client';
+import { withQuery } from '../../api/path';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
 import { useSession } from '../../api/session';
+import { Said } from '../../components/Said';
 import { Export } from './Export';
 import { acts, pageSizes, queryOf, viewOf, type AuditEntry, type Filter, type View } from './filter';
 import { Verify } from './Verify';
-import { codeText, entryInWords, exactTime, objectText, type Translate } from './words';
+import { codeText, detailText, entryInWords, exactTime, objectText, type Translate } from './words';
 
 const colors = { ok: 'green', refused: 'orange', failed: 'red' } as const;
 
@@ -43,7 +45,7 @@ export default function Audit() {
   const { data, error, isFetching, refetch } = useQuery({
     queryKey: ['audit', queryOf(view).toString()],
     queryFn: ({ signal }) =>
-      get<Page<AuditEntry>>('api/audit', { ...view.filter, page: view.page, pageSize: view.pageSize }, signal),
+      getJSON<Page<AuditEntry>>(withQuery('api/audit', { ...view.filter, page: view.page, pageSize: view.pageSize }), signal),
     placeholderData: keepPreviousData,
     enabled: mayAll('audit'),
   });
@@ -197,7 +199,9 @@ function Whole({ entry }: { entry: AuditEntry }) {
               {
                 key: 'detail',
                 label: t('column.detail'),
-                children: <span style={{ overflowWrap: 'anywhere' }}>{entry.detail}</span>,
+                children: (
+                  <div style={{ overflowWrap: 'anywhere' }}>{detailText(entry.detail, words) ?? <Said open lines={[entry.detail]} />}</div>
+                ),
               },
             ]
           : []),

@@ -38,6 +38,27 @@ export function entryInWords(e: AuditEntry, t: Translate): string {
   });
 }
 
+// details are those that the server writes itself, and how the page says them.
+const details: [RegExp, string, string[]][] = [
+  [/^by a one-time link$/, 'link', []],
+  [/^began with the entry (.+)$/, 'began', ['id']],
+  [/^so many entries were lost while the store did not answer$/, 'lost', []],
+  [/^so many requests came faster than they could be written$/, 'fast', []],
+  [/^of more callers than are told apart$/, 'more', []],
+  [/^the entry was altered$/, 'altered', []],
+  [/^the entries (\d+) to (\d+) of (.+) were deleted for their age; the digest of the last one is (\w+)$/, 'pruned', ['first', 'last', 'node', 'digest']],
+];
+
+// detailText says a detail in the language of t; undefined for one that only its own
+// words say.
+export function detailText(detail: string, t: Translate): string | undefined {
+  for (const [pattern, name, values] of details) {
+    const found = pattern.exec(detail);
+    if (found) return t(`detail/${name}`, { ...Object.fromEntries(values.map((value, i) => [value, found[i + 1]])), keySeparator: '/' });
+  }
+  return undefined;
+}
+
 // exactTime shows a time to the second, in the zone of the reader.
 export function exactTime(time: string, language: string): string {
   return new Intl.DateTimeFormat(language, {

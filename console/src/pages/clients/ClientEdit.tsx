@@ -5,11 +5,11 @@ import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
-import { exists, taken } from '../backend';
-import { LeaveGuard } from '../leave';
+import { exists, taken } from '../../api/exists';
+import { LeaveGuard } from '../../components/LeaveGuard';
 import { useSession } from '../../api/session';
 import { ClientForm } from './ClientForm';
-import { clientPath, draftOf, getClient, newDraft, saveClient, type Draft, type Saved } from './client';
+import { draftOf, getClient, newDraft, saveClient, type Client, type Draft, type Saved } from './client';
 import { KeyOnce } from './KeyOnce';
 
 // ClientEdit creates a client, or changes the one of the address.
@@ -53,7 +53,7 @@ export default function ClientEdit() {
     setRefusal(undefined);
     try {
       // POST creates or updates: a new client must not replace one of that id.
-      if (id === undefined && (await exists(clientPath(draft.id)))) throw taken('id', t('form.idTaken'));
+      if (id === undefined && (await exists<Client>('api/client', { keyword: draft.id }, (c) => c.id === draft.id))) throw taken('id', t('form.idTaken'));
       const { key: made, ...saved } = await saveClient(draft);
       setDirty(false);
       setKey(made ?? '');

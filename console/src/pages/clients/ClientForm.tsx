@@ -19,8 +19,8 @@ import dayjs from 'dayjs';
 import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError } from '../../api/error';
-import { ApiErrorAlert } from '../../components/ApiErrorAlert';
-import { RealmSelect } from '../RealmSelect';
+import { ApiErrorAlert, useFieldText } from '../../components/ApiErrorAlert';
+import { RealmSelect } from '../../components/RealmSelect';
 import { idFault, isSource, parseLimit, type Draft } from './client';
 import { RuleEditor } from './RuleEditor';
 import { clashes, faults, type Rule } from './rule';
@@ -57,6 +57,7 @@ export function ClientForm({ start, isNew, isOwn, saving, refusal, onSave, onCan
     set({ rules: template(name, id) });
   };
 
+  const fieldText = useFieldText();
   const wrongID = isNew ? idFault(draft.id) : undefined;
   const wrongSource = draft.sources.find((s) => !isSource(s));
   const isWrong = Boolean(wrongID ?? wrongSource) || draft.rules.some((r) => faults(r).length > 0);
@@ -65,7 +66,7 @@ export function ClientForm({ start, isNew, isOwn, saving, refusal, onSave, onCan
   const problem = refusal instanceof ApiError ? refusal : undefined;
   const refusedRule = /^rules\[(\d+)\]/.exec(problem?.field ?? '');
   const error = (wrong: string | undefined, field: string) => {
-    const text = wrong ?? (problem?.field === field || problem?.field?.startsWith(`${field}[`) ? problem.detail : undefined);
+    const text = wrong ?? (problem?.field === field || problem?.field?.startsWith(`${field}[`) ? problem && fieldText(problem) : undefined);
     return text ? { validateStatus: 'error' as const, help: text } : {};
   };
 
@@ -116,6 +117,7 @@ export function ClientForm({ start, isNew, isOwn, saving, refusal, onSave, onCan
                   id="client-id"
                   value={draft.id}
                   disabled={!isNew}
+                  aria-required={isNew}
                   autoComplete="off"
                   spellCheck={false}
                   onChange={(e) => set({ id: e.target.value })}
@@ -148,7 +150,7 @@ export function ClientForm({ start, isNew, isOwn, saving, refusal, onSave, onCan
                 rule={rule}
                 showFaults={tried}
                 clash={clash.filter((c) => c.rule === i)}
-                refused={refusedRule && Number(refusedRule[1]) === i ? problem?.detail : undefined}
+                refused={refusedRule && Number(refusedRule[1]) === i ? problem && fieldText(problem) : undefined}
                 onChange={(r) => setRule(i, r)}
                 onCopy={() => set({ rules: [...draft.rules.slice(0, i + 1), { ...rule }, ...draft.rules.slice(i + 1)] })}
                 onRemove={() => set({ rules: draft.rules.filter((_, j) => j !== i) })}

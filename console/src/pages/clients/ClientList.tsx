@@ -1,15 +1,18 @@
-import { Alert, Button, Flex, Tag, Tooltip, Typography } from 'antd';
+import { Alert, Button, Flex, type TableColumnsType, Tag, Tooltip, Typography } from 'antd';
+import { useMemo } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 import { DataTable } from '../../components/DataTable';
 import { EmptyState } from '../../components/EmptyState';
 import { TimeAgo } from '../../components/TimeAgo';
 import { PageHeader } from '../../components/PageHeader';
-import { When } from '../parts';
+import { When } from '../../components/When';
 import { useSession } from '../../api/session';
 import { listClients, type Client } from './client';
 import { broad } from './rule';
 import { list, ruleInWords, type Translate } from './words';
+
+const idOf = (client: Client) => client.id;
 
 // ClientList lists the clients. The API pages and searches: there may be ten
 // thousand.
@@ -22,13 +25,40 @@ export default function ClientList() {
       {t('new')}
     </Button>
   );
+  const columns = useMemo<TableColumnsType<Client>>(
+    () => [
+      {
+        title: t('column.id'),
+        render: (_, c) => (
+          <Flex vertical gap={2} style={{ maxWidth: 280 }}>
+            <Flex gap={6} align="center" wrap>
+              <Link to={`/clients/${encodeURIComponent(c.id)}`} style={{ overflowWrap: 'anywhere' }}>
+                {c.id}
+              </Link>
+              <Badges client={c} />
+            </Flex>
+            {c.comment && (
+              <Typography.Text type="secondary" ellipsis={{ tooltip: true }}>
+                {c.comment}
+              </Typography.Text>
+            )}
+          </Flex>
+        ),
+      },
+      { title: t('column.may'), render: (_, c) => <May client={c} /> },
+      { title: t('column.identity'), render: (_, c) => <Identity client={c} /> },
+      { title: t('column.used'), render: (_, c) => <TimeAgo at={c.used_at} /> },
+      { title: t('column.expires'), render: (_, c) => <When time={c.expires_at} none={t('never')} /> },
+    ],
+    [t],
+  );
   if (session && !mayAll('admin_read')) return <Alert type="info" showIcon title={t('noRight')} />;
   return (
     <>
       <PageHeader namespace="clients">{create}</PageHeader>
       <DataTable<Client>
         queryKey={['clients']}
-        rowKey={(c) => c.id}
+        rowKey={idOf}
         label={t('title')}
         search={t('search')}
         load={async ({ page, pageSize, keyword, signal }) => (await listClients(page, pageSize, keyword ?? '', signal)).data}
@@ -37,30 +67,7 @@ export default function ClientList() {
             {create}
           </EmptyState>
         }
-        columns={[
-          {
-            title: t('column.id'),
-            render: (_, c) => (
-              <Flex vertical gap={2} style={{ maxWidth: 280 }}>
-                <Flex gap={6} align="center" wrap>
-                  <Link to={`/clients/${encodeURIComponent(c.id)}`} style={{ overflowWrap: 'anywhere' }}>
-                    {c.id}
-                  </Link>
-                  <Badges client={c} />
-                </Flex>
-                {c.comment && (
-                  <Typography.Text type="secondary" ellipsis={{ tooltip: true }}>
-                    {c.comment}
-                  </Typography.Text>
-                )}
-              </Flex>
-            ),
-          },
-          { title: t('column.may'), render: (_, c) => <May client={c} /> },
-          { title: t('column.identity'), render: (_, c) => <Identity client={c} /> },
-          { title: t('column.used'), render: (_, c) => <TimeAgo at={c.used_at} /> },
-          { title: t('column.expires'), render: (_, c) => <When time={c.expires_at} none={t('never')} /> },
-        ]}
+        columns={columns}
       />
     </>
   );

@@ -5,7 +5,7 @@ import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
-import { timeText, When } from '../parts';
+import { timeText, When } from '../../components/When';
 import { useSession } from '../../api/session';
 import { deleteClient, getClient, parseLimit, rotateClient, type Client } from './client';
 import { Badges } from './ClientList';

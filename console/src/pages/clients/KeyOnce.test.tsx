@@ -62,11 +62,11 @@ test('whoever follows a link is asked first', async () => {
   fireEvent.click(screen.getByText('audit'));
   expect(await screen.findByText(en.key.leaveText)).toBeDefined();
   expect(window.location.hash).toBe('#/clients/billing');
-  fireEvent.click(screen.getByRole('button', { name: en.form.stay }));
+  fireEvent.click(screen.getByRole('button', { name: common.leave.stay }));
   expect(everything()).toContain(canary);
 
   fireEvent.click(screen.getByText('audit'));
-  fireEvent.click(await screen.findByRole('button', { name: en.form.leaveYes }));
+  fireEvent.click(await screen.findByRole('button', { name: common.leave.leave }));
   await waitFor(() => expect(window.location.hash).toBe('#/audit'));
   expect(everything()).not.toContain(canary);
 });
@@ -80,7 +80,7 @@ test('whoever goes back or closes the page is asked first', async () => {
   const unload = new Event('beforeunload', { cancelable: true });
   window.dispatchEvent(unload);
   expect(unload.defaultPrevented).toBe(true);
-  fireEvent.click(screen.getByRole('button', { name: en.form.stay }));
+  fireEvent.click(screen.getByRole('button', { name: common.leave.stay }));
   fireEvent.click(screen.getByRole('button', { name: en.key.done }));
   await waitFor(() => expect(everything()).not.toContain(canary));
   const later = new Event('beforeunload', { cancelable: true });

@@ -1,7 +1,7 @@
 import { Alert, Button, Flex, Input, Modal, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { CopyButton } from '../../components/CopyButton';
-import { go, useLeaveGuard } from '../leave';
+import { go, useLeaveGuard } from '../../components/LeaveGuard';
 
 interface Props {
   id: string;
@@ -27,9 +27,9 @@ export function KeyOnce({ id, value, note, onDone }: Props) {
   };
   const buttons = asked ? (
     <Flex gap="small" justify="end" wrap>
-      <Button onClick={stay}>{t('form.stay')}</Button>
+      <Button onClick={stay}>{t('common:leave.stay')}</Button>
       <Button danger onClick={leave}>
-        {t('form.leaveYes')}
+        {t('common:leave.leave')}
       </Button>
     </Flex>
   ) : (

@@ -1,7 +1,7 @@
 import { CopyOutlined, DeleteOutlined } from '@ant-design/icons';
 import { Button, Card, Col, Flex, Form, Row, Segmented, Select, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { RealmsSelect } from '../RealmSelect';
+import { RealmsSelect } from '../../components/RealmSelect';
 import { Remarks } from './RulesTable';
 import { broad, faults, hasRequests, methods, rights, type Clash, type Rule } from './rule';
 import { ruleInWords, type Translate } from './words';
@@ -61,12 +61,12 @@ export function RuleEditor({ rule, number, clash, showFaults, refused, onChange,
       }
       extra={
         <Flex gap={4}>
-          <Button size="small" type="text" icon={<CopyOutlined />} aria-label={t('rule.copy', { number })} onClick={onCopy} />
+          <Button size="small" type="text" icon={<CopyOutlined aria-hidden />} aria-label={t('rule.copy', { number })} onClick={onCopy} />
           <Button
             size="small"
             type="text"
             danger
-            icon={<DeleteOutlined />}
+            icon={<DeleteOutlined aria-hidden />}
             aria-label={t('rule.remove', { number })}
             onClick={onRemove}
           />
@@ -78,6 +78,7 @@ export function RuleEditor({ rule, number, clash, showFaults, refused, onChange,
           <Form.Item label={t('rule.rights')} htmlFor={id('rights')} required {...fault('rights')}>
             <Select
               id={id('rights')}
+              aria-required
               mode="multiple"
               value={rule.rights}
               onChange={(list) => set({ rights: list })}
@@ -99,6 +100,7 @@ export function RuleEditor({ rule, number, clash, showFaults, refused, onChange,
           <Form.Item label={t('rule.realms')} htmlFor={id('realms')} required {...fault('realms')}>
             <RealmsSelect
               id={id('realms')}
+              aria-required
               value={rule.realms}
               onChange={(realms) => set({ realms })}
               placeholder={t('rule.realmPlaceholder')}

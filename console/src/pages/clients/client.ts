@@ -1,4 +1,5 @@
-import { del, get, post, type Page } from '../backend';
+import { getJSON, type Page, sendJSON } from '../../api/client';
+import { pathOf, withQuery } from '../../api/path';
 import { forAPI, type Rule } from './rule';
 
 export interface Limits {
@@ -48,14 +49,14 @@ export interface Saved extends Client {
   warnings?: string[];
 }
 
-export const clientPath = (id: string) => `api/client/${encodeURIComponent(id)}`;
+export const clientPath = (id: string) => pathOf('client', id);
 
 export const listClients = (page: number, pageSize: number, keyword: string, signal?: AbortSignal) =>
-  get<Page<Client>>('api/client', { page, pageSize, keyword }, signal);
-export const getClient = (id: string, signal?: AbortSignal) => get<Client>(clientPath(id), {}, signal);
-export const saveClient = (d: Draft) => post<Saved>('api/client', { ...d, rules: d.rules.map(forAPI) });
-export const rotateClient = (id: string, keep: string) => post<Saved>(`${clientPath(id)}/rotate`, keep ? { keep } : {});
-export const deleteClient = (id: string) => del(clientPath(id));
+  getJSON<Page<Client>>(withQuery('api/client', { page, pageSize, keyword }), signal);
+export const getClient = (id: string, signal?: AbortSignal) => getJSON<Client>(clientPath(id), signal);
+export const saveClient = (d: Draft) => sendJSON<Saved>('POST', 'api/client', { ...d, rules: d.rules.map(forAPI) });
+export const rotateClient = (id: string, keep: string) => sendJSON<Saved>('POST', `${clientPath(id)}/rotate`, keep ? { keep } : {});
+export const deleteClient = (id: string) => sendJSON('DELETE', clientPath(id));
 
 // parseLimit takes a limit such as "100/s" apart.
 export function parseLimit(text: string | undefined): { calls: number | null; unit: string } {

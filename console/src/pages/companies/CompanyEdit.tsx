@@ -4,13 +4,13 @@ import { App, Button, Card, Col, Flex, Form, Input, Row as Columns, Skeleton, Ty
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
-import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { ApiErrorAlert, useFieldText } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
 import { ApiError } from '../../api/error';
-import { exists, taken } from '../backend';
-import { LeaveGuard } from '../leave';
-import { KeySelect, RealmSelect } from '../RealmSelect';
-import { companyPath, getCompany, idFault, rowFault, saveCompany, texts, type Company, type Row } from './company';
+import { exists, taken } from '../../api/exists';
+import { LeaveGuard } from '../../components/LeaveGuard';
+import { KeySelect, RealmSelect } from '../../components/RealmSelect';
+import { getCompany, idFault, rowFault, saveCompany, texts, type Company, type Row } from './company';
 
 const none: Company = {
   taxpayer_id: '',
@@ -51,7 +51,7 @@ export default function CompanyEdit() {
     setRefusal(undefined);
     try {
       // POST creates or updates: a new company must not replace one of that id.
-      if (id === undefined && (await exists(companyPath(draft.taxpayer_id)))) throw taken('taxpayer_id', t('idTaken'));
+      if (id === undefined && (await exists<Company>('api/company', { keyword: draft.taxpayer_id }, (c) => c.taxpayer_id === draft.taxpayer_id))) throw taken('taxpayer_id', t('idTaken'));
       const saved = await saveCompany(draft, rows, company);
       cache.removeQueries({ queryKey: ['company', saved.taxpayer_id] });
       void cache.invalidateQueries({ queryKey: ['companies'] });
@@ -101,6 +101,7 @@ interface FormProps {
 
 function CompanyForm({ start, isNew, saving, refusal, onDirty, onSave, onCancel }: FormProps) {
   const { t } = useTranslation('companies');
+  const fieldText = useFieldText();
   const [draft, setDraft] = useState(start);
   const [rows, setRows] = useState<Row[]>(Object.entries(start.accounts).map(([realm, key]) => ({ realm, key })));
   const [tried, setTried] = useState(false);
@@ -112,7 +113,7 @@ function CompanyForm({ start, isNew, saving, refusal, onDirty, onSave, onCancel 
   const isWrong = wrongID !== undefined || rows.some((_, i) => rowFault(rows, i) !== undefined);
   const problem = refusal instanceof ApiError ? refusal : undefined;
   const said = (wrong: string | undefined, field: string) => {
-    const text = wrong ?? (problem?.field === field ? problem.detail : undefined);
+    const text = wrong ?? (problem?.field === field ? problem && fieldText(problem) : undefined);
     return text ? { validateStatus: 'error' as const, help: text } : {};
   };
   const input = (name: (typeof texts)[number]) => (
@@ -154,6 +155,7 @@ function CompanyForm({ start, isNew, saving, refusal, onDirty, onSave, onCancel 
                 <Input
                   id="company-id"
                   disabled={!isNew}
+                  aria-required={isNew}
                   autoComplete="off"
                   spellCheck={false}
                   value={draft.taxpayer_id}
@@ -206,7 +208,7 @@ function CompanyForm({ start, isNew, saving, refusal, onDirty, onSave, onCancel 
                     <Button
                       danger
                       type="text"
-                      icon={<DeleteOutlined />}
+                      icon={<DeleteOutlined aria-hidden />}
                       aria-label={t('removeAccount', { number: i + 1 })}
                       onClick={() => change(rows.filter((_, j) => j !== i))}
                     />

@@ -1,4 +1,5 @@
-import { Button, Flex, Tag, Typography } from 'antd';
+import { Button, Flex, type TableColumnsType, Tag, Typography } from 'antd';
+import { useMemo } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 import { DataTable } from '../../components/DataTable';
@@ -7,6 +8,8 @@ import { TimeAgo } from '../../components/TimeAgo';
 import { PageHeader } from '../../components/PageHeader';
 import { useSession } from '../../api/session';
 import { listCompanies, type Company } from './company';
+
+const idOf = (company: Company) => company.taxpayer_id;
 
 // CompanyList lists the companies that the signed-in may see.
 export default function CompanyList() {
@@ -18,12 +21,31 @@ export default function CompanyList() {
       {t('new')}
     </Button>
   );
+  const columns = useMemo<TableColumnsType<Company>>(
+    () => [
+      {
+        title: t('company_name'),
+        render: (_, c) => (
+          <Flex gap={6} wrap style={{ maxWidth: 320 }}>
+            <Link to={`/companies/${encodeURIComponent(c.taxpayer_id)}`} style={{ overflowWrap: 'anywhere' }}>
+              {c.company_name || c.taxpayer_id}
+            </Link>
+            {c.damaged && <Tag color="red">{t('damaged')}</Tag>}
+          </Flex>
+        ),
+      },
+      { title: t('taxpayer_id'), dataIndex: 'taxpayer_id' },
+      { title: t('accounts'), render: (_, c) => <AccountTags accounts={c.accounts} /> },
+      { title: t('updated'), render: (_, c) => <TimeAgo at={c.updated_at} /> },
+    ],
+    [t],
+  );
   return (
     <>
       <PageHeader namespace="companies">{create}</PageHeader>
       <DataTable<Company>
         queryKey={['companies']}
-        rowKey={(c) => c.taxpayer_id}
+        rowKey={idOf}
         label={t('title')}
         search={t('search')}
         load={async ({ page, pageSize, keyword, signal }) => (await listCompanies(page, pageSize, keyword ?? '', signal)).data}
@@ -32,22 +54,7 @@ export default function CompanyList() {
             {create}
           </EmptyState>
         }
-        columns={[
-          {
-            title: t('company_name'),
-            render: (_, c) => (
-              <Flex gap={6} wrap style={{ maxWidth: 320 }}>
-                <Link to={`/companies/${encodeURIComponent(c.taxpayer_id)}`} style={{ overflowWrap: 'anywhere' }}>
-                  {c.company_name || c.taxpayer_id}
-                </Link>
-                {c.damaged && <Tag color="red">{t('damaged')}</Tag>}
-              </Flex>
-            ),
-          },
-          { title: t('taxpayer_id'), dataIndex: 'taxpayer_id' },
-          { title: t('accounts'), render: (_, c) => <AccountTags accounts={c.accounts} /> },
-          { title: t('updated'), render: (_, c) => <TimeAgo at={c.updated_at} /> },
-        ]}
+        columns={columns}
       />
     </>
   );

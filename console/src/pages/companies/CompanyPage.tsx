@@ -4,8 +4,8 @@ import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
-import { When } from '../parts';
-import { useMayForAll } from '../session';
+import { When } from '../../components/When';
+import { useMayForAll } from '../../api/session';
 import { AccountTags } from './CompanyList';
 import { deleteCompany, getCompany, texts } from './company';
 

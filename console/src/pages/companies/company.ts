@@ -1,4 +1,5 @@
-import { del, get, post, type Page } from '../backend';
+import { getJSON, type Page, sendJSON } from '../../api/client';
+import { pathOf, withQuery } from '../../api/path';
 
 export const texts = ['company_name', 'company_phone', 'company_registered_address', 'bank_name', 'bank_account'] as const;
 
@@ -18,12 +19,12 @@ export interface Row {
   key: string;
 }
 
-export const companyPath = (id: string) => `api/company/${encodeURIComponent(id)}`;
+export const companyPath = (id: string) => pathOf('company', id);
 
 export const listCompanies = (page: number, pageSize: number, keyword: string, signal?: AbortSignal) =>
-  get<Page<Company>>('api/company', { page, pageSize, keyword }, signal);
-export const getCompany = (id: string, signal?: AbortSignal) => get<Company>(companyPath(id), {}, signal);
-export const deleteCompany = (id: string) => del(companyPath(id));
+  getJSON<Page<Company>>(withQuery('api/company', { page, pageSize, keyword }), signal);
+export const getCompany = (id: string, signal?: AbortSignal) => getJSON<Company>(companyPath(id), signal);
+export const deleteCompany = (id: string) => sendJSON('DELETE', companyPath(id));
 
 // bodyOf is what is sent for a change. The API keeps accounts that are not named,
 // so that those which were removed are named with null.
@@ -37,7 +38,7 @@ export function bodyOf(company: Company, rows: Row[], before: Company | undefine
 }
 
 export const saveCompany = (company: Company, rows: Row[], before: Company | undefined) =>
-  post<Company>('api/company', bodyOf(company, rows, before));
+  sendJSON<Company>('POST', 'api/company', bodyOf(company, rows, before));
 
 // rowFault is what is wrong with the accounts.
 export function rowFault(rows: Row[], i: number): 'realm' | 'key' | 'twice' | undefined {

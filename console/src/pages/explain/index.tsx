@@ -3,17 +3,18 @@ import { Alert, Button, Card, Col, Flex, Form, Input, Row, Select, Typography } 
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useSearchParams } from 'react-router';
-import { post } from '../backend';
+import { sendJSON } from '../../api/client';
 import { getClient, listClients } from '../clients/client';
 import { methods } from '../clients/rule';
 import { RulesTable } from '../clients/RulesTable';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
-import { KeySelect, RealmSelect, useSearch } from '../RealmSelect';
+import { Said } from '../../components/Said';
+import { KeySelect, RealmSelect, useSearch } from '../../components/RealmSelect';
 import { useSession } from '../../api/session';
-import { reasonText, type Translate } from './reasons';
+import { lastReason, type Translate, type Why } from './reasons';
 
-interface Explanation {
+interface Explanation extends Why {
   allowed: boolean;
   rule: number | null;
   reasons: string[];
@@ -42,7 +43,7 @@ export default function Explain() {
   const isComplete = Boolean(asked.client && asked.realm && asked.key);
   const answer = useQuery({
     queryKey: ['explain', ...names.map((n) => asked[n])],
-    queryFn: () => post<Explanation>('api/explain', asked),
+    queryFn: () => sendJSON<Explanation>('POST', 'api/explain', asked),
     enabled: isComplete && may('admin_read'),
     // Limits and tokens change: the answer is about now.
     staleTime: 0,
@@ -84,7 +85,7 @@ export default function Explain() {
                   <ol aria-label={t('reasons')} style={{ margin: '8px 0 0', paddingInlineStart: 20 }}>
                     {data.reasons.map((reason, i) => (
                       <li key={i} style={{ overflowWrap: 'anywhere' }}>
-                        {reasonText(reason, t as unknown as Translate)}
+                        <Reason reason={reason} why={i === data.reasons.length - 1 ? data : {}} />
                       </li>
                     ))}
                   </ol>
@@ -106,6 +107,17 @@ export default function Explain() {
           </Flex>
         )}
       </div>
+    </>
+  );
+}
+
+function Reason({ reason, why }: { reason: string; why: Why }) {
+  const { t, i18n } = useTranslation(['explain', 'common', 'failure']);
+  const { text, said } = lastReason(reason, why, t as unknown as Translate, (name) => i18n.exists(name));
+  return (
+    <>
+      {text}
+      <Said open lines={[said]} />
     </>
   );
 }
@@ -144,18 +156,18 @@ function QuestionForm({ asked, busy, mayList, onAsk }: FormProps) {
               {mayList ? (
                 <ClientSelect value={q.client} onChange={(client) => setQ({ ...q, client })} />
               ) : (
-                <Input id="explain-client" value={q.client} onChange={(e) => setQ({ ...q, client: e.target.value.trim() })} />
+                <Input id="explain-client" aria-required value={q.client} onChange={(e) => setQ({ ...q, client: e.target.value.trim() })} />
               )}
             </Form.Item>
           </Col>
           <Col xs={24} sm={12} md={8}>
             <Form.Item label={t('realm')} htmlFor="explain-realm" required {...missing('realm')}>
-              <RealmSelect id="explain-realm" value={q.realm} onChange={(realm) => setQ({ ...q, realm, key: '' })} />
+              <RealmSelect id="explain-realm" aria-required value={q.realm} onChange={(realm) => setQ({ ...q, realm, key: '' })} />
             </Form.Item>
           </Col>
           <Col xs={24} sm={12} md={8}>
             <Form.Item label={t('key')} htmlFor="explain-key" required {...missing('key')}>
-              <KeySelect id="explain-key" realm={q.realm} value={q.key} onChange={(key) => setQ({ ...q, key })} />
+              <KeySelect id="explain-key" aria-required realm={q.realm} value={q.key} onChange={(key) => setQ({ ...q, key })} />
             </Form.Item>
           </Col>
           <Col xs={24} sm={8} md={4}>
@@ -203,6 +215,7 @@ function ClientSelect({ value, onChange }: { value: string; onChange: (id: strin
   return (
     <Select
       id="explain-client"
+      aria-required
       value={value || null}
       loading={isFetching}
       showSearch={{ onSearch: search, filterOption: false }}

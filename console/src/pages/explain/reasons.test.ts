@@ -2,11 +2,15 @@ import i18next from 'i18next';
 import { expect, test } from 'vitest';
 import en from '../../i18n/en/explain.json';
 import zh from '../../i18n/zh/explain.json';
-import { reasonText, type Translate } from './reasons';
+import common from '../../i18n/en/common.json';
+import failure from '../../i18n/en/failure.json';
+import commonZH from '../../i18n/zh/common.json';
+import failureZH from '../../i18n/zh/failure.json';
+import { lastReason, reasonText, type Translate } from './reasons';
 
 const texts = i18next.createInstance();
 await texts.init({
-  resources: { en: { explain: en }, zh: { explain: zh } },
+  resources: { en: { explain: en, common, failure }, zh: { explain: zh, common: commonZH, failure: failureZH } },
   lng: 'en',
   fallbackLng: false,
   defaultNS: 'explain',
@@ -34,11 +38,28 @@ test.each([
   ],
   [
     'the state of the token is failing: invalid <b>secret</b>',
-    'The state of the token is failing: invalid <b>secret</b>',
-    'token 的状态是 failing：invalid <b>secret</b>',
+    'The state of the token is Failing.',
+    'token 的状态是 获取失败。',
   ],
-  ['something that a newer version says', 'something that a newer version says', 'something that a newer version says'],
+  ['something that a newer version says', undefined, undefined],
 ])('%s', (reason, english, chinese) => {
   expect(reasonText(reason, words('en'))).toBe(english);
   expect(reasonText(reason, words('zh'))).toBe(chinese);
+});
+
+// They were English in the Chinese console.
+test('what the realm and the token have to do with it is said by codes, and the words of the server stand behind', () => {
+  const say = (reason: string, why: object, language: string) =>
+    lastReason(reason, why, words(language), (name) => texts.exists(name, { lng: language }));
+  for (const [language, errors, failures] of [['en', common, failure], ['zh', commonZH, failureZH]] as const) {
+    expect(say('no realm is named x', { code: 'realm_not_found' }, language)).toEqual({
+      text: errors.error.realm_not_found,
+      said: 'no realm is named x',
+    });
+    const failing = say('the state of the token is failing: refused: 40125 invalid', { failure: 'refused', provider_code: '40125' }, language);
+    expect(failing.text).toContain(failures.refused.secret.reason);
+    expect(failing.said).toBe('refused: 40125 invalid');
+    expect(say('there is a live token', {}, language)).toEqual({ text: words(language)('reason.live') });
+    expect(say('something new', { code: 'of_a_newer_version' }, language)).toEqual({ said: 'something new' });
+  }
 });

@@ -1,6 +1,9 @@
 // The reasons of an explanation, in the language of the reader. The API writes
-// them in English; each is recognized by its words. One that is new, or that
-// says something in the words of a provider, is shown as it is.
+// them in English; each is recognized by its words, and what the realm, the secret
+// and the token have to do with it by codes. What only the words of the server or
+// the provider say stands behind that, as it is.
+
+import { whyFailed } from '../../components/failure';
 
 export type Translate = (name: string, values?: Record<string, unknown>) => string;
 
@@ -31,7 +34,7 @@ const patterns: [RegExp, Say][] = [
   [/^there is a live token$/, (t) => t('reason.live')],
   [
     /^the state of the token is (\w+)(?:: (.+))?$/s,
-    (t, [, state, error]) => t(error ? 'reason.stateError' : 'reason.state', { state, error }),
+    (t, [, state]) => t('reason.state', { state: t(`common:state.${state}`, { defaultValue: state }) }),
   ],
   [/^what is stored of the client is damaged, so that nobody is this client$/, (t) => t('reason.damaged')],
   [/^the client expired at (.+)$/, (t, [, time]) => t('reason.expired', { time })],
@@ -47,8 +50,28 @@ const patterns: [RegExp, Say][] = [
   ],
 ];
 
-// reasonText says a reason in the language of t.
-export function reasonText(reason: string, t: Translate): string {
+// Why is what the last reason says, for programs.
+export interface Why {
+  code?: string;
+  failure?: string;
+  provider_code?: string;
+}
+
+// lastReason says the last reason by its codes; said are the words of the server.
+export function lastReason(reason: string, why: Why, t: Translate, exists: (name: string) => boolean): { text?: string; said?: string } {
+  if (why.code !== undefined && exists(`common:error.${why.code}`)) {
+    return { text: t(`common:error.${why.code}`), said: reason };
+  }
+  const text = reasonText(reason, t);
+  if (why.failure === undefined) return text === undefined ? { said: reason } : { text };
+  const { failure, provider_code: code } = why;
+  const cause = t(`failure:${whyFailed({ failure, ...(code === undefined ? {} : { code }) }, exists)}.reason`);
+  return { text: text === undefined ? cause : `${text} ${cause}`, said: /: (.+)$/s.exec(reason)?.[1] ?? reason };
+}
+
+// reasonText says a reason in the language of t; undefined for one that only its own
+// words say.
+export function reasonText(reason: string, t: Translate): string | undefined {
   // The narrower pattern for rules with paths stands behind the one for rules.
   if (/, which goes by paths, so that the request is refused$/.test(reason)) {
     return patterns[1]![1](t, patterns[1]![0].exec(reason) ?? []);
@@ -57,5 +80,5 @@ export function reasonText(reason: string, t: Translate): string {
     const found = pattern.exec(reason);
     if (found) return say(t, found);
   }
-  return reason;
+  return undefined;
 }

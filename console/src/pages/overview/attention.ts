@@ -1,8 +1,9 @@
-import { adviceOf } from './advice';
+import { whyFailed, whyNoted, type Why } from '../../components/failure';
 import type { Status, TokenStatus } from './data';
 
 // Item is one thing that needs a person, or soon will. Its texts are
-// `attention.<kind>`, with the values; advice is the name of one more.
+// `attention.<kind>`, with the values; advice is the name of one more. Of tokens
+// they are those of why.
 export interface Item {
   id: string;
   kind: 'store' | 'damaged' | 'reauth' | 'failing' | 'without_claims' | 'stale' | 'note' | 'budget';
@@ -12,23 +13,24 @@ export interface Item {
   said?: string | undefined;
   at?: string | undefined;
   advice?: string;
+  // Why, and what to do, where it is about a token.
+  why?: Why;
   token?: TokenStatus;
 }
 
-function tokenItems(token: TokenStatus): Item[] {
+function tokenItems(token: TokenStatus, exists: (name: string) => boolean): Item[] {
   const { realm, key, state } = token;
   const base = { values: { realm, key }, token, said: token.last_error, at: token.last_error_at };
   const items: Item[] = [];
   if (state === 'reauth_required') {
-    items.push({ ...base, id: `reauth/${realm}/${key}`, kind: 'reauth', severity: 'error', advice: 'advice.reauth' });
+    items.push({ ...base, id: `reauth/${realm}/${key}`, kind: 'reauth', severity: 'error', why: 'failure.reauth_required' });
   }
   if (state === 'failing') {
-    const advice = `advice.${adviceOf(token.last_error ?? '')}`;
-    items.push({ ...base, id: `failing/${realm}/${key}`, kind: 'failing', severity: 'error', advice });
+    items.push({ ...base, id: `failing/${realm}/${key}`, kind: 'failing', severity: 'error', why: whyFailed(token, exists) });
   }
   if (token.note) {
-    const advice = token.note.startsWith('this node does not hear') ? 'advice.deaf' : 'advice.contention';
-    items.push({ ...base, id: `note/${realm}/${key}`, kind: 'note', severity: 'warning', said: token.note, at: undefined, advice });
+    const why = whyNoted(token.note);
+    items.push({ ...base, id: `note/${realm}/${key}`, kind: 'note', severity: 'warning', said: token.note, at: undefined, why });
   }
   return items;
 }
@@ -54,7 +56,7 @@ function budgetItems(tokens: TokenStatus[], isListed: (token: TokenStatus) => bo
 }
 
 // attentionOf lists what needs a person, what is worst first.
-export function attentionOf(status: Status): Item[] {
+export function attentionOf(status: Status, exists: (name: string) => boolean): Item[] {
   const items: Item[] = [];
   for (const store of status.stores.filter(({ ok }) => !ok)) {
     items.push({
@@ -75,7 +77,7 @@ export function attentionOf(status: Status): Item[] {
   if (status.clients.stale_since) {
     items.push({ id: 'stale', kind: 'stale', severity: 'warning', values: {}, at: status.clients.stale_since, advice: 'advice.stale' });
   }
-  const ofTokens = status.tokens.flatMap(tokenItems);
+  const ofTokens = status.tokens.flatMap((token) => tokenItems(token, exists));
   items.push(...ofTokens);
   const listed = new Set(ofTokens.map(({ token }) => token));
   items.push(...budgetItems(status.tokens, (token) => listed.has(token)));

@@ -7,7 +7,7 @@ export type TokenStatus = Schemas['TokenStatus'];
 
 // Status is GET /api/status with attention=true: of the tokens, only those that
 // need a person or soon will; total is their number on all pages.
-export type Status = Schemas['Status'] & { total?: number };
+export type Status = Schemas['Status'];
 
 // Sample is what happened in one step of time.
 export interface Sample {

@@ -62,7 +62,7 @@ export function Catalogue({ choose }: { choose: (preset: string | null) => void 
       </ul>
       {list && (
         <p>
-          <Button icon={<CodeOutlined />} onClick={() => choose(null)}>
+          <Button icon={<CodeOutlined aria-hidden />} onClick={() => choose(null)}>
             {t('catalogue.own')}
           </Button>
         </p>

@@ -3,14 +3,14 @@ import { Button, Checkbox, Modal, Skeleton } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
-import { deleteRealm, useRealmSums } from './api';
+import { deleteRealm, useRealmCounts } from './api';
 
 /** The button that deletes a realm, and the question about its secrets. */
 export function DeleteRealm({ id, onDone }: { id: string; onDone: () => void }) {
   const { t } = useTranslation('realms');
   const [isOpen, setOpen] = useState(false);
   const [isAgreed, setAgreed] = useState(false);
-  const { secrets } = useRealmSums(id);
+  const { secrets } = useRealmCounts(id);
   const hasSecrets = secrets !== undefined && secrets > 0;
   const run = useMutation({ mutationFn: () => deleteRealm(id, hasSecrets), onSuccess: onDone });
   const open = () => {

@@ -74,7 +74,7 @@ export function DryRun({ realm, secret, preset, example, isFixed, mayCall }: Pro
           <Button
             type="primary"
             htmlType="submit"
-            icon={<PlayCircleOutlined />}
+            icon={<PlayCircleOutlined aria-hidden />}
             loading={run.isPending}
             disabled={key === '' || (isFixed && !mayCall)}
           >

@@ -5,8 +5,9 @@ import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams } from 'react-router';
 import { ApiError } from '../../api/error';
 import { useSession } from '../../api/session';
-import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { ApiErrorAlert, useFieldText } from '../../components/ApiErrorAlert';
 import { PageHeader } from '../../components/PageHeader';
+import { Warnings } from '../../components/Warnings';
 import { type Realm, saveRealm, useRealm } from './api';
 import { ConfigEditor, useConfigText } from './ConfigEditor';
 import { Item } from './RealmForm';
@@ -33,18 +34,22 @@ export default function EditRealm() {
 
 function EditForm({ realm }: { realm: Realm }) {
   const { t } = useTranslation('realms');
+  const fieldText = useFieldText();
   const navigate = useNavigate();
   const { mayAll } = useSession();
   const editor = useConfigText(JSON.stringify(realm.config ?? {}, null, 2));
   const [comment, setComment] = useState(realm.comment ?? '');
   const [held, setHeld] = useState<Realm | null>(null);
+  const [warnings, setWarnings] = useState<string[]>([]);
   const save = useMutation({
     mutationFn: (keepValues: boolean) =>
       saveRealm({ id: realm.id, comment: comment.trim(), config: editor.config ?? {} }, keepValues),
     onSuccess: (saved) => {
       const isHeld = (saved.needs_values?.length ?? 0) + (saved.needs_shared?.length ?? 0) > 0;
-      if (!isHeld) return void navigate(realmPath(realm.id));
-      setHeld(saved);
+      const found = saved.warnings ?? [];
+      if (!isHeld && found.length === 0) return void navigate(realmPath(realm.id));
+      setHeld(isHeld ? saved : null);
+      setWarnings(found);
       // The answer has its values masked: what was typed goes.
       editor.setText(JSON.stringify(saved.config ?? {}, null, 2));
     },
@@ -72,7 +77,8 @@ function EditForm({ realm }: { realm: Realm }) {
           }
         />
       )}
-      <Item label={t('form.comment')} name="realm-comment" error={isAt('comment') ? refused?.detail : undefined}>
+      <Warnings warnings={warnings} />
+      <Item label={t('form.comment')} name="realm-comment" error={isAt('comment') && refused ? fieldText(refused) : undefined}>
         <Input.TextArea
           id="realm-comment"
           rows={2}
@@ -82,7 +88,7 @@ function EditForm({ realm }: { realm: Realm }) {
         />
       </Item>
       <p className="lead">{t('edit.masked')}</p>
-      <ConfigEditor editor={editor} error={isAt('config') ? refused?.detail : undefined} field={refused?.field} />
+      <ConfigEditor editor={editor} error={isAt('config') && refused ? fieldText(refused) : undefined} field={refused?.field} />
       <ApiErrorAlert error={isAt('comment') || isAt('config') ? null : save.error} />
       <Button type="primary" htmlType="submit" loading={save.isPending} disabled={editor.config === null}>
         {t('common:save')}

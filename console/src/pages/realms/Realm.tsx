@@ -6,13 +6,13 @@ import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { CopyButton } from '../../components/CopyButton';
 import { PageHeader } from '../../components/PageHeader';
 import { TimeAgo } from '../../components/TimeAgo';
-import { type Realm, usePreset, useRealm } from './api';
+import { type Realm, usePreset, useRealm, useRealmCounts } from './api';
 import { DeleteRealm } from './DeleteRealm';
 import { parentsOf, type Preset, withPreset } from './draft';
 import { DryRun } from './DryRun';
 import { Origin } from './Origin';
 import './realms.css';
-import { Sums } from './Sums';
+import { Counts } from './Counts';
 import { wayOf } from './way';
 import { type Language, realmPath } from './words';
 
@@ -73,6 +73,7 @@ function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) 
   const { t, i18n } = useTranslation('realms');
   const config = withPreset(realm.config ?? {}, preset);
   const parents = parentsOf(config);
+  const counts = useRealmCounts(realm.id);
   const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : '-');
   return (
     <Descriptions
@@ -89,7 +90,7 @@ function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) 
         },
         { key: 'api', label: t('api'), children: <code>{text(config.api)}</code> },
         { key: 'way', label: t('way.label'), children: t(`way.${wayOf(config)}`) },
-        { key: 'secrets', label: t('secrets'), children: <Sums id={realm.id} /> },
+        { key: 'secrets', label: t('secrets'), children: <Counts id={realm.id} {...counts} /> },
         ...(parents.length > 0
           ? [
               {
@@ -108,9 +109,6 @@ function Facts({ realm, preset }: { realm: Realm; preset: Preset | undefined }) 
           ? [{ key: 'updated', label: t('updated'), children: <TimeAgo at={realm.updated_at} /> }]
           : []),
         ...(config.inject_only ? [{ key: 'inject_only', label: 'inject_only', children: t('form.inject_only') }] : []),
-        ...(realm.not_yet_active
-          ? [{ key: 'inactive', label: t('not_yet_active'), children: realm.not_yet_active.join(', ') }]
-          : []),
       ]}
     />
   );

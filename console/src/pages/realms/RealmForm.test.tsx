@@ -23,11 +23,9 @@ const preset: Preset = {
   config: { api: 'https://shop.example', url: 'https://shop.example/token' },
 };
 
-const unknown: Answer = () => {
-  throw new Refusal(404, { code: 'realm_not_found', detail: 'no such realm' });
-};
 const answers: Record<string, Answer> = {
-  'GET api/realm/': unknown,
+  // A realm that has the id as a part of its own is another one.
+  'GET api/realm?': () => ({ data: { list: [{ id: 'shop-2' }], total: 1 } }),
   'GET api/preset/': () => preset,
   'POST api/realm': ({ body }) => body,
   'POST api/secret': ({ body }) => ({ ...(body as object), fields: { password: '******************' } }),
@@ -68,6 +66,15 @@ it('saves the realm and its first secret, and keeps nothing of what was typed', 
   await waitFor(() => expect(traces()).not.toContain('CANARY'));
 });
 
+it('warns of what is odd about the first secret', async () => {
+  const warnings = ['fields.ticket: is missing; without it there is no token'];
+  await show(<RealmForm preset={preset} />, { ...answers, 'POST api/secret': ({ body }) => ({ ...(body as object), warnings }) });
+  fill({ app_id: 'A', app_secret: 'B', password: 'C' });
+  save();
+  await screen.findByText('The realm shop and its secret main are saved.');
+  await screen.findByText('ticket is missing. Without it there is no token.');
+});
+
 it('sends nothing while something is missing, and says what', async () => {
   const { sent } = await show(<RealmForm preset={preset} />, answers);
   fill({ app_id: 'A', app_secret: 'x' });
@@ -77,7 +84,10 @@ it('sends nothing while something is missing, and says what', async () => {
 });
 
 it('does not save over a realm that there is', async () => {
-  const { sent } = await show(<RealmForm preset={preset} />, { ...answers, 'GET api/realm/': () => ({ id: 'shop' }) });
+  const { sent } = await show(<RealmForm preset={preset} />, {
+    ...answers,
+    'GET api/realm?': () => ({ data: { list: [{ id: 'shop-2' }, { id: 'shop' }], total: 2 } }),
+  });
   fill({ app_id: 'A', ...canaries });
   save();
   await screen.findByText('The realm shop already exists. Choose another id, or change that realm.');
@@ -102,7 +112,7 @@ it('shows a refusal at the field that the API names, and saves the rest again', 
   save();
   await screen.findByText('The realm shop and its secret main are saved.');
   // It is not looked for again: this form made it.
-  expect(sent.filter((one) => one.path === 'api/realm/shop')).toHaveLength(1);
+  expect(sent.filter((one) => one.path.startsWith('api/realm?'))).toHaveLength(1);
   expect(traces()).not.toContain('CANARY');
 });
 
@@ -121,6 +131,30 @@ it('takes the configuration of an expert, with the values of the form', async ()
   await screen.findByText('The realm shop and its secret main are saved.');
   const realm = sent.find((one) => one.method === 'POST' && one.path === 'api/realm')?.body;
   expect(realm).toMatchObject({ config: { keep_warm: true, shared: { app_secret: 'CANARY-app' } } });
+});
+
+it('asks for what the server says that a grant reads', async () => {
+  const { sent } = await show(<RealmForm preset={null} />, {
+    'GET api/realm/crm?reads=true': () => ({ id: 'crm', reads: ['client_id', 'client_secret'] }),
+    ...answers,
+  });
+  const editor = screen.getByLabelText<HTMLTextAreaElement>('Configuration (JSON)');
+  const grant = { name: 'client_credentials', token_url: 'https://crm.example/t' };
+  fireEvent.change(editor, { target: { value: JSON.stringify({ grant }) } });
+  fill({ Id: 'crm', 'Add a field by its name': 'tenant' });
+  fireEvent.click(screen.getByRole('button', { name: 'Add' }));
+  fill({ tenant: 'T' });
+  expect(screen.queryByLabelText('client_secret')).toBeNull();
+  save();
+  await screen.findByLabelText('client_secret');
+  expect(sent.filter((one) => one.path === 'api/secret')).toEqual([]);
+  fill({ client_id: 'A', client_secret: 'CANARY-own' });
+  save();
+  await screen.findByText('The realm crm and its secret main are saved.');
+  expect(sent.find((one) => one.path === 'api/secret')?.body).toMatchObject({
+    fields: { tenant: 'T', client_id: 'A', client_secret: 'CANARY-own' },
+  });
+  expect(traces()).not.toContain('CANARY');
 });
 
 it('knows the input of a refused field', () => {

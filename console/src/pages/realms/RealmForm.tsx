@@ -3,10 +3,12 @@ import { Alert, Button, Checkbox, Collapse, Form, Input, Switch, Typography } fr
 import { type ReactNode, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError } from '../../api/error';
-import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { ApiErrorAlert, useFieldText } from '../../components/ApiErrorAlert';
 import { saveSecret } from '../secrets/api';
+import { AddField } from '../secrets/AddField';
 import { FieldInput } from '../secrets/FieldInput';
-import { realmExists, saveRealm } from './api';
+import { plain } from '../secrets/fields';
+import { fieldsOfRealm, realmExists, saveRealm } from './api';
 import { ConfigEditor, useConfigText } from './ConfigEditor';
 import { Done } from './Done';
 import {
@@ -65,20 +67,27 @@ export function inputOf(field: string | undefined): string {
  */
 export function RealmForm({ preset }: { preset: Preset | null }) {
   const { t, i18n } = useTranslation('realms');
+  const fieldText = useFieldText();
   const [draft, setDraft] = useState(() => emptyDraft(preset?.name ?? ''));
   const [isExpert, setExpert] = useState(preset === null);
   const editor = useConfigText(JSON.stringify(preset ? { preset: preset.name } : USUAL, null, 2));
+  /** Fields that a person added, and those that the server says a grant reads. */
+  const [added, setAdded] = useState<string[]>([]);
+  const [read, setRead] = useState<string[]>([]);
   const [isTried, setTried] = useState(false);
   const [isCreated, setCreated] = useState(false);
-  const [saved, setSaved] = useState<{ realm: string; secret: string | null; config: Config } | null>(null);
+  const [saved, setSaved] = useState<{ realm: string; secret: string | null; warnings: string[]; config: Config } | null>(null);
 
   const change = (part: Partial<Draft>) => {
     // What was refused is being corrected.
     if (save.isError) save.reset();
     setDraft((before) => ({ ...before, ...part }));
   };
-  const fields = preset ? preset.fields : ownFields(editor.config ?? {});
+  const fields = preset ? preset.fields : ownFields(editor.config ?? {}, read);
   const groups = groupFields(fields);
+  const known = fields.map((f) => f.name);
+  const more = added.filter((name) => !known.includes(name)).map((name) => plain(name));
+  const addField = (name: string) => setAdded((before) => [...new Set([...before, name])]);
   const hasCallback = fields.some((f) => f.name === 'redirect_uri');
   const suggested: Record<string, string> =
     hasCallback && draft.id ? { redirect_uri: callbackOf(draft.id.trim()) } : {};
@@ -99,10 +108,21 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
       }
       await saveRealm(realm);
       setCreated(true);
-      if (secret) await saveSecret(secret);
+      if (!secret) return [];
+      if (!preset) {
+        // Only the server knows what a grant reads.
+        const reads = await fieldsOfRealm(realm.id);
+        setRead(reads);
+        const lacking = reads.filter((name) => !isVolatile(config, name) && !(name in secret.fields));
+        if (lacking.length > 0) {
+          setTried(true);
+          throw new ApiError(400, { code: 'invalid_field', detail: t('form.reads', { names: lacking.join(', ') }) });
+        }
+      }
+      return (await saveSecret(secret)).warnings ?? [];
     },
-    onSuccess: () => {
-      setSaved({ realm: realm.id, secret: secret?.key ?? null, config: { ...config, shared: undefined } });
+    onSuccess: (warnings) => {
+      setSaved({ realm: realm.id, secret: secret?.key ?? null, warnings, config: { ...config, shared: undefined } });
       setDraft(emptyDraft(''));
       editor.setText('{}');
     },
@@ -110,7 +130,7 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
   const refused = save.error instanceof ApiError ? save.error : null;
   const errorAt = (input: string): string | undefined => {
     if (isTried && missing.has(input)) return t('form.required');
-    return refused && inputOf(refused.field) === input ? refused.detail : undefined;
+    return refused && inputOf(refused.field) === input ? fieldText(refused) : undefined;
   };
 
   // The others are folded away: their errors are shown above the button.
@@ -135,7 +155,7 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
   );
   return (
     <div className="two-columns">
-      <Form layout="vertical" className="realm-form panel" onFinish={submit} requiredMark autoComplete="off">
+      <Form layout="vertical" className="realm-form panel" onFinish={submit} autoComplete="off">
         {preset && <Parents config={preset.config} />}
         <Typography.Title level={2}>{t('form.realm')}</Typography.Title>
         <Item label={t('form.id')} help={t('form.id_help')} error={errorAt('id')} name="realm-id" required>
@@ -143,6 +163,7 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
             id="realm-id"
             value={draft.id}
             disabled={isCreated}
+            aria-required
             spellCheck={false}
             onChange={(event) => change({ id: event.target.value })}
           />
@@ -158,7 +179,8 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
             onChange={(event) => change({ key: event.target.value })}
           />
         </Item>
-        {draft.key.trim() !== '' && groups.secret.map(input)}
+        {draft.key.trim() !== '' && [...groups.secret, ...more].map(input)}
+        {draft.key.trim() !== '' && !preset && <AddField onAdd={addField} />}
         <Collapse
           className="fold"
           destroyOnHidden={false}
@@ -230,8 +252,12 @@ export function RealmForm({ preset }: { preset: Preset | null }) {
 }
 
 /** The fields of a config of one's own. Nobody says which of them is confidential, so all are. */
-function ownFields(config: Record<string, unknown>): PresetField[] {
-  return fieldsRead(config).map((name) => ({ name, required: true, confidential: true, help: { en: '', zh: '' } }));
+function ownFields(config: Config, read: string[]): PresetField[] {
+  return [...new Set([...fieldsRead(config), ...read])].map((name) => plain(name, !isVolatile(config, name)));
+}
+
+function isVolatile(config: Config, name: string): boolean {
+  return ((config.volatile as string[] | undefined) ?? []).includes(name);
 }
 
 function missingOf(draft: Draft, groups: ReturnType<typeof groupFields>, isBroken: boolean): Set<string> {

@@ -1,10 +1,12 @@
 import { Alert, Steps, Table, Tag } from 'antd';
 import type { ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
+import { Said } from '../../components/Said';
+import { adviceText } from './advice';
 import type { Report, TestCall } from './api';
 import type { Preset } from './draft';
 import { Sentence } from './Sentence';
-import { durationOf, type Language } from './words';
+import { durationOf } from './words';
 
 type Step = { title: string; status: 'finish' | 'error' | 'wait'; content: ReactNode };
 
@@ -21,12 +23,9 @@ export function ReportView({ report, preset }: { report: Report; preset: Preset 
         showIcon
         type={isGood ? 'success' : 'error'}
         title={isGood ? t('test.good') : report.token || isFixed ? t('test.call_failed') : t('test.failed')}
-        description={isFixed ? undefined : report.error}
       />
       <AdviceList report={report} preset={preset} />
-      {report.warnings?.map((text) => (
-        <Alert key={text} type="warning" showIcon title={text} />
-      ))}
+      <Said lines={[isFixed ? undefined : report.error, ...(report.warnings ?? [])]} />
       <Steps orientation="vertical" size="small" items={stepsOf(report, t)} />
     </section>
   );
@@ -36,18 +35,10 @@ function isAccepted(call: TestCall): boolean {
   return !call.dead && call.response !== undefined && call.response.status < 400;
 }
 
-/** The advice. Where the catalogue knows the refusal in the person's language, that is shown. */
+/** What is probably wrong, and what to do next. */
 function AdviceList({ report, preset }: { report: Report; preset: Preset | undefined }) {
-  const { i18n } = useTranslation();
-  const language = i18n.language as Language;
-  const codes: Record<string, string | undefined> = {
-    preset: report.response?.provider_code,
-    preset_call: report.call?.response?.provider_code,
-  };
-  const textOf = (advice: { code: string; text: string }) => {
-    const known = preset?.errors.find((e) => advice.code in codes && e.code === codes[advice.code]);
-    return known && language !== 'en' ? `${known.code}: ${known[language]}` : advice.text;
-  };
+  const { t, i18n } = useTranslation('doctor');
+  const texts = { language: i18n.language, t, exists: (key: string) => i18n.exists(key) };
   return report.advice
     ?.filter((advice) => advice.code !== 'fixed_token' || !report.call)
     .map((advice) => (
@@ -55,7 +46,7 @@ function AdviceList({ report, preset }: { report: Report; preset: Preset | undef
         key={advice.code}
         type={report.token ? 'info' : 'warning'}
         showIcon
-        title={<Sentence text={textOf(advice)} />}
+        title={<Sentence text={adviceText(advice, texts, preset)} />}
       />
     ));
 }
@@ -89,7 +80,7 @@ function stepsOf(report: Report, t: Translate): Step[] {
       content: response ? (
         <AnswerView answer={response} />
       ) : (
-        <p>{t('step.no_answer', { fault: report.fault ?? '' })}</p>
+        <p>{t('step.no_answer')}</p>
       ),
     });
   }
@@ -124,7 +115,7 @@ function RequestView({ request }: { request: Report['request'] }) {
 }
 
 function AnswerView({ answer }: { answer: NonNullable<Report['response']> }) {
-  const { t } = useTranslation('realms');
+  const { t, i18n } = useTranslation('realms');
   const skew = answer.clock_skew_ms ?? 0;
   return (
     <>
@@ -148,7 +139,7 @@ function AnswerView({ answer }: { answer: NonNullable<Report['response']> }) {
         </p>
       )}
       {answer.location && <p>{t('step.location', { host: answer.location })}</p>}
-      {Math.abs(skew) > 60_000 && <p>{t('step.skew', { skew: durationOf(Math.abs(skew)) })}</p>}
+      {Math.abs(skew) > 60_000 && <p>{t('step.skew', { skew: durationOf(Math.abs(skew), i18n.language) })}</p>}
     </>
   );
 }
@@ -189,7 +180,7 @@ function FoundView({ found, rule }: { found: NonNullable<Report['found']>; rule:
 }
 
 function TokenView({ report }: { report: Report }) {
-  const { t } = useTranslation('realms');
+  const { t, i18n } = useTranslation('realms');
   const { token, expiry } = report;
   if (!token) return null;
   return (
@@ -199,7 +190,7 @@ function TokenView({ report }: { report: Report }) {
         <p>
           {expiry.expires_in === null
             ? t('step.no_end')
-            : t('step.life', { life: durationOf(expiry.expires_in), from: t(`from.${expiry.from}`) })}
+            : t('step.life', { life: durationOf(expiry.expires_in, i18n.language), from: t(`from.${expiry.from}`) })}
         </p>
       )}
       {token.refresh_token && <p>{t('step.refresh_token')}</p>}
@@ -209,16 +200,17 @@ function TokenView({ report }: { report: Report }) {
 }
 
 function CallView({ call }: { call: TestCall }) {
-  const { t } = useTranslation('realms');
+  const { t, i18n } = useTranslation('realms');
   return (
     <>
       <pre tabIndex={0}>{`${call.method} ${call.path}`}</pre>
       {call.response && <AnswerView answer={call.response} />}
       {call.dead && <p>{t('step.dead')}</p>}
       {call.error && (
-        <p>
-          <code>{call.code}</code> {call.error}
-        </p>
+        <>
+          <p>{i18n.exists(`common:error.${call.code}`) ? t(`common:error.${call.code}`) : <code>{call.code}</code>}</p>
+          <Said lines={[call.error]} />
+        </>
       )}
     </>
   );

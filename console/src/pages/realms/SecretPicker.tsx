@@ -20,6 +20,7 @@ export function SecretPicker({ id, realm, value, onChange }: Props) {
   return (
     <Select
       id={id}
+      aria-required
       showSearch={{ filterOption: false, onSearch: setKeyword }}
       loading={secrets.isFetching}
       {...(value ? { value } : {})}

@@ -1,6 +1,7 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { getJSON, type Schemas, sendJSON } from '../../api/client';
-import { ApiError } from '../../api/error';
+import { getJSON, type Page, type Schemas, sendJSON } from '../../api/client';
+import { exists } from '../../api/exists';
+import { pathOf, withQuery } from '../../api/path';
 import { queryClient } from '../../api/query';
 import type { Config, Preset, RealmBody } from './draft';
 
@@ -8,33 +9,16 @@ export type Realm = Omit<Schemas['Realm'], 'config'> & { config?: Config };
 export type Report = Schemas['Report'];
 export type TestCall = Schemas['TestCall'];
 
-interface List<T> {
-  data: { list: T[]; total: number };
-}
-
-/** The path of something below /api, with each of its parts escaped. */
-export function pathOf(...parts: string[]): string {
-  return ['api', ...parts.map(encodeURIComponent)].join('/');
-}
-
-/** The query of a list. Only what is set is sent. */
-export function queryOf(values: Record<string, string | number | boolean | undefined>): string {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) {
-    if (value !== undefined && value !== '') query.set(name, String(value));
-  }
-  return query.toString();
-}
-
+/** A page of realms, each with the number of its secrets and of the tokens that need somebody. */
 export async function listRealms(page: { page: number; pageSize: number; keyword?: string; signal?: AbortSignal }) {
   const { signal, ...query } = page;
-  return (await getJSON<List<Realm>>(`api/realm?${queryOf(query)}`, signal)).data;
+  return (await getJSON<Page<Realm>>(withQuery('api/realm', { ...query, counts: true }), signal)).data;
 }
 
 export function useRealm(id: string | undefined) {
   return useQuery({
     queryKey: ['realm', id],
-    queryFn: ({ signal }) => getJSON<Realm>(pathOf('realm', id ?? ''), signal),
+    queryFn: ({ signal }) => getJSON<Realm>(withQuery(pathOf('realm', id ?? ''), { reads: true }), signal),
     enabled: id !== undefined && id !== '',
   });
 }
@@ -43,7 +27,7 @@ export function useRealm(id: string | undefined) {
 export function usePresets() {
   return useQuery({
     queryKey: ['presets'],
-    queryFn: async ({ signal }) => (await getJSON<List<Preset>>('api/preset?pageSize=100', signal)).data.list,
+    queryFn: async ({ signal }) => (await getJSON<Page<Preset>>('api/preset?pageSize=100', signal)).data.list,
     staleTime: Infinity,
   });
 }
@@ -58,21 +42,17 @@ export function usePreset(name: unknown) {
 }
 
 /** Reports whether there is a realm of this id: to save over one would change it. */
-export async function realmExists(id: string): Promise<boolean> {
-  try {
-    await getJSON<Realm>(pathOf('realm', id));
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 'realm_not_found') return false;
-    throw error;
-  }
-}
+export const realmExists = (id: string) => exists<Realm>('api/realm', { keyword: id }, (one) => one.id === id);
 
 export async function saveRealm(body: RealmBody, keepValues = false): Promise<Realm> {
   const saved = await sendJSON<Realm>('POST', keepValues ? 'api/realm?keep_values=true' : 'api/realm', body);
   forgetRealm(body.id);
   return saved;
 }
+
+/** The fields of which secrets of a realm are made, as the server knows them. */
+export const fieldsOfRealm = async (id: string) =>
+  (await getJSON<Realm>(withQuery(pathOf('realm', id), { reads: true }))).reads ?? [];
 
 export async function deleteRealm(id: string, cascade: boolean): Promise<void> {
   await sendJSON('DELETE', pathOf('realm', id) + (cascade ? '?cascade=true' : ''));
@@ -113,21 +93,21 @@ export function useCaddyfile(written: Written | null) {
   });
 }
 
-/** How many secrets a realm has, and how many of their tokens need somebody. */
-export function useRealmSums(id: string) {
+/** How many secrets one realm has, and how many of their tokens need somebody. */
+export function useRealmCounts(id: string): { secrets: number | undefined; attention: number | undefined } {
   const secrets = useQuery({
     queryKey: ['secrets', 'count', id],
     queryFn: async ({ signal }) => {
-      const query = queryOf({ realm: id, page: 1, pageSize: 1 });
-      return (await getJSON<List<object>>(`api/secret?${query}`, signal)).data.total;
+      const path = withQuery('api/secret', { realm: id, page: 1, pageSize: 1 });
+      return (await getJSON<Page<object>>(path, signal)).data.total;
     },
     staleTime: 15_000,
   });
   const attention = useQuery({
     queryKey: ['status', 'attention', id],
     queryFn: async ({ signal }) => {
-      const query = queryOf({ realm: id, attention: true, page: 1, pageSize: 1 });
-      return (await getJSON<{ total?: number }>(`api/status?${query}`, signal)).total ?? 0;
+      const path = withQuery('api/status', { realm: id, attention: true, page: 1, pageSize: 1 });
+      return (await getJSON<{ total: number }>(path, signal)).total;
     },
     staleTime: 15_000,
   });

@@ -15,19 +15,20 @@ export function cutCode(text: string): string[] {
   return text.split('`');
 }
 
+const units = {
+  en: ['d', 'h', 'min', 's', 'ms'],
+  zh: ['天', '小时', '分钟', '秒', '毫秒'],
+} as const;
+const sizes = [86400, 3600, 60, 1];
+
 /** A duration in the two largest units that it has: 1 h 59 min, 30 s. */
-export function durationOf(ms: number): string {
+export function durationOf(ms: number, language: string): string {
+  const names = units[language as Language] ?? units.en;
   const seconds = Math.round(ms / 1000);
-  const units: [number, string][] = [
-    [86400, 'd'],
-    [3600, 'h'],
-    [60, 'min'],
-    [1, 's'],
-  ];
-  const first = units.findIndex(([size]) => seconds >= size);
-  if (first < 0) return ms > 0 ? `${Math.round(ms)} ms` : '0 s';
-  const [size, name] = units[first] as [number, string];
-  const second = units[first + 1];
-  const rest = second ? Math.floor((seconds % size) / second[0]) : 0;
-  return `${Math.floor(seconds / size)} ${name}${second && rest > 0 ? ` ${rest} ${second[1]}` : ''}`;
+  const first = sizes.findIndex((size) => seconds >= size);
+  if (first < 0) return ms > 0 ? `${Math.round(ms)} ${names[4]}` : `0 ${names[3]}`;
+  const size = sizes[first] ?? 1;
+  const next = sizes[first + 1];
+  const rest = next === undefined ? 0 : Math.floor((seconds % size) / next);
+  return `${Math.floor(seconds / size)} ${names[first]}${rest > 0 ? ` ${rest} ${names[first + 1]}` : ''}`;
 }

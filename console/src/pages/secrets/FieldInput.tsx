@@ -29,6 +29,7 @@ export function FieldInput({ field, value, error, placeholder, disabled, isOptio
     id,
     value,
     disabled: disabled ?? false,
+    'aria-required': needed,
     placeholder: placeholder ?? field.default ?? '',
     onChange: (event: { target: { value: string } }) => onChange(event.target.value),
   };

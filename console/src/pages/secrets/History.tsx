@@ -1,5 +1,6 @@
 import { Empty, Timeline } from 'antd';
 import { useTranslation } from 'react-i18next';
+import { Said } from '../../components/Said';
 import { TimeAgo } from '../../components/TimeAgo';
 import { durationOf } from '../realms/words';
 import type { Renewal } from './api';
@@ -20,11 +21,11 @@ export function History({ history }: { history: Renewal[] }) {
             <>
               <strong>{t(one.result === 'ok' ? 'history.ok' : 'history.failed')}</strong> · {why(one.why)} ·{' '}
               <TimeAgo at={one.at} />
-              {one.took_ms !== undefined && <> · {durationOf(one.took_ms)}</>}
+              {one.took_ms !== undefined && <> · {durationOf(one.took_ms, i18n.language)}</>}
               {one.lineage !== undefined && one.result === 'ok' && (
                 <> · {t('history.number', { lineage: one.lineage })}</>
               )}
-              {one.detail && <div className="comment">{one.detail}</div>}
+              <Said lines={[one.detail]} />
             </>
           ),
         }))}

@@ -23,10 +23,7 @@ const answers: Record<string, Answer> = {
   'GET api/realm/shop': () => ({ id: 'shop', config: { preset: 'shop' } }),
   'GET api/realm?': () => ({ data: { list: [], total: 0 } }),
   'GET api/preset/shop': () => preset,
-  'GET api/secret/shop/there': () => ({ realm: 'shop', key: 'there' }),
-  'GET api/secret/': () => {
-    throw new Refusal(404, { code: 'secret_not_found' });
-  },
+  'GET api/secret?': () => ({ data: { list: [{ realm: 'shop', key: 'there' }], total: 1 } }),
   'POST api/secret': ({ body }) => {
     if ((body as { key: string }).key === 'bad') {
       throw new Refusal(400, { code: 'invalid_field', field: 'fields.app_id', detail: 'has a blank' });
@@ -39,6 +36,19 @@ const showImport = (more: Record<string, Answer> = {}) => show(<ImportPage />, {
 async function paste(table: string) {
   fireEvent.change(await screen.findByLabelText('Or paste the table'), { target: { value: table } });
   fireEvent.click(screen.getByRole('button', { name: 'Read the table' }));
+}
+
+/** Keeps the file that the page hands to the browser; returns its bytes. */
+function takeReport(): () => Promise<Uint8Array> {
+  let report: Blob | undefined;
+  vi.spyOn(URL, 'createObjectURL').mockImplementation((blob) => {
+    report = blob as Blob;
+    return 'blob:report';
+  });
+  vi.spyOn(URL, 'revokeObjectURL').mockReturnValue(undefined);
+  // A real click would leave the page.
+  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockReturnValue(undefined);
+  return async () => new Uint8Array((await report?.arrayBuffer()) ?? new ArrayBuffer(0));
 }
 
 it('shows no value, sends each line once, and reports what was refused', async () => {
@@ -60,22 +70,56 @@ it('shows no value, sends each line once, and reports what was refused', async (
 });
 
 it('writes a report without values', async () => {
-  let report: Blob | undefined;
-  vi.spyOn(URL, 'createObjectURL').mockImplementation((blob) => {
-    report = blob as Blob;
-    return 'blob:report';
-  });
-  vi.spyOn(URL, 'revokeObjectURL').mockReturnValue(undefined);
-  // A real click would leave the page.
-  vi.spyOn(HTMLAnchorElement.prototype, 'click').mockReturnValue(undefined);
+  const report = takeReport();
   await showImport();
   await paste('key,app_id,app_secret\nbad,CANARY-3,CANARY-4');
   fireEvent.click(await screen.findByRole('button', { name: 'Save 1 secret' }));
   fireEvent.click(await screen.findByRole('button', { name: /Download the report/ }));
-  const bytes = new Uint8Array((await report?.arrayBuffer()) ?? new ArrayBuffer(0));
+  const bytes = await report();
   expect([...bytes.slice(0, 3)]).toEqual([0xef, 0xbb, 0xbf]);
   expect(new TextDecoder().decode(bytes)).toBe(
     'line,key,result,code,field,detail\r\n2,bad,Refused,invalid_field,app_id,has a blank\r\n',
+  );
+});
+
+it('reports what was saved and may be a slip, line by line', async () => {
+  const warnings = ["fields.apps: nothing in the realm reads it; did you mean 'app_id'?", 'something new'];
+  await showImport({
+    'POST api/secret': ({ body }) => ({ ...(body as object), ...((body as { key: string }).key === 'odd' ? { warnings } : {}) }),
+  });
+  const report = takeReport();
+  await paste('key,app_id,app_secret,apps\nodd,1,2,3\ngood,1,2,');
+  fireEvent.click(await screen.findByRole('button', { name: 'Save 2 secrets' }));
+  await screen.findByText('2 saved, 0 already exist, 0 refused, 0 not sent, of 2');
+  await screen.findByText('Nothing in the realm reads apps. Did you mean app_id?');
+  await screen.findByText('something new');
+  expect(screen.getByRole('cell', { name: 'odd' })).toBeTruthy();
+  expect(screen.queryByRole('cell', { name: 'good' })).toBeNull();
+  fireEvent.click(await screen.findByRole('button', { name: /Download the report/ }));
+  expect(new TextDecoder().decode(await report())).toBe(
+    `line,key,result,code,field,detail\r\n2,odd,Saved,,,"${warnings.join('; ')}"\r\n3,good,Saved,,,\r\n`,
+  );
+});
+
+// Somebody else may have saved a secret of this key meanwhile, for another host.
+it('reports what was saved, and is not sent before all values are entered', async () => {
+  const warnings = ['fields.app_secret: is missing; without it there is no token'];
+  await showImport({
+    'POST api/secret': ({ body }) => {
+      const { key } = body as { key: string };
+      return { ...(body as object), ...(key === 'held' ? { needs_values: [key], warnings } : {}) };
+    },
+  });
+  const report = takeReport();
+  await paste('key,app_id,app_secret\nheld,1,2\ngood,1,2');
+  fireEvent.click(await screen.findByRole('button', { name: 'Save 2 secrets' }));
+  await screen.findByText(/^2 saved, 0 already exist, .* Of the saved ones, 1 is not sent/);
+  expect(screen.getByRole('cell', { name: 'Saved, not sent' })).toBeTruthy();
+  expect(screen.getByRole('cell', { name: /Enter all values again.*app_secret/ })).toBeTruthy();
+  expect(screen.queryByRole('cell', { name: 'good' })).toBeNull();
+  fireEvent.click(await screen.findByRole('button', { name: /Download the report/ }));
+  expect(new TextDecoder().decode(await report())).toBe(
+    `line,key,result,code,field,detail\r\n2,held,"Saved, not sent",,,"${warnings[0]}"\r\n3,good,Saved,,,\r\n`,
   );
 });
 

@@ -31,7 +31,7 @@ export function PushForm({ realm, secret, volatile }: { realm: string; secret: s
         <Select id="push-field" value={field} onChange={setField} options={volatile.map((name) => ({ value: name }))} />
       </Form.Item>
       <Form.Item label={t('push.value')} htmlFor="push-value" required>
-        <SecretInput id="push-value" value={value} onChange={(event) => setValue(event.target.value)} />
+        <SecretInput id="push-value" aria-required value={value} onChange={(event) => setValue(event.target.value)} />
       </Form.Item>
       <Form.Item label={t('push.expires_in')} htmlFor="push-expires" extra={t('push.expires_help')}>
         <Space.Compact>

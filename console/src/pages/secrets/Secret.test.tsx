@@ -69,13 +69,6 @@ it('offers no change of what the Caddyfile defines', async () => {
   expect(buttons()).not.toContain('Delete');
 });
 
-it('offers no flush of a token that nobody sees', async () => {
-  const answers = { ...answersFor(all), 'GET api/secret/shop/main': () => ({ ...secret, inject_only: true }) };
-  await showSecret(answers);
-  await waitFor(() => expect(tabs()).toContain('Change'));
-  expect(buttons()).not.toContain('Fetch a new token');
-});
-
 it('keeps nothing of the token that a flush fetches', async () => {
   const answers = answersFor(all, {
     'POST api/token': () => ({
@@ -110,6 +103,28 @@ it('sends only the fields that were typed, and clears them', async () => {
     fields: { app_secret: 'CANARY-new' },
   });
   await waitFor(() => expect(traces()).not.toContain('CANARY'));
+});
+
+it('warns of what was saved and may be a slip', async () => {
+  const warnings = [
+    'fields.app_id: is missing; without it there is no token',
+    "fields.appsecret: nothing in the realm reads it; did you mean 'app_secret'?",
+    'the secret does not fit the realm: fields.app_secret: is no key',
+  ];
+  let answer = 0;
+  const answers = answersFor(all, { 'POST api/secret': () => ({ ...secret, ...(answer++ === 0 ? { warnings } : {}) }) });
+  await showSecret(answers);
+  fireEvent.click(await screen.findByRole('tab', { name: 'Change' }));
+  fireEvent.click(await screen.findByRole('button', { name: 'Save' }));
+  await screen.findByText('This is saved, but may not work yet');
+  expect(screen.getAllByRole('listitem').map((item) => item.textContent)).toEqual([
+    'app_id is missing. Without it there is no token.',
+    'Nothing in the realm reads appsecret. Did you mean app_secret?',
+    expect.stringContaining(warnings[2] ?? ''),
+  ]);
+  // The next save has none: the alert goes.
+  fireEvent.click(screen.getByRole('button', { name: 'Save' }));
+  await waitFor(() => expect(screen.queryByText('This is saved, but may not work yet')).toBeNull());
 });
 
 it('leaves a refused value in its field, with the reason', async () => {

@@ -7,8 +7,10 @@ import { useWatch } from '../../api/watch';
 import { ApiErrorAlert } from '../../components/ApiErrorAlert';
 import { Confirm } from '../../components/Confirm';
 import { PageHeader } from '../../components/PageHeader';
+import { whyFailed, whyNoted } from '../../components/failure';
 import { StateTag } from '../../components/StateTag';
 import { TimeAgo } from '../../components/TimeAgo';
+import { WhyText } from '../../components/WhyText';
 import { needsPerson } from '../realms/draft';
 import { wayOf } from '../realms/way';
 import { DryRun } from '../realms/DryRun';
@@ -35,7 +37,7 @@ import './secrets.css';
 
 /** One secret: its state, its fields, and what may be done with it. */
 export default function SecretPage() {
-  const { t } = useTranslation('secrets');
+  const { t, i18n } = useTranslation('secrets');
   const { realm = '', key = '' } = useParams();
   const secret = useSecret(realm, key);
   const status = useStatus(realm, key);
@@ -68,7 +70,7 @@ export default function SecretPage() {
           title={
             flushed.expires_in === null
               ? t('flush.done_no_end', { lineage: flushed.lineage })
-              : t('flush.done', { lineage: flushed.lineage, life: durationOf(flushed.expires_in) })
+              : t('flush.done', { lineage: flushed.lineage, life: durationOf(flushed.expires_in, i18n.language) })
           }
         />
       )}
@@ -140,11 +142,10 @@ function Actions({ secret, fields, may, onFlushed }: ActionsProps) {
   const { t } = useTranslation('secrets');
   const navigate = useNavigate();
   const { realm, key } = secret;
-  const isHidden = secret.inject_only === true || fields?.config.inject_only === true;
   const isFixed = fields !== undefined && wayOf(fields.config) === 'fixed';
   return (
     <>
-      {may('flush') && fields && !isHidden && !isFixed && !secret.damaged && (
+      {may('flush') && fields && !isFixed && !secret.damaged && (
         <Confirm
           title={t('flush.title')}
           text={<p>{t('flush.what')}</p>}
@@ -170,7 +171,8 @@ function Actions({ secret, fields, may, onFlushed }: ActionsProps) {
 }
 
 function StatusView({ secret, status }: { secret: Secret; status: TokenStatus | null }) {
-  const { t } = useTranslation('secrets');
+  const { t, i18n } = useTranslation(['secrets', 'failure']);
+  const why = whyFailed(status?.state === 'reauth_required' ? { failure: 'reauth_required' } : (status ?? {}), (name) => i18n.exists(name));
   const items = [
     { key: 'state', label: t('state'), children: <StateTag state={status?.state} /> },
     { key: 'realm', label: t('realm'), children: <Link to={realmPath(secret.realm)}>{secret.realm}</Link> },
@@ -178,7 +180,7 @@ function StatusView({ secret, status }: { secret: Secret; status: TokenStatus | 
   const add = (key: string, children: React.JSX.Element) => items.push({ key, label: t(key), children });
   if (status) {
     add('expires', status.expires_at ? <TimeAgo at={status.expires_at} /> : <>-</>);
-    add('next', <TimeAgo at={status.next_refresh} />);
+    add('next', <TimeAgo at={status.next_refresh} over={t('common:next_call')} />);
     add('last_fetch', <TimeAgo at={status.last_fetch} />);
     add('lineage', <>{status.lineage ?? 0}</>);
     add('fetches', <>{status.fetches}</>);
@@ -194,15 +196,23 @@ function StatusView({ secret, status }: { secret: Secret; status: TokenStatus | 
           className="api-error"
           type={status.state === 'live' ? 'warning' : 'error'}
           showIcon
-          title={t('last_error')}
-          description={
+          title={
             <>
-              {status.last_error} · <TimeAgo at={status.last_error_at} />
+              {t(`failure:${why}.reason`)} <TimeAgo at={status.last_error_at} />
             </>
           }
+          description={<WhyText why={why} code={status.code} address={status.address} said={status.last_error} />}
         />
       )}
-      {status?.note && <Alert className="api-error" type="warning" showIcon title={status.note} />}
+      {status?.note && (
+        <Alert
+          className="api-error"
+          type="warning"
+          showIcon
+          title={t(`failure:${whyNoted(status.note)}.reason`)}
+          description={<WhyText why={whyNoted(status.note)} said={status.note} />}
+        />
+      )}
       {!status && <p className="lead">{t('no_status')}</p>}
       <Descriptions bordered size="small" className="facts" column={{ xs: 1, md: 2 }} items={items} />
     </>

@@ -3,11 +3,13 @@ import { Alert, Button, Checkbox, Collapse, Form, Input } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError } from '../../api/error';
-import { ApiErrorAlert } from '../../components/ApiErrorAlert';
+import { ApiErrorAlert, useFieldText } from '../../components/ApiErrorAlert';
+import { Warnings } from '../../components/Warnings';
 import { groupFields, isMultiLine, type PresetField } from '../realms/draft';
+import { AddField } from './AddField';
 import { type Secret, type SecretChange, saveSecret, secretExists } from './api';
 import { FieldInput } from './FieldInput';
-import { type RealmFields, setFields, withOwn } from './fields';
+import { plain, type RealmFields, setFields, withOwn } from './fields';
 
 interface Props {
   realm: string;
@@ -33,18 +35,23 @@ export function changedFields(values: Record<string, string>, removed: string[])
  */
 export function SecretForm({ realm, of, secret, onSaved }: Props) {
   const { t } = useTranslation('secrets');
+  const fieldText = useFieldText();
   const [key, setKey] = useState('');
   const [values, setValues] = useState<Record<string, string>>({});
   const [removed, setRemoved] = useState<string[]>([]);
+  const [added, setAdded] = useState<string[]>([]);
   const [injectOnly, setInjectOnly] = useState(secret?.inject_only === true);
   const [dropRefresh, setDropRefresh] = useState(false);
   const [isTried, setTried] = useState(false);
   const [held, setHeld] = useState(false);
+  const [warnings, setWarnings] = useState<string[]>([]);
 
   const set = secret ? setFields(secret) : [];
   const groups = groupFields(withOwn(of.fields, set));
+  const known = [...of.fields.map((f) => f.name), ...set];
+  const own = added.filter((one) => !known.includes(one)).map((one) => plain(one));
   // A field of the app that the realm does not have is one of the secret.
-  const asked = [...groups.app, ...groups.secret];
+  const asked = [...groups.app, ...groups.secret, ...own];
   const name = secret?.key ?? key.trim();
   const isMissing = (field: PresetField) =>
     field.required && !set.includes(field.name) && (values[field.name] ?? '').trim() === '';
@@ -60,26 +67,39 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
       if (dropRefresh) change.drop_refresh_token = true;
       const saved = await saveSecret(change);
       // The names alone: a mutation keeps its answer.
-      return { isHeld: (saved.needs_values?.length ?? 0) > 0 };
+      return { isHeld: (saved.needs_values?.length ?? 0) > 0, warnings: saved.warnings ?? [] };
     },
-    onSuccess: ({ isHeld }) => {
+    onSuccess: ({ isHeld, warnings }) => {
       setValues({});
+      setAdded([]);
       setRemoved([]);
       setTried(false);
       setHeld(isHeld);
-      if (!isHeld) onSaved(name);
+      setWarnings(warnings);
+      if (!isHeld && warnings.length === 0) onSaved(name);
     },
   });
   const refused = save.error instanceof ApiError ? save.error : null;
   const errorAt = (field: string): string | undefined => {
     if (isTried && missing.includes(field)) return t('form.required');
-    return refused?.field === field || refused?.field === `fields.${field}` ? refused.detail : undefined;
+    return refused?.field === field || refused?.field === `fields.${field}` ? fieldText(refused) : undefined;
   };
   const isPlaced = refused !== null && ['key', ...asked.map((f) => `fields.${f.name}`)].includes(refused.field ?? '');
   const submit = () => {
     setTried(true);
     if (missing.length === 0) save.mutate();
   };
+  // A new secret is there now: it is mended on its page.
+  if (!secret && warnings.length > 0) {
+    return (
+      <>
+        <Warnings warnings={warnings} />
+        <Button type="primary" onClick={() => onSaved(name)}>
+          {t('form.to_secret')}
+        </Button>
+      </>
+    );
+  }
   const input = (field: PresetField) => {
     const isSet = set.includes(field.name);
     const isRemoved = removed.includes(field.name);
@@ -120,10 +140,11 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
           extra={t('form.key_help')}
           {...(errorAt('key') ? { help: errorAt('key'), validateStatus: 'error' as const } : {})}
         >
-          <Input id="secret-key" value={key} spellCheck={false} onChange={(event) => setKey(event.target.value)} />
+          <Input id="secret-key" value={key} aria-required spellCheck={false} onChange={(event) => setKey(event.target.value)} />
         </Form.Item>
       )}
       {asked.map(input)}
+      <AddField onAdd={(field) => setAdded((before) => [...new Set([...before, field])])} />
       {of.given.length > 0 && <p className="lead">{t('form.given', { names: of.given.join(', ') })}</p>}
       <Collapse
         className="fold"
@@ -148,6 +169,7 @@ export function SecretForm({ realm, of, secret, onSaved }: Props) {
         ]}
       />
       {held && <Alert type="warning" showIcon className="api-error" title={t('form.held')} />}
+      <Warnings warnings={warnings} />
       {secret && <p className="lead">{t('form.drops_token')}</p>}
       <ApiErrorAlert error={isPlaced ? null : save.error} />
       <Button type="primary" htmlType="submit" loading={save.isPending}>

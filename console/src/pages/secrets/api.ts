@@ -1,8 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
-import { getJSON, type Schemas, sendJSON } from '../../api/client';
-import { ApiError } from '../../api/error';
+import { getJSON, type Page, type Schemas, sendJSON } from '../../api/client';
+import { exists } from '../../api/exists';
+import { pathOf, withQuery } from '../../api/path';
 import { queryClient } from '../../api/query';
-import { pathOf, queryOf } from '../realms/api';
 
 /** One renewal of a token, as this node saw it. */
 export interface Renewal {
@@ -36,8 +36,7 @@ export interface SecretFilter {
 
 /** A page of secrets, each with the state of its token. */
 export async function listSecrets({ signal, ...filter }: SecretFilter): Promise<{ list: Secret[]; total: number }> {
-  const query = queryOf({ ...filter, status: true });
-  return (await getJSON<{ data: { list: Secret[]; total: number } }>(`api/secret?${query}`, signal)).data;
+  return (await getJSON<Page<Secret>>(withQuery('api/secret', { ...filter, status: true }), signal)).data;
 }
 
 export function useSecret(realm: string, key: string) {
@@ -58,7 +57,7 @@ export function useStatus(realm: string, key: string, interval: number | false =
 }
 
 export async function getStatus(realm: string, key: string, signal?: AbortSignal): Promise<TokenStatus | null> {
-  const { tokens } = await getJSON<{ tokens: TokenStatus[] }>(`api/status?${queryOf({ realm, key })}`, signal);
+  const { tokens } = await getJSON<{ tokens: TokenStatus[] }>(withQuery('api/status', { realm, key }), signal);
   return tokens.find((one) => one.realm === realm && one.key === key) ?? null;
 }
 
@@ -70,13 +69,17 @@ export function forgetSecret(realm: string, key: string) {
 }
 
 /** Reports whether there is a secret of this key: to save over one would change it. */
-export async function secretExists(realm: string, key: string, signal?: AbortSignal): Promise<boolean> {
-  try {
-    await getJSON<Secret>(pathOf('secret', realm, key), signal);
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 'secret_not_found') return false;
-    throw error;
+export const secretExists = (realm: string, key: string) =>
+  exists<Secret>('api/secret', { realm, keyword: key }, (one) => one.key === key);
+
+/** The keys of all secrets of a realm: a table of thousands is compared with them. */
+export async function existingKeys(realm: string, signal: AbortSignal): Promise<Set<string>> {
+  const pageSize = 500;
+  const keys = new Set<string>();
+  for (let page = 1; ; page++) {
+    const { list, total } = (await getJSON<Page<Secret>>(withQuery('api/secret', { realm, page, pageSize }), signal)).data;
+    list.forEach((one) => keys.add(one.key));
+    if (list.length === 0 || page * pageSize >= total) return keys;
   }
 }
 
@@ -99,11 +102,12 @@ export interface Flushed {
 }
 
 /**
- * Has a new token fetched. The answer of the API holds it; it ends here, and
- * nothing but its life and its number goes on.
+ * Has a new token fetched. The answer is asked for without the token: a browser
+ * never holds one. Its life and its number are all that is read.
  */
 export async function flush(realm: string, key: string): Promise<Flushed> {
-  const { expires_in, lineage } = await sendJSON<Flushed>('POST', 'api/token', { realm, key, flush: true });
+  const headers = { Prefer: 'return=minimal' };
+  const { expires_in, lineage } = await sendJSON<Flushed>('POST', 'api/token', { realm, key, flush: true }, headers);
   forgetSecret(realm, key);
   return { expires_in, lineage };
 }

@@ -96,7 +96,7 @@ describe('sendAll', () => {
 });
 
 it('reports without values', () => {
-  const outcomes = { saved: 'saved', exists: 'exists', refused: 'refused', stopped: 'not sent' };
+  const outcomes = { saved: 'saved', held: 'held', exists: 'exists', refused: 'refused', stopped: 'not sent' };
   const rows = reportRows(
     [
       { line: 3, key: 'b', outcome: 'refused', code: 'invalid_field', field: 'fields.x', detail: 'too long' },

@@ -93,11 +93,14 @@ function faultOf(
 export interface Result {
   line: number;
   key: string;
-  outcome: 'saved' | 'exists' | 'refused' | 'stopped';
+  /** held: saved, and not sent before all values are entered for the realm's new host. */
+  outcome: 'saved' | 'held' | 'exists' | 'refused' | 'stopped';
   /** The code and the field of the API's refusal, or the code of a fault. */
   code?: string;
   field?: string;
   detail?: string;
+  /** What the API warns of, where it was saved. */
+  warnings?: string[];
 }
 
 export interface SendOptions {
@@ -132,6 +135,6 @@ export function reportRows(results: Result[], outcomes: Record<Result['outcome']
   const rows = [...results].sort((a, b) => a.line - b.line);
   return [
     ['line', 'key', 'result', 'code', 'field', 'detail'],
-    ...rows.map((r) => [String(r.line), r.key, outcomes[r.outcome], r.code ?? '', r.field ?? '', r.detail ?? '']),
+    ...rows.map((r) => [String(r.line), r.key, outcomes[r.outcome], r.code ?? '', r.field ?? '', r.detail ?? r.warnings?.join('; ') ?? '']),
   ];
 }

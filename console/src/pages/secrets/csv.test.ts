@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodeFile, parseTable, writeTable } from './csv';
+import { decodeFile, parseTable } from './csv';
 
 const cells = (text: string) => parseTable(text).rows.map((r) => r.cells);
 
@@ -79,26 +79,5 @@ describe('decodeFile', () => {
     expect(decodeFile(new Uint8Array([0xff, 0xfe, 0xc6, 0x5b]))).toBe('密');
     expect(decodeFile(new Uint8Array([0xfe, 0xff, 0x5b, 0xc6]))).toBe('密');
     expect(decodeFile(new Uint8Array([0xc3, 0xdc, 0xd4, 0xbf]))).toBe('密钥');
-  });
-});
-
-describe('writeTable', () => {
-  it('quotes what needs it, and defuses formulas', () => {
-    expect(
-      writeTable([
-        ['a', 'b,c', 'd"e'],
-        ['=1+1', '@x', ''],
-      ]),
-    ).toBe(`a,"b,c","d""e"\r\n'=1+1,'@x,\r\n`);
-  });
-
-  it('is read back as it was', () => {
-    const rows = [
-      ['key', 'x'],
-      ['a', 'line\nbreak'],
-      ['b', '"q";,\t'],
-    ];
-    const table = parseTable(writeTable(rows));
-    expect([table.header, ...table.rows.map((r) => r.cells)]).toEqual(rows);
   });
 });

@@ -102,15 +102,3 @@ export function decodeFile(bytes: Uint8Array): string {
     return new TextDecoder('gb18030').decode(bytes);
   }
 }
-
-/** Writes a table with commas and CRLF, as spreadsheets read it. */
-export function writeTable(rows: string[][]): string {
-  return rows.map((row) => row.map(writeCell).join(',')).join('\r\n') + '\r\n';
-}
-
-function writeCell(cell: string): string {
-  // A spreadsheet computes what begins like a formula. The key of a secret, and
-  // the words of a provider, are not ours.
-  const text = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n;\t]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}

@@ -1,4 +1,4 @@
-import { type Config, fieldsRead, type Preset, type PresetField, withPreset } from '../realms/draft';
+import { type Config, type Preset, type PresetField, withPreset } from '../realms/draft';
 import { usePreset, useRealm } from '../realms/api';
 import type { Secret } from './api';
 
@@ -12,29 +12,32 @@ export interface RealmFields {
   preset: Preset | undefined;
 }
 
-/** The fields that secrets of a realm have: those of its preset, or those that its config reads. */
-export function fieldsOf(config: Config, preset: Preset | undefined): RealmFields {
+/** The fields that secrets of a realm have: those of its preset, and what else the realm reads. */
+export function fieldsOf(config: Config, preset: Preset | undefined, reads: string[] = []): RealmFields {
   const whole = withPreset(config, preset);
   const given = Object.keys((config.shared as object | undefined) ?? {});
-  const own = preset?.fields ?? fieldsRead(whole).map(plain);
+  const volatile = (whole.volatile as string[] | undefined) ?? [];
+  const listed = preset?.fields ?? [];
+  const names = new Set(listed.map((f) => f.name));
+  const own = reads.filter((name) => !names.has(name));
   return {
-    fields: own.filter((f) => !given.includes(f.name)),
+    fields: [...listed, ...own.map((name) => plain(name, !volatile.includes(name)))].filter((f) => !given.includes(f.name)),
     given,
-    volatile: (whole.volatile as string[] | undefined) ?? [],
+    volatile,
     config: whole,
     preset,
   };
 }
 
 /** A field that only its name is known of. It is taken for confidential. */
-function plain(name: string): PresetField {
-  return { name, required: false, confidential: true, help: { en: '', zh: '' } };
+export function plain(name: string, required = false): PresetField {
+  return { name, required, confidential: true, help: { en: '', zh: '' } };
 }
 
 /** The same with what the secret has beyond it. */
 export function withOwn(fields: PresetField[], set: string[]): PresetField[] {
   const names = new Set(fields.map((f) => f.name));
-  return [...fields, ...set.filter((name) => !names.has(name)).map(plain)];
+  return [...fields, ...set.filter((name) => !names.has(name)).map((name) => plain(name))];
 }
 
 /** The names of the fields that a secret has; their values are never shown. */
@@ -49,5 +52,5 @@ export function useFields(realm: string): RealmFields | undefined {
   const name = data?.config?.preset;
   const preset = usePreset(name);
   if (!data || (typeof name === 'string' && preset.isPending)) return undefined;
-  return fieldsOf(data.config ?? {}, preset.data);
+  return fieldsOf(data.config ?? {}, preset.data, data.reads);
 }

@@ -1,6 +1,6 @@
 import { ImportOutlined, KeyOutlined } from '@ant-design/icons';
-import { Button, Tag } from 'antd';
-import { type ReactNode, useEffect, useRef } from 'react';
+import { Button, type TableColumnsType, Tag } from 'antd';
+import { type ReactNode, useEffect, useMemo, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useSearchParams } from 'react-router';
 import { queryClient } from '../../api/query';
@@ -18,6 +18,8 @@ import { listSecrets, type Secret } from './api';
 import '../realms/realms.css';
 import './secrets.css';
 
+const nameOf = (secret: Secret) => `${secret.realm}/${secret.key}`;
+
 /** The list of secrets, with the state of each token. */
 export default function SecretsPage() {
   const { t } = useTranslation('secrets');
@@ -27,6 +29,25 @@ export default function SecretsPage() {
   const forRealm = realm === '' ? '' : `?realm=${encodeURIComponent(realm)}`;
   const reload = useCalm(() => void queryClient.invalidateQueries({ queryKey: ['secrets'] }), 2_000);
   useWatch(reload, reload);
+  const columns = useMemo<TableColumnsType<Secret>>(
+    () => [
+      {
+        title: t('key'),
+        render: (_, s) => (
+          <>
+            <Link to={secretPath(s.realm, s.key)}>{s.key}</Link>
+            {s.damaged && <Tag color="error">{t('damaged')}</Tag>}
+          </>
+        ),
+      },
+      { title: t('realm'), render: (_, s) => <Link to={realmPath(s.realm)}>{s.realm}</Link> },
+      { title: t('state'), render: (_, s) => <StateTag state={s.status?.state} /> },
+      { title: t('expires'), render: (_, s) => <TimeAgo at={s.status?.expires_at} /> },
+      { title: t('next'), render: (_, s) => <TimeAgo at={s.status?.next_refresh} over={t('common:next_call')} /> },
+      { title: t('origin'), render: (_, s) => <Origin isReadOnly={s.read_only === true} /> },
+    ],
+    [t],
+  );
   const choose = (next: string) =>
     setParams((before) => {
       const after = new URLSearchParams(before);
@@ -37,10 +58,10 @@ export default function SecretsPage() {
     });
   const add = may('admin') && (
     <>
-      <Button href={`#/secrets/import${forRealm}`} icon={<ImportOutlined />}>
+      <Button href={`#/secrets/import${forRealm}`} icon={<ImportOutlined aria-hidden />}>
         {t('add_many')}
       </Button>
-      <Button type="primary" href={`#/secrets/new${forRealm}`} icon={<KeyOutlined />}>
+      <Button type="primary" href={`#/secrets/new${forRealm}`} icon={<KeyOutlined aria-hidden />}>
         {t('new')}
       </Button>
     </>
@@ -51,27 +72,12 @@ export default function SecretsPage() {
       <DataTable<Secret>
         queryKey={['secrets', realm]}
         load={(page) => listSecrets({ ...page, realm })}
-        rowKey={(secret) => `${secret.realm}/${secret.key}`}
+        rowKey={nameOf}
         label={t('title')}
         search={t('search')}
         bar={<RealmPicker label={t('filter_realm')} value={realm} onChange={choose} allowClear />}
         {...(realm === '' ? { empty: <Empty>{add}</Empty> } : {})}
-        columns={[
-          {
-            title: t('key'),
-            render: (_, s) => (
-              <>
-                <Link to={secretPath(s.realm, s.key)}>{s.key}</Link>
-                {s.damaged && <Tag color="error">{t('damaged')}</Tag>}
-              </>
-            ),
-          },
-          { title: t('realm'), render: (_, s) => <Link to={realmPath(s.realm)}>{s.realm}</Link> },
-          { title: t('state'), render: (_, s) => <StateTag state={s.status?.state} /> },
-          { title: t('expires'), render: (_, s) => <TimeAgo at={s.status?.expires_at} /> },
-          { title: t('next'), render: (_, s) => <TimeAgo at={s.status?.next_refresh} /> },
-          { title: t('origin'), render: (_, s) => <Origin isReadOnly={s.read_only === true} /> },
-        ]}
+        columns={columns}
       />
     </>
   );
