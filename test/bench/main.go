@@ -109,6 +109,7 @@ func (b *bench) parts(up *upstreamProcess) []part {
 		part{"P7 start-up", b.startups},
 		part{"P8 many tokens that end at once", b.storms},
 		part{"P9 renewals under load", b.renewals},
+		part{"P14 many keys in use", b.manyKeys(up)},
 		part{"P1 P4 P6 P10 P15 P16 Go benchmarks", b.goBenchmarks},
 	)
 }

@@ -36,7 +36,7 @@ func (r *report) add(c comparison, samples [][]sample) {
 	r.sections = append(r.sections, s.String())
 }
 
-func column(samples []sample, f func(sample) float64) []float64 {
+func column[S any](samples []S, f func(S) float64) []float64 {
 	out := make([]float64, len(samples))
 	for i, s := range samples {
 		out[i] = f(s)
