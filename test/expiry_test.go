@@ -19,11 +19,6 @@ const (
 	shortLife = 8 * time.Second
 	// shortRefresh has them renewed after a half of it.
 	shortRefresh = "refresh {\n\tbefore 50%\n\tjitter 0%\n}"
-	// soonest is the least time between two fetches that are made so. A node's
-	// clock runs from before the request, and the provider's begins where that
-	// arrives: a slow machine has the rest of the half. Nodes that do not know of
-	// each other fetch at once.
-	soonest = 1500 * time.Millisecond
 )
 
 // launchShortLived is five nodes on a provider of tokens that live shortly.
@@ -89,6 +84,7 @@ func (f *fleet) renews(t *testing.T, prefix string, expiries int, storm func(*te
 		apps = append(apps, "app-"+keys[i])
 		f.addKey(t, keys[i])
 	}
+	stood := watchPauses(t)
 	load := startDemand(t, f.urls(keys...)...)
 	over := make(chan struct{})
 	var weather sync.WaitGroup
@@ -104,7 +100,7 @@ func (f *fleet) renews(t *testing.T, prefix string, expiries int, storm func(*te
 	calls := load.wantAllServed(t)
 	renewals := 0
 	for _, app := range apps {
-		renewals += f.wantOneFetchEach(t, app)
+		renewals += f.wantOneFetchEach(t, app, stood)
 	}
 	if stale := f.provider.StaleCalls(shortLife/2, apps...); len(stale) != 0 {
 		t.Errorf("%d calls with a dead token, the first: %+v", len(stale), stale[0])
@@ -115,19 +111,9 @@ func (f *fleet) renews(t *testing.T, prefix string, expiries int, storm func(*te
 
 // wantOneFetchEach checks by the ledger that no token was fetched long before it
 // was time, and returns how many were fetched after the first.
-func (f *fleet) wantOneFetchEach(t *testing.T, app string) (renewals int) {
+func (f *fleet) wantOneFetchEach(t *testing.T, app string, p *pauses) (renewals int) {
 	t.Helper()
-	var last time.Time
-	for _, e := range f.provider.Events(app) {
-		if e.Kind != fakeprovider.Asked {
-			continue
-		}
-		if !last.IsZero() && e.At.Sub(last) < soonest {
-			t.Errorf("%s: fetched again after %v", app, e.At.Sub(last))
-		}
-		last = e.At
-		renewals++
-	}
+	renewals = p.wantApart(t, app, f.provider.Events(app))
 	if issued := len(f.provider.Issued(app)); issued != renewals {
 		t.Errorf("%s: %d fetches, %d tokens", app, renewals, issued)
 	}

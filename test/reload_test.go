@@ -77,6 +77,7 @@ func TestReloadedWhileTokensEnd(t *testing.T) {
 	f := &fleet{provider: p, members: []member{{node: r.node}}}
 	f.authorize()
 	f.eventuallyServes(t, rotationAPI)
+	stood := watchPauses(t)
 	load := startInsistingDemand(t, r.proxy+rotationAPI+"?1", r.proxy+rotationAPI+"?2")
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -91,17 +92,7 @@ func TestReloadedWhileTokensEnd(t *testing.T) {
 	if stale := p.StaleCalls(shortLife / 2); len(p.Reuses()) != 0 || len(stale) != 0 {
 		t.Errorf("%d refresh tokens were sent twice, calls with a dead token: %+v", len(p.Reuses()), stale)
 	}
-	events := p.Events("app")
-	var last time.Time
-	for _, e := range events {
-		if e.Kind != fakeprovider.Asked {
-			continue
-		}
-		if !last.IsZero() && e.At.Sub(last) < soonest {
-			t.Errorf("fetched again after %v", e.At.Sub(last))
-		}
-		last = e.At
-	}
+	stood.wantApart(t, "app", p.Events("app"))
 	t.Logf("reloaded every 50 ms: %d expiries, %d fetches, %d calls, %d failed", len(p.Spends())-1, p.Fetches()-1, calls, load.failed)
 }
 
