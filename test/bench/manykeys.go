@@ -202,6 +202,7 @@ func (p *process) useOn(ctx context.Context, first, n int, key func(int) int, to
 			return err
 		}
 		body, err := io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusOK || body != answerSize {
 			return errors.Join(err, fmt.Errorf("%s with %d bytes", resp.Status, body))
 		}
