@@ -67,7 +67,7 @@ var arrows = map[string][]string{
 		"internal/spelling",
 	},
 	"internal/apiclient": {"realm"},
-	"internal/edge":      {"realm", "tokenstore", "internal/netguard"},
+	"internal/edge":      {"realm", "tokenstore", "internal/netguard", "internal/inject", "internal/outbound"},
 	"internal/importer":  {"realm", "internal/apiclient"},
 
 	"caddymodule": {

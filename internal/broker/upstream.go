@@ -221,6 +221,9 @@ func (a *attempt) take(got asked, c *catalog.Realm) (*realm.Lease, error) {
 		l.renewAt = got.sent.Add(got.Left / 2)
 	}
 	isEnding := got.HasEnd && got.Left <= slack
+	if !isEnding && !l.isUsable(a.now()) { // the answer took the life that was left, or the machine slept
+		return nil, errStale
+	}
 	if !a.publishGiven(l, isEnding) {
 		return nil, errStale
 	}

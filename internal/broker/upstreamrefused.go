@@ -48,8 +48,13 @@ func (a *attempt) rememberRefusal(f *failure) {
 	if isOld {
 		return
 	}
-	for _, old := range a.pool.link.refused.add(refusal{a.ref, a.entry, f.until}, a.now()) {
-		a.pool.discardIdle(old.ref, old.e)
+	now := a.now()
+	for _, old := range a.pool.link.refused.add(refusal{a.ref, a.entry, f.until}, now) {
+		if old.until <= now { // it may have been refused again since
+			a.pool.forgetUnused(old.ref, old.e)
+		} else {
+			a.pool.discardIdle(old.ref, old.e)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -31,13 +32,23 @@ func (p *Pool) noteUnseen(ref realm.Ref) {
 	}
 }
 
-// lookAtUnseen looks at what other nodes changed, until ctx ends.
+// lookAtUnseen looks at what other nodes changed, until ctx ends. What the store does
+// not tell leaves a gap, and another one when it answers again: who compares meanwhile
+// finds nothing, and takes the token for the one of now.
 func (p *Pool) lookAtUnseen(ctx context.Context) {
+	var again <-chan time.Time // nil where nothing was missed
 	for {
 		select {
 		case ref := <-p.unseen:
-			if p.watchers.isWatched() {
-				p.lookAt(ctx, ref)
+			if p.watchers.isWatched() && p.lookAt(ctx, ref) != nil && again == nil {
+				p.watchers.tellGap()
+				again = time.After(storeRetry)
+			}
+		case <-again:
+			if again = nil; p.settleClock(ctx) != nil {
+				again = time.After(storeRetry)
+			} else {
+				p.watchers.tellGap()
 			}
 		case <-ctx.Done():
 			return
@@ -45,25 +56,20 @@ func (p *Pool) lookAtUnseen(ctx context.Context) {
 	}
 }
 
-// lookAt tells what the store has of a realm, or of a token. A store that does not
-// answer leaves a gap.
-func (p *Pool) lookAt(ctx context.Context, ref realm.Ref) {
+// lookAt tells what the store has of a realm, or of a token.
+func (p *Pool) lookAt(ctx context.Context, ref realm.Ref) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
-	var err error = errPanic
 	defer func() {
 		if r := recover(); r != nil {
 			p.logPanic(r, "panic while looking at a change", zap.Stringer("ref", ref))
-		}
-		if err != nil {
-			p.watchers.tellGap()
+			err = errPanic
 		}
 	}()
 	if ref.Key == "" {
-		err = p.lookAtRealm(ctx, ref.Realm)
-		return
+		return p.lookAtRealm(ctx, ref.Realm)
 	}
-	err = p.lookAtToken(ctx, ref)
+	return p.lookAtToken(ctx, ref)
 }
 
 // lookAtRealm tells of a realm that is gone, or says something else. It may have been
@@ -123,14 +129,22 @@ func (p *Pool) lookAtToken(ctx context.Context, ref realm.Ref) error {
 
 // lookAtState tells of a token of a secret that there is.
 func (p *Pool) lookAtState(ctx context.Context, v *View, c *catalog.Realm, ref realm.Ref) error {
-	if e, ok := p.entries.Load(ref); ok && e.live.Load() != nil {
+	e, ok := p.entries.Load(ref)
+	for range maxComparisons {
+		if !ok || e.live.Load() == nil {
+			break
+		}
 		f := v.compare(e, c, ref)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if f.err == nil && e.live.Load() != nil {
+		if f.err != nil {
+			break
+		}
+		// One that others began may have read the store before the change.
+		if !e.suspect.isRaised() && e.live.Load() != nil {
 			p.tellState(ref, e)
 			return nil
 		}

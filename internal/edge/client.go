@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-tokens/caddy-tokens/internal/outbound"
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 )
@@ -46,14 +47,15 @@ func (s *Store) send(ctx context.Context, method, path string, query url.Values,
 	if err == nil {
 		return resp, nil
 	}
-	var quoting *url.Error
-	if errors.As(err, &quoting) {
-		err = quoting.Err
-	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return nil, fmt.Errorf("%w: %s: %w", tokenstore.ErrUnavailable, s.base.Host, err)
+	// The text of any other error may quote the answer, and so a token.
+	why := outbound.Reason(ctx, err)
+	if public := (*publicError)(nil); errors.As(err, &public) {
+		why = public.Error()
+	}
+	return nil, fmt.Errorf("%w: %s: %s", tokenstore.ErrUnavailable, s.base.Host, why)
 }
 
 // ask sends a request, and reads the answer into out. The error is a *realm.Error

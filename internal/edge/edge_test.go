@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -241,6 +243,73 @@ func TestRefusals(t *testing.T) {
 }
 
 // The key goes to nobody else: a redirect is not followed.
+// What a broken server, or one in between, sends besides an answer may hold a token:
+// neither the log of the process nor an error has it.
+func TestNothingOfABrokenAnswerIsTold(t *testing.T) {
+	const canary = "T0PS3CRET"
+	good := `{"token":"t","expires_in":1000,"expires_at":1,"source":"memory","lineage":1}`
+	whole := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(good), good)
+	for name, tt := range map[string]struct {
+		sent string
+		isOK bool
+	}{
+		"an answer that comes twice": {whole + strings.Replace(whole, `"t"`, `"`+canary+`"`, 1), true},
+		"bytes behind the answer":    {whole + canary, true},
+		"no answer at all":           {"HTP " + canary + "\r\n\r\n", false},
+		"a field that is none":       {"HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n", false},
+		"two lengths":                {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: " + canary + "\r\n\r\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var printed lockedBuffer
+			log.SetOutput(&printed)
+			defer log.SetOutput(os.Stderr)
+			over := make(chan struct{})
+			s, logs := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				defer close(over)
+				c, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				_, _ = io.WriteString(c, tt.sent)
+				_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+				_, _ = io.Copy(io.Discard, c) // until the other side has closed it
+			})
+			given, err := s.Obtain(t.Context(), wx, tokenstore.Wanted{})
+			if (err == nil) != tt.isOK || tt.isOK && given.Access != "t" {
+				t.Errorf("got %+v, %v", given, err)
+			}
+			<-over
+			text := printed.String() + fmt.Sprint(err)
+			for _, entry := range logs.All() {
+				text += fmt.Sprint(entry.Message, entry.ContextMap())
+			}
+			if strings.Contains(text, canary) {
+				t.Errorf("it is told: %s", text)
+			}
+		})
+	}
+}
+
+// lockedBuffer is written by one goroutine, and read by another.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 func TestRedirectIsNotFollowed(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s is asked", r.URL) }))
 	t.Cleanup(other.Close)

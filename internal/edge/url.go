@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 )
 
 const (
@@ -54,6 +56,8 @@ func newClient(u *url.URL) *http.Client {
 		MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
+	// What comes behind an answer may hold a token, and net/http would log it.
+	inject.GuardConnections(transport, func() {})
 	return &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -65,9 +69,17 @@ func newClient(u *url.URL) *http.Client {
 func refusePublic(_ context.Context, _, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !isPrivate(to.Addr()) {
-		return fmt.Errorf("the address %s is of no private network: the key and the tokens would go there in clear; write https", address)
+		return &publicError{address}
 	}
 	return nil
+}
+
+// publicError is the error of a connection that is not made, because it would be one in
+// clear to a public address.
+type publicError struct{ address string }
+
+func (e *publicError) Error() string {
+	return fmt.Sprintf("the address %s is of no private network: the key and the tokens would go there in clear; write https", e.address)
 }
 
 // carrierNAT is also what overlay networks number their machines with (RFC 6598).
