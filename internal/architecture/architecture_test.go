@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"realm": {},
 
 	"sources":       {"realm"},
-	"sources/vault": {"realm", "internal/outbound", "sources"},
+	"sources/vault": {"realm", "internal/inject", "internal/outbound", "sources"},
 
 	"deploy/image": {},
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/caddy-tokens/caddy-tokens/internal/inject"
 )
 
 // Connection is how the server is reached, and who is signed in.
@@ -130,6 +132,8 @@ func (c *Connection) client() (*api.Client, *http.Transport, error) {
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 2, ForceAttemptHTTP2: true,
 	}
+	// What comes behind an answer may hold a secret, and net/http would log it.
+	inject.GuardConnections(transport, func() {})
 	client, err := api.NewClient(&api.Config{
 		Address: c.Address, MaxRetries: 0,
 		HttpClient: &http.Client{

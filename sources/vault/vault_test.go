@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -146,6 +150,45 @@ func TestErrors(t *testing.T) {
 }
 
 // One login serves until its token ends; then there is another one.
+// What a broken server sends behind an answer is not in the log of the process.
+func TestSurplusIsNotLogged(t *testing.T) {
+	const answer = `{"data":{"data":{"a":"value"},"metadata":{"version":1}}}`
+	over := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(over)
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%scanary5f1c", len(answer), answer)
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+		_, _ = io.Copy(io.Discard, c) // until the other side has closed it
+	}))
+	defer server.Close()
+	read, write := io.Pipe()
+	log.SetOutput(write)
+	defer log.SetOutput(os.Stderr)
+	printed := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(read)
+		printed <- string(text)
+	}()
+	client, _, err := (&Connection{Address: server.URL, Token: "canary5f1c-root"}).client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.Logical().ReadWithContext(t.Context(), "kv/data/wx"); err != nil || got == nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	<-over
+	_ = write.Close()
+	if text := <-printed; strings.Contains(text, "canary5f1c") {
+		t.Errorf("it is logged: %s", text)
+	}
+}
+
 func TestLogin(t *testing.T) {
 	dir := t.TempDir()
 	jwt, secretID := filepath.Join(dir, "jwt"), filepath.Join(dir, "secret_id")
