@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/caddy-tokens/caddy-tokens/realm"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore"
 	"github.com/caddy-tokens/caddy-tokens/tokenstore/sqlstore"
+	"github.com/caddy-tokens/caddy-tokens/tokenstore/storetest"
 )
 
 // wantChanges takes what is told until it has all of it, in this order. Who reads the
@@ -294,5 +297,92 @@ func TestWatchTellsOfASavedSecret(t *testing.T) {
 	}
 	if told := heard(); !slices.Contains(told, changed) {
 		t.Errorf("told %v, not %v", told, changed)
+	}
+}
+
+// awayStore does not answer questions while it is away.
+type awayStore struct {
+	tokenstore.Store
+	isAway atomic.Bool
+}
+
+func (s *awayStore) away() error {
+	if s.isAway.Load() {
+		return fmt.Errorf("%w: it is away", tokenstore.ErrUnavailable)
+	}
+	return nil
+}
+
+func (s *awayStore) Secret(ctx context.Context, ref realm.Ref) (realm.Secret, error) {
+	if err := s.away(); err != nil {
+		return realm.Secret{}, err
+	}
+	return s.Store.Secret(ctx, ref)
+}
+
+func (s *awayStore) Peek(ctx context.Context, ref realm.Ref) (tokenstore.State, error) {
+	if err := s.away(); err != nil {
+		return tokenstore.State{}, err
+	}
+	return s.Store.Peek(ctx, ref)
+}
+
+// What the store did not tell leaves a gap, and another one when it answers again: who
+// compared in between was told nothing new.
+func TestWatchTellsOfAGapTwice(t *testing.T) {
+	c := newClock()
+	store := &awayStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
+	n.Drive()
+	t.Cleanup(n.Rest)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	w := n.Watch()
+	defer w.Close()
+	wantGap := func(when string) {
+		t.Helper()
+		eventually(t, "a gap "+when, func() bool {
+			_, isLossy := w.Take()
+			return isLossy
+		})
+	}
+	store.isAway.Store(true)
+	n.pool.noteUnseen(wx) // as the feed does
+	n.pool.noteUnseen(wx)
+	wantGap("while the store is away")
+	time.Sleep(storeRetry + storeRetry/2)
+	if _, isLossy := w.Take(); isLossy {
+		t.Error("another gap is told before the store answers")
+	}
+	store.isAway.Store(false)
+	wantGap("when it answers again")
+}
+
+// A comparison that others began may have read the store before the change that is
+// looked at.
+func TestWatchComparesAgain(t *testing.T) {
+	c := newClock()
+	store := &readingStore{Store: newStore(t, filepath.Join(t.TempDir(), "tokens.db"), c)}
+	n := nodeOn(t, store, newProvider(t), c)
+	n.Drive()
+	t.Cleanup(n.Rest)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	w := n.Watch()
+	defer w.Close()
+	e := n.pool.entry(wx)
+	store.read = func() error {
+		token := realm.Token{Access: "of-another-node", Fingerprint: e.live.Load().fingerprint, IssuedAt: c.now(), ExpiresAt: c.now().Add(time.Hour)}
+		_, err := storetest.SaveToken(t.Context(), store, wx, token, 1)
+		e.suspect.raise() // as the feed does
+		return err
+	}
+	if err := n.pool.lookAtToken(t.Context(), wx); err != nil {
+		t.Fatal(err)
+	}
+	changes, _ := w.Take()
+	if next := (Change{"wx", "main", 2, StateLive}); !slices.Contains(changes, next) {
+		t.Errorf("told %v, not %v", changes, next)
 	}
 }
