@@ -844,3 +844,41 @@ func TestEdgeWaitsForTheRealmThatWasRead(t *testing.T) {
 		t.Error("the realm was not asked for")
 	}
 }
+
+// An answer that took longer than its token lives brings none: it is asked for again.
+func TestEdgeWithAnAnswerThatTookTheLife(t *testing.T) {
+	n := newEdge(t)
+	var asked atomic.Int64
+	n.other.then(func(w tokenstore.Wanted) (tokenstore.Given, error) {
+		if asked.Add(1) == 1 {
+			n.clock.advance(2 * time.Second)
+			return givesToken("T-ended", 1, 1500*time.Millisecond)(w)
+		}
+		return givesToken("T-2", 2, time.Hour)(w)
+	})
+	want(t, n.View, wx, "T-2", realm.FromMemory)
+	if asked.Load() != 2 {
+		t.Errorf("asked %d times", asked.Load())
+	}
+}
+
+// A key that was refused again is left alone as long as the other instance says, also
+// when its first refusal is over.
+func TestEdgeKeepsTheRefusalThatCameAgain(t *testing.T) {
+	n := newEdge(t)
+	refuse := func(key string, after time.Duration) {
+		t.Helper()
+		n.other.then(refusesToken(realm.CodeForbidden, http.StatusForbidden, after))
+		_, err := n.Token(t.Context(), realm.Ref{Realm: "wx", Key: key})
+		wantError(t, err, realm.CodeForbidden, http.StatusForbidden)
+	}
+	refuse("in-front", time.Minute)
+	refuse("again", time.Second)
+	n.clock.advance(59 * time.Second)
+	refuse("again", time.Minute)
+	n.clock.advance(2 * time.Second)
+	refuse("another", time.Minute) // takes out those that are over
+	asked := n.other.questions()
+	refuse("again", time.Minute)
+	n.asksFor(t, asked)
+}
