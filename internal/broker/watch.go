@@ -252,6 +252,9 @@ func (p *Pool) tellCatalogChange(c catalog.Change) {
 	case c.Ref.Key == "":
 		p.watchers.tell(Change{Realm: c.Ref.Realm, State: stateChanged})
 	default:
+		// The token may be there again already, and be the same: who holds it has to
+		// compare what may be done with it.
+		p.watchers.tell(Change{Realm: c.Ref.Realm, Key: c.Ref.Key, State: stateChanged})
 		p.tellState(c.Ref, p.knownEntry(c.Ref))
 	}
 }

@@ -386,3 +386,19 @@ func TestWatchComparesAgain(t *testing.T) {
 		t.Errorf("told %v, not %v", changes, next)
 	}
 }
+
+// A secret that this node saved is told of, too, whatever becomes of its token at the
+// same moment.
+func TestWatchTellsOfASecretSavedHere(t *testing.T) {
+	n := newNode(t)
+	n.saveRealm(t, "wx", n.wechat())
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	want(t, n.View, wx, "T-1-app", realm.FromUpstream)
+	w := n.Watch()
+	defer w.Close()
+	n.saveSecret(t, wx, "key_1", "app", "key_2", "s3cret-value")
+	changes, _ := w.Take()
+	if changed := (Change{"wx", "main", 0, stateChanged}); !slices.Contains(changes, changed) {
+		t.Errorf("told %v, not %v", changes, changed)
+	}
+}
